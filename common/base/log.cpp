@@ -1,0 +1,85 @@
+#include "common/base/log.h"
+
+#include <array>
+#include <chrono>
+#include <cstdio>
+#include <ctime>
+#include <mutex>
+
+#include <unistd.h>
+
+namespace trireme {
+namespace {
+struct LogState {
+  std::mutex mutex;
+  std::string process = "trireme";
+  LogLevel least = LogLevel::kInfo;
+};
+LogState& state() {
+  static LogState instance;
+  return instance;
+}
+constexpr std::array<const char*, 4> kNames{"DEBUG", "INFO ", "WARN ", "ERROR"};
+
+// Length of the valid UTF-8 sequence at the front of `text`, 0 when it is not one.
+std::size_t utf8_length(std::string_view text) {
+  const auto first = static_cast<unsigned char>(text[0]);
+  const std::size_t length = first < 0x80                    ? 1
+                             : first >= 0xC2 && first < 0xE0 ? 2
+                             : first >= 0xE0 && first < 0xF0 ? 3
+                             : first >= 0xF0 && first < 0xF5 ? 4
+                                                             : 0;
+  if (length == 0 || length > text.size()) return 0;
+  for (std::size_t i = 1; i < length; ++i)
+    if ((static_cast<unsigned char>(text[i]) & 0xC0) != 0x80) return 0;
+  return length;
+}
+}  // namespace
+
+void start_log(std::string process_name, LogLevel least) {
+  const std::lock_guard lock(state().mutex);
+  state().process = std::move(process_name);
+  state().least = least;
+}
+
+std::string printable(std::string_view text, std::size_t limit_bytes) {
+  std::string out;
+  while (!text.empty() && out.size() < limit_bytes) {
+    const std::size_t length = utf8_length(text);
+    if (length == 0 || (length == 1 && (static_cast<unsigned char>(text[0]) < 0x20 || text[0] == 0x7F))) {
+      std::array<char, 5> escaped{};
+      std::snprintf(escaped.data(), escaped.size(), "\\x%02x", static_cast<unsigned char>(text[0]));
+      out += escaped.data();
+      text.remove_prefix(1);
+    } else {
+      out += text.substr(0, length);
+      text.remove_prefix(length);
+    }
+  }
+  if (!text.empty()) out += "…";
+  return out;
+}
+
+std::string utc_now() {
+  const auto now = std::chrono::system_clock::now();
+  const std::time_t whole = std::chrono::system_clock::to_time_t(now);
+  const auto milliseconds =
+      std::chrono::duration_cast<std::chrono::milliseconds>(now.time_since_epoch()).count() % 1000;
+  std::tm parts{};
+  gmtime_r(&whole, &parts);
+  std::array<char, 64> text{};
+  std::snprintf(text.data(), text.size(), "%04d-%02d-%02dT%02d:%02d:%02d.%03dZ", parts.tm_year + 1900,
+                parts.tm_mon + 1, parts.tm_mday, parts.tm_hour, parts.tm_min, parts.tm_sec,
+                static_cast<int>(milliseconds));
+  return text.data();
+}
+
+void log_line(LogLevel level, std::string_view component, std::string_view message) {
+  const std::lock_guard lock(state().mutex);
+  if (level < state().least) return;
+  const std::string line = utc_now() + " " + kNames[static_cast<std::size_t>(level)] + " " + state().process +
+                           " " + std::string(component) + ": " + printable(message) + "\n";
+  [[maybe_unused]] const auto written = ::write(STDERR_FILENO, line.data(), line.size());
+}
+
+}  // namespace trireme

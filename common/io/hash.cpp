@@ -1,0 +1,89 @@
+#include "common/io/hash.h"
+
+#include <array>
+#include <cerrno>
+#include <cstdio>
+#include <fstream>
+
+#include <openssl/evp.h>
+#include <xxhash.h>
+
+#include "common/base/error.h"
+
+namespace trireme::io {
+namespace {
+template <class Consume>
+void stream_file(const Path& path, Consume consume) {
+  std::ifstream file(path, std::ios::binary);
+  if (!file) throw system_error("cannot open " + path.string(), errno);
+  std::string piece(1 << 20, '\0');
+  while (file.read(piece.data(), static_cast<std::streamsize>(piece.size())) || file.gcount() > 0)
+    consume(std::string_view(piece.data(), static_cast<std::size_t>(file.gcount())));
+  if (file.bad()) throw system_error("cannot read " + path.string(), errno);
+}
+}  // namespace
+
+std::uint64_t xxh3_64(std::string_view bytes) {
+  return XXH3_64bits(bytes.data(), bytes.size());
+}
+
+Hash128 xxh3_128(std::string_view bytes) {
+  const XXH128_hash_t hash = XXH3_128bits(bytes.data(), bytes.size());
+  return {hash.high64, hash.low64};
+}
+
+std::string hex(std::uint64_t value) {
+  std::array<char, 17> text{};
+  std::snprintf(text.data(), text.size(), "%016llx", static_cast<unsigned long long>(value));
+  return text.data();
+}
+std::string hex(const Hash128& value) {
+  return hex(value.high) + hex(value.low);
+}
+
+struct Sha256::State {
+  EVP_MD_CTX* context = EVP_MD_CTX_new();
+  ~State() { EVP_MD_CTX_free(context); }
+};
+Sha256::Sha256() : state_(std::make_unique<State>()) {
+  EVP_DigestInit_ex(state_->context, EVP_sha256(), nullptr);
+}
+Sha256::~Sha256() = default;
+void Sha256::update(std::string_view bytes) {
+  EVP_DigestUpdate(state_->context, bytes.data(), bytes.size());
+}
+std::string Sha256::finish_hex() {
+  std::array<unsigned char, 32> digest{};
+  unsigned size = 0;
+  EVP_DigestFinal_ex(state_->context, digest.data(), &size);
+  std::string text;
+  for (const unsigned char byte : digest) {
+    constexpr std::string_view kDigits = "0123456789abcdef";
+    text += kDigits[byte >> 4];
+    text += kDigits[byte & 15];
+  }
+  return text;
+}
+
+std::string sha256_hex(std::string_view bytes) {
+  Sha256 hash;
+  hash.update(bytes);
+  return hash.finish_hex();
+}
+
+std::string sha256_of_file(const Path& path) {
+  Sha256 hash;
+  stream_file(path, [&](std::string_view piece) { hash.update(piece); });
+  return hash.finish_hex();
+}
+
+std::uint64_t xxh3_of_file(const Path& path) {
+  XXH3_state_t* state = XXH3_createState();
+  XXH3_64bits_reset(state);
+  stream_file(path, [&](std::string_view piece) { XXH3_64bits_update(state, piece.data(), piece.size()); });
+  const std::uint64_t value = XXH3_64bits_digest(state);
+  XXH3_freeState(state);
+  return value;
+}
+
+}  // namespace trireme::io

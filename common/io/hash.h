@@ -1,0 +1,41 @@
+// xxh3 guards against accidents, SHA-256 identifies content. Hex is lower case.
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <string>
+#include <string_view>
+
+#include "common/io/file.h"
+
+namespace trireme::io {
+
+std::uint64_t xxh3_64(std::string_view bytes);
+
+struct Hash128 {
+  std::uint64_t high = 0, low = 0;
+  auto operator<=>(const Hash128&) const = default;
+};
+Hash128 xxh3_128(std::string_view bytes);
+
+std::string hex(std::uint64_t value);            // 16 digits
+std::string hex(const Hash128& value);           // 32 digits
+std::string sha256_hex(std::string_view bytes);  // 64 digits
+
+// Both streamed in 1 MiB pieces.
+std::string sha256_of_file(const Path& path);
+std::uint64_t xxh3_of_file(const Path& path);
+
+class Sha256 {
+ public:
+  Sha256();
+  ~Sha256();
+  void update(std::string_view bytes);
+  std::string finish_hex();
+
+ private:
+  struct State;
+  std::unique_ptr<State> state_;
+};
+
+}  // namespace trireme::io

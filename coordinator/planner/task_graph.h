@@ -1,0 +1,80 @@
+// The job as a graph of tasks: a pure function of the spec, the listed shards and the results committed so
+// far. It grows as results come in: a shard's ranges exist once its inspect is committed, a range of a later
+// stage is ready once the same range of its needs and all artifacts it reads are. Rebuilt after a restart by
+// completing the ledger's done tasks again. Single-threaded.
+#pragma once
+
+#include <compare>
+#include <cstdint>
+#include <map>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "jobs/protocol/messages.h"
+#include "jobs/spec/job_spec.h"
+
+namespace trireme::coordinator::planner {
+
+// Names one task for good: the same after every restart.
+struct TaskRef {
+  std::uint32_t stage = 0;  // index into stages()
+  std::uint32_t phase = 0;  // 0: map or gang; 1: merge
+  std::uint32_t data = 0;   // index of the data set within the stage
+  std::int64_t shard = 0;
+  std::int64_t first = 0;
+  auto operator<=>(const TaskRef&) const = default;
+};
+std::string key_of(const TaskRef& ref);  // "3.0.0.17.256"
+TaskRef task_ref_from_key(const std::string& key);
+
+enum class Shape { kMap, kMerge, kGang };
+
+// Stages in topological order, implicit ones ("synthesize:train/0", "inspect:train") first.
+struct StageInfo {
+  std::string name, kind;
+  std::vector<std::string> needs;
+  bool implicit = false;
+};
+
+struct StageProgress {
+  std::int64_t tasks_known = 0, tasks_done = 0, tasks_reused = 0;
+  bool tasks_final = false;                    // no more tasks will appear
+  bool committed = false;                      // everything done
+  std::map<std::string, std::int64_t> counts;  // sums of TaskDone::counts
+};
+
+// Files looked up once, before the graph is built (listing.h).
+struct ListedJob {
+  std::map<std::string, std::vector<jobs::ShardRef>>
+      shards;                                    // per data set, manifest order, path sources only
+  std::map<std::string, std::uint64_t> weights;  // resolved path -> xxh3
+};
+
+class TaskGraph {
+ public:
+  // Output and store folders absolute. Throws kInvalid (a data set without shards …).
+  TaskGraph(const jobs::JobSpec& job, ListedJob listed, const std::string& job_id);
+  ~TaskGraph();
+
+  std::vector<TaskRef> start();  // ready at once
+  // Records a committed result; what became ready because of it. Throws kInvalid when the data forbid going
+  // on (an empty shard, too many bad samples, nothing kept): the job fails with that message.
+  std::vector<TaskRef> complete(const TaskRef& ref, const jobs::TaskDone& done);
+
+  Shape shape(const TaskRef& ref) const;
+  std::int64_t gang_slots(const TaskRef& ref) const;  // logical slots; the gang size must divide it
+  // Everything but lease, members and resume_from. Merges and gangs: writes the inputs file (io) and names
+  // it.
+  jobs::Task make_task(const TaskRef& ref) const;
+
+  const std::vector<StageInfo>& stages() const;
+  StageProgress progress(std::size_t stage) const;
+  bool finished() const;
+
+ private:
+  struct State;
+  std::unique_ptr<State> state_;
+};
+
+}  // namespace trireme::coordinator::planner

@@ -1,0 +1,32 @@
+// How a struct of the job file describes itself once, for reading, defaults, range checks, the JSON Schema
+// and printing:
+//
+//   struct AugmentSpec {
+//     double scale_min = 0.9;
+//     template <class Visitor> void visit(Visitor& v) {
+//       v.field("scale_min", scale_min, {.help = "smallest share of the image area that a crop keeps", .least
+//       = 0.01, .most = 1});
+//     }
+//   };
+//
+// The member's initial value is the default. std::optional<T>: absent or null. Members may be bool,
+// std::int64_t, double, std::string, nested structs with visit(), and vector / map<string, …> of those.
+// Unknown keys are faults.
+#pragma once
+
+#include <limits>
+#include <string>
+#include <vector>
+
+namespace trireme::jobs {
+
+struct FieldRules {
+  const char* help = "";
+  double least =
+      -std::numeric_limits<double>::infinity();  // numbers: inclusive range; strings and lists: of the length
+  double most = std::numeric_limits<double>::infinity();
+  std::vector<std::string> choices = {};  // strings: the values allowed
+  bool required = false;
+};
+
+}  // namespace trireme::jobs

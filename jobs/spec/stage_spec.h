@@ -1,0 +1,216 @@
+// Settings of every kind of stage, one struct per kind. A kind stands here only when it works.
+#pragma once
+
+#include <cstdint>
+#include <optional>
+#include <string>
+#include <variant>
+#include <vector>
+
+#include "jobs/spec/fields.h"
+
+namespace trireme::jobs {
+
+// map. Verdict per sample; every drop is counted by rule. Defaults are ALIGN's (METHODS 3.1); null turns a
+// rule off.
+struct FilterSettings {
+  std::vector<std::string> data;
+  std::optional<std::int64_t> short_side_over_px = 200;  // keep if short side > this
+  std::optional<double> aspect_below = 3.0;              // keep if long/short < this
+  std::optional<std::int64_t> min_words = 3;
+  std::optional<std::int64_t> max_words = 20;
+  std::optional<std::int64_t> max_images_per_text;  // ALIGN: 10; needs a pair_counts stage
+  std::optional<std::int64_t> max_texts_per_image;  // ALIGN: 1000; needs a pair_counts stage
+
+  template <class Visitor>
+  void visit(Visitor& v) {
+    v.field("data", data, {.help = "data sets", .least = 1, .required = true});
+    v.field("short_side_over_px", short_side_over_px,
+            {.help = "ALIGN rule 1: keep if the short side is over this", .least = 0, .most = 16384});
+    v.field("aspect_below", aspect_below,
+            {.help = "ALIGN rule 1: keep if long/short is below this", .least = 1, .most = 16384});
+    v.field("min_words", min_words,
+            {.help = "ALIGN rule 6: fewest words of a text", .least = 0, .most = 100000});
+    v.field("max_words", max_words,
+            {.help = "ALIGN rule 6: most words of a text", .least = 1, .most = 1000000});
+    v.field("max_images_per_text", max_images_per_text,
+            {.help = "ALIGN rule 4 (10): images that may share a text; needs pair_counts",
+             .least = 1,
+             .most = 1e12});
+    v.field("max_texts_per_image", max_texts_per_image,
+            {.help = "ALIGN rule 2 (1000): texts one image may have; needs pair_counts",
+             .least = 1,
+             .most = 1e12});
+  }
+};
+
+// tally. Distinct images per text and distinct texts per image, exact for any worker count.
+struct PairCountsSettings {
+  std::vector<std::string> data;
+  std::int64_t partitions = 8;
+
+  template <class Visitor>
+  void visit(Visitor& v) {
+    v.field("data", data, {.help = "data sets, counted together", .least = 1, .required = true});
+    v.field("partitions", partitions, {.help = "merge tasks", .least = 1, .most = 4096});
+  }
+};
+
+// map. Outputs of both towers per sample, stored once: before the projections for a model of spec.models
+// (frozen towers).
+struct EmbedSettings {
+  std::vector<std::string> data;
+  std::string model;  // a name in spec.models; towers whose frozen is true are run
+  std::string precision = "float32";
+  std::int64_t batch = 64;
+
+  template <class Visitor>
+  void visit(Visitor& v) {
+    v.field("data", data, {.help = "data sets", .least = 1, .required = true});
+    v.field("model", model, {.help = "a name in spec.models; its frozen towers are run", .required = true});
+    v.field("precision", precision, {.help = "arithmetic", .choices = {"float32", "bf16"}});
+    v.field("batch", batch, {.help = "images at once", .least = 1, .most = 4096});
+  }
+};
+
+struct AugmentSpec {
+  double scale_min = 0.9, scale_max = 1.0;  // share of the area that a crop keeps
+  double aspect_min = 0.75, aspect_max = 4.0 / 3.0;
+  bool flip = false;
+
+  template <class Visitor>
+  void visit(Visitor& v) {
+    v.field("scale_min", scale_min,
+            {.help = "smallest share of the area a crop keeps", .least = 0.01, .most = 1});
+    v.field("scale_max", scale_max,
+            {.help = "largest share of the area a crop keeps", .least = 0.01, .most = 1});
+    v.field("aspect_min", aspect_min, {.help = "narrowest crop", .least = 0.1, .most = 10});
+    v.field("aspect_max", aspect_max, {.help = "widest crop", .least = 0.1, .most = 10});
+    v.field("flip", flip, {.help = "mirror half of the images"});
+  }
+};
+
+struct OptimizerSpec {
+  double learning_rate = 5e-4;
+  double beta1 = 0.9, beta2 = 0.98, epsilon = 1e-6;
+  double weight_decay = 0.2;        // on matrices; gains, biases and the temperature are exempt
+  double gradient_clip_norm = 0;    // 0: off; the norm is over the global gradient
+  std::int64_t warmup_steps = 0;    // linear from 0
+  std::string schedule = "cosine";  // after the warm-up: "cosine" to 0, "constant"
+
+  template <class Visitor>
+  void visit(Visitor& v) {
+    v.field("learning_rate", learning_rate, {.help = "AdamW: peak learning rate", .least = 0, .most = 100});
+    v.field("beta1", beta1, {.help = "AdamW", .least = 0, .most = 0.999999});
+    v.field("beta2", beta2, {.help = "AdamW", .least = 0, .most = 0.999999});
+    v.field("epsilon", epsilon, {.help = "AdamW", .least = 1e-12, .most = 1});
+    v.field("weight_decay", weight_decay, {.help = "AdamW, on matrices only", .least = 0, .most = 10});
+    v.field("gradient_clip_norm", gradient_clip_norm, {.help = "0: off", .least = 0, .most = 1e6});
+    v.field("warmup_steps", warmup_steps, {.help = "linear warm-up", .least = 0, .most = 1e9});
+    v.field("schedule", schedule, {.help = "after the warm-up", .choices = {"cosine", "constant"}});
+  }
+};
+
+struct EvaluateEverySpec {
+  std::int64_t steps = 0;  // 0: never
+  std::string data;        // a data set; retrieval, or zero-shot where it has classes
+  std::string metric = "mean_recall@1";
+
+  template <class Visitor>
+  void visit(Visitor& v) {
+    v.field("steps", steps, {.help = "evaluate after every so many steps", .least = 0, .most = 1e9});
+    v.field("data", data, {.help = "data set to evaluate on"});
+    v.field("metric", metric,
+            {.help = "the checkpoint with the highest value is kept as the result",
+             .choices = {"mean_recall@1", "image_retrieval_recall@1", "text_retrieval_recall@1", "acc1"}});
+  }
+};
+
+// gang. Contrastive training with global-batch InfoNCE.
+struct TrainSettings {
+  std::string data;
+  std::string model;  // a name in spec.models
+  std::int64_t seed = 0;
+  std::int64_t global_batch = 256;
+  std::int64_t logical_slots = 8;  // divides global_batch; workers must divide it
+  std::int64_t epochs = 1;
+  std::optional<std::int64_t> steps;  // instead of epochs
+  std::string precision = "float32";  // "float32", "bf16" (autocast)
+  std::string deterministic =
+      "canonical";  // "canonical": bitwise equal for any W that divides the slots; "restart": for the same W
+  OptimizerSpec optimizer;
+  AugmentSpec augment;
+  bool standardize_features = true;  // stored features: (f - mean)/(std + 1e-3), over the training set
+  double feature_dropout = 0;        // stored image features
+  EvaluateEverySpec evaluate_every;
+
+  template <class Visitor>
+  void visit(Visitor& v) {
+    v.field("data", data, {.help = "data set", .required = true});
+    v.field("model", model, {.help = "a name in spec.models", .required = true});
+    v.field("seed", seed,
+            {.help = "order, crops, captions, weights", .least = 0, .most = 9007199254740992.0});
+    v.field("global_batch", global_batch,
+            {.help = "samples per step over all workers", .least = 2, .most = 1048576});
+    v.field("logical_slots", logical_slots,
+            {.help = "fixed parts of a batch; a multiple of the worker count", .least = 1, .most = 65536});
+    v.field("epochs", epochs, {.help = "passes over the data", .least = 1, .most = 1e6});
+    v.field("steps", steps,
+            {.help = "stop after so many steps, whatever the epochs", .least = 1, .most = 1e9});
+    v.field("precision", precision, {.help = "arithmetic", .choices = {"float32", "bf16"}});
+    v.field("deterministic", deterministic,
+            {.help = "canonical: the same bits for any worker count; restart: for the same count",
+             .choices = {"canonical", "restart"}});
+    v.field("optimizer", optimizer, {.help = "AdamW and its schedule"});
+    v.field("augment", augment, {.help = "random crop"});
+    v.field("standardize_features", standardize_features,
+            {.help = "stored features to zero mean and unit deviation"});
+    v.field("feature_dropout", feature_dropout,
+            {.help = "dropout of stored image features", .least = 0, .most = 0.95});
+    v.field("evaluate_every", evaluate_every,
+            {.help = "evaluation while training; the best checkpoint is kept"});
+  }
+};
+
+// map (embeddings of the trained model) and one merge. Definitions and JSON of CLIP_benchmark 1.6.1.
+struct EvaluateSettings {
+  std::string data;
+  std::string model;                   // a train stage in needs
+  std::string task = "auto";           // "zero_shot" (labels), "retrieval" (texts), auto by what the data has
+  std::vector<std::string> templates;  // zero-shot prompts, {c} is the class; empty: the file beside the
+                                       // shards, or "a photo of a {c}."
+  std::vector<std::int64_t> recall_k = {1, 5, 10};
+
+  template <class Visitor>
+  void visit(Visitor& v) {
+    v.field("data", data, {.help = "data set", .required = true});
+    v.field("model", model, {.help = "the train stage whose result is evaluated", .required = true});
+    v.field("task", task, {.help = "what to measure", .choices = {"auto", "zero_shot", "retrieval"}});
+    v.field("templates", templates, {.help = "zero-shot prompts; {c} is the class name"});
+    v.field("recall_k", recall_k, {.help = "k of R@k", .least = 1, .most = 16});
+  }
+};
+
+// map (embeddings of the trained model) and one merge: the searchable index.
+struct IndexSettings {
+  std::string data;
+  std::string model;  // a train stage in needs
+
+  template <class Visitor>
+  void visit(Visitor& v) {
+    v.field("data", data, {.help = "data set", .required = true});
+    v.field("model", model, {.help = "the train stage whose result embeds it", .required = true});
+  }
+};
+
+using StageSettings = std::variant<FilterSettings, PairCountsSettings, EmbedSettings, TrainSettings,
+                                   EvaluateSettings, IndexSettings>;
+
+struct StageSpec {
+  std::string name;
+  std::string kind;  // filter, pair_counts, embed, train, evaluate, index
+  std::vector<std::string> needs;
+  StageSettings settings;
+};
+
+}  // namespace trireme::jobs

@@ -1,0 +1,42 @@
+// The safetensors file format: 8-byte little-endian header length, JSON header, data. Reading is
+// memory-mapped and bounds-checked: header <= 100 MB, no overlaps, holes, duplicate names or unknown dtypes;
+// kDamaged / kInvalid name file and tensor.
+#pragma once
+
+#include <map>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include <ATen/core/Tensor.h>
+
+#include "common/io/file.h"
+
+namespace trireme::worker::checkpoint {
+
+class SafetensorsFile {
+ public:
+  explicit SafetensorsFile(const io::Path& path);
+  ~SafetensorsFile();
+  SafetensorsFile(SafetensorsFile&&) noexcept;
+  SafetensorsFile& operator=(SafetensorsFile&&) noexcept;
+
+  std::vector<std::string> names() const;  // in file order
+  bool contains(const std::string& name) const;
+  // A copy on the CPU, safe to keep. Throws kNotFound with the nearest name.
+  at::Tensor load(const std::string& name) const;
+  // A read-only view of the map; valid while this object lives.
+  at::Tensor view(const std::string& name) const;
+  const std::map<std::string, std::string>& metadata() const;
+
+ private:
+  struct State;
+  std::unique_ptr<State> state_;
+};
+
+// Writes tensors in the order given (contiguous, CPU); deterministic bytes. Written aside, synced and
+// renamed.
+void write_safetensors(const io::Path& path, const std::vector<std::pair<std::string, at::Tensor>>& tensors,
+                       const std::map<std::string, std::string>& metadata = {}, bool durable = true);
+
+}  // namespace trireme::worker::checkpoint

@@ -1,0 +1,51 @@
+// Collectives over tensors among the members of a gang. Backends: local/ (threads), mpi/ (non-blocking host
+// tensors, polled with a deadline), nccl/ (in the CUDA plug-in). One thread per rank drives a group; every
+// rank calls the same operations in the same order. A peer that does not come within the deadline, or a stop
+// request, throws kTryAgain / kCancelled naming operation and rank; after a throw the group is unusable.
+#pragma once
+
+#include <chrono>
+#include <cstdint>
+#include <functional>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include <ATen/core/Tensor.h>
+
+namespace trireme::worker::collective {
+
+class Group {
+ public:
+  virtual ~Group() = default;
+  virtual int rank() const = 0;
+  virtual int size() const = 0;
+  virtual const char* backend() const = 0;  // "local", "mpi", "nccl"
+
+  // All tensors are contiguous, of equal shape and dtype on every rank (float32, float64, bfloat16, int64,
+  // uint8).
+
+  // [n, …] on each rank -> [size * n, …], rank order.
+  virtual at::Tensor all_gather(const at::Tensor& local) = 0;
+
+  // Element-wise sum, in place. The order of additions is fixed for a given size(), not across sizes.
+  virtual void all_reduce_sum(at::Tensor& tensor) = 0;
+
+  // [size * n, …] on each rank -> [n, …]: the sum over ranks of this rank's part.
+  virtual at::Tensor reduce_scatter_sum(const at::Tensor& full) = 0;
+
+  virtual void broadcast(at::Tensor& tensor, int root) = 0;
+
+  // Sends `out` to and receives into `in` from `peer` (they may differ in shape; sizes must match the
+  // peer's).
+  virtual void exchange(int peer, const at::Tensor& out, at::Tensor& in) = 0;
+
+  virtual void barrier() = 0;
+};
+
+struct GroupOptions {
+  std::chrono::milliseconds deadline{60000};  // per operation
+  std::function<bool()> stopped;              // polled while waiting
+};
+
+}  // namespace trireme::worker::collective

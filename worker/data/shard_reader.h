@@ -1,0 +1,67 @@
+// Random access to the samples of one shard through its index (.idx, made once by inspect; INDEX.md has the
+// format). Reads img2dataset / WebDataset tars (jpg, jpeg, png, webp + txt + json), CLIP_benchmark tars
+// (.cls, multi-line .txt) and tables (.csv/.tsv of image paths and captions, paths relative to the table).
+// Tars are never extracted; member names never become file names. Thread-safe after construction.
+#pragma once
+
+#include <cstdint>
+#include <map>
+#include <memory>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "common/io/file.h"
+
+namespace trireme::worker::data {
+
+// What a scan found. A sample is usable when it has an image member and a caption or a label; order is that
+// of the file.
+struct ShardScan {
+  std::string sha256;
+  std::int64_t samples = 0, captions = 0;
+  bool labels = false;
+  std::map<std::string, std::int64_t>
+      bad;  // "no_image", "no_caption", "duplicate_key", "truncated", "oversized_member", "bad_label" …
+};
+
+// Scans the shard once, front to back, and writes its index at `index_path`. Damage is counted, not thrown;
+// kNotFound and kDamaged ("not a tar", empty file) name the file. `format`: "webdataset", "clip_benchmark",
+// "table".
+ShardScan build_shard_index(const io::Path& shard, const std::string& format, const std::string& image_column,
+                            const std::string& caption_column, const io::Path& index_path);
+
+class ShardReader {
+ public:
+  // Throws kDamaged when the index is damaged or belongs to another file (size differs).
+  ShardReader(const io::Path& shard, const io::Path& index);
+  ~ShardReader();
+
+  std::int64_t size() const;
+  std::string key(std::int64_t sample) const;
+  // The encoded image. Valid while the reader lives (mapped), or backed by `storage` for tables.
+  std::string_view image_bytes(std::int64_t sample, std::string& storage) const;
+  // Lines of .txt (CLIP_benchmark) or the whole of it (img2dataset); valid UTF-8, trimmed, cut at 64 KiB.
+  // Empty for labelled samples.
+  std::vector<std::string> captions(std::int64_t sample) const;
+  std::optional<std::int64_t> label(std::int64_t sample) const;
+  std::string_view json(std::int64_t sample) const;  // "" when absent
+
+ private:
+  struct State;
+  std::unique_ptr<State> state_;
+};
+
+// Captions used for training or embedding: captions(), or `templates` filled with the class name for a
+// labelled sample.
+std::vector<std::string> captions_of(const ShardReader& reader, std::int64_t sample,
+                                     const std::vector<std::string>& classes,
+                                     const std::vector<std::string>& templates);
+
+// DataSpec::classes, or classnames.txt beside the shard or one folder up; empty when there is none.
+std::vector<std::string> class_names(const io::Path& shard, const std::vector<std::string>& from_spec);
+// zeroshot_classification_templates.txt beside the shard or one folder up; empty when there is none.
+std::vector<std::string> class_templates(const io::Path& shard);
+
+}  // namespace trireme::worker::data

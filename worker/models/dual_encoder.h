@@ -1,0 +1,89 @@
+// Image tower, text tower, two linear projections into one space and the temperature (METHODS 4.1, 3.2).
+// Parameters carry open_clip's names where the towers are CLIP's ("visual.…", "transformer.…",
+// "logit_scale"). Legend: B images, N captions, L tokens, T tower width, D shared width.
+#pragma once
+
+#include <memory>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include <ATen/core/Tensor.h>
+
+#include "jobs/spec/model_spec.h"
+#include "worker/text/tokenizer.h"
+
+namespace trireme::worker::models {
+
+// Crop, resize and normalisation of an image tower, resolved from its spec.
+struct ImagePreprocess {
+  std::int64_t image_px = 224, resize_px = 224;
+  std::array<float, 3> mean{}, std{};
+};
+
+class DualEncoder {
+ public:
+  // Builds both towers; weights of TowerSpec::weights are loaded ("pretrained:<name>" is looked up in
+  // $TRIREME_WEIGHTS, then in the folder set at build time), the rest is drawn from (seed, tensor name),
+  // whatever the order of construction.
+  DualEncoder(const jobs::ModelSpec& spec, std::uint64_t seed);
+  ~DualEncoder();
+
+  const jobs::ModelSpec& spec() const;
+  ImagePreprocess image_preprocess() const;
+  const text::Tokenizer& tokenizer() const;
+  std::int64_t image_tower_width() const;  // of image_features(): after the tower, before the projection
+  std::int64_t text_tower_width() const;
+
+  // Tower outputs, [B, T]. A tower's own final projection (CLIP's visual.proj) counts as the projection, not
+  // the tower.
+  at::Tensor image_features(const at::Tensor& image_BCHW);
+  at::Tensor text_features(
+      const at::Tensor& tokens_NL);  // int64, padded with pad_id to the longest of the batch
+
+  // Projections and L2 norm: [B, T] -> [B, D] in float32, rows of norm 1.
+  at::Tensor project_image(const at::Tensor& features_BT);
+  at::Tensor project_text(const at::Tensor& features_NT);
+
+  at::Tensor encode_image(const at::Tensor& image_BCHW) { return project_image(image_features(image_BCHW)); }
+  at::Tensor encode_text(const at::Tensor& tokens_NL) { return project_text(text_features(tokens_NL)); }
+
+  at::Tensor logit_scale();  // scalar parameter ln(1/temperature)
+
+  // Feature standardisation (mean, 1/(std + 1e-3)) applied in project_*; buffers "image_mean",
+  // "image_inverse_std", "text_…". Only for towers whose features are stored; identity until set.
+  void set_image_standardization(const at::Tensor& mean_T, const at::Tensor& inverse_std_T);
+  void set_text_standardization(const at::Tensor& mean_T, const at::Tensor& inverse_std_T);
+
+  // In a fixed order that depends only on the spec. Frozen towers have no trainable parameters.
+  std::vector<std::pair<std::string, at::Tensor>> trainable_parameters();
+  std::vector<std::pair<std::string, at::Tensor>>
+  state();  // every parameter and buffer, frozen towers included
+  void load_state(
+      const std::vector<std::pair<std::string, at::Tensor>>& state);  // by name; faults listed at once
+
+  void to(const std::string& device);
+  void train(bool on);
+
+  // Model folder: model.safetensors (state()) and config.json (model_json() and provenance). The inverse
+  // needs no other file than the tokenizer's vocabulary, which is copied into the folder.
+  void save(const std::string& folder, const std::string& provenance_json) const;
+  static std::unique_ptr<DualEncoder> load(const std::string& folder);
+
+ private:
+  struct State;
+  std::unique_ptr<State> state_;
+};
+
+// [N, L] int64 on the CPU, padded to the longest caption of the batch.
+struct TokenBatch {
+  at::Tensor tokens_NL;
+  std::int64_t truncated = 0;
+};
+TokenBatch tokenize(const text::Tokenizer& tokenizer, const std::vector<std::string>& captions,
+                    std::int64_t context);
+
+// "pretrained:minilm" and plain paths to a file that exists; throws kNotFound saying what to do.
+std::string resolve_weights(const std::string& weights);
+
+}  // namespace trireme::worker::models
