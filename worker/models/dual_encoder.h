@@ -3,6 +3,8 @@
 // "logit_scale"). Legend: B images, N captions, L tokens, T tower width, D shared width.
 #pragma once
 
+#include <array>
+#include <cstdint>
 #include <memory>
 #include <string>
 #include <utility>

@@ -6,11 +6,15 @@
 #include <functional>
 #include <memory>
 #include <string>
+#include <vector>
 
 #include "common/base/clock.h"
 #include "common/base/ids.h"
 #include "jobs/protocol/messages.h"
 
+namespace trireme::telemetry {
+class Metrics;
+}
 namespace trireme::worker::collective {
 class Group;
 }
@@ -41,6 +45,7 @@ class StopRequest {
 struct TaskContext {
   const StopRequest* stop = nullptr;
   const Clock* clock = nullptr;
+  telemetry::Metrics* metrics = nullptr;  // may be null
   Incarnation incarnation;
   int threads = 1;             // cores of this worker
   std::string device = "cpu";  // "cpu" or "cuda:<n>"
