@@ -2,7 +2,8 @@
 
 namespace trireme::telemetry {
 namespace {
-const std::vector<double> kSeconds{0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60};
+const std::vector<double> kSeconds{0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05,
+                                   0.1,    0.25,    0.5,    1,     2.5,    5,     10,   30,    60};
 }  // namespace
 
 const std::vector<MetricInfo>& catalog() {
@@ -14,15 +15,24 @@ const std::vector<MetricInfo>& catalog() {
       // training (gang rank 0 of the workers)
       {"trireme_train_steps_total", kCounter, "Training steps done"},
       {"trireme_train_samples_total", kCounter, "Samples trained on, over all workers"},
-      {"trireme_train_step_duration_seconds", kHistogram, "Time of a training step by phase", {"phase"}, kSeconds},
+      {"trireme_train_step_duration_seconds",
+       kHistogram,
+       "Time of a training step by phase",
+       {"phase"},
+       kSeconds},
       {"trireme_train_loss", kGauge, "Global-batch loss of the last step"},
       {"trireme_train_grad_norm", kGauge, "Norm of the global gradient at the last step"},
       {"trireme_train_logit_scale", kGauge, "ln(1/temperature)"},
       {"trireme_train_learning_rate", kGauge, "Learning rate of the last step"},
       {"trireme_train_nonfinite_total", kCounter, "Non-finite values met", {"where"}},
-      {"trireme_train_steps_skipped_total", kCounter, "Steps skipped: too few live samples, or a non-finite gradient"},
+      {"trireme_train_steps_skipped_total", kCounter,
+       "Steps skipped: too few live samples, or a non-finite gradient"},
       // collectives (workers)
-      {"trireme_collective_duration_seconds", kHistogram, "Time of a collective", {"op", "backend"}, kSeconds},
+      {"trireme_collective_duration_seconds",
+       kHistogram,
+       "Time of a collective",
+       {"op", "backend"},
+       kSeconds},
       {"trireme_collective_bytes_total", kCounter, "Bytes moved by collectives", {"op"}},
       // tasks (workers)
       {"trireme_samples_total", kCounter, "Samples by stage kind and outcome", {"stage", "outcome"}},
@@ -30,7 +40,10 @@ const std::vector<MetricInfo>& catalog() {
       {"trireme_process_resident_bytes", kGauge, "Resident memory of the process"},
       // coordinator: fleet
       {"trireme_worker_up", kGauge, "1 while heartbeats arrive", {"worker", "host"}},
-      {"trireme_worker_last_heartbeat_timestamp_seconds", kGauge, "When the last heartbeat arrived", {"worker"}},
+      {"trireme_worker_last_heartbeat_timestamp_seconds",
+       kGauge,
+       "When the last heartbeat arrived",
+       {"worker"}},
       {"trireme_worker_speed_ratio", kGauge, "Rate over the fastest worker's (1 = fastest)", {"worker"}},
       {"trireme_control_rejected_total", kCounter, "Control messages refused", {"reason"}},
       // coordinator: tasks and jobs
@@ -42,7 +55,11 @@ const std::vector<MetricInfo>& catalog() {
       {"trireme_job_eta_seconds", kGauge, "Estimated time to the end of the job", {"job"}},
       {"trireme_jobs_queued", kGauge, "Jobs that wait"},
       {"trireme_restarts_total", kCounter, "Restarts of the run", {"cause"}},
-      {"trireme_recovery_duration_seconds", kHistogram, "From the start of an incarnation to its first lease", {}, kSeconds},
+      {"trireme_recovery_duration_seconds",
+       kHistogram,
+       "From the start of an incarnation to its first lease",
+       {},
+       kSeconds},
       {"trireme_checkpoint_duration_seconds", kHistogram, "Time of a checkpoint by part", {"part"}, kSeconds},
       {"trireme_checkpoint_bytes", kGauge, "Size of the last checkpoint"},
       {"trireme_checkpoint_failures_total", kCounter, "Checkpoints that were not committed", {"cause"}},

@@ -1,0 +1,15 @@
+#!/usr/bin/env bash
+# Runs every test of a build folder: the C++ rooms through CTest, then the whole system through pytest with real processes.
+# Ends with "N passed, N failed, N skipped", counted from the runners' own reports.
+set -uo pipefail
+build=$(cd "${1:?usage: run_tests.sh BUILD_FOLDER}" && pwd)
+cd "$(dirname "${BASH_SOURCE[0]}")/.."
+results=$build/test-results
+rm -rf "$results"
+mkdir -p "$results"
+export TRIREME_BIN=$build/bin
+status=0
+GTEST_OUTPUT=xml:$results/ ctest --test-dir "$build" --output-on-failure -j 2 || status=1
+/usr/bin/python3 -m pytest -q -rs -p no:cacheprovider --junitxml="$results/system.xml" tests/architecture tests/system || status=1
+/usr/bin/python3 tests/support/count_results.py "$results" "$build" || status=1
+exit $status
