@@ -1,12 +1,17 @@
 #include "common/base/log.h"
 
 #include <array>
+#include <cerrno>
 #include <chrono>
 #include <cstdio>
 #include <ctime>
 #include <mutex>
 
+#include <fcntl.h>
+#include <sys/stat.h>
 #include <unistd.h>
+
+#include "common/base/error.h"
 
 namespace trireme {
 namespace {
@@ -14,6 +19,7 @@ struct LogState {
   std::mutex mutex;
   std::string process = "trireme";
   LogLevel least = LogLevel::kInfo;
+  int console = -1;  // the stderr of before redirect_log_to_folder
 };
 LogState& state() {
   static LogState instance;
@@ -40,6 +46,19 @@ void start_log(std::string process_name, LogLevel least) {
   const std::lock_guard lock(state().mutex);
   state().process = std::move(process_name);
   state().least = least;
+}
+
+void redirect_log_to_folder(const std::string& folder, int rank) {
+  if (::mkdir(folder.c_str(), 0755) != 0 && errno != EEXIST)
+    throw system_error("cannot make the folder " + folder, errno);
+  const std::string path = folder + "/rank-" + std::to_string(rank) + ".log";
+  const int file = ::open(path.c_str(), O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0644);
+  if (file < 0) throw system_error("cannot open " + path, errno);
+  const std::lock_guard lock(state().mutex);
+  if (state().console < 0) state().console = ::fcntl(STDERR_FILENO, F_DUPFD_CLOEXEC, 3);
+  ::dup2(file, STDERR_FILENO);
+  ::dup2(file, STDOUT_FILENO);
+  ::close(file);
 }
 
 std::string printable(std::string_view text, std::size_t limit_bytes) {
@@ -79,7 +98,9 @@ void log_line(LogLevel level, std::string_view component, std::string_view messa
   if (level < state().least) return;
   const std::string line = utc_now() + " " + kNames[static_cast<std::size_t>(level)] + " " + state().process +
                            " " + std::string(component) + ": " + printable(message) + "\n";
-  [[maybe_unused]] const auto written = ::write(STDERR_FILENO, line.data(), line.size());
+  [[maybe_unused]] auto written = ::write(STDERR_FILENO, line.data(), line.size());
+  if (state().console >= 0 && level >= LogLevel::kWarning)
+    written = ::write(state().console, line.data(), line.size());
 }
 
 }  // namespace trireme

@@ -15,6 +15,11 @@ enum class LogLevel { kDebug, kInfo, kWarning, kError };
 // app.
 void start_log(std::string process_name, LogLevel least = LogLevel::kInfo);
 
+// Sends this process's stderr (log lines, library messages, sanitizer reports) to <folder>/rank-<rank>.log,
+// appended, and stdout with it. Warnings and errors still reach the old stderr too. Called by app right after
+// MPI_Init when TRIREME_LOG_DIR is set (trireme launch sets it); throws what open(2) says.
+void redirect_log_to_folder(const std::string& folder, int rank);
+
 void log_line(LogLevel level, std::string_view component, std::string_view message);
 inline void log_info(std::string_view component, std::string_view message) {
   log_line(LogLevel::kInfo, component, message);

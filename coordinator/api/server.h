@@ -1,0 +1,53 @@
+// The HTTP API (API.md beside this file): one table of endpoints, closed by default. Connections live on one
+// I/O thread, calls of the Face on a small pool, so a slow ledger never delays /healthz.
+#pragma once
+
+#include <chrono>
+#include <cstdint>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "common/base/ids.h"
+#include "common/io/file.h"
+#include "coordinator/service/face.h"
+
+namespace trireme::coordinator::api {
+
+struct ServerOptions {
+  std::string listen = "127.0.0.1:0";  // host:port, port 0: a free one; IPv6 as [::1]:8080
+  io::Path run_folder;                 // endpoint.json, token and logs/ lie here
+  std::string run_id;
+  Incarnation incarnation;
+  std::string version = "0.1.0";
+  bool require_token = true;               // false: only on a loopback address
+  std::vector<std::string> allowed_hosts;  // accepted in Host besides localhost, 127.0.0.1, [::1] and `listen`
+  std::vector<io::Path> data_roots;        // specs may read only under these; empty: the working directory
+  std::vector<io::Path> output_roots;      // … and write only under these; empty: the run folder's parent
+  // Limits of RELIABILITY 5 and 8.8; tests shorten them.
+  std::chrono::milliseconds header_deadline{5000}, body_deadline{10000}, idle_deadline{30000};
+  std::chrono::milliseconds write_deadline{10000}, follow_poll{500}, follow_heartbeat{15000};
+  std::uint32_t header_limit_bytes = 8192;
+  std::uint64_t body_limit_bytes = 1U << 20;
+  std::size_t most_connections = 64, most_connections_per_address = 16;
+};
+
+class Server {
+ public:
+  // Listens, makes the token on first use (64 hex digits, mode 0600), then writes endpoint.json (atomically).
+  // Throws kConflict when the port is taken, kUsage for an address that is not one or a non-loopback one
+  // without a token, kInvalid when the token file is readable by others. `face` outlives the server.
+  Server(service::Face& face, ServerOptions options);
+  ~Server();  // cuts every connection, waits for Face calls in flight
+  Server(const Server&) = delete;
+  Server& operator=(const Server&) = delete;
+
+  int port() const;
+  const std::string& url() const;  // http://127.0.0.1:41234
+
+ private:
+  struct State;
+  std::unique_ptr<State> state_;
+};
+
+}  // namespace trireme::coordinator::api
