@@ -178,6 +178,11 @@ struct Envelope {
   Message message;
 };
 
+// Envelope::run of a run id.
+std::uint64_t run_key(std::string_view run_id);
+
+inline constexpr std::size_t kLongestBody = 64 << 20;
+
 std::string encode(const Envelope& envelope);
 
 // Throws kDamaged on a bad checksum, length, version or body; never reads out of bounds (fuzzed).
