@@ -1,0 +1,42 @@
+// report.html of one job: self-contained (inline SVG and base64 thumbnails, no script, no outside file). Made
+// from what the ledger says and the files that stages left; decodes no image. Missing pieces are left out, so
+// it serves a running job too.
+#pragma once
+
+#include <cstdint>
+#include <map>
+#include <string>
+#include <vector>
+
+#include "common/io/file.h"
+
+namespace trireme::coordinator::report {
+
+struct ReportStage {
+  std::string name, kind, state;
+  std::int64_t tasks_known = 0, tasks_done = 0, tasks_reused = 0;
+  std::map<std::string, std::int64_t> counts;  // sums of TaskDone::counts
+  std::vector<std::string> thumbnail_files;    // "thumbnails" outputs, manifest order
+};
+
+// One lease, for the timeline.
+struct ReportSpan {
+  std::string stage;
+  int worker = 0;
+  double start_seconds = 0, end_seconds = 0;  // since the job began
+};
+
+struct ReportInput {
+  std::string job_id, name, state, cause;
+  std::string spec_json;  // effective
+  io::Path output;        // <output>/stages/<stage>/{log.jsonl, evaluation.json} are read
+  std::vector<ReportStage> stages;
+  std::vector<ReportSpan> timeline;
+};
+
+std::string render_report(const ReportInput& input);
+
+// Atomic replace of `path`.
+void write_report(const ReportInput& input, const io::Path& path);
+
+}  // namespace trireme::coordinator::report

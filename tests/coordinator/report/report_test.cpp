@@ -1,0 +1,93 @@
+#include "coordinator/report/report.h"
+
+#include <gtest/gtest.h>
+
+#include <cmath>
+#include <filesystem>
+
+#include "coordinator/report/html.h"
+#include "coordinator/report/svg_chart.h"
+
+namespace trireme::coordinator::report {
+namespace {
+
+class ReportTest : public testing::Test {
+ protected:
+  io::Path folder = std::filesystem::temp_directory_path() / ("trireme-report-" + std::to_string(::getpid()));
+  void TearDown() override { std::filesystem::remove_all(folder); }
+  static std::size_t count(const std::string& text, const std::string& what) {
+    std::size_t found = 0;
+    for (std::size_t at = text.find(what); at != std::string::npos; at = text.find(what, at + 1)) ++found;
+    return found;
+  }
+};
+
+TEST_F(ReportTest, ShowsFunnelCurvesEvaluationAndPictures) {
+  std::string log;
+  for (int step = 1; step <= 2000; ++step)
+    log += "{\"step\":" + std::to_string(step) + ",\"loss\":" + std::to_string(5.0 / step) +
+           ",\"learning_rate\":0.001,\"logit_scale\":2.6}\n";
+  io::write_file_atomic(folder / "stages/train/log.jsonl",
+                        log + "{\"step\":20");  // a row cut short by a crash
+  io::write_file_atomic(folder / "stages/evaluate/evaluation.json",
+                        R"({"dataset":"test","metrics":{"image_retrieval_recall@1":0.3125,"acc5":null}})");
+  io::write_file_atomic(folder / "t.jsonl",
+                        R"({"kept":true,"key":"1","caption":"<script>alert(1)</script>","jpeg":"AAAA"})"
+                        "\n"
+                        R"({"kept":false,"rule":"short_side","key":"2","caption":"tiny","jpeg":"BBBB"})"
+                        "\n"
+                        R"({"kept":true,"jpeg":"'onerror=alert(1)"
+})"
+                        "\n");
+ReportInput input{
+    .job_id = "j1", .name = "a & b", .state = "SUCCEEDED", .spec_json = "{\n  \"x\": 1\n}", .output = folder};
+input.stages = {{.name = "filter",
+                 .kind = "filter",
+                 .state = "done",
+                 .tasks_known = 2,
+                 .tasks_done = 2,
+                 .counts = {{"in", 1000}, {"kept", 600}, {"dropped", 400}, {"dropped.short_side", 400}},
+                 .thumbnail_files = {(folder / "t.jsonl").string(), (folder / "missing").string()}},
+                {.name = "train", .kind = "train", .state = "done"},
+                {.name = "evaluate", .kind = "evaluate", .state = "done"}};
+input.timeline = {{"filter", 1, 0, 2}, {"filter", 2, 0, 3}, {"train", 1, 3, 9}};
+const std::string html = render_report(input);
+EXPECT_NE(html.find("a &amp; b"), std::string::npos);
+EXPECT_NE(html.find("dropped.short_side"), std::string::npos);
+EXPECT_NE(html.find("0.3125"), std::string::npos);
+EXPECT_NE(html.find("Dropped by short_side"), std::string::npos);
+EXPECT_EQ(count(html, "<img "), 2U);    // the line that is not base64 is passed over
+EXPECT_EQ(count(html, "<script"), 0U);  // data cannot inject markup
+EXPECT_EQ(count(html, "<rect "), 3U);
+EXPECT_GE(count(html, "<svg"), 4U);
+EXPECT_EQ(count(html, "http://"), 0U);  // self-contained
+EXPECT_LT(html.size(), 200000U);        // 2000 points are thinned
+}
+
+TEST_F(ReportTest, ARunningJobWithNothingYetStillRenders) {
+  const std::string html = render_report({.job_id = "j", .name = "n", .state = "RUNNING", .output = folder});
+  EXPECT_NE(html.find("RUNNING"), std::string::npos);
+}
+
+TEST(Chart, SurvivesEmptyConstantAndNonFiniteSeries) {
+  EXPECT_EQ(line_chart({}, {.title = "t"}).find("nan"), std::string::npos);
+  EXPECT_EQ(line_chart({{"a", {{1, 2}}}}, {.title = "t"}).find("nan"), std::string::npos);
+  const std::string with_nan = line_chart({{"a", {{1, NAN}, {2, 3}, {3, INFINITY}, {4, 3}}}}, {.title = "t"});
+  EXPECT_EQ(with_nan.find("nan"), std::string::npos);
+  EXPECT_EQ(with_nan.find("inf"), std::string::npos);
+}
+
+TEST(Chart, SmoothingOfAConstantIsTheConstant) {
+  const Series flat{"f", {{1, 4}, {2, 4}, {3, 4}}};
+  for (const auto& [x, y] : smoothed(flat, 2).points) EXPECT_NEAR(y, 4, 1e-12);
+}
+
+TEST(Html, NumbersForPeople) {
+  EXPECT_EQ(with_commas(-12345678), "-12,345,678");
+  EXPECT_EQ(with_commas(999), "999");
+  EXPECT_EQ(rounded(0.123456), "0.1235");
+  EXPECT_EQ(escape("<a href='x'>&\x01"), "&lt;a href=&#39;x&#39;&gt;&amp;\\x01");
+}
+
+}  // namespace
+}  // namespace trireme::coordinator::report
