@@ -31,41 +31,46 @@ TEST_F(ReportTest, ShowsFunnelCurvesEvaluationAndPictures) {
                         log + "{\"step\":20");  // a row cut short by a crash
   io::write_file_atomic(folder / "stages/evaluate/evaluation.json",
                         R"({"dataset":"test","metrics":{"image_retrieval_recall@1":0.3125,"acc5":null}})");
-  io::write_file_atomic(folder / "t.jsonl",
-                        R"({"kept":true,"key":"1","caption":"<script>alert(1)</script>","jpeg":"AAAA"})"
-                        "\n"
-                        R"({"kept":false,"rule":"short_side","key":"2","caption":"tiny","jpeg":"BBBB"})"
-                        "\n"
-                        R"({"kept":true,"jpeg":"'onerror=alert(1)"
-})"
-                        "\n");
-ReportInput input{
-    .job_id = "j1", .name = "a & b", .state = "SUCCEEDED", .spec_json = "{\n  \"x\": 1\n}", .output = folder};
-input.stages = {{.name = "filter",
-                 .kind = "filter",
-                 .state = "done",
-                 .tasks_known = 2,
-                 .tasks_done = 2,
-                 .counts = {{"in", 1000}, {"kept", 600}, {"dropped", 400}, {"dropped.short_side", 400}},
-                 .thumbnail_files = {(folder / "t.jsonl").string(), (folder / "missing").string()}},
-                {.name = "train", .kind = "train", .state = "done"},
-                {.name = "evaluate", .kind = "evaluate", .state = "done"}};
-input.timeline = {{"filter", 1, 0, 2}, {"filter", 2, 0, 3}, {"train", 1, 3, 9}};
-const std::string html = render_report(input);
-EXPECT_NE(html.find("a &amp; b"), std::string::npos);
-EXPECT_NE(html.find("dropped.short_side"), std::string::npos);
-EXPECT_NE(html.find("0.3125"), std::string::npos);
-EXPECT_NE(html.find("Dropped by short_side"), std::string::npos);
-EXPECT_EQ(count(html, "<img "), 2U);    // the line that is not base64 is passed over
-EXPECT_EQ(count(html, "<script"), 0U);  // data cannot inject markup
-EXPECT_EQ(count(html, "<rect "), 3U);
-EXPECT_GE(count(html, "<svg"), 4U);
-EXPECT_EQ(count(html, "http://"), 0U);  // self-contained
-EXPECT_LT(html.size(), 200000U);        // 2000 points are thinned
+  io::write_file_atomic(
+      folder / "t.jsonl",
+      "{\"kept\":true,\"key\":\"1\",\"caption\":\"<script>alert(1)</script>\",\"jpeg\":\"AAAA\"}\n"
+      "{\"kept\":false,\"rule\":\"short_side\",\"key\":\"2\",\"caption\":\"tiny\",\"jpeg\":\"BBBB\"}\n"
+      "{\"kept\":true,\"jpeg\":\"'onerror=alert(1)\"}\n");
+  ReportInput input;
+  input.job_id = "j1";
+  input.name = "a & b";
+  input.state = "SUCCEEDED";
+  input.spec_json = "{\n  \"x\": 1\n}";
+  input.output = folder;
+  ReportStage filter;
+  filter.name = filter.kind = "filter";
+  filter.state = "done";
+  filter.tasks_known = filter.tasks_done = 2;
+  filter.counts = {{"in", 1000}, {"kept", 600}, {"dropped", 400}, {"dropped.short_side", 400}};
+  filter.thumbnail_files = {(folder / "t.jsonl").string(), (folder / "missing").string()};
+  ReportStage train, evaluate;
+  train.name = train.kind = "train";
+  evaluate.name = evaluate.kind = "evaluate";
+  input.stages = {filter, train, evaluate};
+  input.timeline = {{"filter", 1, 0, 2}, {"filter", 2, 0, 3}, {"train", 1, 3, 9}};
+  const std::string html = render_report(input);
+  EXPECT_NE(html.find("a &amp; b"), std::string::npos);
+  EXPECT_NE(html.find("dropped.short_side"), std::string::npos);
+  EXPECT_NE(html.find("0.3125"), std::string::npos);
+  EXPECT_NE(html.find("Dropped by short_side"), std::string::npos);
+  EXPECT_EQ(count(html, "<img "), 2U);    // the line that is not base64 is passed over
+  EXPECT_EQ(count(html, "<script"), 0U);  // data cannot inject markup
+  EXPECT_EQ(count(html, "<rect "), 3U);
+  EXPECT_GE(count(html, "<svg"), 4U);
+  EXPECT_EQ(count(html, "http://"), 0U);  // self-contained
+  EXPECT_LT(html.size(), 200000U);        // 2000 points are thinned
 }
 
 TEST_F(ReportTest, ARunningJobWithNothingYetStillRenders) {
-  const std::string html = render_report({.job_id = "j", .name = "n", .state = "RUNNING", .output = folder});
+  ReportInput running;
+  running.state = "RUNNING";
+  running.output = folder;
+  const std::string html = render_report(running);
   EXPECT_NE(html.find("RUNNING"), std::string::npos);
 }
 
