@@ -1,0 +1,148 @@
+#include "worker/collective/local/local_group.h"
+
+#include <ATen/ATen.h>
+
+#include <condition_variable>
+#include <deque>
+#include <map>
+#include <mutex>
+#include <utility>
+
+#include "common/base/error.h"
+
+namespace trireme::worker::collective {
+namespace {
+
+using std::chrono::steady_clock;
+constexpr auto kPollEvery = std::chrono::milliseconds(5);
+
+struct Shared {
+  explicit Shared(int size) : published(static_cast<std::size_t>(size)) {}
+  std::mutex mutex;
+  std::condition_variable changed;
+  std::vector<at::Tensor> published;  // what each rank shows in the operation under way
+  int arrived = 0;
+  std::uint64_t meetings = 0;
+  std::map<std::pair<int, int>, std::deque<at::Tensor>> mail;  // (from, to)
+  int spoiled_by = -1;
+};
+
+class LocalGroup final : public Group {
+ public:
+  LocalGroup(std::shared_ptr<Shared> shared, int rank, int size, GroupOptions options)
+      : shared_(std::move(shared)), rank_(rank), size_(size), options_(std::move(options)) {}
+  ~LocalGroup() override = default;
+
+  int rank() const override { return rank_; }
+  int size() const override { return size_; }
+  const char* backend() const override { return "local"; }
+
+  at::Tensor all_gather(const at::Tensor& local) override {
+    show(local, "all_gather");
+    at::Tensor gathered = at::cat(shared_->published, 0);
+    meet("all_gather");
+    return gathered;
+  }
+
+  void all_reduce_sum(at::Tensor& tensor) override {
+    show(tensor, "all_reduce_sum");
+    const at::Tensor sum = sum_of_published();
+    meet("all_reduce_sum");  // everybody has read before anybody writes
+    tensor.copy_(sum);
+  }
+
+  at::Tensor reduce_scatter_sum(const at::Tensor& full) override {
+    show(full, "reduce_scatter_sum");
+    const auto rows = full.size(0) / size_;
+    at::Tensor sum = shared_->published[0].narrow(0, rank_ * rows, rows).clone();
+    for (int r = 1; r < size_; ++r)
+      sum.add_(shared_->published[static_cast<std::size_t>(r)].narrow(0, rank_ * rows, rows));
+    meet("reduce_scatter_sum");
+    return sum;
+  }
+
+  void broadcast(at::Tensor& tensor, int root) override {
+    show(tensor, "broadcast");
+    if (rank_ != root) tensor.copy_(shared_->published[static_cast<std::size_t>(root)]);
+    meet("broadcast");
+  }
+
+  void exchange(int peer, const at::Tensor& out, at::Tensor& in) override {
+    std::unique_lock lock(shared_->mutex);
+    shared_->mail[{rank_, peer}].push_back(out.clone());
+    shared_->changed.notify_all();
+    auto& arrived = shared_->mail[{peer, rank_}];
+    wait(lock, "exchange", [&] { return !arrived.empty(); });
+    const at::Tensor received = arrived.front();
+    arrived.pop_front();
+    lock.unlock();
+    in.copy_(received.view(in.sizes()));
+  }
+
+  void barrier() override { meet("barrier"); }
+
+ private:
+  at::Tensor sum_of_published() const {
+    at::Tensor sum = shared_->published[0].clone();
+    for (int r = 1; r < size_; ++r) sum.add_(shared_->published[static_cast<std::size_t>(r)]);
+    return sum;
+  }
+
+  void show(const at::Tensor& tensor, const char* operation) {
+    {
+      const std::lock_guard lock(shared_->mutex);
+      shared_->published[static_cast<std::size_t>(rank_)] = tensor;
+    }
+    meet(operation);
+  }
+
+  void meet(const char* operation) {
+    std::unique_lock lock(shared_->mutex);
+    const auto meeting = shared_->meetings;
+    if (++shared_->arrived == size_) {
+      shared_->arrived = 0;
+      ++shared_->meetings;
+      shared_->changed.notify_all();
+      return;
+    }
+    wait(lock, operation, [&] { return shared_->meetings != meeting; });
+  }
+
+  template <class Predicate>
+  void wait(std::unique_lock<std::mutex>& lock, const char* operation, Predicate done) {
+    const auto give_up = steady_clock::now() + options_.deadline;
+    while (!done()) {
+      const std::string where = std::string(operation) + " at rank " + std::to_string(rank_);
+      if (shared_->spoiled_by >= 0)
+        throw Error(ErrorKind::kTryAgain,
+                    where + ": rank " + std::to_string(shared_->spoiled_by) + " left the group");
+      if (options_.stopped && options_.stopped()) spoil(ErrorKind::kCancelled, where + " was cancelled");
+      if (steady_clock::now() >= give_up)
+        spoil(ErrorKind::kTryAgain, where + ": a peer did not come within " +
+                                        std::to_string(options_.deadline.count()) + " ms");
+      shared_->changed.wait_for(lock, kPollEvery);
+    }
+  }
+
+  [[noreturn]] void spoil(ErrorKind kind, const std::string& what) {
+    shared_->spoiled_by = rank_;
+    shared_->changed.notify_all();
+    throw Error(kind, what);
+  }
+
+  std::shared_ptr<Shared> shared_;
+  int rank_, size_;
+  GroupOptions options_;
+};
+
+}  // namespace
+
+std::vector<std::unique_ptr<Group>> make_local_groups(int size, const GroupOptions& options) {
+  const auto shared = std::make_shared<Shared>(size);
+  std::vector<std::unique_ptr<Group>> groups;
+  for (int rank = 0; rank < size; ++rank)
+    groups.push_back(std::make_unique<LocalGroup>(shared, rank, size, options));
+  return groups;
+}
+
+}  // namespace trireme::worker::collective
