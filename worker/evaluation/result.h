@@ -1,0 +1,29 @@
+// An evaluation as CLIP_benchmark 1.6.1 writes it, so that its `build` command reads ours (PEERS 7a):
+//   {"dataset","model","pretrained","task","metrics":{…},"language"}
+// Strictly valid JSON: a value that is not finite is written as null (CLIP_benchmark writes NaN).
+#pragma once
+
+#include <string>
+#include <utility>
+#include <vector>
+
+namespace trireme::worker::evaluation {
+
+// In the order in which they are shown and written.
+using Metrics = std::vector<std::pair<std::string, double>>;
+
+// The value of a metric; throws kNotFound with the nearest known name.
+double metric(const Metrics& metrics, const std::string& name);
+
+struct EvaluationResult {
+  std::string dataset, model, pretrained;
+  std::string task;  // "zeroshot_classification", "zeroshot_retrieval"
+  Metrics metrics;
+  std::string language = "en";
+};
+std::string to_json(const EvaluationResult& result);  // one line, no newline at the end
+
+// {"name": value, …} alone (StepReport::evaluation).
+std::string to_json(const Metrics& metrics);
+
+}  // namespace trireme::worker::evaluation

@@ -1,0 +1,151 @@
+#include "worker/evaluation/retrieval.h"
+
+#include <algorithm>
+#include <limits>
+#include <string>
+
+#include <ATen/ATen.h>
+
+#include "common/base/error.h"
+
+namespace trireme::worker::evaluation {
+namespace {
+
+void check(const at::Tensor& image_ND, const at::Tensor& text_MD, const at::Tensor& owner_M) {
+  if (image_ND.dim() != 2 || text_MD.dim() != 2 || image_ND.size(1) != text_MD.size(1)) {
+    throw Error(ErrorKind::kInvalid, "retrieval needs image [N, D] and text [M, D] embeddings of one width");
+  }
+  if (owner_M.dim() != 1 || owner_M.size(0) != text_MD.size(0) || owner_M.scalar_type() != at::kLong) {
+    throw Error(ErrorKind::kInvalid, "retrieval needs one owner (int64) per caption: " +
+                                         std::to_string(text_MD.size(0)) + " captions");
+  }
+  if (image_ND.size(0) == 0 || text_MD.size(0) == 0) {
+    throw Error(ErrorKind::kInvalid,
+                "there is nothing to retrieve: " + std::to_string(image_ND.size(0)) + " images, " +
+                    std::to_string(text_MD.size(0)) + " captions",
+                "look at the counts of bad and dropped samples");
+  }
+  const auto low = owner_M.min().item<std::int64_t>(), high = owner_M.max().item<std::int64_t>();
+  if (low < 0 || high >= image_ND.size(0)) {
+    throw Error(ErrorKind::kInvalid, "a caption belongs to image row " +
+                                         std::to_string(low < 0 ? low : high) + ", but there are " +
+                                         std::to_string(image_ND.size(0)) + " images");
+  }
+}
+
+// Candidates before (own score, own index) in each row; NaN anywhere counts as before.
+at::Tensor count_before(const at::Tensor& score_RC, const at::Tensor& own_R1, const at::Tensor& index_R1,
+                        const at::Tensor& column_C) {
+  const auto greater = (score_RC <= own_R1).logical_not_();
+  const auto tied_before = (score_RC == own_R1).logical_and_(column_C < index_R1);
+  return greater.logical_or_(tied_before).sum(1);
+}
+
+at::Tensor text_ranks(const at::Tensor& image_ND, const at::Tensor& text_MD, const at::Tensor& owner_M,
+                      std::int64_t rows) {
+  const auto column_N = at::arange(image_ND.size(0), owner_M.options());
+  std::vector<at::Tensor> ranks;
+  for (std::int64_t first = 0; first < text_MD.size(0); first += rows) {
+    const auto count = std::min(rows, text_MD.size(0) - first);
+    const auto score_RN = text_MD.narrow(0, first, count).matmul(image_ND.t());
+    const auto owner_R1 = owner_M.narrow(0, first, count).unsqueeze(1);
+    ranks.push_back(count_before(score_RN, score_RN.gather(1, owner_R1), owner_R1, column_N));
+  }
+  return at::cat(ranks);
+}
+
+at::Tensor image_ranks(const at::Tensor& image_ND, const at::Tensor& text_MD, const at::Tensor& owner_M,
+                       std::int64_t rows) {
+  const auto texts = text_MD.size(0);
+  const auto column_M = at::arange(texts, owner_M.options());
+  const auto query_Q = std::get<0>(at::_unique2(owner_M, /*sorted=*/true));
+  std::vector<at::Tensor> ranks;
+  for (std::int64_t first = 0; first < query_Q.size(0); first += rows) {
+    const auto query_R = query_Q.narrow(0, first, std::min(rows, query_Q.size(0) - first));
+    const auto score_RM = image_ND.index_select(0, query_R).matmul(text_MD.t());
+    const auto own_RM = owner_M == query_R.unsqueeze(1);
+    const auto best_R1 =
+        score_RM.masked_fill(own_RM.logical_not(), -std::numeric_limits<float>::infinity()).amax(1, true);
+    const auto is_best_RM = (score_RM == best_R1).logical_and_(own_RM);
+    const auto index_R1 =
+        at::where(is_best_RM, column_M, at::full({}, texts, column_M.options())).amin(1, true);
+    ranks.push_back(count_before(score_RM, best_R1, index_R1, column_M));
+  }
+  return at::cat(ranks);
+}
+
+std::string at_k(const std::string& name, std::int64_t k) {
+  return name + "@" + std::to_string(k);
+}
+
+void check_k(std::int64_t k, std::int64_t images, std::int64_t texts) {
+  if (k < 1 || k > images || k > texts) {
+    throw Error(ErrorKind::kInvalid,
+                "recall@" + std::to_string(k) + " of " + std::to_string(images) + " images and " +
+                    std::to_string(texts) + " captions",
+                "choose recall_k between 1 and the number of candidates");
+  }
+}
+
+void add_mean_recall(Metrics& metrics, const std::vector<std::int64_t>& recall_k) {
+  if (std::find(recall_k.begin(), recall_k.end(), 1) == recall_k.end()) return;
+  metrics.emplace_back(
+      "mean_recall@1",
+      (metric(metrics, "image_retrieval_recall@1") + metric(metrics, "text_retrieval_recall@1")) / 2);
+}
+
+}  // namespace
+
+RetrievalRanks retrieval_ranks(const at::Tensor& image_ND, const at::Tensor& text_MD,
+                               const at::Tensor& owner_M, std::int64_t tile_elements) {
+  check(image_ND, text_MD, owner_M);
+  const auto image = image_ND.detach().to(at::kFloat), text = text_MD.detach().to(at::kFloat);
+  const auto owner = owner_M.to(image.device());
+  const auto rows = [&](std::int64_t candidates) {
+    return std::max<std::int64_t>(1, tile_elements / candidates);
+  };
+  return {text_ranks(image, text, owner, rows(image.size(0))).cpu(),
+          image_ranks(image, text, owner, rows(text.size(0))).cpu()};
+}
+
+Metrics retrieval_recall(const at::Tensor& image_ND, const at::Tensor& text_MD, const at::Tensor& owner_M,
+                         const std::vector<std::int64_t>& recall_k) {
+  for (const auto k : recall_k) check_k(k, image_ND.size(0), text_MD.size(0));
+  const RetrievalRanks ranks = retrieval_ranks(image_ND, text_MD, owner_M);
+  const auto recall = [](const at::Tensor& rank, std::int64_t k) {
+    return static_cast<double>((rank < k).sum().item<std::int64_t>()) / static_cast<double>(rank.size(0));
+  };
+  Metrics metrics;
+  for (const auto k : recall_k) {
+    metrics.emplace_back(at_k("image_retrieval_recall", k), recall(ranks.text_to_image_M, k));
+    metrics.emplace_back(at_k("text_retrieval_recall", k), recall(ranks.image_to_text_Q, k));
+  }
+  add_mean_recall(metrics, recall_k);
+  return metrics;
+}
+
+Metrics retrieval_chance(std::int64_t images, const at::Tensor& owner_M,
+                         const std::vector<std::int64_t>& recall_k) {
+  const auto texts = owner_M.size(0);
+  const auto captions = std::get<2>(at::_unique2(owner_M.cpu(), true, false, /*return_counts=*/true));
+  Metrics metrics;
+  for (const auto k : recall_k) {
+    check_k(k, images, texts);
+    double hit = 0;
+    for (std::int64_t row = 0; row < captions.size(0); ++row) {
+      const double own = static_cast<double>(captions[row].item<std::int64_t>());
+      double miss = 1;  // C(M-c, k) / C(M, k)
+      for (std::int64_t i = 0; i < k; ++i) {
+        miss *= std::max(0.0, static_cast<double>(texts - i) - own) / static_cast<double>(texts - i);
+      }
+      hit += 1 - miss;
+    }
+    metrics.emplace_back(at_k("image_retrieval_recall", k),
+                         static_cast<double>(k) / static_cast<double>(images));
+    metrics.emplace_back(at_k("text_retrieval_recall", k), hit / static_cast<double>(captions.size(0)));
+  }
+  add_mean_recall(metrics, recall_k);
+  return metrics;
+}
+
+}  // namespace trireme::worker::evaluation
