@@ -41,7 +41,7 @@ if [[ $kinds == *" python "* ]]; then
   python=$destination/python/bin/python
   [[ -x $python ]] || python3 -m venv "$destination/python"
   have=$("$python" -m pip list --format=freeze --disable-pip-version-check 2>/dev/null | tr '[:upper:]_' '[:lower:]-')
-  gpu=no
+  gpu=${TRIREME_GPU:-no}  # images are built where no GPU is: TRIREME_GPU=yes
   [[ -e /dev/nvidia0 ]] && gpu=yes
   if [[ $gpu == yes ]]; then
     # The full wheel: the same binary becomes a GPU binary once libtorch_cuda.so lies beside libtorch_cpu.so.
