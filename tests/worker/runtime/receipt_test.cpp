@@ -1,0 +1,113 @@
+#include <filesystem>
+
+#include <gtest/gtest.h>
+#include <unistd.h>
+
+#include "common/io/file.h"
+#include "common/io/hash.h"
+#include "worker/runtime/stage.h"
+
+namespace trireme::worker::runtime {
+namespace {
+namespace fs = std::filesystem;
+
+class Receipt : public ::testing::Test {
+ protected:
+  void SetUp() override {
+    fs::create_directories(folder_ / "model");
+    task_.kind = jobs::TaskKind::kFilter;
+    task_.stage = "filter";
+    task_.lease = {7};
+    task_.address = std::string(32, 'a');
+    task_.output = (folder_ / task_.address).string();
+    io::write_file_atomic(task_.output + ".verdicts.jsonl", "one\ntwo\n");
+    io::write_file_atomic(folder_ / "model/manifest.json", "{}");
+    io::write_file_atomic(folder_ / "model/weights", "12345");
+    done_.outputs = {describe_output("", task_.output + ".verdicts.jsonl"),
+                     describe_output("model", (folder_ / "model").string())};
+    done_.counts = {{"in", 2}, {"dropped.short_side", 1}};
+    done_.summary = R"({"samples":2,"rate":0.1})";
+  }
+  void TearDown() override { fs::remove_all(folder_); }
+
+  fs::path folder_ = fs::temp_directory_path() / ("trireme-receipt-" + std::to_string(::getpid()));
+  jobs::Task task_;
+  jobs::TaskDone done_;
+};
+
+TEST_F(Receipt, OutputsAreDescribed) {
+  EXPECT_EQ(done_.outputs[0].bytes, 8U);
+  EXPECT_EQ(done_.outputs[0].xxh3, io::xxh3_64("one\ntwo\n"));
+  EXPECT_EQ(done_.outputs[1].bytes, 7U);
+  EXPECT_EQ(done_.outputs[1].xxh3, io::xxh3_64("{}"));
+  EXPECT_THROW(describe_output("", task_.output + ".missing"), Error);
+}
+
+TEST_F(Receipt, AnEqualTaskIsAnswered) {
+  jobs::TaskDone found;
+  EXPECT_FALSE(read_receipt(task_, found));
+  write_receipt(task_, done_);
+  ASSERT_TRUE(read_receipt(task_, found));
+  EXPECT_TRUE(found.reused);
+  EXPECT_EQ(found.lease, task_.lease);
+  EXPECT_EQ(found.counts, done_.counts);
+  ASSERT_EQ(found.outputs.size(), 2U);
+  EXPECT_TRUE(fs::equivalent(found.outputs[0].path, done_.outputs[0].path));
+  EXPECT_EQ(found.outputs[1].xxh3, done_.outputs[1].xxh3);
+}
+
+TEST_F(Receipt, MovesWithItsFolder) {
+  write_receipt(task_, done_);
+  const fs::path elsewhere = folder_.string() + "-moved";
+  fs::rename(folder_, elsewhere);
+  task_.output = (elsewhere / task_.address).string();
+  jobs::TaskDone found;
+  EXPECT_TRUE(read_receipt(task_, found));
+  fs::rename(elsewhere, folder_);
+}
+
+TEST_F(Receipt, DamageIsNotAnAnswer) {
+  write_receipt(task_, done_);
+  jobs::TaskDone found;
+  const std::string path = task_.output + ".receipt.json";
+  const std::string good = io::read_file(path);
+  for (std::size_t i = 0; i + 1 < good.size(); i += 7) {  // the last byte is a newline
+    std::string bad = good;
+    bad[i] ^= 1;
+    io::write_file_atomic(path, bad, false);
+    EXPECT_FALSE(read_receipt(task_, found)) << i;
+    io::write_file_atomic(path, std::string_view(good).substr(0, i), false);
+    EXPECT_FALSE(read_receipt(task_, found)) << i;
+  }
+  io::write_file_atomic(path, good);
+  EXPECT_TRUE(read_receipt(task_, found));
+  jobs::Task other = task_;
+  other.address = std::string(32, 'b');
+  EXPECT_FALSE(read_receipt(other, found));
+  io::write_file_atomic(task_.output + ".verdicts.jsonl", "one\ntwp\n");
+  EXPECT_FALSE(read_receipt(task_, found));
+  fs::remove(task_.output + ".verdicts.jsonl");
+  EXPECT_FALSE(read_receipt(task_, found));
+}
+
+TEST_F(Receipt, InputsFromTheTaskOrItsFile) {
+  task_.shard = jobs::ShardRef{};
+  task_.inputs = {jobs::InputFile{}, jobs::InputFile{}};
+  EXPECT_EQ(read_inputs(task_).size(), 3U);
+  task_.inputs_file = (folder_ / "inputs.jsonl").string();
+  jobs::InputsLine line;
+  line.input = jobs::InputFile{};
+  line.input->role = "features";
+  io::write_file_atomic(task_.inputs_file, jobs::to_json(line) + "\n" + jobs::to_json(line) + "\n");
+  ASSERT_EQ(read_inputs(task_).size(), 2U);
+  EXPECT_EQ(read_inputs(task_)[1].input->role, "features");
+  io::write_file_atomic(task_.inputs_file, jobs::to_json(line) + "\nnonsense\n");
+  try {
+    read_inputs(task_);
+    FAIL();
+  } catch (const Error& error) {
+    EXPECT_NE(std::string(error.what()).find("inputs.jsonl:2"), std::string::npos) << error.what();
+  }
+}
+}  // namespace
+}  // namespace trireme::worker::runtime
