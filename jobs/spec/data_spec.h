@@ -70,7 +70,8 @@ struct SourceSpec {
   }
 };
 
-// A plain string in the job file is short for {"sources": [{"path": …}]}; {"path": …} for one source.
+// A plain string in the job file is short for {"sources": [{"path": …}]}; with one source its fields may
+// stand beside those of the data set: {"path": …, "select": "0:400"}.
 struct DataSpec {
   std::vector<SourceSpec> sources;
   std::string select;  // "0:400": positions in manifest order; empty: all
@@ -83,7 +84,13 @@ struct DataSpec {
 
   template <class Visitor>
   void visit(Visitor& v) {
-    v.field("sources", sources, {.help = "where the pairs come from", .least = 1, .required = true});
+    v.field("sources", sources,
+            {.help = "where the pairs come from", .least = 1, .most = 1000, .required = true});
+    visit_common(v);
+  }
+
+  template <class Visitor>
+  void visit_common(Visitor& v) {
     v.field("select", select, {.help = "first:last positions in manifest order, last excluded"});
     v.field("classes", classes, {.help = "class names, when classnames.txt does not hold them"});
     v.field("caption_templates", caption_templates,

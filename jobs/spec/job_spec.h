@@ -3,12 +3,14 @@
 #pragma once
 
 #include <cstdint>
+#include <limits>
 #include <map>
 #include <string>
 #include <string_view>
 #include <vector>
 
 #include "jobs/spec/data_spec.h"
+#include "jobs/spec/fault.h"
 #include "jobs/spec/model_spec.h"
 #include "jobs/spec/stage_spec.h"
 
@@ -84,6 +86,21 @@ struct PipelineSpec {
   TimeoutSpec timeouts;
   double deadline_seconds = 0;      // 0: none
   std::int64_t task_samples = 256;  // samples per task: one big tar feeds many workers
+
+  template <class Visitor>
+  void visit(Visitor& v) {
+    v.field("output", output, {.help = "run folder", .least = 1, .required = true});
+    v.field("store", store, {.help = "stage outputs addressed by content; empty: <output>/store"});
+    v.field("data", data, {.help = "named data sets", .least = 1, .most = 64, .required = true});
+    v.field("models", models, {.help = "named models", .most = 64});
+    v.field("stages", stages, {.help = "the work, a graph", .least = 1, .most = 64, .required = true});
+    v.field("checkpoint", checkpoint, {.help = "checkpoints of training"});
+    v.field("retry", retry, {.help = "restarts after a failure"});
+    v.field("timeouts", timeouts, {.help = "heartbeat < suspect < dead <= fence < lease"});
+    v.field("deadline_seconds", deadline_seconds, {.help = "0: none", .least = 0, .most = 1e9});
+    v.field("task_samples", task_samples,
+            {.help = "samples per task: one big tar feeds many workers", .least = 1, .most = 1e6});
+  }
 };
 
 struct JobSpec {
@@ -92,14 +109,15 @@ struct JobSpec {
   std::string name;
   std::map<std::string, std::string> labels;
   PipelineSpec spec;
-};
 
-struct SpecFault {
-  std::string pointer;  // JSON pointer of the offending value, "" for the document
-  std::string code;     // "unknown_key", "duplicate_key", "wrong_type", "out_of_range", "missing",
-                        // "unknown_name", "syntax", …
-  std::string detail;   // what is wrong
-  std::string hint;     // what to do, the nearest known name; may be empty
+  template <class Visitor>
+  void visit(Visitor& v) {
+    v.field("apiVersion", api_version, {.help = "version of this format", .choices = {"trireme/v1"}});
+    v.field("kind", kind, {.help = "what the document is", .choices = {"Pipeline"}});
+    v.field("name", name, {.help = "name of the job", .least = 1, .most = 64, .required = true});
+    v.field("labels", labels, {.help = "remarks; no effect", .most = 64});
+    v.field("spec", spec, {.help = "the pipeline", .required = true});
+  }
 };
 
 struct ReadResult {

@@ -206,11 +206,26 @@ struct IndexSettings {
 using StageSettings = std::variant<FilterSettings, PairCountsSettings, EmbedSettings, TrainSettings,
                                    EvaluateSettings, IndexSettings>;
 
+// The name of each alternative of StageSettings, in its order.
+inline const std::vector<std::string>& stage_kinds() {
+  static const std::vector<std::string> kinds = {"filter", "pair_counts", "embed",
+                                                 "train",  "evaluate",    "index"};
+  return kinds;
+}
+
+// Name, kind and needs stand in the job file beside the settings of the kind.
 struct StageSpec {
   std::string name;
   std::string kind;  // filter, pair_counts, embed, train, evaluate, index
   std::vector<std::string> needs;
   StageSettings settings;
+
+  template <class Visitor>
+  void visit_head(Visitor& v) {
+    v.field("name", name, {.help = "unique; a-z, 0-9, _ and -", .least = 1, .most = 64, .required = true});
+    v.field("kind", kind, {.help = "what the stage does", .choices = stage_kinds(), .required = true});
+    v.field("needs", needs, {.help = "stages whose results it uses"});
+  }
 };
 
 }  // namespace trireme::jobs

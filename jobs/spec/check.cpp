@@ -1,0 +1,384 @@
+#include "jobs/spec/check.h"
+
+#include <algorithm>
+#include <functional>
+#include <set>
+
+#include "common/base/error.h"
+#include "common/base/log.h"
+#include "common/base/nearest_name.h"
+#include "jobs/spec/json_document.h"
+
+namespace trireme::jobs {
+namespace {
+
+bool good_name(const std::string& name, bool capitals) {
+  return !name.empty() && name.size() <= 64 && std::ranges::all_of(name, [&](char c) {
+    return (c >= 'a' && c <= 'z') || (c >= '0' && c <= '9') || c == '_' || c == '-' ||
+           (capitals && ((c >= 'A' && c <= 'Z') || c == '.'));
+  });
+}
+
+std::string quoted(const std::string& name) {
+  return "\"" + printable(name, 64) + "\"";
+}
+
+template <class Map>
+std::vector<std::string> keys_of(const Map& map) {
+  std::vector<std::string> keys;
+  for (const auto& [key, value] : map) keys.push_back(key);
+  return keys;
+}
+
+std::string listed(const std::vector<std::string>& names) {
+  std::string out;
+  for (const auto& name : names) out += (out.empty() ? "" : ", ") + name;
+  return out.empty() ? "(none)" : out;
+}
+
+std::string meant(const std::string& given, const std::vector<std::string>& known) {
+  const std::string near = nearest_name(given, known);
+  return near.empty() ? "known: " + listed(known) : "did you mean \"" + near + "\"?";
+}
+
+class Checker {
+ public:
+  Checker(const JobSpec& job, std::vector<SpecFault>& faults) : job_(job), spec_(job.spec), faults_(faults) {}
+
+  void run() {
+    if (!job_.name.empty() && (!good_name(job_.name, true) || job_.name[0] == '.'))
+      fault("/name", "invalid", quoted(job_.name) + " is no job name",
+            "use letters, digits, '_', '-' and '.'");
+    for (const auto& [name, data] : spec_.data) {
+      check_map_name("/spec/data", name);
+      check_data(data, "/spec/data" + pointer_token(name), faults_);
+    }
+    for (const auto& [name, model] : spec_.models) {
+      check_map_name("/spec/models", name);
+      check_model(model, "/spec/models" + pointer_token(name), faults_);
+    }
+    check_numbers();
+    check_stage_names();
+    for (std::size_t i = 0; i < spec_.stages.size(); ++i) {
+      check_needs(i);
+      here_ = "/spec/stages/" + std::to_string(i);
+      stage_ = &spec_.stages[i];
+      needs_ = all_needs(spec_.stages, *stage_);
+      if (std::ranges::find(stage_kinds(), stage_->kind) != stage_kinds().end())
+        std::visit([&](const auto& settings) { check(settings); }, stage_->settings);
+    }
+  }
+
+ private:
+  void fault(const std::string& pointer, const std::string& code, const std::string& detail,
+             const std::string& hint = "") {
+    faults_.push_back({pointer, code, detail, hint});
+  }
+
+  void check_map_name(const std::string& where, const std::string& name) {
+    if (!good_name(name, true))
+      fault(where + pointer_token(name), "invalid", quoted(name) + " is no name",
+            "use at most 64 letters, digits, '_', '-' and '.'");
+  }
+
+  void check_numbers() {
+    const TimeoutSpec& t = spec_.timeouts;
+    const auto ordered = [&](bool fine, const char* field, const char* rule) {
+      if (!fine)
+        fault(std::string("/spec/timeouts/") + field, "invalid", std::string(rule) + " does not hold",
+              "heartbeat < suspect < dead <= fence < lease");
+    };
+    ordered(t.heartbeat_seconds < t.suspect_seconds, "suspect_seconds",
+            "heartbeat_seconds < suspect_seconds");
+    ordered(t.suspect_seconds < t.dead_seconds, "dead_seconds", "suspect_seconds < dead_seconds");
+    ordered(t.dead_seconds <= t.fence_seconds, "fence_seconds", "dead_seconds <= fence_seconds");
+    ordered(t.fence_seconds < t.lease_seconds, "lease_seconds", "fence_seconds < lease_seconds");
+    if (spec_.retry.backoff_seconds > spec_.retry.max_backoff_seconds)
+      fault("/spec/retry/max_backoff_seconds", "invalid", "is below backoff_seconds");
+  }
+
+  void check_stage_names() {
+    std::set<std::string> seen;
+    for (std::size_t i = 0; i < spec_.stages.size(); ++i) {
+      const std::string& name = spec_.stages[i].name;
+      const std::string pointer = "/spec/stages/" + std::to_string(i) + "/name";
+      if (name.empty()) continue;  // reported while reading
+      if (!good_name(name, false))
+        fault(pointer, "invalid", quoted(name) + " is no stage name",
+              "use a-z, 0-9, '_' and '-', at most 64");
+      if (!seen.insert(name).second)
+        fault(pointer, "duplicate_name", "two stages are called " + quoted(name), "rename one of them");
+    }
+  }
+
+  void check_needs(std::size_t index) {
+    const StageSpec& stage = spec_.stages[index];
+    std::vector<std::string> names;
+    for (const auto& other : spec_.stages)
+      if (other.name != stage.name) names.push_back(other.name);
+    std::set<std::string> seen;
+    bool known = true;
+    for (std::size_t i = 0; i < stage.needs.size(); ++i) {
+      const std::string& need = stage.needs[i];
+      const std::string pointer = "/spec/stages/" + std::to_string(index) + "/needs/" + std::to_string(i);
+      if (need == stage.name) {
+        fault(pointer, "cycle", "the stage needs itself");
+        known = false;
+      } else if (std::ranges::find(names, need) == names.end()) {
+        fault(pointer, "unknown_name", "there is no stage " + quoted(need), meant(need, names));
+      } else if (!seen.insert(need).second) {
+        fault(pointer, "duplicate_name", quoted(need) + " is listed twice");
+      }
+    }
+    if (!known) return;
+    check_cycle(index);
+  }
+
+  // A cycle is reported once, at its first stage.
+  void check_cycle(std::size_t index) {
+    const StageSpec& stage = spec_.stages[index];
+    const auto needs = [&](const StageSpec& from, const StageSpec& to) {
+      const auto reached = all_needs(spec_.stages, from);
+      return std::ranges::find(reached, &to) != reached.end();
+    };
+    std::string names;
+    if (in_cycle_.contains(&stage) || !needs(stage, stage)) return;
+    for (const StageSpec& other : spec_.stages)
+      if (needs(stage, other) && needs(other, stage)) {
+        in_cycle_.insert(&other);
+        names += (names.empty() ? "" : ", ") + other.name;
+      }
+    fault("/spec/stages/" + std::to_string(index) + "/needs", "cycle",
+          "these stages need one another: " + names, "take one of the needs away");
+  }
+
+  void known_data(const std::string& name, const std::string& pointer) {
+    if (name.empty()) return;  // "missing" has been reported, or an optional field
+    if (!spec_.data.contains(name))
+      fault(pointer, "unknown_name", "there is no data set " + quoted(name),
+            meant(name, keys_of(spec_.data)));
+  }
+
+  void required_data(const std::string& name, const std::string& field) {
+    if (name.empty() && stage_was_read(field))
+      fault(here_ + "/" + field, "missing", "a data set is required");
+    known_data(name, here_ + "/" + field);
+  }
+
+  // Only when reading has not reported it already.
+  bool stage_was_read(const std::string& field) const {
+    return std::ranges::none_of(faults_,
+                                [&](const SpecFault& f) { return f.pointer == here_ + "/" + field; });
+  }
+
+  void data_list(const std::vector<std::string>& names) {
+    std::set<std::string> seen;
+    for (std::size_t i = 0; i < names.size(); ++i) {
+      const std::string pointer = here_ + "/data/" + std::to_string(i);
+      required_data(names[i], "data/" + std::to_string(i));
+      if (!seen.insert(names[i]).second)
+        fault(pointer, "duplicate_name", quoted(names[i]) + " is listed twice");
+    }
+  }
+
+  const ModelSpec* known_model(const std::string& name) {
+    const auto found = spec_.models.find(name);
+    if (found != spec_.models.end()) return &found->second;
+    if (stage_was_read("model"))
+      fault(here_ + "/model", "unknown_name", "there is no model " + quoted(name) + " in spec.models",
+            meant(name, keys_of(spec_.models)));
+    return nullptr;
+  }
+
+  void trained_model(const std::string& name) {
+    std::vector<std::string> trained;
+    for (const StageSpec* need : needs_)
+      if (need->kind == "train") trained.push_back(need->name);
+    if (std::ranges::find(trained, name) != trained.end() || !stage_was_read("model")) return;
+    const bool exists = std::ranges::any_of(
+        spec_.stages, [&](const StageSpec& s) { return s.name == name && s.kind == "train"; });
+    if (exists)
+      fault(here_ + "/model", "unknown_name", "the train stage " + quoted(name) + " is not among the needs",
+            "add it to \"needs\"");
+    else
+      fault(here_ + "/model", "unknown_name", "there is no train stage " + quoted(name),
+            meant(name, trained));
+  }
+
+  void check(const FilterSettings& s) {
+    data_list(s.data);
+    if (s.min_words && s.max_words && *s.min_words > *s.max_words)
+      fault(here_ + "/max_words", "invalid", "is below min_words");
+    const bool counted = std::ranges::any_of(needs_, [&](const StageSpec* need) {
+      const auto* counts = std::get_if<PairCountsSettings>(&need->settings);
+      return counts != nullptr && need->kind == "pair_counts" &&
+             std::ranges::all_of(s.data, [&](const auto& name) {
+               return std::ranges::find(counts->data, name) != counts->data.end();
+             });
+    });
+    const auto needs_counts = [&](const auto& field, const char* name) {
+      if (field && !counted)
+        fault(here_ + "/" + name, "invalid", "needs a pair_counts stage over the same data",
+              "add one, and its name to \"needs\"");
+    };
+    needs_counts(s.max_images_per_text, "max_images_per_text");
+    needs_counts(s.max_texts_per_image, "max_texts_per_image");
+  }
+
+  void check(const PairCountsSettings& s) { data_list(s.data); }
+
+  void check(const EmbedSettings& s) {
+    data_list(s.data);
+    const ModelSpec* model = known_model(s.model);
+    if (model != nullptr && !model->image.frozen && !model->text.frozen)
+      fault(here_ + "/model", "invalid", "model " + quoted(s.model) + " has no frozen tower to run",
+            "set \"frozen\": true on a tower, or leave the embed stage out");
+  }
+
+  void check(const TrainSettings& s) {
+    required_data(s.data, "data");
+    known_model(s.model);
+    if (s.global_batch % s.logical_slots != 0)
+      fault(here_ + "/global_batch", "invalid",
+            std::to_string(s.global_batch) + " is no multiple of logical_slots " +
+                std::to_string(s.logical_slots));
+    const EvaluateEverySpec& every = s.evaluate_every;
+    if (every.steps > 0 && every.data.empty())
+      fault(here_ + "/evaluate_every/data", "missing", "steps is set, so a data set is required");
+    known_data(every.data, here_ + "/evaluate_every/data");
+    if (s.augment.scale_min > s.augment.scale_max)
+      fault(here_ + "/augment/scale_max", "invalid", "is below scale_min");
+    if (s.augment.aspect_min > s.augment.aspect_max)
+      fault(here_ + "/augment/aspect_max", "invalid", "is below aspect_min");
+  }
+
+  void check(const EvaluateSettings& s) {
+    required_data(s.data, "data");
+    trained_model(s.model);
+    std::set<std::int64_t> seen;
+    for (std::size_t i = 0; i < s.recall_k.size(); ++i) {
+      const std::string pointer = here_ + "/recall_k/" + std::to_string(i);
+      if (s.recall_k[i] < 1 || s.recall_k[i] > 1000000)
+        fault(pointer, "out_of_range", "k lies between 1 and 1000000");
+      if (!seen.insert(s.recall_k[i]).second) fault(pointer, "duplicate_name", "the same k twice");
+    }
+    for (std::size_t i = 0; i < s.templates.size(); ++i)
+      if (s.templates[i].find("{c}") == std::string::npos)
+        fault(here_ + "/templates/" + std::to_string(i), "invalid", "the template does not hold {c}",
+              "{c} stands for the class name");
+  }
+
+  void check(const IndexSettings& s) {
+    required_data(s.data, "data");
+    trained_model(s.model);
+  }
+
+  const JobSpec& job_;
+  const PipelineSpec& spec_;
+  std::vector<SpecFault>& faults_;
+  std::string here_;  // pointer of stage_
+  const StageSpec* stage_ = nullptr;
+  std::vector<const StageSpec*> needs_;
+  std::set<const StageSpec*> in_cycle_;
+};
+
+void check_synthetic(const SyntheticSpec& s, const std::string& pointer, std::vector<SpecFault>& faults) {
+  if (s.samples < s.shards)
+    faults.push_back({pointer + "/shards", "invalid", "more shards than samples", ""});
+  const double noise = s.swapped + s.boilerplate + s.duplicate + s.near_duplicate + s.tiny + s.stretched +
+                       s.foreign + s.drawn_text;
+  if (noise > 1 + 1e-9)
+    faults.push_back({pointer, "invalid", "the shares of noise add up to more than 1", "they are disjoint"});
+}
+
+void check_image(const ImageTowerSpec& image, const std::string& at, std::vector<SpecFault>& faults) {
+  const auto fault = [&](const char* field, const std::string& detail, const std::string& hint = "") {
+    faults.push_back({at + "/image/" + field, "invalid", detail, hint});
+  };
+  if (image.kind == "vit") {
+    if (image.image_px % image.patch_px != 0)
+      fault("image_px",
+            std::to_string(image.image_px) + " is no multiple of patch_px " + std::to_string(image.patch_px));
+    if (image.width % image.heads != 0)
+      fault("width", std::to_string(image.width) + " is no multiple of heads " + std::to_string(image.heads));
+  }
+  if (image.resize_px && *image.resize_px < image.image_px) fault("resize_px", "is below image_px");
+  if (!image.mean.empty() && image.mean.size() != 3) fault("mean", "three channels wanted");
+  if (!image.std.empty() && image.std.size() != 3) fault("std", "three channels wanted");
+  if (std::ranges::any_of(image.std, [](double value) { return value <= 0; }))
+    fault("std", "must be above 0");
+  if (image.frozen && image.weights.empty())
+    fault("weights", "a frozen tower needs weights",
+          image.kind == "efficientnet_lite0" ? "for example pretrained:efficientnet-lite0"
+                                             : "a safetensors file");
+}
+
+void check_text(const TextTowerSpec& text, const std::string& at, std::vector<SpecFault>& faults) {
+  const auto fault = [&](const char* field, const std::string& detail, const std::string& hint = "") {
+    faults.push_back({at + "/text/" + field, "invalid", detail, hint});
+  };
+  if (text.width % text.heads != 0)
+    fault("width", std::to_string(text.width) + " is no multiple of heads " + std::to_string(text.heads));
+  if (text.frozen && text.weights.empty())
+    fault("weights", "a frozen tower needs weights",
+          text.kind == "bert" ? "for example pretrained:minilm" : "a safetensors file");
+  const TokenizerSpec& tokenizer = text.tokenizer;
+  if (tokenizer.kind != "hashed_words" && tokenizer.vocabulary.empty())
+    fault("tokenizer/vocabulary", tokenizer.kind + " needs a vocabulary file",
+          tokenizer.kind == "wordpiece" ? "for example pretrained:minilm" : "for example pretrained:clip");
+  if (text.kind == "bert" && !text.weights.empty() && tokenizer.kind != "wordpiece")
+    fault("tokenizer/kind", "the weights of a bert tower need wordpiece tokens");
+}
+
+}  // namespace
+
+void check_job(const JobSpec& job, std::vector<SpecFault>& faults) {
+  Checker(job, faults).run();
+}
+
+void check_model(const ModelSpec& model, const std::string& pointer, std::vector<SpecFault>& faults) {
+  check_image(model.image, pointer, faults);
+  check_text(model.text, pointer, faults);
+  if (model.logit_scale_init > model.logit_scale_max)
+    faults.push_back({pointer + "/logit_scale_init", "invalid", "is above logit_scale_max", ""});
+}
+
+void check_data(const DataSpec& data, const std::string& pointer, std::vector<SpecFault>& faults) {
+  for (std::size_t i = 0; i < data.sources.size(); ++i) {
+    const SourceSpec& source = data.sources[i];
+    const std::string at = pointer + "/sources/" + std::to_string(i);
+    if (source.path.empty() && !source.synthetic)
+      faults.push_back({at + "/path", "missing", "a source has a path or synthetic", ""});
+    if (!source.path.empty() && source.synthetic)
+      faults.push_back({at + "/synthetic", "invalid", "a source has a path or synthetic, not both", ""});
+    if (source.synthetic) check_synthetic(*source.synthetic, at + "/synthetic", faults);
+  }
+  try {
+    parse_selection(data.select);
+  } catch (const Error& error) {
+    faults.push_back({pointer + "/select", "invalid", error.what(), ""});
+  }
+  for (std::size_t i = 0; i < data.classes.size(); ++i)
+    if (data.classes[i].empty())
+      faults.push_back({pointer + "/classes/" + std::to_string(i), "invalid", "an empty class name", ""});
+  for (std::size_t i = 0; i < data.caption_templates.size(); ++i)
+    if (data.caption_templates[i].find("{c}") == std::string::npos)
+      faults.push_back({pointer + "/caption_templates/" + std::to_string(i), "invalid",
+                        "the template does not hold {c}", "{c} stands for the class name"});
+}
+
+std::vector<const StageSpec*> all_needs(const std::vector<StageSpec>& stages, const StageSpec& stage) {
+  std::vector<const StageSpec*> found;
+  const std::function<void(const StageSpec&)> visit = [&](const StageSpec& from) {
+    for (const auto& name : from.needs)
+      for (const auto& candidate : stages)
+        if (candidate.name == name && std::ranges::find(found, &candidate) == found.end()) {
+          found.push_back(&candidate);
+          visit(candidate);
+        }
+  };
+  visit(stage);
+  return found;
+}
+
+}  // namespace trireme::jobs
