@@ -1,0 +1,28 @@
+// The JSON that the API itself writes and reads; everything else comes from the Face as it is.
+#pragma once
+
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "common/base/error.h"
+#include "coordinator/api/messages.h"
+#include "coordinator/api/server.h"
+#include "jobs/spec/job_spec.h"
+
+namespace trireme::coordinator::api {
+
+// application/problem+json (RFC 9457).
+Response problem(int status, const std::string& detail, const std::string& request_id,
+                 const std::vector<jobs::SpecFault>& faults = {});
+int status_of(ErrorKind kind);
+std::string_view title_of(int status);
+
+std::string version_json(const ServerOptions& options);
+std::string ready_json(bool ready, const std::string& reasons);
+std::string endpoint_json(const std::string& url, int pid, const ServerOptions& options);
+
+// Whether a job document (API.md) is in a final state.
+bool is_terminal(const std::string& job_document);
+
+}  // namespace trireme::coordinator::api

@@ -1,0 +1,59 @@
+#include "coordinator/api/spec_roots.h"
+
+#include <algorithm>
+
+#include "common/base/log.h"
+#include "jobs/spec/spec_paths.h"
+
+namespace trireme::coordinator::api {
+namespace {
+
+constexpr std::size_t kLongestPath = 4096;
+
+bool is_sound(const std::string& path) {
+  return path.size() <= kLongestPath && path.find('\0') == std::string::npos;
+}
+
+std::string listed(const std::vector<io::Path>& roots) {
+  std::string text;
+  for (const auto& root : roots) text += (text.empty() ? "" : ", ") + root.string();
+  return text;
+}
+
+}  // namespace
+
+bool is_under(const io::Path& path, const io::Path& root) {
+  std::error_code code;
+  const io::Path real = std::filesystem::weakly_canonical(std::filesystem::absolute(path), code);
+  if (code) return false;
+  const io::Path real_root = std::filesystem::weakly_canonical(std::filesystem::absolute(root), code);
+  if (code) return false;
+  auto part = real.begin();
+  for (const auto& expected : real_root) {
+    if (expected.empty()) continue;  // a trailing slash
+    if (part == real.end() || *part != expected) return false;
+    ++part;
+  }
+  return true;
+}
+
+std::vector<jobs::SpecFault> paths_outside_roots(jobs::JobSpec job, const std::vector<io::Path>& data_roots,
+                                                 const std::vector<io::Path>& output_roots) {
+  std::vector<jobs::SpecFault> faults;
+  for (const jobs::SpecPath& path : jobs::spec_paths(job)) {
+    const auto& roots = path.written ? output_roots : data_roots;
+    const bool inside = is_sound(*path.value) &&
+                        std::any_of(roots.begin(), roots.end(),
+                                    [&](const io::Path& root) { return is_under(*path.value, root); });
+    if (inside) continue;
+    faults.push_back({path.pointer, "path_outside_roots",
+                      "'" + printable(*path.value, 200) +
+                          "' is outside the folders that jobs sent over HTTP may " +
+                          (path.written ? "write" : "read"),
+                      "use a path under " + listed(roots) + ", or start the coordinator with " +
+                          (path.written ? "--output-root" : "--data-root")});
+  }
+  return faults;
+}
+
+}  // namespace trireme::coordinator::api

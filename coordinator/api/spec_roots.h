@@ -1,0 +1,19 @@
+// Specifications that come over HTTP may touch only the folders that the operator gave.
+#pragma once
+
+#include <string>
+#include <vector>
+
+#include "common/io/file.h"
+#include "jobs/spec/job_spec.h"
+
+namespace trireme::coordinator::api {
+
+// Whether `path`, with every symbolic link and ".." resolved, lies in `root` or is it.
+bool is_under(const io::Path& path, const io::Path& root);
+
+// One fault per path that is read outside `data_roots` or written outside `output_roots`.
+std::vector<jobs::SpecFault> paths_outside_roots(jobs::JobSpec job, const std::vector<io::Path>& data_roots,
+                                                 const std::vector<io::Path>& output_roots);
+
+}  // namespace trireme::coordinator::api

@@ -1,0 +1,18 @@
+// The bearer token: 256 random bits as 64 hex digits in a file that only its owner reads.
+#pragma once
+
+#include <string>
+#include <string_view>
+
+#include "common/io/file.h"
+
+namespace trireme::coordinator::api {
+
+// Reads the token, or makes one (OpenSSL's generator, mode 0600). Throws kInvalid when others may read the
+// file or it holds something else.
+std::string read_or_make_token(const io::Path& file);
+
+// Takes the same time wherever the two differ.
+bool same_token(std::string_view given, std::string_view expected);
+
+}  // namespace trireme::coordinator::api

@@ -1,0 +1,49 @@
+#include "jobs/spec/spec_paths.h"
+
+#include <filesystem>
+
+namespace trireme::jobs {
+namespace {
+
+std::string escaped(const std::string& key) {
+  std::string out;
+  for (const char c : key) {
+    if (c == '~')
+      out += "~0";
+    else if (c == '/')
+      out += "~1";
+    else
+      out += c;
+  }
+  return out;
+}
+
+}  // namespace
+
+std::vector<SpecPath> spec_paths(JobSpec& job) {
+  std::vector<SpecPath> found;
+  const auto add = [&](const std::string& pointer, std::string& value, bool written = false) {
+    if (!value.empty() && value.rfind("pretrained:", 0) != 0) found.push_back({pointer, &value, written});
+  };
+  add("/spec/output", job.spec.output, true);
+  add("/spec/store", job.spec.store, true);
+  for (auto& [name, data] : job.spec.data)
+    for (std::size_t i = 0; i < data.sources.size(); ++i)
+      add("/spec/data/" + escaped(name) + "/sources/" + std::to_string(i) + "/path", data.sources[i].path);
+  for (auto& [name, model] : job.spec.models) {
+    const std::string base = "/spec/models/" + escaped(name);
+    add(base + "/image/weights", model.image.weights);
+    add(base + "/text/weights", model.text.weights);
+    add(base + "/text/tokenizer/vocabulary", model.text.tokenizer.vocabulary);
+  }
+  return found;
+}
+
+void make_paths_absolute(JobSpec& job, const std::string& folder) {
+  for (const SpecPath& path : spec_paths(job)) {
+    const std::filesystem::path given(*path.value);
+    if (given.is_relative()) *path.value = (std::filesystem::path(folder) / given).lexically_normal();
+  }
+}
+
+}  // namespace trireme::jobs
