@@ -17,6 +17,7 @@ template <class V>
 void describe(V& v, ShardRef& m) {
   v("data", m.data)("shard", m.shard)("path", m.path)("format", m.format)("source", m.source);
   v("bytes", m.bytes)("sha256", m.sha256)("samples", m.samples);
+  v("selected_first", m.selected_first)("selected_count", m.selected_count);
 }
 template <class V>
 void describe(V& v, InputFile& m) {
@@ -26,7 +27,8 @@ void describe(V& v, InputFile& m) {
 template <class V>
 void describe(V& v, Task& m) {
   v("lease", m.lease)("job", m.job)("stage", m.stage)("kind", m.kind)("settings", m.settings)("data", m.data);
-  v("model", m.model)("shard", m.shard)("first", m.first)("count", m.count)("inputs", m.inputs);
+  v("model", m.model)("evaluate_data", m.evaluate_data)("shard", m.shard)("first", m.first)("count", m.count)(
+      "inputs", m.inputs);
   v("inputs_file", m.inputs_file)("address", m.address)("output", m.output)("members", m.members);
   v("stage_folder", m.stage_folder)("checkpoint_folder", m.checkpoint_folder)("resume_from", m.resume_from);
   v("checkpoint_every_steps", m.checkpoint_every_steps);

@@ -43,12 +43,16 @@ struct ShardRef {
   std::int64_t source = 0;  // index in DataSpec::sources
   std::uint64_t bytes = 0;
   std::string sha256;         // "" before inspect
-  std::int64_t samples = -1;  // -1 before inspect
+  std::int64_t samples = -1;  // usable ones; -1 before inspect
+  // The part that DataSpec::select leaves, positions among the usable samples; count -1: all. Inputs files
+  // list every shard of a data set, also those of which nothing is selected (count 0).
+  std::int64_t selected_first = 0, selected_count = -1;
 };
 
 // A file that another task left in the store.
 struct InputFile {
-  std::string role;         // "shard_index", "verdicts", "features", "pair_counts", "model" (a folder)
+  std::string role;         // "shard_index", "verdicts", "features", "pairs" (of pair_counts' map tasks),
+                            // "pair_counts" (merged), "model" (a folder)
   std::string stage;        // the stage that made it
   std::string data;         // data set, "" for artifacts
   std::int64_t shard = -1;  // -1 for artifacts
@@ -65,6 +69,7 @@ struct Task {
   std::string settings;  // settings_json() of the stage; synthetic_json() for synthesize; "{}" for inspect
   std::string data;      // data_json() of the data set it reads, "" when none
   std::string model;     // model_json() of the model it runs or trains, "" when none
+  std::string evaluate_data;  // train: data_json() of evaluate_every.data, "" when none
   std::optional<ShardRef> shard;
   std::int64_t first =
       0;  // map: samples [first, first + count) of the shard; merge: partition `first` of `count`;
