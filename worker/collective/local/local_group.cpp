@@ -31,7 +31,11 @@ class LocalGroup final : public Group {
  public:
   LocalGroup(std::shared_ptr<Shared> shared, int rank, int size, GroupOptions options)
       : shared_(std::move(shared)), rank_(rank), size_(size), options_(std::move(options)) {}
-  ~LocalGroup() override = default;
+  ~LocalGroup() override {  // whoever still waits for this rank waits in vain
+    const std::lock_guard lock(shared_->mutex);
+    if (shared_->spoiled_by < 0) shared_->spoiled_by = rank_;
+    shared_->changed.notify_all();
+  }
 
   int rank() const override { return rank_; }
   int size() const override { return size_; }
@@ -112,21 +116,22 @@ class LocalGroup final : public Group {
   void wait(std::unique_lock<std::mutex>& lock, const char* operation, Predicate done) {
     const auto give_up = steady_clock::now() + options_.deadline;
     while (!done()) {
-      const std::string where = std::string(operation) + " at rank " + std::to_string(rank_);
       if (shared_->spoiled_by >= 0)
-        throw Error(ErrorKind::kTryAgain,
-                    where + ": rank " + std::to_string(shared_->spoiled_by) + " left the group");
-      if (options_.stopped && options_.stopped()) spoil(ErrorKind::kCancelled, where + " was cancelled");
+        fail(ErrorKind::kTryAgain, operation,
+             "rank " + std::to_string(shared_->spoiled_by) + " left the group");
+      if (options_.stopped && options_.stopped()) fail(ErrorKind::kCancelled, operation, "cancelled");
       if (steady_clock::now() >= give_up)
-        spoil(ErrorKind::kTryAgain, where + ": a peer did not come within " +
-                                        std::to_string(options_.deadline.count()) + " ms");
+        fail(ErrorKind::kTryAgain, operation,
+             "a peer did not come within " + std::to_string(options_.deadline.count()) + " ms");
       shared_->changed.wait_for(lock, kPollEvery);
     }
   }
 
-  [[noreturn]] void spoil(ErrorKind kind, const std::string& what) {
-    shared_->spoiled_by = rank_;
+  [[noreturn]] void fail(ErrorKind kind, const char* operation, const std::string& why) {
+    if (shared_->spoiled_by < 0) shared_->spoiled_by = rank_;
     shared_->changed.notify_all();
+    std::string what = operation;
+    what.append(" at rank ").append(std::to_string(rank_)).append(": ").append(why);
     throw Error(kind, what);
   }
 

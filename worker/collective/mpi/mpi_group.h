@@ -1,5 +1,5 @@
-// A gang of processes over MPI. Only non-blocking point-to-point calls, polled with MPI_Testall: spin for some
-// microseconds, then yield, then sleep shortly, because ranks may share cores. The communicator is used
+// A gang of processes over MPI. Only non-blocking point-to-point calls, polled with MPI_Testall: spin for
+// some microseconds, then yield, then sleep shortly, because ranks may share cores. The communicator is used
 // beside other gangs' by tag, so a new gang needs no collective call and mail left over by one that was
 // cancelled is never taken for that of the next. Sums add in rank order, like the local backend's.
 #pragma once

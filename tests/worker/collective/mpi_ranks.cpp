@@ -1,0 +1,58 @@
+// The suite of group_suite.h over MPI: started by mpi_group_test under mpirun. Prints one line per fault.
+#include <ATen/ATen.h>
+#include <ATen/Parallel.h>
+#include <mpi.h>
+
+#include <cstdio>
+#include <numeric>
+
+#include "common/base/error.h"
+#include "tests/worker/collective/support/group_suite.h"
+#include "worker/collective/mpi/mpi_group.h"
+
+namespace {
+using namespace trireme;
+using namespace trireme::worker::collective;
+
+int run_checks(Group& group) {
+  int faults = 0;
+  for (const auto& [name, check] : group_checks()) {
+    const auto fault = check(group);
+    if (fault.empty()) continue;
+    ++faults;
+    std::printf("FAULT rank %d of %d, %s: %s\n", group.rank(), group.size(), name.c_str(), fault.c_str());
+  }
+  return faults;
+}
+
+// A gang whose last member stays away: the others must give up, and the next gang must not see its mail.
+int deadline_is_kept(int rank, const std::vector<int>& members) {
+  auto group = make_mpi_group(MPI_COMM_WORLD, members, 7, {.deadline = std::chrono::milliseconds(100)});
+  if (rank == members.back()) return 0;
+  try {
+    static_cast<void>(group->all_gather(at::full({4}, 99.0F)));
+  } catch (const Error& error) {
+    return error.kind() == ErrorKind::kTryAgain ? 0 : 1;
+  }
+  std::printf("FAULT rank %d: no deadline\n", rank);
+  return 1;
+}
+}  // namespace
+
+int main(int argc, char** argv) {
+  int provided = 0, rank = 0, size = 0;
+  MPI_Init_thread(&argc, &argv, MPI_THREAD_MULTIPLE, &provided);
+  MPI_Comm_rank(MPI_COMM_WORLD, &rank);
+  MPI_Comm_size(MPI_COMM_WORLD, &size);
+  at::set_num_threads(1);
+  std::vector<int> everybody(static_cast<std::size_t>(size));
+  std::iota(everybody.begin(), everybody.end(), 0);
+  int faults = deadline_is_kept(rank, everybody);
+  faults += run_checks(*make_mpi_group(MPI_COMM_WORLD, everybody, 1));
+  const std::vector<int> reversed(everybody.rbegin(), everybody.rend() - 1);  // without rank 0
+  if (rank != 0) faults += run_checks(*make_mpi_group(MPI_COMM_WORLD, reversed, 2));
+  std::printf("rank %d: %d faults\n", rank, faults);
+  std::fflush(stdout);
+  MPI_Finalize();
+  return faults == 0 ? 0 : 1;
+}

@@ -1,0 +1,21 @@
+// The norm of the global gradient and its clipping, with bits that depend on nothing but the gradient: one
+// norm per parameter in float64 by one thread, added in the order of the parameters.
+#pragma once
+
+#include <functional>
+#include <vector>
+
+#include <ATen/core/Tensor.h>
+
+#include "worker/optim/adamw.h"
+
+namespace trireme::worker::optim {
+
+// sqrt(sum of squares); not finite when any element is not.
+double gradient_norm(const std::vector<at::Tensor>& gradients, const ForEach& for_each);
+
+// Scales the gradients in place by most/norm when norm > most > 0. Returns the factor.
+double clip_gradients(const std::vector<at::Tensor>& gradients, double norm, double most,
+                      const ForEach& for_each);
+
+}  // namespace trireme::worker::optim

@@ -1,0 +1,42 @@
+// One data set as a training task finds it in its inputs: shards with their readers, the samples that
+// selection and filters left, stored features.
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "jobs/protocol/messages.h"
+#include "jobs/spec/data_spec.h"
+#include "worker/data/order.h"
+#include "worker/data/shard_reader.h"
+#include "worker/stages/train/feature_table.h"
+
+namespace trireme::worker::stages::train {
+
+struct DataShard {
+  jobs::ShardRef ref;
+  std::shared_ptr<const data::ShardReader> reader;
+  std::vector<std::int32_t> kept;          // ascending
+  std::shared_ptr<FeatureTable> features;  // null without stored features
+  double weight = 1;
+};
+
+struct DataSet {
+  jobs::DataSpec spec;
+  std::vector<DataShard> shards;
+  std::vector<std::string> classes, templates;  // of labelled samples
+
+  std::int64_t samples() const;  // kept ones
+  bool stored_images() const;    // every shard that has kept samples has them
+  bool stored_texts() const;
+  std::vector<data::ManifestShard> manifest() const;
+  std::vector<std::string> captions(std::size_t shard, std::int64_t sample) const;
+};
+
+// Throws kInvalid naming data set and shard: an index or a verdict missing, nothing left to read.
+DataSet load_data_set(const std::string& name, const jobs::DataSpec& spec,
+                      const std::vector<jobs::InputsLine>& inputs);
+
+}  // namespace trireme::worker::stages::train

@@ -1,0 +1,117 @@
+#include "worker/stages/train/slot_inputs.h"
+
+#include <ATen/ATen.h>
+
+#include <algorithm>
+#include <cmath>
+#include <functional>
+
+#include "common/base/random.h"
+
+namespace trireme::worker::stages::train {
+namespace {
+
+at::Tensor rows_of(const data::SlotBatch& batch, std::int64_t width,
+                   const std::function<const float*(std::size_t)>& row, std::vector<std::uint8_t>& live) {
+  at::Tensor features = at::zeros({static_cast<std::int64_t>(batch.samples.size()), width}, at::kFloat);
+  for (std::size_t i = 0; i < batch.samples.size(); ++i) {
+    if (live[i] == 0) continue;
+    const float* from = row(i);
+    if (from == nullptr)
+      live[i] = 0;
+    else
+      std::copy_n(from, width, features.data_ptr<float>() + static_cast<std::int64_t>(i) * width);
+  }
+  return features;
+}
+
+const FeatureTable& table_of(const DataSet& set, const data::SamplePosition& sample) {
+  return *set.shards[static_cast<std::size_t>(sample.shard)].features;
+}
+
+const FeatureTable& any_table(const DataSet& set) {
+  return *std::find_if(set.shards.begin(), set.shards.end(), [](const DataShard& shard) {
+            return !shard.kept.empty();
+          })->features;
+}
+
+// body(row) for the stored image features of every kept sample.
+template <class Body>
+void each_image(const DataSet& set, Body body) {
+  for (const auto& shard : set.shards)
+    for (const auto sample : shard.kept)
+      if (const float* row = shard.features->image(sample); row != nullptr) body(row);
+}
+
+}  // namespace
+
+void drop_features(at::Tensor& features_BT, const at::Tensor& mean_T, double p, std::uint64_t seed,
+                   std::int64_t step, std::int64_t slot) {
+  RandomStream random(seed, RandomPurpose::kDropout, static_cast<std::uint64_t>(step),
+                      static_cast<std::uint32_t>(slot));
+  const auto threshold = static_cast<std::uint32_t>(p * 4294967296.0);  // dropped below
+  const auto scale = static_cast<float>(1 / (1 - p));
+  const auto width = features_BT.size(1);
+  const float* mean = mean_T.const_data_ptr<float>();
+  float* value = features_BT.data_ptr<float>();
+  for (std::int64_t row = 0; row < features_BT.size(0); ++row)
+    for (std::int64_t t = 0; t < width; ++t, ++value)
+      *value = random.next_u32() < threshold ? mean[t] : mean[t] + (*value - mean[t]) * scale;
+}
+
+SlotInput make_slot_input(const DataSet& set, const models::DualEncoder& encoder, data::SlotBatch& batch,
+                          const SlotInputOptions& options, std::int64_t step, std::int64_t slot) {
+  SlotInput input;
+  if (options.stored_images) {
+    input.image_features_BT = rows_of(
+        batch, any_table(set).image_width(),
+        [&](std::size_t i) { return table_of(set, batch.samples[i]).image(batch.samples[i].sample); },
+        batch.live);
+    if (options.feature_dropout > 0)
+      drop_features(input.image_features_BT, options.image_mean_T, options.feature_dropout, options.seed, step,
+                    slot);
+    input.image_features_BT = input.image_features_BT.to(options.device);
+  } else {
+    input.image_BCHW = batch.image_BCHW.to(options.device);
+  }
+  if (options.stored_texts)
+    input.text_features_BT =
+        rows_of(
+            batch, any_table(set).text_width(),
+            [&](std::size_t i) {
+              return table_of(set, batch.samples[i]).text(batch.samples[i].sample, batch.caption_choice[i]);
+            },
+            batch.live)
+            .to(options.device);
+  else
+    input.tokens_BL = models::tokenize(encoder.tokenizer(), batch.captions, encoder.spec().text.context)
+                          .tokens_NL.to(options.device);
+  input.live_B = at::tensor(at::ArrayRef<std::uint8_t>(batch.live), at::kByte);
+  return input;
+}
+
+Standardization image_standardization(const DataSet& set) {
+  const auto width = any_table(set).image_width();
+  std::vector<double> mean(static_cast<std::size_t>(width)), squares(static_cast<std::size_t>(width));
+  std::int64_t n = 0;
+  each_image(set, [&](const float* row) {
+    ++n;
+    for (std::size_t t = 0; t < mean.size(); ++t) mean[t] += static_cast<double>(row[t]);
+  });
+  for (auto& value : mean) value /= static_cast<double>(std::max<std::int64_t>(1, n));
+  each_image(set, [&](const float* row) {
+    for (std::size_t t = 0; t < mean.size(); ++t) {
+      const double away = static_cast<double>(row[t]) - mean[t];
+      squares[t] += away * away;
+    }
+  });
+  Standardization result{at::empty({width}, at::kFloat), at::empty({width}, at::kFloat)};
+  const auto freedom = static_cast<double>(std::max<std::int64_t>(1, n - 1));
+  for (std::size_t t = 0; t < mean.size(); ++t) {
+    result.mean_T.data_ptr<float>()[t] = static_cast<float>(mean[t]);
+    result.inverse_std_T.data_ptr<float>()[t] = static_cast<float>(1 / (std::sqrt(squares[t] / freedom) + 1e-3));
+  }
+  return result;
+}
+
+}  // namespace trireme::worker::stages::train

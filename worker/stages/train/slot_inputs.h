@@ -1,0 +1,40 @@
+// From the loader's batches to what a slot computes on: tokens, stored features with dropout, the right device.
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <string>
+
+#include "worker/data/loader.h"
+#include "worker/models/dual_encoder.h"
+#include "worker/stages/train/data_set.h"
+#include "worker/stages/train/trainable_model.h"
+
+namespace trireme::worker::stages::train {
+
+// Inverted dropout around the mean, so that after standardisation it is the usual one: f' = mean + keep
+// (f - mean)/(1 - p), keep drawn per element from (seed, step, slot). In place.
+void drop_features(at::Tensor& features_BT, const at::Tensor& mean_T, double p, std::uint64_t seed,
+                   std::int64_t step, std::int64_t slot);
+
+struct SlotInputOptions {
+  bool stored_images = false, stored_texts = false;
+  double feature_dropout = 0;
+  std::uint64_t seed = 0;
+  at::Tensor image_mean_T;  // for the dropout; zeros when features are not standardised
+  std::string device = "cpu";
+};
+
+// `slot`: logical slot, `step`: global, 0-based. Samples whose stored features are missing go dead in
+// batch.live.
+SlotInput make_slot_input(const DataSet& set, const models::DualEncoder& encoder, data::SlotBatch& batch,
+                          const SlotInputOptions& options, std::int64_t step, std::int64_t slot);
+
+// Mean and 1/(std + 1e-3) of the stored image features of the kept samples, in manifest order in float64;
+// std with n - 1 as torch's.
+struct Standardization {
+  at::Tensor mean_T, inverse_std_T;
+};
+Standardization image_standardization(const DataSet& set);
+
+}  // namespace trireme::worker::stages::train
