@@ -1,0 +1,149 @@
+"""Real processes: mpirun, the coordinator, workers, Prometheus, a browser. TRIREME_BIN names the built programs."""
+import json
+import os
+import pathlib
+import shutil
+import signal
+import subprocess
+import time
+
+import pytest
+
+ROOT = pathlib.Path(__file__).resolve().parents[2]
+BIN = pathlib.Path(os.environ.get("TRIREME_BIN", ROOT / "build/release/bin")).resolve()
+SHARED = pathlib.Path(os.environ.get("TRIREME_SHARED", ROOT.parent / "shared"))
+EXAMPLES = ROOT / "jobs/examples"
+
+
+def environment(**extra):
+    env = dict(os.environ, PATH=f"{BIN}:{os.environ['PATH']}", OMPI_ALLOW_RUN_AS_ROOT="1", OMPI_ALLOW_RUN_AS_ROOT_CONFIRM="1")
+    env.update({k: str(v) for k, v in extra.items()})
+    return env
+
+
+def trireme(*arguments, cwd=ROOT, timeout=300, env=None, check=False):
+    done = subprocess.run([BIN / "trireme", *map(str, arguments)], cwd=cwd, env=env or environment(), capture_output=True, text=True, timeout=timeout)
+    if check:
+        assert done.returncode == 0, f"exit {done.returncode}\n{done.stdout[-4000:]}\n{done.stderr[-4000:]}"
+    return done
+
+
+class Launch:
+    """`trireme launch` in its own process group, with the files of its run folder at hand."""
+
+    def __init__(self, job, output, workers=2, sets=(), env=None):
+        self.output = pathlib.Path(output)
+        command = [BIN / "trireme", "launch", "-n", str(workers), str(job), "--set", f"spec.output={output}"]
+        for one in sets:
+            command += ["--set", one]
+        self.started = time.monotonic()
+        self.log = open(f"{output}.launch.log", "w")
+        self.process = subprocess.Popen(command, cwd=ROOT, env=env or environment(), stdout=self.log, stderr=subprocess.STDOUT, start_new_session=True)
+
+    def progress(self):
+        try:
+            return json.loads((self.output / "progress.json").read_text())
+        except (FileNotFoundError, json.JSONDecodeError):
+            return {}
+
+    def step(self):
+        return (self.progress().get("training") or {}).get("step") or 0
+
+    def wait_for(self, condition, timeout=120, what="the condition"):
+        end = time.monotonic() + timeout
+        while time.monotonic() < end:
+            value = condition()
+            if value:
+                return value
+            assert self.process.poll() is None, f"launch ended early ({self.process.returncode}) before {what}:\n{self.text()[-4000:]}"
+            time.sleep(0.02)
+        raise AssertionError(f"{what} did not come in {timeout} s:\n{self.text()[-4000:]}")
+
+    def wait(self, timeout=300):
+        code = self.process.wait(timeout)
+        self.seconds = time.monotonic() - self.started
+        self.log.flush()
+        return code
+
+    def succeed(self, timeout=300):
+        code = self.wait(timeout)
+        assert code == 0, f"exit {code}:\n{self.text()[-6000:]}\n{self.rank_logs()[-4000:]}"
+        return self
+
+    def text(self):
+        self.log.flush()
+        return pathlib.Path(self.log.name).read_text()
+
+    def rank_logs(self):
+        return "\n".join(p.read_text()[-3000:] for p in sorted((self.output / "logs").glob("*.log")))
+
+    def processes(self, name):
+        """Pids of this launch's programs of that name."""
+        found = []
+        for entry in pathlib.Path("/proc").iterdir():
+            if not entry.name.isdigit():
+                continue
+            try:
+                if (entry / "comm").read_text().strip() != name[:15]:
+                    continue
+                variables = (entry / "environ").read_bytes().split(b"\0")
+            except OSError:
+                continue
+            if f"TRIREME_SUPERVISOR_PID={self.process.pid}".encode() in variables:
+                found.append(int(entry.name))
+        return sorted(found)
+
+    def stop(self):
+        if self.process.poll() is None:
+            os.killpg(self.process.pid, signal.SIGKILL)
+            self.process.wait()
+        for name in ("mpirun", "trireme-coordin", "trireme-worker"):
+            for pid in self.processes(name):
+                os.kill(pid, signal.SIGKILL)
+        self.log.close()
+
+
+@pytest.fixture
+def launch(tmp_path):
+    started = []
+
+    def start(job, name="run", **options):
+        one = Launch(job, tmp_path / name, **options)
+        started.append(one)
+        return one
+
+    yield start
+    for one in started:
+        one.stop()
+
+
+@pytest.fixture(scope="session")
+def tiny_run(tmp_path_factory):
+    """The tiny deterministic job, undisturbed, on 2 workers: what every recovery is compared with."""
+    run = Launch(EXAMPLES / "tiny.json", tmp_path_factory.mktemp("tiny") / "run")
+    try:
+        run.succeed()
+    finally:
+        run.stop()
+    return run
+
+
+def weights(run):
+    return (run.output / "final/model.safetensors").read_bytes()
+
+
+def log_rows(run, stage="train"):
+    return [json.loads(line) for line in (run.output / f"stages/{stage}/log.jsonl").read_text().splitlines()]
+
+
+def need_shared(*parts):
+    path = SHARED.joinpath(*parts)
+    if not path.exists():
+        pytest.skip(f"{path} is absent: this test needs the shared real data (set TRIREME_SHARED)")
+    return path
+
+
+def need_program(name):
+    if shutil.which(name) is None:
+        pytest.skip(f"{name} is not installed")
+    return name

@@ -1,0 +1,255 @@
+"""Every kind of bad input ends in a clear message that names file, member or field and what to do: no hang, no crash."""
+import io
+import json
+import os
+import socket
+import subprocess
+import tarfile
+import time
+
+import pytest
+
+from conftest import BIN, EXAMPLES, environment, trireme
+
+TINY = json.loads((EXAMPLES / "tiny.json").read_text())
+
+
+@pytest.fixture(scope="module")
+def good_images(tiny_run):
+    """Encoded images of the synthetic source."""
+    images = []
+    for path in sorted((tiny_run.output / "store/synthesize").rglob("*.tar"))[:2]:
+        with tarfile.open(path) as tar:
+            images += [tar.extractfile(m).read() for m in tar if m.name.endswith(".jpg")]
+    assert len(images) >= 64
+    return images
+
+
+def write_tar(path, members):
+    with tarfile.open(path, "w", format=tarfile.USTAR_FORMAT) as tar:
+        for name, data in members:
+            info = tarfile.TarInfo(name)
+            info.size = len(data)
+            tar.addfile(info, io.BytesIO(data))
+    return path
+
+
+def pairs(images, first=0):
+    out = []
+    for i, image in enumerate(images, first):
+        out += [(f"{i:09d}.jpg", image), (f"{i:09d}.txt", f"a picture number {i} of some things".encode())]
+    return out
+
+
+def small_job(folder, data, **spec):
+    """Filter only what a scan can find, then train two steps."""
+    job = json.loads(json.dumps(TINY))
+    job["spec"]["data"]["train"] = data
+    job["spec"]["output"] = str(folder / "run")
+    job["spec"]["stages"] = [{"name": "filter", "kind": "filter", "data": ["train"], "short_side_over_px": 8, "min_words": 1}]
+    job["spec"].update(spec)
+    path = folder / "job.json"
+    path.write_text(json.dumps(job))
+    return path
+
+
+def launch(path, workers=2, timeout=120, env=None):
+    return subprocess.run([BIN / "trireme", "launch", "-n", str(workers), str(path)], capture_output=True, text=True, timeout=timeout, env=env or environment())
+
+
+def counts(folder):
+    progress = json.loads((folder / "run/progress.json").read_text())
+    total = {}
+    for stage in progress["stages"]:
+        for name, value in stage["counts"].items():
+            total[name] = total.get(name, 0) + value
+    return total
+
+
+@pytest.mark.parametrize("name, content, words", [
+    ("empty.tar", b"", "empty"),
+    ("text.tar", b"this is no tar archive at all, just some text\n" * 40, "tar"),
+])
+def test_a_shard_that_is_no_tar_is_named(tmp_path, name, content, words):
+    (tmp_path / name).write_bytes(content)
+    done = launch(small_job(tmp_path, str(tmp_path / name)))
+    assert done.returncode == 1
+    assert name in done.stdout + done.stderr and words in done.stdout + done.stderr
+
+
+def test_a_missing_path_names_the_field_and_the_set_that_mends_it(tmp_path):
+    done = trireme("plan", small_job(tmp_path, str(tmp_path / "nowhere")))
+    assert done.returncode != 0
+    assert "nowhere" in done.stderr + done.stdout and "--set spec.data.train=" in done.stderr + done.stdout
+
+
+def test_truncated_duplicate_and_captionless_samples_are_counted(tmp_path, good_images):
+    members = pairs(good_images[:20])
+    members += [("000000003.jpg", good_images[3]), ("000000003.txt", b"the same key again")]
+    members += [("000000100.jpg", good_images[21]), ("000000101.jpg", good_images[22]), ("000000101.txt", b""),
+                ("000000102.jpg", good_images[23]), ("000000102.txt", b"\xff\xfe not utf-8 \xc3"),
+                ("000000103.jpg", good_images[24]), ("000000103.txt", b"word " * 250000)]
+    path = write_tar(tmp_path / "a.tar", members)
+    data = path.read_bytes()
+    path.write_bytes(data[: len(data) - 10240 - 700])  # cut inside the last member
+    done = launch(small_job(tmp_path, {"path": str(path), "max_bad_fraction": 1}))
+    assert done.returncode == 0, done.stdout + done.stderr
+    seen = counts(tmp_path)
+    assert seen["kept"] >= 19 and seen.get("bad.duplicate_key", 0) >= 1, seen
+    assert sum(v for k, v in seen.items() if k.startswith("bad.")) >= 4, seen
+
+
+def test_bad_images_are_counted_by_reason_and_the_rest_is_kept(tmp_path, good_images):
+    bad = [b"", b"not an image", good_images[0][:200], good_images[1][: len(good_images[1]) // 2], b"\x89PNG\r\n\x1a\n" + b"\0" * 50,
+           b"RIFF\x10\0\0\0WEBPVP8 " + b"\0" * 20]
+    path = write_tar(tmp_path / "b.tar", pairs(good_images[:30] + bad))
+    done = launch(small_job(tmp_path, {"path": str(path), "max_bad_fraction": 1}))
+    assert done.returncode == 0, done.stdout + done.stderr
+    seen = counts(tmp_path)
+    assert seen["kept"] == 30 and seen.get("dropped.bad_decode", 0) + seen.get("bad.empty_image", 0) >= 6, seen
+
+
+def test_a_shard_without_samples_fails_loudly_unless_allowed(tmp_path, good_images):
+    shards = tmp_path / "shards"
+    shards.mkdir()
+    write_tar(shards / "0.tar", pairs(good_images[:8]))
+    write_tar(shards / "1.tar", [("readme.md", b"nothing here")])
+    done = launch(small_job(tmp_path, str(shards)))
+    assert done.returncode == 1 and "1.tar" in done.stdout + done.stderr and "allow_empty_shards" in done.stdout + done.stderr
+    done = launch(small_job(tmp_path, {"path": str(shards), "allow_empty_shards": True}, output=str(tmp_path / "run2")))
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+def test_too_many_bad_samples_fail_the_job_with_the_reason(tmp_path, good_images):
+    path = write_tar(tmp_path / "c.tar", pairs(good_images[:8]) + [(f"{i:09d}.jpg", good_images[i]) for i in range(100, 110)])
+    done = launch(small_job(tmp_path, str(path)))
+    assert done.returncode == 1 and "max_bad_fraction" in done.stdout + done.stderr and "no_caption" in done.stdout + done.stderr
+
+
+def test_a_filter_that_keeps_nothing_names_the_rule(tmp_path, good_images):
+    path = write_tar(tmp_path / "d.tar", pairs(good_images[:8]))
+    job = json.loads(small_job(tmp_path, str(path)).read_text())
+    job["spec"]["stages"][0]["short_side_over_px"] = 5000
+    (tmp_path / "job.json").write_text(json.dumps(job))
+    done = launch(tmp_path / "job.json")
+    assert done.returncode == 1 and "short_side" in done.stdout + done.stderr
+
+
+def test_fewer_shards_than_workers(tmp_path, good_images):
+    path = write_tar(tmp_path / "e.tar", pairs(good_images[:8]))
+    done = launch(small_job(tmp_path, str(path)), workers=3)
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+def test_more_workers_than_slots(tmp_path):
+    job = json.loads(json.dumps(TINY))
+    job["spec"]["output"] = str(tmp_path / "run")
+    for stage in job["spec"]["stages"]:
+        if stage["kind"] == "train":
+            stage.update(epochs=1, logical_slots=2)
+    (tmp_path / "job.json").write_text(json.dumps(job))
+    done = launch(tmp_path / "job.json", workers=3)
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+def test_all_faults_of_a_spec_at_once(tmp_path):
+    job = json.loads(json.dumps(TINY))
+    train = next(i for i, s in enumerate(job["spec"]["stages"]) if s["kind"] == "train")
+    job["spec"]["stages"][train].update({"epocs": 3, "global_batch": "many", "logical_slots": -1, "model": "tny"})
+    job["spec"]["stages"].append({"name": "x", "kind": "trian", "needs": ["nobody"]})
+    (tmp_path / "job.json").write_text(json.dumps(job))
+    done = trireme("plan", tmp_path / "job.json")
+    assert done.returncode == 2
+    text = done.stdout + done.stderr
+    for expected in (f"/spec/stages/{train}/epocs", "epochs", f"/spec/stages/{train}/global_batch", f"/spec/stages/{train}/logical_slots", "tiny", "train", "nobody"):
+        assert expected in text, (expected, text)
+    (tmp_path / "job.json").write_text('{"apiVersion": "trireme/v1", "name": "a", "name": "b"}')
+    assert "twice" in (t := trireme("plan", tmp_path / "job.json")).stderr + t.stdout or "duplicate" in t.stderr + t.stdout
+    (tmp_path / "job.json").write_text("{" * 100000)
+    assert trireme("plan", tmp_path / "job.json").returncode == 2
+
+
+def test_a_wrong_weights_file_is_refused(tmp_path, tiny_run):
+    job = json.loads(json.dumps(TINY))
+    job["spec"]["output"] = str(tmp_path / "run")
+    model = next(iter(job["spec"]["models"].values()))
+    wrong = tmp_path / "wrong.safetensors"
+    wrong.write_bytes(b"\x10\0\0\0\0\0\0\0{\"a\":1}         ")
+    model["image"]["weights"] = str(wrong)
+    (tmp_path / "job.json").write_text(json.dumps(job))
+    done = launch(tmp_path / "job.json")
+    assert done.returncode not in (0, 75) and "wrong.safetensors" in done.stdout + done.stderr
+
+
+def test_an_output_that_cannot_be_written_is_named(tmp_path):
+    (tmp_path / "file").write_text("")
+    job = json.loads(json.dumps(TINY))
+    job["spec"]["output"] = str(tmp_path / "file/run")
+    (tmp_path / "job.json").write_text(json.dumps(job))
+    done = launch(tmp_path / "job.json")
+    assert done.returncode != 0 and str(tmp_path / "file") in done.stdout + done.stderr
+
+
+def test_a_port_in_use_is_named(tmp_path):
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        port = taken.getsockname()[1]
+        done = subprocess.run(["mpirun", "--oversubscribe", "--bind-to", "none", "-n", "1", BIN / "trireme-coordinator", "--run-dir", tmp_path / "r", "--listen", f"127.0.0.1:{port}", ":",
+                               "-n", "1", BIN / "trireme-worker"], capture_output=True, text=True, timeout=60, env=environment())
+    assert done.returncode != 0 and str(port) in done.stdout + done.stderr
+
+
+def test_mpirun_missing_or_of_another_make_is_said(tmp_path):
+    env = environment()
+    env["PATH"] = str(tmp_path)
+    done = launch(EXAMPLES / "tiny.json", env=env)
+    assert done.returncode != 0 and "mpirun" in done.stdout + done.stderr and "openmpi" in done.stdout + done.stderr
+    (tmp_path / "mpirun").write_text("#!/bin/sh\necho 'HYDRA build details: Version: 4.0.2'\n")
+    (tmp_path / "mpirun").chmod(0o755)
+    env["PATH"] = f"{tmp_path}:{os.environ['PATH']}"
+    done = launch(EXAMPLES / "tiny.json", env=env)
+    assert done.returncode != 0 and "Open MPI" in done.stdout + done.stderr
+
+
+def test_a_second_launch_on_the_same_output_is_refused_at_once(tmp_path):
+    job = json.loads(json.dumps(TINY))
+    job["spec"]["output"] = str(tmp_path / "run")
+    for stage in job["spec"]["stages"]:
+        if stage["kind"] == "train":
+            stage["epochs"] = 1000
+    (tmp_path / "job.json").write_text(json.dumps(job))
+    first = subprocess.Popen([BIN / "trireme", "launch", "-n", "1", tmp_path / "job.json"], env=environment(), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True)
+    try:
+        end = time.monotonic() + 20
+        while not (tmp_path / "run/LOCK").exists():
+            assert time.monotonic() < end
+            time.sleep(0.05)
+        second = launch(tmp_path / "job.json", timeout=10)
+        assert second.returncode == 4 and str(first.pid) in second.stdout + second.stderr
+    finally:
+        first.terminate()
+        first.wait(30)
+
+
+def test_a_full_disk_loses_nothing(tmp_path):
+    """A small tmpfs as output: the job stops with a clear message, and goes on once there is space."""
+    mount = tmp_path / "disk"
+    mount.mkdir()
+    if os.geteuid() != 0 or subprocess.run(["mount", "-t", "tmpfs", "-o", "size=24m", "tmpfs", mount], capture_output=True).returncode:
+        pytest.skip("mounting a tmpfs needs root")
+    try:
+        job = json.loads(json.dumps(TINY))
+        job["spec"]["output"] = str(mount / "run")
+        job["spec"]["retry"] = {"max_attempts": 2, "no_progress_limit": 1, "backoff_seconds": 0}
+        (tmp_path / "job.json").write_text(json.dumps(job))
+        (mount / "filler").write_bytes(b"x" * (7 << 20))
+        done = launch(tmp_path / "job.json")
+        text = done.stdout + done.stderr
+        assert done.returncode != 0 and ("space" in text or "disk" in text), text
+        (mount / "filler").unlink()
+        subprocess.run(["mount", "-o", "remount,size=200m", mount], check=True)
+        done = launch(tmp_path / "job.json")
+        assert done.returncode == 0, done.stdout + done.stderr
+    finally:
+        subprocess.run(["umount", "-l", mount], check=True)
