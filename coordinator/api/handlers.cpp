@@ -5,8 +5,8 @@
 
 #include "common/base/error.h"
 #include "common/base/log.h"
+#include "common/io/log_tail.h"
 #include "coordinator/api/documents.h"
-#include "coordinator/api/log_tail.h"
 #include "coordinator/api/spec_roots.h"
 
 namespace trireme::coordinator::api {
@@ -77,7 +77,7 @@ Response list(service::Face& face, const Target& target) {
           face.list_jobs(value("state"), query_number(target, "limit", 50, 1, 500), value("page_token"))};
 }
 
-LogTail open_logs(service::Face& face, const ServerOptions& options, const Admission& admission) {
+io::LogTail open_logs(service::Face& face, const ServerOptions& options, const Admission& admission) {
   face.describe(admission.match.job_id);  // throws kNotFound
   return {options.run_folder / "logs",
           static_cast<int>(query_number(admission.target, "rank", -1, 0, 1000000)),
@@ -85,7 +85,7 @@ LogTail open_logs(service::Face& face, const ServerOptions& options, const Admis
 }
 
 Response logs(service::Face& face, const ServerOptions& options, const Admission& admission) {
-  LogTail tail = open_logs(face, options, admission);
+  io::LogTail tail = open_logs(face, options, admission);
   std::string text;
   for (std::string part = tail.next(); !part.empty(); part = tail.next()) text += part;
   return {200, "text/plain; charset=utf-8", text};
@@ -180,7 +180,7 @@ Response handle(service::Face& face, const ServerOptions& options, const Admissi
 }
 
 Response handle_follow(service::Face& face, const ServerOptions& options, const Admission& admission,
-                       const Request& request, std::optional<LogTail>& tail) {
+                       const Request& request, std::optional<io::LogTail>& tail) {
   return guarded(request, [&] {
     tail.emplace(open_logs(face, options, admission));
     return Response{200, "text/plain; charset=utf-8", ""};

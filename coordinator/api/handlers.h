@@ -3,8 +3,8 @@
 
 #include <optional>
 
+#include "common/io/log_tail.h"
 #include "coordinator/api/guard.h"
-#include "coordinator/api/log_tail.h"
 #include "coordinator/api/messages.h"
 #include "coordinator/api/server.h"
 #include "coordinator/service/face.h"
@@ -17,7 +17,7 @@ Response handle(service::Face& face, const ServerOptions& options, const Admissi
 
 // Opens the log that a follower reads; status 200, or the refusal with `tail` left empty.
 Response handle_follow(service::Face& face, const ServerOptions& options, const Admission& admission,
-                       const Request& request, std::optional<LogTail>& tail);
+                       const Request& request, std::optional<io::LogTail>& tail);
 // Whether the job is in a final state or cannot be asked for any more.
 bool is_over(service::Face& face, const std::string& job_id);
 

@@ -24,10 +24,10 @@
 
 #include "common/base/error.h"
 #include "common/base/log.h"
+#include "common/io/log_tail.h"
 #include "coordinator/api/documents.h"
 #include "coordinator/api/guard.h"
 #include "coordinator/api/handlers.h"
-#include "coordinator/api/log_tail.h"
 #include "coordinator/api/token.h"
 
 namespace trireme::coordinator::api {
@@ -135,7 +135,7 @@ struct Server::State {
   net::awaitable<bool> send(Shared connection, Response response, std::string request_id, bool keep_alive);
   net::awaitable<void> refuse(Shared connection, Response response, std::string request_id);
   net::awaitable<void> follow(Shared connection, const Admission& admission, const Request& request);
-  net::awaitable<void> stream_lines(Shared connection, LogTail& tail, const std::string& job_id);
+  net::awaitable<void> stream_lines(Shared connection, io::LogTail& tail, const std::string& job_id);
   net::awaitable<bool> send_chunk(Shared connection, const std::string& text);
 
   service::Face& face;
@@ -377,7 +377,7 @@ net::awaitable<void> Server::State::refuse(Shared connection, Response response,
 net::awaitable<void> Server::State::follow(Shared connection, const Admission& admission,
                                            const Request& request) {
   Response response;
-  std::optional<LogTail> tail;
+  std::optional<io::LogTail> tail;
   co_await on_pool([&] { response = handle_follow(face, options, admission, request, tail); });
   if (response.status != 200) {
     co_await send(connection, std::move(response), request.request_id, false);
@@ -393,7 +393,7 @@ net::awaitable<void> Server::State::follow(Shared connection, const Admission& a
   if (!code) co_await stream_lines(connection, *tail, admission.match.job_id);
 }
 
-net::awaitable<void> Server::State::stream_lines(Shared connection, LogTail& tail,
+net::awaitable<void> Server::State::stream_lines(Shared connection, io::LogTail& tail,
                                                  const std::string& job_id) {
   auto last_sent = std::chrono::steady_clock::now();
   bool last_round = false;

@@ -1,10 +1,7 @@
 #include <gtest/gtest.h>
 
-#include <fstream>
-
 #include "common/base/error.h"
 #include "coordinator/api/guard.h"
-#include "coordinator/api/log_tail.h"
 #include "coordinator/api/spec_roots.h"
 #include "coordinator/api/token.h"
 #include "jobs/spec/spec_paths.h"
@@ -116,36 +113,6 @@ TEST(SpecPaths, BecomeAbsoluteFromAFolder) {
   EXPECT_EQ(job.spec.data["a/b"].sources[1].path, "/home/d.tar");
   EXPECT_EQ(jobs::spec_paths(job).back().pointer, "/spec/data/a~1b/sources/1/path");
   EXPECT_EQ(job.spec.models["m"].text.tokenizer.vocabulary, "pretrained:minilm");
-}
-
-TEST(LogTail, HandsOutWholeLinesOnce) {
-  const Folder folder;
-  std::ofstream one(folder.path / "rank-1.log"), two(folder.path / "rank-10.log"),
-      other(folder.path / "mpirun.log");
-  other << "not a rank\n" << std::flush;
-  LogTail tail(folder.path, -1, -1);
-  one << "a\nb" << std::flush;
-  two << "z\n" << std::flush;
-  EXPECT_EQ(tail.next(), "a\nz\n");
-  EXPECT_EQ(tail.next(), "");
-  one << "c\n" << std::flush;
-  EXPECT_EQ(tail.next(), "bc\n");
-  EXPECT_EQ(LogTail(folder.path, 1, 1).next(), "bc\n");
-  EXPECT_EQ(LogTail(folder.path, -1, 0).next(), "");
-  EXPECT_EQ(LogTail(folder.path / "none", -1, -1).next(), "");
-}
-
-TEST(LogTail, StartsAtMostAMebibyteBack) {
-  const Folder folder;
-  std::ofstream file(folder.path / "rank-0.log");
-  for (int i = 0; i < 300000; ++i) file << "line " << i << "\n";
-  file << std::flush;
-  LogTail tail(folder.path, -1, -1);
-  std::string all;
-  for (std::string part = tail.next(); !part.empty(); part = tail.next()) all += part;
-  EXPECT_LE(all.size(), 1U << 20);
-  EXPECT_EQ(all.rfind("line ", 0), 0U);
-  EXPECT_EQ(all.substr(all.size() - 12), "line 299999\n");
 }
 
 }  // namespace

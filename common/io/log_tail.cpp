@@ -1,16 +1,16 @@
-#include "coordinator/api/log_tail.h"
+#include "common/io/log_tail.h"
 
 #include <algorithm>
 #include <fstream>
 #include <vector>
 
-namespace trireme::coordinator::api {
+namespace trireme::io {
 namespace {
 
 constexpr std::uint64_t kMostAtStart = 1U << 20;
 constexpr std::uint64_t kMostPerCall = 256U << 10;
 
-std::string read_range(const io::Path& file, std::uint64_t first, std::uint64_t bytes) {
+std::string read_range(const Path& file, std::uint64_t first, std::uint64_t bytes) {
   std::ifstream in(file, std::ios::binary);
   std::string text(bytes, '\0');
   in.seekg(static_cast<std::streamoff>(first));
@@ -19,13 +19,13 @@ std::string read_range(const io::Path& file, std::uint64_t first, std::uint64_t 
   return text;
 }
 
-std::uint64_t size_of(const io::Path& file) {
+std::uint64_t size_of(const Path& file) {
   std::error_code code;
   const auto size = std::filesystem::file_size(file, code);
   return code ? 0 : size;
 }
 
-int rank_of(const io::Path& file) {
+int rank_of(const Path& file) {
   const std::string name = file.filename().string();
   if (name.rfind("rank-", 0) != 0 || file.extension() != ".log") return -1;
   const std::string digits = name.substr(5, name.size() - 9);
@@ -36,10 +36,10 @@ int rank_of(const io::Path& file) {
 
 }  // namespace
 
-LogTail::LogTail(io::Path folder, int rank, std::int64_t last_lines)
+LogTail::LogTail(Path folder, int rank, std::int64_t last_lines)
     : folder_(std::move(folder)), rank_(rank), last_lines_(last_lines) {}
 
-std::uint64_t LogTail::start_of(const io::Path& file) const {
+std::uint64_t LogTail::start_of(const Path& file) const {
   const std::uint64_t size = size_of(file);
   const std::uint64_t first = size > kMostAtStart ? size - kMostAtStart : 0;
   const std::string text = read_range(file, first, size - first);
@@ -53,7 +53,7 @@ std::uint64_t LogTail::start_of(const io::Path& file) const {
 }
 
 std::string LogTail::next() {
-  std::vector<std::pair<int, io::Path>> files;
+  std::vector<std::pair<int, Path>> files;
   std::error_code code;
   for (const auto& entry : std::filesystem::directory_iterator(folder_, code)) {
     const int rank = rank_of(entry.path());
@@ -75,4 +75,4 @@ std::string LogTail::next() {
   return lines;
 }
 
-}  // namespace trireme::coordinator::api
+}  // namespace trireme::io
