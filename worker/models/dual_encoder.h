@@ -74,6 +74,7 @@ class DualEncoder {
 
  private:
   struct State;
+  explicit DualEncoder(std::unique_ptr<State> state);
   std::unique_ptr<State> state_;
 };
 
@@ -85,7 +86,9 @@ struct TokenBatch {
 TokenBatch tokenize(const text::Tokenizer& tokenizer, const std::vector<std::string>& captions,
                     std::int64_t context);
 
-// "pretrained:minilm" and plain paths to a file that exists; throws kNotFound saying what to do.
+// "pretrained:<name>" (a tower's weights: efficientnet-lite0, minilm; a tokenizer's vocabulary: clip, minilm)
+// and plain paths, to a file that exists; throws kNotFound saying what to do.
 std::string resolve_weights(const std::string& weights);
+std::string resolve_vocabulary(const std::string& vocabulary);
 
 }  // namespace trireme::worker::models

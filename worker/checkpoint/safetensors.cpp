@@ -1,0 +1,112 @@
+#include "worker/checkpoint/safetensors.h"
+
+#include <unistd.h>
+
+#include <atomic>
+#include <cstring>
+#include <unordered_map>
+
+#include <ATen/ATen.h>
+
+#include "common/base/error.h"
+#include "common/base/nearest_name.h"
+#include "worker/checkpoint/safetensors_header.h"
+
+namespace trireme::worker::checkpoint {
+
+struct SafetensorsFile::State {
+  explicit State(const io::Path& path) : map(path) {
+    const auto bytes = map.bytes();
+    header =
+        read_safetensors_header({reinterpret_cast<const char*>(bytes.data()), bytes.size()}, path.string());
+    for (std::size_t i = 0; i < header.entries.size(); ++i) by_name[header.entries[i].name] = i;
+  }
+
+  const TensorEntry& find(const std::string& name) const {
+    const auto found = by_name.find(name);
+    if (found != by_name.end()) return header.entries[found->second];
+    std::vector<std::string> known;
+    for (const TensorEntry& entry : header.entries) known.push_back(entry.name);
+    const std::string near = nearest_name(name, known);
+    throw Error(ErrorKind::kNotFound, map.path().string() + ": there is no tensor '" + name + "'",
+                near.empty() ? "" : "the nearest name is '" + near + "'");
+  }
+
+  const std::uint8_t* data(const TensorEntry& entry) const {
+    return map.bytes().data() + header.data_begin + entry.begin;
+  }
+
+  io::MappedFile map;
+  SafetensorsHeader header;
+  std::unordered_map<std::string, std::size_t> by_name;
+};
+
+SafetensorsFile::SafetensorsFile(const io::Path& path) : state_(std::make_unique<State>(path)) {}
+SafetensorsFile::~SafetensorsFile() = default;
+SafetensorsFile::SafetensorsFile(SafetensorsFile&&) noexcept = default;
+SafetensorsFile& SafetensorsFile::operator=(SafetensorsFile&&) noexcept = default;
+
+std::vector<std::string> SafetensorsFile::names() const {
+  std::vector<std::string> names;
+  for (const TensorEntry& entry : state_->header.entries) names.push_back(entry.name);
+  return names;
+}
+
+bool SafetensorsFile::contains(const std::string& name) const {
+  return state_->by_name.count(name) > 0;
+}
+
+at::Tensor SafetensorsFile::load(const std::string& name) const {
+  const TensorEntry& entry = state_->find(name);
+  at::Tensor tensor = at::empty(entry.shape, entry.dtype);
+  if (entry.end > entry.begin) std::memcpy(tensor.data_ptr(), state_->data(entry), entry.end - entry.begin);
+  if (entry.dtype == at::kBool) tensor = tensor.view(at::kByte) != 0;  // any byte but 0 and 1 is undefined
+  return tensor;
+}
+
+at::Tensor SafetensorsFile::view(const std::string& name) const {
+  const TensorEntry& entry = state_->find(name);
+  const std::uint8_t* const data = state_->data(entry);
+  const bool aligned = reinterpret_cast<std::uintptr_t>(data) % c10::elementSize(entry.dtype) == 0;
+  if (!aligned || entry.begin == entry.end || entry.dtype == at::kBool) return load(name);
+  return at::from_blob(const_cast<std::uint8_t*>(data), entry.shape, entry.dtype);
+}
+
+const std::map<std::string, std::string>& SafetensorsFile::metadata() const {
+  return state_->header.metadata;
+}
+
+void write_safetensors(const io::Path& path, const std::vector<std::pair<std::string, at::Tensor>>& tensors,
+                       const std::map<std::string, std::string>& metadata, bool durable) {
+  std::vector<TensorEntry> entries;
+  for (const auto& [name, tensor] : tensors) {
+    if (!tensor.device().is_cpu())
+      throw Error(ErrorKind::kInternal, "tensor '" + name + "' must be on the CPU to be written");
+    entries.push_back({name, tensor.scalar_type(), tensor.sizes().vec(), 0, 0});
+  }
+  const std::string header = make_safetensors_header(entries, metadata);
+  static std::atomic<unsigned> counter{0};
+  io::Path aside = path;
+  aside += ".tmp-" + std::to_string(::getpid()) + "-st" + std::to_string(counter++);
+  if (path.has_parent_path()) io::make_folders(path.parent_path());
+  try {
+    io::FileWriter writer(aside);
+    writer.write(header);
+    for (const auto& [name, tensor] : tensors) {
+      const at::Tensor whole = tensor.detach().contiguous();
+      if (whole.nbytes() > 0)
+        writer.write({static_cast<const char*>(whole.const_data_ptr()), whole.nbytes()});
+    }
+    writer.finish(durable);
+    if (durable)
+      io::rename_durably(aside, path);
+    else
+      std::filesystem::rename(aside, path);
+  } catch (...) {
+    std::error_code ignored;
+    std::filesystem::remove(aside, ignored);
+    throw;
+  }
+}
+
+}  // namespace trireme::worker::checkpoint

@@ -1,0 +1,179 @@
+#include "worker/checkpoint/safetensors_header.h"
+
+#include <algorithm>
+#include <array>
+#include <cstring>
+#include <set>
+#include <tuple>
+
+#include <ATen/ATen.h>
+#include <nlohmann/json.hpp>
+
+#include "common/base/error.h"
+#include "common/base/log.h"
+
+namespace trireme::worker::checkpoint {
+namespace {
+
+using nlohmann::json;
+
+struct DtypeName {
+  const char* name;
+  at::ScalarType dtype;
+};
+constexpr std::array<DtypeName, 8> kDtypes{{{"F32", at::kFloat},
+                                            {"F64", at::kDouble},
+                                            {"F16", at::kHalf},
+                                            {"BF16", at::kBFloat16},
+                                            {"I64", at::kLong},
+                                            {"I32", at::kInt},
+                                            {"U8", at::kByte},
+                                            {"BOOL", at::kBool}}};
+
+[[noreturn]] void damaged(const std::string& path, const std::string& what) {
+  throw Error(ErrorKind::kDamaged, path + ": not a valid safetensors file: " + what,
+              "copy or download the file again");
+}
+
+// Parses with duplicate keys, which nlohmann silently merges, as faults.
+json parse_header(std::string_view text, const std::string& path) {
+  std::vector<std::set<std::string>> keys;
+  std::string duplicate;
+  const auto watch = [&](int, json::parse_event_t event, json& value) {
+    if (event == json::parse_event_t::object_start) keys.emplace_back();
+    if (event == json::parse_event_t::object_end) keys.pop_back();
+    if (event == json::parse_event_t::key && !keys.back().insert(value.get<std::string>()).second)
+      duplicate = value.get<std::string>();
+    return true;
+  };
+  json header;
+  try {
+    header = json::parse(text.begin(), text.end(), watch);
+  } catch (const json::exception& error) {
+    damaged(path, std::string("the header is not JSON (") + printable(error.what(), 200) + ")");
+  }
+  if (!header.is_object()) damaged(path, "the header is not a JSON object");
+  if (!duplicate.empty()) damaged(path, "the header names '" + printable(duplicate, 200) + "' twice");
+  return header;
+}
+
+std::map<std::string, std::string> read_metadata(const json& value, const std::string& path) {
+  std::map<std::string, std::string> metadata;
+  if (!value.is_object()) damaged(path, "__metadata__ is not an object");
+  for (const auto& [key, text] : value.items()) {
+    if (!text.is_string()) damaged(path, "__metadata__ '" + printable(key, 200) + "' is not a string");
+    metadata[key] = text.get<std::string>();
+  }
+  return metadata;
+}
+
+std::uint64_t unsigned_number(const json& value, const std::string& path, const std::string& where) {
+  if (!value.is_number_unsigned()) damaged(path, where + " is not a whole number >= 0");
+  return value.get<std::uint64_t>();
+}
+
+at::ScalarType dtype_named(const json& value, const std::string& path, const std::string& where) {
+  if (!value.is_string()) damaged(path, where + ": dtype is not a string");
+  const std::string name = value.get<std::string>();
+  for (const DtypeName& known : kDtypes)
+    if (name == known.name) return known.dtype;
+  throw Error(ErrorKind::kInvalid,
+              path + ": " + where + " has the unknown dtype '" + printable(name, 40) + "'",
+              "known are F32, F64, F16, BF16, I64, I32, U8 and BOOL");
+}
+
+TensorEntry read_entry(const std::string& name, const json& value, const std::string& path) {
+  const std::string where = "tensor '" + printable(name, 200) + "'";
+  if (!value.is_object() || value.size() != 3 || !value.contains("dtype") || !value.contains("shape") ||
+      !value.contains("data_offsets"))
+    damaged(path, where + " needs exactly dtype, shape and data_offsets");
+  TensorEntry entry;
+  entry.name = name;
+  entry.dtype = dtype_named(value["dtype"], path, where);
+  const json &shape = value["shape"], &offsets = value["data_offsets"];
+  if (!shape.is_array() || shape.size() > 16) damaged(path, where + ": shape is not a list");
+  if (!offsets.is_array() || offsets.size() != 2) damaged(path, where + ": data_offsets is not a pair");
+  std::uint64_t bytes = c10::elementSize(entry.dtype);
+  for (const json& extent : shape) {
+    const std::uint64_t number = unsigned_number(extent, path, where + ": a shape entry");
+    if (number > (std::uint64_t{1} << 48) || __builtin_mul_overflow(bytes, number, &bytes))
+      damaged(path, where + ": the shape is too large");
+    entry.shape.push_back(static_cast<std::int64_t>(number));
+  }
+  entry.begin = unsigned_number(offsets[0], path, where + ": data_offsets");
+  entry.end = unsigned_number(offsets[1], path, where + ": data_offsets");
+  if (entry.end < entry.begin || entry.end - entry.begin != bytes)
+    damaged(path, where + ": data_offsets do not fit shape and dtype");
+  return entry;
+}
+
+void check_layout(std::vector<TensorEntry>& entries, std::uint64_t data_bytes, const std::string& path) {
+  std::sort(entries.begin(), entries.end(), [](const TensorEntry& a, const TensorEntry& b) {
+    return std::tie(a.begin, a.end, a.name) < std::tie(b.begin, b.end, b.name);
+  });
+  std::uint64_t at = 0;
+  for (const TensorEntry& entry : entries) {
+    const std::string where = "tensor '" + printable(entry.name, 200) + "'";
+    if (entry.end > data_bytes) damaged(path, where + " reaches beyond the end of the file (truncated?)");
+    if (entry.begin < at) damaged(path, where + " overlaps the one before it");
+    if (entry.begin > at) damaged(path, "there is a hole before " + where);
+    at = entry.end;
+  }
+  if (at != data_bytes)
+    damaged(path, std::to_string(data_bytes - at) + " bytes after the last tensor belong to none");
+}
+
+}  // namespace
+
+SafetensorsHeader read_safetensors_header(std::string_view file, const std::string& path) {
+  if (file.size() < 8) damaged(path, "it has only " + std::to_string(file.size()) + " bytes");
+  std::uint64_t length = 0;
+  std::memcpy(&length, file.data(), 8);  // little-endian, as is every machine we run on
+  if (length > kMostHeaderBytes)
+    damaged(path, "its header claims " + std::to_string(length) + " bytes, more than the format allows");
+  if (length > file.size() - 8) damaged(path, "it ends within the header (truncated?)");
+  const std::string_view text = file.substr(8, length);
+  if (text.empty() || text.front() != '{') damaged(path, "the header does not begin with '{'");
+  const json header = parse_header(text, path);
+  SafetensorsHeader result;
+  result.data_begin = 8 + length;
+  for (const auto& [name, value] : header.items()) {
+    if (name == "__metadata__")
+      result.metadata = read_metadata(value, path);
+    else
+      result.entries.push_back(read_entry(name, value, path));
+  }
+  check_layout(result.entries, file.size() - result.data_begin, path);
+  return result;
+}
+
+std::string make_safetensors_header(std::vector<TensorEntry>& entries,
+                                    const std::map<std::string, std::string>& metadata) {
+  nlohmann::ordered_json header = nlohmann::ordered_json::object();
+  if (!metadata.empty()) header["__metadata__"] = metadata;
+  std::set<std::string> names{"__metadata__"};
+  std::uint64_t at = 0;
+  for (TensorEntry& entry : entries) {
+    if (!names.insert(entry.name).second)
+      throw Error(ErrorKind::kInvalid, "two tensors to be written are called '" + entry.name + "'");
+    const auto known = std::find_if(kDtypes.begin(), kDtypes.end(),
+                                    [&](const DtypeName& dtype) { return dtype.dtype == entry.dtype; });
+    if (known == kDtypes.end())
+      throw Error(ErrorKind::kInvalid, "tensor '" + entry.name +
+                                           "' has a dtype that safetensors files here do "
+                                           "not hold: " +
+                                           c10::toString(entry.dtype));
+    std::uint64_t bytes = c10::elementSize(entry.dtype);
+    for (const std::int64_t extent : entry.shape) bytes *= static_cast<std::uint64_t>(extent);
+    entry.begin = at;
+    entry.end = at += bytes;
+    header[entry.name] = {
+        {"dtype", known->name}, {"shape", entry.shape}, {"data_offsets", {entry.begin, entry.end}}};
+  }
+  std::string text = header.dump();
+  text.resize((text.size() + 7) / 8 * 8, ' ');
+  const std::uint64_t length = text.size();
+  return std::string(reinterpret_cast<const char*>(&length), 8) + text;
+}
+
+}  // namespace trireme::worker::checkpoint

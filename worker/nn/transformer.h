@@ -1,0 +1,40 @@
+// CLIP's pre-norm transformer (METHODS 4.1), for images and texts:
+//   h = x + out_proj(attention(in_proj(ln_1 x)));  y = h + c_proj(gelu(c_fc(ln_2 h)))
+// Parameter names "<prefix>.resblocks.{i}.…" as in open_clip; in_proj rows ordered q, k, v.
+#pragma once
+
+#include <string>
+#include <vector>
+
+#include "worker/nn/layers.h"
+
+namespace trireme::worker::nn {
+
+struct TransformerShape {
+  std::int64_t width = 0, layers = 0, heads = 0;
+  bool quick_gelu = false;
+  bool causal = false;
+};
+
+class Transformer {
+ public:
+  // `clip_text_init`: attention normal width^-0.5, outputs normal (2 layers width)^-0.5, c_fc normal
+  // (2 width)^-0.5; otherwise PyTorch's defaults (xavier uniform in_proj), which is what open_clip keeps for
+  // its vision transformer.
+  Transformer(ParameterSet& set, const std::string& prefix, const TransformerShape& shape,
+              bool clip_text_init);
+
+  at::Tensor forward(at::Tensor x_NLT) const;  // [N, L, T] -> [N, L, T]
+
+ private:
+  struct Block {
+    LayerNorm ln_1, ln_2;
+    Linear in_proj, out_proj, c_fc, c_proj;
+  };
+  Block make_block(ParameterSet& set, const std::string& prefix, bool clip_text_init) const;
+
+  TransformerShape shape_;
+  std::vector<Block> blocks_;
+};
+
+}  // namespace trireme::worker::nn
