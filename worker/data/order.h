@@ -6,6 +6,7 @@
 #pragma once
 
 #include <cstdint>
+#include <memory>
 #include <string>
 #include <vector>
 
@@ -25,6 +26,7 @@ struct SamplePosition {
   auto operator<=>(const SamplePosition&) const = default;
 };
 
+// Thread-safe; at() takes well under a microsecond once an epoch's plan is made (the last few are kept).
 class SampleOrder {
  public:
   // `window` K: shards mixed together.
@@ -36,7 +38,12 @@ class SampleOrder {
 
  private:
   struct EpochPlan;
+  struct Plans;
+  std::shared_ptr<const EpochPlan> make_plan(std::int64_t epoch) const;
+  std::shared_ptr<const EpochPlan> plan(std::int64_t epoch) const;
+
   std::vector<ManifestShard> manifest_;
+  std::shared_ptr<Plans> plans_;  // cache, shared by copies
   std::uint64_t seed_;
   std::int64_t window_;
 };
@@ -51,5 +58,7 @@ struct StepBatch {
   std::vector<SamplePosition> samples;  // global_batch entries, padding at the end
 };
 std::int64_t steps_per_epoch(std::int64_t epoch_size, std::int64_t global_batch);
+StepBatch step_batch(const SampleOrder& order, std::int64_t epoch, std::int64_t step_in_epoch,
+                     std::int64_t global_batch);
 
 }  // namespace trireme::worker::data

@@ -1,0 +1,47 @@
+// The index of one shard (format: INDEX.md): in memory, to bytes and back.
+#pragma once
+
+#include <cstdint>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "common/io/file.h"
+
+namespace trireme::worker::data {
+
+enum class ShardKind : std::uint32_t { kTarWholeText = 0, kTarTextLines = 1, kTable = 2 };
+
+struct IndexRange {
+  std::uint64_t offset = 0, size = 0;
+};
+
+// What the ranges are within depends on the kind: see INDEX.md.
+struct IndexSample {
+  IndexRange image, text, json;
+  std::int64_t label = -1;
+  IndexRange key;
+};
+static_assert(sizeof(IndexSample) == 72);
+
+struct ShardIndex {
+  ShardKind kind = ShardKind::kTarWholeText;
+  std::uint64_t shard_bytes = 0;
+  std::string sha256;
+  std::vector<IndexSample> samples;
+  std::vector<IndexRange> captions;
+  std::string pool;
+
+  IndexRange intern(std::string_view text);  // appended to the pool
+  std::string_view pooled(const IndexRange& range) const {
+    return std::string_view(pool).substr(range.offset, range.size);
+  }
+};
+
+std::string encode_index(const ShardIndex& index);
+
+// Throws kDamaged naming `path`; never reads out of bounds, whatever the bytes. Every range of the result is
+// valid.
+ShardIndex decode_index(std::string_view bytes, const io::Path& path);
+
+}  // namespace trireme::worker::data
