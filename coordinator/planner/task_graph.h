@@ -11,6 +11,8 @@
 #include <string>
 #include <vector>
 
+#include "common/io/hash.h"
+
 #include "jobs/protocol/messages.h"
 #include "jobs/spec/job_spec.h"
 
@@ -44,11 +46,14 @@ struct StageProgress {
   std::map<std::string, std::int64_t> counts;  // sums of TaskDone::counts
 };
 
-// Files looked up once, before the graph is built (listing.h).
+// Files looked up once, before the graph is built (listing.h). What is missing counts as 0 or as its name.
 struct ListedJob {
   std::map<std::string, std::vector<jobs::ShardRef>>
-      shards;                                    // per data set, manifest order, path sources only
-  std::map<std::string, std::uint64_t> weights;  // resolved path -> xxh3
+      shards;  // per data set, manifest order, path sources only; taken apart by the graph
+  std::map<std::string, std::vector<std::uint64_t>>
+      identities;  // beside shards: hash of real path, size and time of change; the address of inspect
+  std::map<std::string, std::uint64_t> labels;   // per data set: hash of classnames and templates files
+  std::map<std::string, std::uint64_t> weights;  // path as the job file has it -> xxh3
 };
 
 class TaskGraph {
@@ -58,8 +63,11 @@ class TaskGraph {
   ~TaskGraph();
 
   std::vector<TaskRef> start();  // ready at once
-  // Records a committed result; what became ready because of it. Throws kInvalid when the data forbid going
-  // on (an empty shard, too many bad samples, nothing kept): the job fails with that message.
+  // Records a committed result; what became ready because of it. Of two tasks with one address the second is
+  // ready when the first is done, so that it is answered from the store. Throws kInvalid when the data forbid
+  // going on (an empty shard, too many bad samples, nothing kept): the job fails with that message. After a
+  // restart: in the order of the commits, and only results whose address is still address_of() (an input file
+  // may have changed); a second call for a done task does nothing.
   std::vector<TaskRef> complete(const TaskRef& ref, const jobs::TaskDone& done);
 
   Shape shape(const TaskRef& ref) const;
@@ -67,14 +75,16 @@ class TaskGraph {
   // Everything but lease, members and resume_from. Merges and gangs: writes the inputs file (io) and names
   // it.
   jobs::Task make_task(const TaskRef& ref) const;
+  // Of a ready or done task.
+  std::string address_of(const TaskRef& ref) const;
+  jobs::Task describe_task(const TaskRef& ref) const;  // make_task without writing the inputs file
 
   const std::vector<StageInfo>& stages() const;
   StageProgress progress(std::size_t stage) const;
   bool finished() const;
 
  private:
-  struct State;
-  std::unique_ptr<State> state_;
+  std::unique_ptr<struct GraphState> state_;
 };
 
 }  // namespace trireme::coordinator::planner

@@ -1,0 +1,77 @@
+#include "coordinator/planner/address.h"
+
+#include <algorithm>
+
+#include "jobs/spec/json_document.h"
+
+namespace trireme::coordinator::planner {
+namespace {
+
+constexpr std::size_t kFoldBytes = 1 << 20;
+
+jobs::Json tree_of(const std::string& text) {
+  std::vector<jobs::SpecFault> faults;
+  return jobs::parse_json(text, faults);
+}
+
+void leave_out(jobs::Json& object, std::string_view key) {
+  const auto found = std::ranges::find(object.keys, key);
+  if (found == object.keys.end()) return;
+  object.items.erase(object.items.begin() + (found - object.keys.begin()));
+  object.keys.erase(found);
+}
+
+void put_hash(jobs::Json& object, const char* key, const std::map<std::string, std::uint64_t>& files) {
+  jobs::Json* path = object.find(key);
+  if (path == nullptr || path->text.empty()) return;
+  const auto found = files.find(path->text);
+  if (found != files.end()) path->text = "xxh3:" + io::hex(found->second);
+}
+
+}  // namespace
+
+void AddressText::add(std::string_view what, std::string_view value) {
+  text_ += what;
+  text_ += ' ';
+  text_ += value;
+  text_ += '\n';
+  if (text_.size() > kFoldBytes) text_ = io::hex(io::xxh3_128(text_)) + "\n";
+}
+
+io::Hash128 AddressText::finish() {
+  return io::xxh3_128(text_);
+}
+
+std::string address_part(const jobs::StageSettings& settings) {
+  jobs::Json tree = tree_of(jobs::settings_json(settings));
+  leave_out(tree, "data");
+  leave_out(tree, "model");
+  if (jobs::Json* every = tree.find("evaluate_every")) leave_out(*every, "data");
+  return jobs::dump_json(tree);
+}
+
+std::string address_part(const jobs::ModelSpec& model, const std::map<std::string, std::uint64_t>& files) {
+  jobs::Json tree = tree_of(jobs::model_json(model));
+  put_hash(*tree.find("image"), "weights", files);
+  put_hash(*tree.find("text"), "weights", files);
+  put_hash(*tree.find("text")->find("tokenizer"), "vocabulary", files);
+  return jobs::dump_json(tree);
+}
+
+std::string address_part(const jobs::DataSpec& data, std::uint64_t labels) {
+  jobs::Json classes = jobs::Json::array(), templates = jobs::Json::array();
+  for (const auto& name : data.classes) classes.push(jobs::Json(name));
+  for (const auto& text : data.caption_templates) templates.push(jobs::Json(text));
+  return jobs::dump_json(jobs::Json::object()
+                             .set("classes", classes)
+                             .set("templates", templates)
+                             .set("labels", io::hex(labels)));
+}
+
+std::string address_part(const jobs::SourceSpec& source, const std::string& format) {
+  jobs::Json part = jobs::Json::object().set("format", format);
+  if (format == "table") part.set("image", source.image_column).set("caption", source.caption_column);
+  return jobs::dump_json(part);
+}
+
+}  // namespace trireme::coordinator::planner

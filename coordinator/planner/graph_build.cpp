@@ -1,0 +1,401 @@
+// From the job to the parts of its graph.
+#include <algorithm>
+#include <deque>
+#include <set>
+
+#include "common/base/error.h"
+#include "coordinator/planner/graph_state.h"
+
+namespace trireme::coordinator::planner {
+namespace {
+
+using jobs::StageSpec;
+using jobs::TaskKind;
+
+// Data sets a stage runs over; for a gang also the one it is evaluated on.
+std::vector<std::string> data_of(const StageSpec& stage) {
+  std::vector<std::string> names;
+  std::visit(
+      [&](const auto& settings) {
+        if constexpr (std::is_same_v<std::decay_t<decltype(settings.data)>, std::string>)
+          names = {settings.data};
+        else
+          names = settings.data;
+      },
+      stage.settings);
+  return names;
+}
+
+std::string evaluated_on(const StageSpec& stage) {
+  const auto* train = std::get_if<jobs::TrainSettings>(&stage.settings);
+  return train != nullptr && train->evaluate_every.steps > 0 ? train->evaluate_every.data : "";
+}
+
+bool lists(const std::vector<std::string>& names, const std::string& name) {
+  return std::ranges::find(names, name) != names.end();
+}
+
+}  // namespace
+
+struct GraphState::Builder {
+  GraphState& graph;
+  ListedJob listed;
+  std::map<std::string, std::size_t> table_of;
+  std::map<std::string, const StageSpec*> spec_of;
+  std::map<std::string, std::vector<std::size_t>> parts_of;  // all parts of a stage
+  std::map<std::string, std::size_t> result_of;              // train stage -> its part
+
+  void run() {
+    for (const auto& stage : graph.job.spec.stages) spec_of[stage.name] = &stage;
+    std::set<std::string> used;
+    for (const auto& stage : graph.job.spec.stages) {
+      for (const auto& name : data_of(stage)) used.insert(name);
+      if (const auto name = evaluated_on(stage); !name.empty()) used.insert(name);
+    }
+    for (const auto& name : used) add_data(name);
+    for (const StageSpec* stage : in_order()) add_stage(*stage);
+    for (std::size_t i = 0; i < graph.parts.size(); ++i) find_twins(i);
+  }
+
+  // Needs first; otherwise as the job file has them.
+  std::vector<const StageSpec*> in_order() const {
+    std::vector<const StageSpec*> order;
+    std::set<std::string> placed;
+    const auto& stages = graph.job.spec.stages;
+    for (bool moved = true; moved && order.size() < stages.size();) {
+      moved = false;
+      for (const auto& stage : stages)
+        if (!placed.contains(stage.name) &&
+            std::ranges::all_of(stage.needs, [&](const auto& need) { return placed.contains(need); })) {
+          order.push_back(&stage);
+          placed.insert(stage.name);
+          moved = true;
+          break;
+        }
+    }
+    if (order.size() < stages.size())
+      throw Error(ErrorKind::kInvalid, "the stages need one another in a circle");
+    return order;
+  }
+
+  std::uint32_t new_stage(const std::string& name, const std::string& kind, std::vector<std::string> needs,
+                          const StageSpec* spec) {
+    graph.stages.push_back({name, kind, std::move(needs), spec == nullptr});
+    graph.specs.push_back(spec);
+    return static_cast<std::uint32_t>(graph.stages.size() - 1);
+  }
+
+  std::size_t new_part(std::uint32_t stage, std::uint32_t phase, std::uint32_t data, TaskKind kind,
+                       Part::Items items, std::size_t table, const std::string& head) {
+    Part part;
+    part.stage = stage;
+    part.phase = phase;
+    part.data = data;
+    part.kind = kind;
+    part.items = items;
+    part.table = table;
+    part.address_head = std::string(jobs::name_of(kind)) + head;
+    const std::size_t index = graph.parts.size();
+    graph.parts.push_back(std::move(part));
+    graph.part_at[{stage, phase, data}] = index;
+    parts_of[graph.stages[stage].name].push_back(index);
+    return index;
+  }
+
+  // ---- data sets ----
+
+  void add_data(const std::string& name) {
+    const jobs::DataSpec& spec = graph.job.spec.data.at(name);
+    const std::size_t table = graph.tables.size();
+    table_of[name] = table;
+    graph.tables.emplace_back(name, spec, graph.job.spec.task_samples);
+    graph.synthesizers.emplace_back(spec.sources.size(), kNone);
+    std::vector<std::string> makers;
+    std::size_t next = 0;
+    auto& shards = listed.shards[name];
+    const auto& identities = listed.identities[name];
+    for (std::size_t source = 0; source < spec.sources.size(); ++source) {
+      if (spec.sources[source].synthetic) makers.push_back(add_synthesizer(table, source));
+      for (; next < shards.size() && shards[next].source == static_cast<std::int64_t>(source); ++next)
+        graph.tables[table].add_shard(
+            shards[next], next < identities.size() ? identities[next] : io::xxh3_64(shards[next].path));
+    }
+    shards = {};
+    DataTable& made = graph.tables[table];
+    if (made.size() == 0)
+      throw Error(ErrorKind::kInvalid, "data set \"" + name + "\" has no shards",
+                  "point it elsewhere with --set spec.data." + name + "=PATH");
+    const std::uint32_t stage = new_stage("inspect:" + name, "inspect", makers, nullptr);
+    const std::size_t inspector = new_part(stage, 0, 0, TaskKind::kInspect, Part::Items::kShards, table, "");
+    graph.inspectors.push_back(inspector);
+    graph.parts[inspector].settings = "{}";
+    graph.parts[inspector].data_json = jobs::data_json(spec);
+    graph.parts[inspector].grow(made.size());
+    for (const std::size_t maker : graph.synthesizers[table])
+      if (maker != kNone) graph.parts[maker].consumers.push_back(inspector);
+  }
+
+  std::string add_synthesizer(std::size_t table, std::size_t source) {
+    DataTable& made = graph.tables[table];
+    const jobs::SyntheticSpec& synthetic = *made.spec().sources[source].synthetic;
+    const std::string name = "synthesize:" + made.name() + "/" + std::to_string(source);
+    const std::string settings = jobs::synthetic_json(synthetic);
+    const std::uint32_t stage = new_stage(name, "synthesize", {}, nullptr);
+    const std::size_t index =
+        new_part(stage, 0, 0, TaskKind::kSynthesize, Part::Items::kSynthetic, table, settings);
+    Part& part = graph.parts[index];
+    part.settings = settings;
+    part.base = made.size();
+    part.grow(synthetic.shards);
+    graph.synthesizers[table][source] = index;
+    for (std::int64_t i = 0; i < synthetic.shards; ++i) {
+      jobs::ShardRef shard;
+      shard.path = output_base(graph.store, part.kind, graph.address(index, i)) + output_extension(part.kind);
+      shard.format = "webdataset";
+      shard.source = static_cast<std::int64_t>(source);
+      made.add_shard(shard, 0);
+    }
+    return name;
+  }
+
+  // ---- named stages ----
+
+  // The nearest stage that `from` needs and that fits; nullptr when none.
+  template <class Fits>
+  const StageSpec* nearest(const StageSpec& from, const Fits& fits) const {
+    std::deque<const StageSpec*> queue{&from};
+    std::set<const StageSpec*> seen{&from};
+    while (!queue.empty()) {
+      const StageSpec* here = queue.front();
+      queue.pop_front();
+      if (here != &from && fits(*here)) return here;
+      for (const auto& need : here->needs)
+        if (seen.insert(spec_of.at(need)).second) queue.push_back(spec_of.at(need));
+    }
+    return nullptr;
+  }
+
+  // The part of a map stage over one data set, kNone without the stage.
+  std::size_t part_over(const StageSpec* stage, const std::string& data) const {
+    if (stage == nullptr) return kNone;
+    for (const std::size_t part : parts_of.at(stage->name))
+      if (graph.parts[part].phase == 0 && graph.tables[graph.parts[part].table].name() == data) return part;
+    return kNone;
+  }
+
+  // What another stage left per range of `data`: verdicts, and features when `model` (a name in spec.models)
+  // is given.
+  std::vector<std::size_t> range_inputs(const StageSpec& stage, const std::string& data,
+                                        const std::string& model) const {
+    std::vector<std::size_t> found;
+    const auto add = [&](std::size_t part) {
+      if (part != kNone) found.push_back(part);
+    };
+    add(part_over(
+        nearest(stage, [&](const StageSpec& s) { return s.kind == "filter" && lists(data_of(s), data); }),
+        data));
+    if (model.empty()) return found;
+    add(part_over(nearest(stage,
+                          [&](const StageSpec& s) {
+                            const auto* embed = std::get_if<jobs::EmbedSettings>(&s.settings);
+                            return s.kind == "embed" && embed->model == model && lists(embed->data, data);
+                          }),
+                  data));
+    return found;
+  }
+
+  // `part` starts when all of these are complete.
+  void wait_for(std::size_t part, const std::set<std::size_t>& barriers) {
+    graph.parts[part].barriers_left = barriers.size();
+    for (const std::size_t barrier : barriers) graph.parts[barrier].waiters.push_back(part);
+  }
+
+  std::string data_head(const std::string& data) const {
+    const auto labels = graph.labels.find(data);
+    return "\n" +
+           address_part(graph.job.spec.data.at(data), labels == graph.labels.end() ? 0 : labels->second);
+  }
+
+  std::string model_head(const std::string& model) const {
+    return "\n" + address_part(graph.job.spec.models.at(model), graph.weights);
+  }
+
+  void add_stage(const StageSpec& spec) {
+    std::vector<std::string> needs = spec.needs;
+    std::vector<std::string> sets = data_of(spec);
+    if (const auto name = evaluated_on(spec); !name.empty() && !lists(sets, name)) sets.push_back(name);
+    for (const auto& name : sets) needs.push_back("inspect:" + name);
+    const std::uint32_t stage = new_stage(spec.name, spec.kind, needs, &spec);
+    parts_of[spec.name];
+    if (spec.kind == "filter") add_filter(stage, spec);
+    if (spec.kind == "pair_counts") add_pair_counts(stage, spec);
+    if (spec.kind == "embed") add_embed(stage, spec);
+    if (spec.kind == "train") add_train(stage, spec, sets);
+    if (const auto* evaluate = std::get_if<jobs::EvaluateSettings>(&spec.settings); evaluate != nullptr)
+      add_trained(stage, spec, evaluate->data, evaluate->model, TaskKind::kEvaluate);
+    if (const auto* index = std::get_if<jobs::IndexSettings>(&spec.settings); index != nullptr)
+      add_trained(stage, spec, index->data, index->model, TaskKind::kIndex);
+  }
+
+  struct MapPart {
+    TaskKind kind;
+    std::string settings, settings_part;  // as sent, and as addressed
+    std::string model;                    // in spec.models, "" when none
+    std::vector<std::size_t> artifacts;
+  };
+
+  std::size_t add_map(std::uint32_t stage, const StageSpec& spec, const std::string& data,
+                      std::uint32_t index, const MapPart& map, bool features) {
+    const std::string head =
+        map.settings_part + data_head(data) + (map.model.empty() ? "" : model_head(map.model));
+    const std::size_t made =
+        new_part(stage, 0, index, map.kind, Part::Items::kRanges, table_of.at(data), head);
+    Part& part = graph.parts[made];
+    part.settings = map.settings;
+    part.data_json = jobs::data_json(graph.job.spec.data.at(data));
+    if (!map.model.empty()) part.model_json = jobs::model_json(graph.job.spec.models.at(map.model));
+    part.providers = range_inputs(spec, data, features ? map.model : "");
+    part.artifacts = map.artifacts;
+    for (const std::size_t provider : part.providers) graph.parts[provider].consumers.push_back(made);
+    std::set<std::size_t> barriers(map.artifacts.begin(), map.artifacts.end());
+    for (const auto& need : spec.needs)  // a need that gives nothing range by range comes first as a whole
+      if (std::ranges::none_of(
+              part.providers, [&](std::size_t p) { return graph.stages[graph.parts[p].stage].name == need; }))
+        barriers.insert(parts_of.at(need).begin(), parts_of.at(need).end());
+    wait_for(made, barriers);
+    return made;
+  }
+
+  void add_filter(std::uint32_t stage, const StageSpec& spec) {
+    const auto& settings = std::get<jobs::FilterSettings>(spec.settings);
+    std::vector<std::size_t> counts;
+    if (settings.max_images_per_text || settings.max_texts_per_image) {
+      const StageSpec* counter = nearest(spec, [&](const StageSpec& s) {
+        return s.kind == "pair_counts" &&
+               std::ranges::all_of(settings.data, [&](const auto& name) { return lists(data_of(s), name); });
+      });
+      for (const std::size_t part :
+           counter == nullptr ? std::vector<std::size_t>{} : parts_of.at(counter->name))
+        if (graph.parts[part].phase == 1) counts.push_back(part);
+    }
+    const MapPart map{TaskKind::kFilter, jobs::settings_json(spec.settings), address_part(spec.settings), "",
+                      counts};
+    for (std::uint32_t i = 0; i < settings.data.size(); ++i)
+      add_map(stage, spec, settings.data[i], i, map, false);
+  }
+
+  void add_embed(std::uint32_t stage, const StageSpec& spec) {
+    const auto& settings = std::get<jobs::EmbedSettings>(spec.settings);
+    const MapPart map{TaskKind::kEmbed,
+                      jobs::settings_json(spec.settings),
+                      address_part(spec.settings),
+                      settings.model,
+                      {}};
+    for (std::uint32_t i = 0; i < settings.data.size(); ++i)
+      add_map(stage, spec, settings.data[i], i, map, false);
+  }
+
+  // A part of one task (or of one per partition) that reads an inputs file.
+  std::size_t add_fixed(std::uint32_t stage, std::uint32_t phase, TaskKind kind, std::int64_t items,
+                        const StageSpec& spec, const std::string& head, std::set<std::size_t> barriers) {
+    const std::size_t made =
+        new_part(stage, phase, 0, kind, Part::Items::kFixed, kNone, address_part(spec.settings) + head);
+    graph.parts[made].settings = jobs::settings_json(spec.settings);
+    graph.parts[made].grow(items);
+    wait_for(made, barriers);
+    return made;
+  }
+
+  void add_pair_counts(std::uint32_t stage, const StageSpec& spec) {
+    const auto& settings = std::get<jobs::PairCountsSettings>(spec.settings);
+    const MapPart map{
+        TaskKind::kPairCountsMap, jobs::settings_json(spec.settings), address_part(spec.settings), "", {}};
+    std::vector<Part::Listed> listed_parts;
+    std::set<std::size_t> maps;
+    for (std::uint32_t i = 0; i < settings.data.size(); ++i) {
+      const std::size_t made = add_map(stage, spec, settings.data[i], i, map, false);
+      maps.insert(made);
+      listed_parts.push_back({table_of.at(settings.data[i]), {made}});
+    }
+    const std::size_t merge =
+        add_fixed(stage, 1, TaskKind::kPairCountsMerge, settings.partitions, spec, "", maps);
+    graph.parts[merge].listed = std::move(listed_parts);
+  }
+
+  void add_train(std::uint32_t stage, const StageSpec& spec, const std::vector<std::string>& sets) {
+    const auto& settings = std::get<jobs::TrainSettings>(spec.settings);
+    std::set<std::size_t> barriers;
+    std::vector<Part::Listed> listed_parts;
+    std::string head = model_head(settings.model);
+    for (const auto& data : sets) {
+      const auto providers = range_inputs(spec, data, settings.model);
+      barriers.insert(graph.inspectors[table_of.at(data)]);
+      barriers.insert(providers.begin(), providers.end());
+      listed_parts.push_back({table_of.at(data), providers});
+      head += data_head(data);
+    }
+    for (const auto& need : spec.needs) barriers.insert(parts_of.at(need).begin(), parts_of.at(need).end());
+    const std::size_t made = add_fixed(stage, 0, TaskKind::kTrain, 1, spec, head, barriers);
+    Part& part = graph.parts[made];
+    part.listed = std::move(listed_parts);
+    part.data_json = jobs::data_json(graph.job.spec.data.at(settings.data));
+    part.model_json = jobs::model_json(graph.job.spec.models.at(settings.model));
+    if (const auto name = evaluated_on(spec); !name.empty())
+      part.evaluate_data_json = jobs::data_json(graph.job.spec.data.at(name));
+    result_of[spec.name] = made;
+  }
+
+  // evaluate and index: embeddings of a trained model, which both share, then one merge.
+  void add_trained(std::uint32_t stage, const StageSpec& spec, const std::string& data,
+                   const std::string& trained, TaskKind merge_kind) {
+    const std::size_t model = result_of.at(trained);
+    jobs::EmbedSettings embed;
+    embed.data = {data};
+    embed.model = std::get<jobs::TrainSettings>(spec_of.at(trained)->settings).model;
+    const MapPart map{TaskKind::kEmbed,
+                      jobs::settings_json(embed),
+                      address_part(jobs::StageSettings(embed)),
+                      embed.model,
+                      {model}};
+    const std::size_t mapped = add_map(stage, spec, data, 0, map, true);
+    std::vector<std::size_t> providers{mapped};
+    const auto verdicts = range_inputs(spec, data, "");
+    providers.insert(providers.end(), verdicts.begin(), verdicts.end());
+    const std::size_t merge = add_fixed(stage, 1, merge_kind, 1, spec, data_head(data), {mapped});
+    Part& part = graph.parts[merge];
+    part.listed.push_back({table_of.at(data), providers});
+    part.artifacts = {model};
+    part.data_json = graph.parts[mapped].data_json;
+    part.model_json = graph.parts[mapped].model_json;
+  }
+
+  // Parts whose tasks may be the same work: the later one is held back until the first is done.
+  void find_twins(std::size_t index) {
+    Part& part = graph.parts[index];
+    if (part.items == Part::Items::kFixed) return;
+    const auto same_sources = [&](const Part& other) {
+      if (part.table == other.table) return true;
+      const auto& mine = graph.tables[part.table].spec().sources;
+      const auto& theirs = graph.tables[other.table].spec().sources;
+      return std::ranges::any_of(mine, [&](const auto& a) {
+        return std::ranges::any_of(theirs, [&](const auto& b) {
+          return a.path == b.path && a.synthetic.has_value() == b.synthetic.has_value();
+        });
+      });
+    };
+    for (std::size_t other = 0; other < graph.parts.size(); ++other)
+      if (other != index && graph.parts[other].items == part.items &&
+          graph.parts[other].address_head == part.address_head && same_sources(graph.parts[other]))
+        part.may_have_twins = true;
+  }
+};
+
+void GraphState::build(ListedJob listed) {
+  weights = listed.weights;
+  labels = listed.labels;
+  output = job.spec.output;
+  store = job.spec.store.empty() ? output + "/store" : job.spec.store;
+  Builder{*this, std::move(listed), {}, {}, {}, {}}.run();
+}
+
+}  // namespace trireme::coordinator::planner

@@ -1,0 +1,258 @@
+// What the tasks of a graph are: names, addresses, inputs.
+#include <charconv>
+
+#include "common/base/error.h"
+#include "common/io/file.h"
+#include "coordinator/planner/graph_state.h"
+
+namespace trireme::coordinator::planner {
+
+std::string output_base(const std::string& store, jobs::TaskKind kind, const io::Hash128& address) {
+  const std::string hex = io::hex(address);
+  return store + "/" + std::string(jobs::name_of(kind)) + "/" + hex.substr(0, 2) + "/" + hex;
+}
+
+const char* output_extension(jobs::TaskKind kind) {
+  switch (kind) {
+    case jobs::TaskKind::kSynthesize:
+      return ".tar";
+    case jobs::TaskKind::kInspect:
+      return ".idx";
+    case jobs::TaskKind::kFilter:
+      return ".verdicts.jsonl";
+    case jobs::TaskKind::kPairCountsMap:
+      return ".pairs";
+    case jobs::TaskKind::kPairCountsMerge:
+      return ".counts";
+    case jobs::TaskKind::kEmbed:
+      return ".features.safetensors";
+    case jobs::TaskKind::kEvaluate:
+      return ".evaluation.json";
+    default:
+      return "";  // folders
+  }
+}
+
+std::size_t GraphState::part_of(const TaskRef& ref) const {
+  const auto found = part_at.find({ref.stage, ref.phase, ref.data});
+  if (found == part_at.end()) throw Error(ErrorKind::kInternal, "there is no task " + key_of(ref));
+  return found->second;
+}
+
+std::int64_t GraphState::item_of(std::size_t index, const TaskRef& ref) const {
+  const Part& part = parts[index];
+  std::int64_t item = 0;
+  switch (part.items) {
+    case Part::Items::kSynthetic:
+      item = ref.shard - part.base;
+      break;
+    case Part::Items::kShards:
+      item = ref.shard;
+      break;
+    case Part::Items::kRanges:
+      item = tables[part.table].range_at(ref.shard, ref.first);
+      break;
+    case Part::Items::kFixed:
+      item = ref.first;
+      break;
+  }
+  if (item < 0 || item >= part.known()) throw Error(ErrorKind::kInternal, "there is no task " + key_of(ref));
+  return item;
+}
+
+TaskRef GraphState::ref_of(std::size_t index, std::int64_t item) const {
+  const Part& part = parts[index];
+  TaskRef ref{part.stage, part.phase, part.data, 0, 0};
+  switch (part.items) {
+    case Part::Items::kSynthetic:
+      ref.shard = part.base + item;
+      break;
+    case Part::Items::kShards:
+      ref.shard = item;
+      break;
+    case Part::Items::kRanges: {
+      const Range range = tables[part.table].range(item);
+      ref.shard = range.shard;
+      ref.first = range.first;
+      break;
+    }
+    case Part::Items::kFixed:
+      ref.first = item;
+      break;
+  }
+  return ref;
+}
+
+// Data manifest and input addresses of a merge or gang.
+void GraphState::add_file_lines(AddressText& text, const Part& part) const {
+  for (const auto& listed : part.listed) {
+    const DataTable& table = tables[listed.table];
+    for (std::int64_t shard = 0; shard < table.size(); ++shard) {
+      const jobs::ShardRef ref = table.shard_ref(shard);
+      const double weight = table.spec().sources[static_cast<std::size_t>(ref.source)].weight;
+      text.add("shard", ref.sha256 + " " + std::to_string(ref.samples) + " " +
+                            std::to_string(ref.selected_first) + "+" + std::to_string(ref.selected_count) +
+                            " " + std::to_string(weight));
+      for (std::int64_t i = 0; i < table.ranges_of(shard); ++i)
+        for (const std::size_t provider : listed.providers)
+          text.add("input",
+                   parts[provider].records[static_cast<std::size_t>(table.first_range(shard) + i)].address);
+    }
+  }
+}
+
+io::Hash128 GraphState::address(std::size_t index, std::int64_t item) const {
+  const Part& part = parts[index];
+  AddressText text;
+  text.add("trireme", kAddressVersion);
+  text.add("task", part.address_head);
+  if (part.items == Part::Items::kSynthetic) {
+    text.add("shard", item);
+  } else if (part.items == Part::Items::kShards) {
+    const DataTable& table = tables[part.table];
+    const auto source = static_cast<std::size_t>(table.source(item));
+    const std::size_t maker = synthesizers[part.table][source];
+    text.add("source", address_part(table.spec().sources[source], table.shard_ref(item).format));
+    if (maker == kNone)
+      text.add("file", io::hex(table.identity(item)));
+    else
+      text.add("made", parts[maker].records[static_cast<std::size_t>(item - parts[maker].base)].address);
+  } else if (part.items == Part::Items::kRanges) {
+    const DataTable& table = tables[part.table];
+    const Range range = table.range(item);
+    const jobs::ShardRef shard = table.shard_ref(range.shard);
+    text.add("shard", shard.sha256);
+    text.add("source",
+             address_part(table.spec().sources[static_cast<std::size_t>(shard.source)], shard.format));
+    text.add("range", std::to_string(range.first) + "+" + std::to_string(range.count));
+    for (const std::size_t provider : part.providers)
+      text.add("input", parts[provider].records[static_cast<std::size_t>(item)].address);
+  } else {
+    text.add("item", item);
+    add_file_lines(text, part);
+  }
+  for (const std::size_t artifact : part.artifacts)
+    for (const auto& record : parts[artifact].records) text.add("artifact", record.address);
+  return text.finish();
+}
+
+jobs::InputFile GraphState::input_file(const Part& from, std::int64_t item) const {
+  const Part::Record& record = from.records[static_cast<std::size_t>(item)];
+  jobs::InputFile file;
+  switch (from.kind) {
+    case jobs::TaskKind::kInspect:
+      file.role = "shard_index";
+      break;
+    case jobs::TaskKind::kFilter:
+      file.role = "verdicts";
+      break;
+    case jobs::TaskKind::kEmbed:
+      file.role = "features";
+      break;
+    case jobs::TaskKind::kPairCountsMap:
+      file.role = "pairs";
+      break;
+    case jobs::TaskKind::kPairCountsMerge:
+      file.role = "pair_counts";
+      break;
+    default:
+      file.role = "model";
+      break;
+  }
+  file.stage = stages[from.stage].name;
+  if (from.table != kNone) file.data = tables[from.table].name();
+  if (from.items == Part::Items::kShards) file.shard = item;
+  if (from.items == Part::Items::kRanges) {
+    const Range range = tables[from.table].range(item);
+    file.shard = range.shard;
+    file.first = range.first;
+  }
+  file.path = output_base(store, from.kind, record.address) + output_extension(from.kind);
+  file.xxh3 = record.xxh3;
+  return file;
+}
+
+std::vector<jobs::InputFile> GraphState::artifact_files(const Part& part) const {
+  std::vector<jobs::InputFile> files;
+  for (const std::size_t artifact : part.artifacts)
+    for (std::int64_t item = 0; item < parts[artifact].known(); ++item)
+      files.push_back(input_file(parts[artifact], item));
+  return files;
+}
+
+std::string GraphState::inputs_path(const Part& part) const {
+  return output + "/stages/" + stages[part.stage].name + "/inputs.jsonl";
+}
+
+void GraphState::write_inputs(std::size_t index) const {
+  const Part& part = parts[index];
+  const io::Path path = inputs_path(part), aside = inputs_path(part) + ".tmp";
+  io::make_folders(path.parent_path());
+  io::FileWriter writer(aside);
+  const auto line = [&](const jobs::InputsLine& one) { writer.write(jobs::to_json(one) + "\n"); };
+  for (const auto& listed : part.listed) {
+    const DataTable& table = tables[listed.table];
+    for (std::int64_t shard = 0; shard < table.size(); ++shard) {
+      line({table.shard_ref(shard), {}});
+      line({{}, input_file(parts[inspectors[listed.table]], shard)});
+      for (const std::size_t provider : listed.providers)
+        for (std::int64_t i = 0; i < table.ranges_of(shard); ++i)
+          line({{}, input_file(parts[provider], table.first_range(shard) + i)});
+    }
+  }
+  for (const auto& file : artifact_files(part)) line({{}, file});
+  writer.finish();
+  io::rename_durably(aside, path);
+}
+
+jobs::Task GraphState::task(std::size_t index, std::int64_t item) const {
+  const Part& part = parts[index];
+  const io::Hash128 place =
+      part.states[static_cast<std::size_t>(item)] == Part::kWaiting
+          ? throw Error(ErrorKind::kInternal, "task " + key_of(ref_of(index, item)) + " waits for its inputs")
+          : part.records[static_cast<std::size_t>(item)].address;
+  jobs::Task task;
+  task.job = job_id;
+  task.stage = stages[part.stage].name;
+  task.kind = part.kind;
+  task.settings = part.settings;
+  task.data = part.data_json;
+  task.model = part.model_json;
+  task.evaluate_data = part.evaluate_data_json;
+  task.address = io::hex(place);
+  task.output = output_base(store, part.kind, place);
+  switch (part.items) {
+    case Part::Items::kSynthetic:
+      task.first = item;
+      task.count = part.known();
+      break;
+    case Part::Items::kShards:
+      task.shard = tables[part.table].shard_ref(item);
+      break;
+    case Part::Items::kRanges: {
+      const Range range = tables[part.table].range(item);
+      task.shard = tables[part.table].shard_ref(range.shard);
+      task.first = range.first;
+      task.count = range.count;
+      task.inputs.push_back(input_file(parts[inspectors[part.table]], range.shard));
+      for (const std::size_t provider : part.providers)
+        task.inputs.push_back(input_file(parts[provider], item));
+      for (auto& file : artifact_files(part)) task.inputs.push_back(std::move(file));
+      break;
+    }
+    case Part::Items::kFixed:
+      task.first = item;
+      task.count = part.known();
+      task.inputs_file = inputs_path(part);
+      break;
+  }
+  if (part.kind == jobs::TaskKind::kTrain) {
+    task.stage_folder = output + "/stages/" + task.stage;
+    task.checkpoint_folder = output + "/ckpt/" + task.stage;
+    task.checkpoint_every_steps = job.spec.checkpoint.every_steps;
+    task.checkpoint_every_seconds = job.spec.checkpoint.every_seconds;
+  }
+  return task;
+}
+
+}  // namespace trireme::coordinator::planner

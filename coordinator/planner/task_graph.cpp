@@ -1,0 +1,102 @@
+#include "coordinator/planner/task_graph.h"
+
+#include <charconv>
+
+#include "common/base/error.h"
+#include "coordinator/planner/graph_state.h"
+
+namespace trireme::coordinator::planner {
+
+std::string key_of(const TaskRef& ref) {
+  return std::to_string(ref.stage) + "." + std::to_string(ref.phase) + "." + std::to_string(ref.data) + "." +
+         std::to_string(ref.shard) + "." + std::to_string(ref.first);
+}
+
+TaskRef task_ref_from_key(const std::string& key) {
+  TaskRef ref;
+  const char* at = key.data();
+  const char* const end = key.data() + key.size();
+  const auto number = [&](auto& value, bool last) {
+    const auto [stop, error] = std::from_chars(at, end, value);
+    if (error != std::errc() || (last ? stop != end : stop == end || *stop != '.'))
+      throw Error(ErrorKind::kDamaged, "\"" + key + "\" is no task key");
+    at = last ? stop : stop + 1;
+  };
+  number(ref.stage, false);
+  number(ref.phase, false);
+  number(ref.data, false);
+  number(ref.shard, false);
+  number(ref.first, true);
+  return ref;
+}
+
+TaskGraph::TaskGraph(const jobs::JobSpec& job, ListedJob listed, const std::string& job_id)
+    : state_(std::make_unique<GraphState>()) {
+  state_->job = job;
+  state_->job_id = job_id;
+  state_->build(std::move(listed));
+}
+
+TaskGraph::~TaskGraph() = default;
+
+std::vector<TaskRef> TaskGraph::start() {
+  return state_->start();
+}
+
+std::vector<TaskRef> TaskGraph::complete(const TaskRef& ref, const jobs::TaskDone& done) {
+  return state_->complete(ref, done);
+}
+
+Shape TaskGraph::shape(const TaskRef& ref) const {
+  const Part& part = state_->parts[state_->part_of(ref)];
+  if (part.kind == jobs::TaskKind::kTrain) return Shape::kGang;
+  return part.items == Part::Items::kFixed ? Shape::kMerge : Shape::kMap;
+}
+
+std::int64_t TaskGraph::gang_slots(const TaskRef& ref) const {
+  const jobs::StageSpec* spec = state_->specs[state_->parts[state_->part_of(ref)].stage];
+  const auto* train = spec == nullptr ? nullptr : std::get_if<jobs::TrainSettings>(&spec->settings);
+  return train == nullptr ? 1 : train->logical_slots;
+}
+
+jobs::Task TaskGraph::describe_task(const TaskRef& ref) const {
+  const std::size_t part = state_->part_of(ref);
+  return state_->task(part, state_->item_of(part, ref));
+}
+
+jobs::Task TaskGraph::make_task(const TaskRef& ref) const {
+  jobs::Task task = describe_task(ref);
+  if (!task.inputs_file.empty()) state_->write_inputs(state_->part_of(ref));
+  return task;
+}
+
+std::string TaskGraph::address_of(const TaskRef& ref) const {
+  return describe_task(ref).address;
+}
+
+const std::vector<StageInfo>& TaskGraph::stages() const {
+  return state_->stages;
+}
+
+StageProgress TaskGraph::progress(std::size_t stage) const {
+  StageProgress sum;
+  sum.tasks_final = sum.committed = true;
+  for (const Part& part : state_->parts) {
+    if (part.stage != stage) continue;
+    sum.tasks_known += part.known();
+    sum.tasks_done += part.done;
+    sum.tasks_reused += part.reused;
+    sum.tasks_final = sum.tasks_final && state_->is_final(part);
+    sum.committed = sum.committed && part.complete;
+    for (const auto& [name, count] : part.counts) sum.counts[name] += count;
+  }
+  return sum;
+}
+
+bool TaskGraph::finished() const {
+  for (const Part& part : state_->parts)
+    if (!part.complete) return false;
+  return true;
+}
+
+}  // namespace trireme::coordinator::planner

@@ -1,0 +1,306 @@
+#include "coordinator/planner/task_graph.h"
+
+#include <gtest/gtest.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <set>
+
+#include "common/base/error.h"
+#include "common/base/random.h"
+#include "common/io/file.h"
+#include "tests/coordinator/planner/fake_results.h"
+
+namespace trireme::coordinator::planner {
+namespace {
+
+const char* const kJob = R"({"name": "graph", "spec": {"output": "/out",
+  "data": {"train": {"sources": [{"path": "/data/train"}, {"synthetic": {"samples": 64, "shards": 2}}]},
+           "test": {"path": "/data/test", "select": "500:1300"}},
+  "models": {"m": {"image": {"kind": "efficientnet_lite0", "weights": "pretrained:efficientnet-lite0", "frozen": true},
+                   "text": {"kind": "bert", "weights": "pretrained:minilm", "frozen": true, "heads": 8,
+                            "tokenizer": {"kind": "wordpiece", "vocabulary": "pretrained:minilm"}}}},
+  "stages": [
+    {"name": "index", "kind": "index", "needs": ["train"], "data": "test", "model": "train"},
+    {"name": "evaluate", "kind": "evaluate", "needs": ["train"], "data": "test", "model": "train"},
+    {"name": "counts", "kind": "pair_counts", "data": ["train"], "partitions": 3},
+    {"name": "filter", "kind": "filter", "needs": ["counts"], "data": ["train"], "max_images_per_text": 10},
+    {"name": "embed", "kind": "embed", "needs": ["filter"], "data": ["train", "test"], "model": "m"},
+    {"name": "train", "kind": "train", "needs": ["embed"], "data": "train", "model": "m",
+     "evaluate_every": {"steps": 5, "data": "test"}}
+  ]}})";
+
+jobs::JobSpec job_of(const std::vector<std::string>& overrides = {}) {
+  const auto result = jobs::read_job(kJob, overrides);
+  for (const auto& fault : result.faults) ADD_FAILURE() << fault.pointer << " " << fault.detail;
+  return result.job;
+}
+
+ListedJob listing() {
+  ListedJob listed;
+  listed.shards["train"] = fake_shards("train", 3);
+  listed.shards["test"] = fake_shards("test", 4);
+  return listed;
+}
+
+struct Run {
+  std::map<std::string, std::string> addresses;  // task key -> address
+  std::vector<std::pair<TaskRef, jobs::TaskDone>> log;
+};
+
+// Completes everything; `pick` chooses among the ready ones.
+template <class Pick>
+Run run_all(TaskGraph& graph, const Pick& pick) {
+  Run run;
+  std::vector<TaskRef> ready = graph.start();
+  while (!ready.empty()) {
+    const std::size_t at = pick(ready.size());
+    const TaskRef ref = ready[at];
+    ready.erase(ready.begin() + static_cast<std::ptrdiff_t>(at));
+    const jobs::Task task = graph.describe_task(ref);
+    EXPECT_TRUE(run.addresses.emplace(key_of(ref), task.address).second) << key_of(ref) << " was ready twice";
+    run.log.emplace_back(ref, fake_result(task));
+    for (const auto& next : graph.complete(ref, run.log.back().second)) ready.push_back(next);
+  }
+  EXPECT_TRUE(graph.finished());
+  return run;
+}
+
+std::size_t first_one(std::size_t) {
+  return 0;
+}
+
+TEST(TaskGraph, AnyOrderOfCompletionsGivesTheSameTasks) {
+  TaskGraph first(job_of(), listing(), "job");
+  const Run expected = run_all(first, first_one);
+  for (std::uint64_t seed = 0; seed < 30; ++seed) {
+    RandomStream random(seed, RandomPurpose::kTest);
+    TaskGraph graph(job_of(), listing(), "job");
+    const Run run = run_all(graph, [&](std::size_t size) { return random.below(size); });
+    ASSERT_EQ(run.addresses, expected.addresses) << "seed " << seed;
+  }
+}
+
+TEST(TaskGraph, ARestartGoesOnWhereTheLogEnds) {
+  TaskGraph first(job_of(), listing(), "job");
+  const Run expected = run_all(first, first_one);
+  for (const std::size_t done :
+       {std::size_t{0}, std::size_t{5}, expected.log.size() / 2, expected.log.size() - 1}) {
+    TaskGraph graph(job_of(), listing(), "job");
+    std::vector<TaskRef> ready = graph.start();
+    for (std::size_t i = 0; i < done; ++i) {
+      EXPECT_EQ(graph.address_of(expected.log[i].first),
+                expected.addresses.at(key_of(expected.log[i].first)));
+      for (const auto& next : graph.complete(expected.log[i].first, expected.log[i].second))
+        ready.push_back(next);
+      EXPECT_TRUE(graph.complete(expected.log[i].first, expected.log[i].second).empty()) << "a second time";
+    }
+    std::set<std::string> open;
+    for (const auto& ref : ready) open.insert(key_of(ref));
+    for (std::size_t i = 0; i < done; ++i) open.erase(key_of(expected.log[i].first));
+    for (std::size_t i = done; i < expected.log.size(); ++i) {
+      const auto& [ref, result] = expected.log[i];
+      ASSERT_TRUE(open.contains(key_of(ref))) << key_of(ref);
+      for (const auto& next : graph.complete(ref, result)) open.insert(key_of(next));
+    }
+    EXPECT_TRUE(graph.finished());
+  }
+}
+
+TEST(TaskGraph, RangesCoverTheSelectionExactlyOnce) {
+  for (const std::int64_t task_samples : {1, 7, 100, 256, 1000}) {
+    TaskGraph graph(job_of({"spec.task_samples=" + std::to_string(task_samples)}), listing(), "job");
+    const Run run = run_all(graph, first_one);
+    std::vector<int> seen(2400);
+    for (const auto& [ref, result] : run.log) {
+      const jobs::Task task = graph.describe_task(ref);
+      if (task.stage != "embed" || !task.shard || task.shard->data != "test") continue;
+      EXPECT_LE(task.count, task_samples);
+      for (std::int64_t i = 0; i < task.count; ++i)
+        ++seen[static_cast<std::size_t>(task.shard->shard * 600 + task.first + i)];
+    }
+    for (int i = 0; i < 2400; ++i) ASSERT_EQ(seen[static_cast<std::size_t>(i)], i >= 500 && i < 1300) << i;
+  }
+}
+
+TEST(TaskGraph, ShardsMoveOnByThemselvesAndArtifactsAreBarriers) {
+  TaskGraph graph(job_of(), listing(), "job");
+  auto ready = graph.start();
+  const auto count = [&](const std::vector<TaskRef>& refs, const std::string& stage) {
+    return std::ranges::count_if(refs,
+                                 [&](const auto& ref) { return graph.stages()[ref.stage].name == stage; });
+  };
+  EXPECT_EQ(count(ready, "synthesize:train/1"), 2);
+  EXPECT_EQ(count(ready, "inspect:train"), 3);  // the synthetic two wait for their tars
+  EXPECT_EQ(count(ready, "inspect:test"), 4);
+  EXPECT_EQ(ready.size(), 9U);
+  const auto inspect = std::ranges::find_if(
+      ready, [&](const auto& ref) { return graph.stages()[ref.stage].name == "inspect:train"; });
+  const auto next = graph.complete(*inspect, fake_result(graph.describe_task(*inspect)));
+  EXPECT_EQ(count(next, "counts"), 3);  // 600 samples: 256 + 256 + 88, at once
+  EXPECT_EQ(next.size(), 3U);           // the filter waits for the merged counts
+}
+
+TEST(TaskGraph, InputsByRole) {
+  TaskGraph graph(job_of({"spec.output=/tmp/trireme-planner-test-" + std::to_string(::getpid())}), listing(),
+                  "job");
+  const Run run = run_all(graph, first_one);
+  std::map<std::string, std::set<std::string>> roles;
+  std::map<std::string, TaskRef> one_of;
+  for (const auto& [ref, result] : run.log) {
+    const jobs::Task task = graph.describe_task(ref);
+    const std::string name = task.stage + ":" + std::string(jobs::name_of(task.kind));
+    one_of[name] = ref;
+    for (const auto& input : task.inputs) {
+      roles[name].insert(input.role);
+      if (input.first >= 0) EXPECT_EQ(input.first, task.first);
+    }
+  }
+  EXPECT_EQ(roles["counts:pair_counts_map"], (std::set<std::string>{"shard_index"}));
+  EXPECT_EQ(roles["filter:filter"], (std::set<std::string>{"shard_index", "pair_counts"}));
+  EXPECT_EQ(roles["embed:embed"], (std::set<std::string>{"shard_index", "verdicts"}));
+  EXPECT_EQ(roles["evaluate:embed"], (std::set<std::string>{"shard_index", "features", "model"}));
+  const jobs::Task train = graph.make_task(one_of.at("train:train"));
+  std::map<std::string, int> lines;
+  std::map<std::string, std::int64_t> selected;
+  const std::string text = io::read_file(train.inputs_file);
+  for (std::size_t at = 0, end; (end = text.find('\n', at)) != std::string::npos; at = end + 1) {
+    const auto line = jobs::inputs_line_from_json(std::string_view(text).substr(at, end - at));
+    ++lines[line.shard ? "shard" : line.input->role + ":" + line.input->data];
+    if (line.shard) selected[line.shard->data] += line.shard->selected_count;
+  }
+  EXPECT_EQ(lines, (std::map<std::string, int>{{"shard", 9},
+                                               {"shard_index:train", 5},
+                                               {"shard_index:test", 4},
+                                               {"verdicts:train", 15},
+                                               {"features:train", 15},
+                                               {"features:test", 5}}));  // 100 of shard 0, 600, 100
+  EXPECT_EQ(selected["test"], 800);
+  EXPECT_EQ(selected["train"], 3000);
+  EXPECT_FALSE(train.evaluate_data.empty());
+  EXPECT_EQ(graph.shape(one_of.at("train:train")), Shape::kGang);
+  EXPECT_EQ(graph.gang_slots(one_of.at("train:train")), 8);
+  EXPECT_EQ(graph.shape(one_of.at("evaluate:evaluate")), Shape::kMerge);
+  std::filesystem::remove_all(io::Path(train.inputs_file).parent_path().parent_path().parent_path());
+}
+
+TEST(TaskGraph, EvaluateAndIndexShareTheirEmbeddings) {
+  TaskGraph graph(job_of(), listing(), "job");
+  const Run run = run_all(graph, first_one);
+  std::map<std::string, int> stages_of_address;
+  std::set<std::string> seen;
+  int shared = 0;
+  for (const auto& [ref, result] : run.log) shared += seen.insert(graph.address_of(ref)).second ? 0 : 1;
+  EXPECT_EQ(shared, 5);  // ranges of the test set
+}
+
+TEST(TaskGraph, AddressesCoverWhatChangesBytesAndNothingElse) {
+  const auto addresses = [](const std::vector<std::string>& overrides, ListedJob listed = listing()) {
+    TaskGraph graph(job_of(overrides), std::move(listed), "job");
+    const Run run = run_all(graph, first_one);
+    std::map<std::string, std::set<std::string>> by_stage;
+    for (const auto& [ref, result] : run.log)
+      by_stage[graph.stages()[ref.stage].name].insert(graph.address_of(ref));
+    return by_stage;
+  };
+  const auto before = addresses({});
+  for (const char* same : {"spec.output=/elsewhere", "name=other", "spec.checkpoint.every_steps=7",
+                           "spec.retry.max_attempts=2", "spec.data.train.max_bad_fraction=0.5"})
+    EXPECT_EQ(addresses({same}), before) << same;
+  auto after = addresses({"spec.stages.train.optimizer.learning_rate=0.1"});
+  for (const char* stage : {"inspect:train", "counts", "filter", "embed"})
+    EXPECT_EQ(after[stage], before.at(stage));
+  for (const char* stage : {"train", "evaluate", "index"}) EXPECT_NE(after[stage], before.at(stage));
+  after = addresses({"spec.stages.filter.min_words=2"});
+  EXPECT_EQ(after["counts"], before.at("counts"));
+  for (const char* stage : {"filter", "embed", "train"}) EXPECT_NE(after[stage], before.at(stage));
+  ListedJob other = listing();
+  other.weights["pretrained:minilm"] = 7;
+  after = addresses({}, other);
+  EXPECT_EQ(after["filter"], before.at("filter"));
+  EXPECT_NE(after["embed"], before.at("embed"));
+  after = addresses({"spec.data.train.sources.1.synthetic.seed=2"});
+  EXPECT_NE(after["synthesize:train/1"], before.at("synthesize:train/1"));
+}
+
+TEST(TaskGraph, JudgesTheData) {
+  const auto fail_with = [](const jobs::JobSpec& job, const auto& change) -> std::string {
+    TaskGraph graph(job, listing(), "job");
+    std::vector<TaskRef> ready = graph.start();
+    try {
+      while (!ready.empty()) {
+        const TaskRef ref = ready.back();
+        ready.pop_back();
+        const jobs::Task task = graph.describe_task(ref);
+        jobs::TaskDone done = fake_result(task);
+        change(task, done);
+        for (const auto& next : graph.complete(ref, done)) ready.push_back(next);
+      }
+    } catch (const Error& error) {
+      EXPECT_EQ(error.kind(), ErrorKind::kInvalid);
+      return error.what();
+    }
+    return "";
+  };
+  const auto summary = [](const jobs::Task& task, std::int64_t samples, std::int64_t bad) {
+    jobs::ShardSummary s = jobs::summary_from_json(fake_result(task).summary);
+    s.samples = samples;
+    s.bad["no_caption"] = bad;
+    return jobs::to_json(s);
+  };
+  const auto empty_shard = [&](const jobs::Task& task, jobs::TaskDone& done) {
+    if (task.stage == "inspect:test" && task.shard->shard == 3) done.summary = summary(task, 0, 9);
+  };
+  const auto bad = [&](const jobs::Task& task, jobs::TaskDone& done) {
+    if (task.stage == "inspect:test") done.summary = summary(task, 600, 100);
+  };
+  const auto drop_all = [](const jobs::Task& task, jobs::TaskDone& done) {
+    if (task.kind == jobs::TaskKind::kFilter)
+      done.counts = {{"in", task.count}, {"kept", 0}, {"dropped.min_words", 9}, {"dropped.aspect", 2}};
+  };
+  const auto nothing = [](const jobs::Task&, jobs::TaskDone&) {};
+  EXPECT_EQ(fail_with(job_of(), nothing), "");
+  const std::string empty = fail_with(job_of(), empty_shard);
+  EXPECT_NE(empty.find("/data/test/3.tar"), std::string::npos) << empty;
+  EXPECT_NE(empty.find("9 no_caption"), std::string::npos) << empty;
+  EXPECT_EQ(fail_with(job_of({"spec.data.test.allow_empty_shards=true"}), empty_shard), "");
+  EXPECT_NE(fail_with(job_of(), bad).find("max_bad_fraction"), std::string::npos);
+  EXPECT_NE(fail_with(job_of(), drop_all).find("\"min_words\" drops most"), std::string::npos);
+  EXPECT_NE(fail_with(job_of({"spec.data.test.select=9000:"}), nothing).find("leaves none"),
+            std::string::npos);
+}
+
+TEST(TaskGraph, AMillionShardsFitInLittleMemory) {
+  const auto resident = [] {
+    const std::string status = io::read_file("/proc/self/statm");
+    return std::stoll(status.substr(status.find(' '))) * 4096;
+  };
+  const auto job = jobs::read_job(R"({"name": "big", "spec": {"output": "/out", "data": {"d": "/data/d"},
+    "stages": [{"name": "f", "kind": "filter", "data": ["d"]}, {"name": "g", "kind": "filter", "needs": ["f"], "data": ["d"]}]}})");
+  ASSERT_TRUE(job.ok());
+  constexpr std::int64_t kShards = 200000;  // a fifth, for speed
+  ListedJob listed;
+  listed.shards["d"] = fake_shards("d", kShards);
+  const auto before = resident();
+  TaskGraph graph(job.job, std::move(listed), "job");
+  std::vector<TaskRef> ready = graph.start();
+  while (!ready.empty()) {
+    const TaskRef ref = ready.back();
+    ready.pop_back();
+    for (const auto& next : graph.complete(ref, fake_result(graph.describe_task(ref), 100)))
+      ready.push_back(next);
+  }
+  EXPECT_TRUE(graph.finished());
+  EXPECT_LT((resident() - before) * (1000000 / kShards), std::int64_t{600} << 20);
+}
+
+TEST(TaskRef, KeysGoBothWays) {
+  const TaskRef ref{3, 0, 1, 17, 256};
+  EXPECT_EQ(key_of(ref), "3.0.1.17.256");
+  EXPECT_EQ(task_ref_from_key(key_of(ref)), ref);
+  for (const char* bad : {"", "1.2.3.4", "1.2.3.4.5.6", "a.0.0.0.0", "1.0.0.0."})
+    EXPECT_THROW(task_ref_from_key(bad), Error);
+}
+
+}  // namespace
+}  // namespace trireme::coordinator::planner
