@@ -177,6 +177,8 @@ struct Leave {};  // finish: finalise MPI and exit 0
 using Message = std::variant<Hello, Heartbeat, StepReport, TaskDone, TaskFailed, CheckpointWritten, Welcome,
                              Assign, Cancel, CheckpointCommitted, Ping, Leave>;
 
+// A worker that was not told run and incarnation (no TRIREME_RUN_ID, TRIREME_INCARNATION in its environment)
+// says Hello with run 0 and incarnation 0 and learns both from the envelope of its Welcome.
 struct Envelope {
   std::uint64_t run = 0;  // xxh3 of the run id
   Incarnation incarnation;

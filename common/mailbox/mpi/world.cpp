@@ -54,19 +54,6 @@ std::unique_ptr<Mailbox> MpiWorld::mailbox() {
   return make_mpi_mailbox(mail_);
 }
 
-MPI_Comm MpiWorld::make_gang(const std::vector<Rank>& ranks, int tag) {
-  MPI_Group everyone = MPI_GROUP_NULL, members = MPI_GROUP_NULL;
-  check(MPI_Comm_group(gangs_, &everyone), "MPI_Comm_group");
-  check(MPI_Group_incl(everyone, static_cast<int>(ranks.size()), ranks.data(), &members), "MPI_Group_incl");
-  MPI_Comm gang = MPI_COMM_NULL;
-  const int code = MPI_Comm_create_group(gangs_, members, tag, &gang);
-  MPI_Group_free(&members);
-  MPI_Group_free(&everyone);
-  check(code, "MPI_Comm_create_group");
-  check(MPI_Comm_set_errhandler(gang, MPI_ERRORS_RETURN), "MPI_Comm_set_errhandler");
-  return gang;
-}
-
 void MpiWorld::finalize() {
   check(MPI_Finalize(), "MPI_Finalize");
 }

@@ -1,11 +1,10 @@
 // MPI of this process: started with MPI_THREAD_MULTIPLE (refused without it), two duplicated communicators
-// whose errors return (one for mail, one from which gangs are made). One per process; rank 0 is the
+// whose errors return (one for mail, one for the tensors of gangs). One per process; rank 0 is the
 // coordinator.
 #pragma once
 
 #include <memory>
 #include <string>
-#include <vector>
 
 #include <mpi.h>
 
@@ -32,10 +31,8 @@ class MpiWorld {
   // The mail's only owner; called once. Must be gone before finalize().
   std::unique_ptr<Mailbox> mailbox();
 
-  // A communicator over the listed world ranks, in that order; only they call it, with the same tag (below
-  // 32768; equal tags must not be in the making at once between overlapping lists). Blocks until all came.
-  // Errors return. Free it with MPI_Comm_free. Any thread.
-  MPI_Comm make_gang(const std::vector<Rank>& ranks, int tag);
+  // All ranks; for the tensors of gangs only (worker/collective/mpi tells gangs apart by tag). Any thread.
+  MPI_Comm gangs() const { return gangs_; }
 
   // Clean end; waits for all ranks. Nothing of MPI may be used after it.
   void finalize();

@@ -1,0 +1,141 @@
+#include "worker/runtime/actor.h"
+
+#include <new>
+#include <system_error>
+
+#include <c10/util/Exception.h>
+
+#include "common/base/fault_point.h"
+#include "common/base/log.h"
+#include "common/telemetry/metrics.h"
+#include "worker/collective/group.h"
+#include "worker/collective/metered_group.h"
+
+namespace trireme::worker::runtime {
+namespace {
+jobs::TaskFailed failed(const jobs::Task& task, ErrorKind kind, const std::string& message) {
+  const bool again = kind == ErrorKind::kTryAgain || kind == ErrorKind::kUnavailable;
+  return {task.lease, kind, again, message};
+}
+
+jobs::TaskFailed out_of_memory(const jobs::Task& task) {
+  return failed(task, ErrorKind::kTryAgain,
+                task.stage + ": out of memory (fewer workers per host, or a smaller batch, need less)");
+}
+
+jobs::TaskFailed failed_in_torch(const jobs::Task& task, const c10::Error& error) {
+  const std::string text = error.what_without_backtrace();
+  if (text.find("can't allocate memory") != std::string::npos ||
+      text.find("out of memory") != std::string::npos)
+    return out_of_memory(task);
+  return failed(task, ErrorKind::kInternal, task.stage + ": " + text);
+}
+
+void count_samples(const jobs::Task& task, const jobs::TaskDone& done, telemetry::Metrics* metrics) {
+  if (metrics == nullptr) return;
+  const std::string kind(jobs::name_of(task.kind));
+  metrics->observe("trireme_task_duration_seconds", done.seconds, {{"kind", kind}});
+  if (done.reused) return;
+  for (const auto& [outcome, count] : done.counts)
+    metrics->count("trireme_samples_total", static_cast<double>(count),
+                   {{"stage", kind}, {"outcome", outcome}});
+}
+
+jobs::TaskDone answer(const jobs::Task& task, const Stages& stages, TaskContext& context) {
+  jobs::TaskDone done;
+  if (read_receipt(task, done)) return done;
+  const auto stage = stages.find(task.kind);
+  if (stage == stages.end())
+    throw Error(ErrorKind::kInvalid,
+                "this worker knows no stage '" + std::string(jobs::name_of(task.kind)) + "'",
+                "start coordinator and workers from one build");
+  context.stop->throw_if_stopped();
+  done = stage->second->run(task, context);
+  done.lease = task.lease;
+  const bool writes = task.members.empty() || context.group == nullptr || context.group->rank() == 0;
+  if (writes && !task.output.empty()) write_receipt(task, done);
+  fault_point("lease.after_output_before_done");
+  return done;
+}
+}  // namespace
+
+jobs::Message run_task(const jobs::Task& task, const Stages& stages, TaskContext& context) {
+  const SteadyTime begin = context.clock->now();
+  try {
+    jobs::TaskDone done = answer(task, stages, context);
+    done.seconds = seconds(context.clock->now() - begin);
+    count_samples(task, done, context.metrics);
+    return done;
+  } catch (const Error& error) {
+    return failed(task, error.kind(), error.what());
+  } catch (const std::bad_alloc&) {
+    return out_of_memory(task);
+  } catch (const c10::Error& error) {
+    return failed_in_torch(task, error);
+  } catch (const std::system_error& error) {
+    const Error cause = system_error(task.stage + ": " + error.what(), error.code().value());
+    return failed(task, cause.kind(), cause.what());
+  } catch (const std::exception& error) {
+    return failed(task, ErrorKind::kInternal, task.stage + ": " + error.what());
+  } catch (...) {
+    return failed(task, ErrorKind::kInternal, task.stage + ": an unknown exception");
+  }
+}
+
+namespace {
+// What a stage sees of the world while it has `task`; its reports go out through `control`.
+TaskContext context_of(const jobs::Task& task, Control& control, const ActorOptions& options) {
+  TaskContext context;
+  context.stop = &control.stop();
+  context.clock = options.clock;
+  context.metrics = options.metrics;
+  context.incarnation = control.incarnation();
+  context.threads = options.threads;
+  context.device = options.device;
+  context.progress = [&control](std::int64_t done, std::int64_t total) { control.progress(done, total); };
+  context.report_step = [&control, lease = task.lease](const jobs::StepReport& step) {
+    jobs::StepReport report = step;
+    report.lease = lease;
+    control.progress(report.step, report.steps);
+    control.report(report, report.evaluation.empty());
+  };
+  context.checkpoint_written = [&control, lease = task.lease](const jobs::CheckpointWritten& checkpoint) {
+    jobs::CheckpointWritten report = checkpoint;
+    report.lease = lease;
+    control.report(report);
+  };
+  context.last_committed_checkpoint = [&control] { return control.last_committed_checkpoint(); };
+  return context;
+}
+
+jobs::Message run_with_group(const jobs::Task& task, const Stages& stages, TaskContext& context,
+                             Control& control, const ActorOptions& options) {
+  std::unique_ptr<collective::Group> group;
+  if (!task.members.empty()) {
+    try {
+      group = options.make_group(task, [&control] { return control.stop().stop_now(); });
+      if (options.metrics != nullptr) group = collective::make_metered(std::move(group), *options.metrics);
+    } catch (const Error& error) {
+      return failed(task, error.kind(), task.stage + ": no group: " + error.what());
+    } catch (const std::exception& error) {
+      return failed(task, ErrorKind::kInternal, task.stage + ": no group: " + error.what());
+    }
+  }
+  context.group = group.get();
+  return run_task(task, stages, context);
+}
+}  // namespace
+
+void run_actor(Control& control, const Stages& stages, const ActorOptions& options) {
+  while (const auto task = control.next_task()) {
+    control.begin_task(task->lease);
+    TaskContext context = context_of(*task, control, options);
+    jobs::Message answer = run_with_group(*task, stages, context, control, options);
+    if (const auto* failure = std::get_if<jobs::TaskFailed>(&answer); failure != nullptr)
+      log_warning("actor",
+                  task->stage + " failed (" + std::string(name_of(failure->kind)) + "): " + failure->message);
+    control.end_task(std::move(answer));
+  }
+}
+
+}  // namespace trireme::worker::runtime
