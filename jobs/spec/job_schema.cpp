@@ -128,7 +128,10 @@ Json value_schema(const DataSpec&, const FieldRules&) {
   data.visit_common(one_source);
   Json forms = Json::array();
   forms.push(type_schema("string").set("minLength", 1).set("description", "path of the only source"));
-  forms.push(one_source.take().set("description", "one source"));
+  Json either = Json::array();
+  for (const char* name : {"path", "synthetic"})
+    either.push(Json::object().set("required", Json::array().push(Json(name))));
+  forms.push(one_source.take().set("anyOf", either).set("description", "one source"));
   forms.push(schema_of(data).set("description", "several sources"));
   return Json::object().set("anyOf", forms);
 }
