@@ -7,6 +7,7 @@
 #include <utility>
 
 #include "common/base/error.h"
+#include "common/base/fault_point.h"
 
 namespace trireme::worker::collective {
 namespace {
@@ -73,6 +74,7 @@ at::Tensor recursive_doubling(const at::Tensor& own, Group& group) {
   for (int distance = 1; distance < group.size(); distance *= 2) {
     group.exchange(group.rank() ^ distance, sum.contiguous(), theirs);
     sum = at::add(sum, theirs);  // commutative to the bit
+    fault_point("train.mid_reduce");
   }
   return sum;
 }
@@ -101,6 +103,7 @@ at::Tensor by_pieces(std::int64_t slots, const std::vector<at::Tensor>& partials
     group.exchange(peer, own.narrow(1, peer * piece, piece).contiguous(), theirs);
     keep(peer, theirs);
   }
+  fault_point("train.mid_reduce");
   const at::Tensor sum = group.all_gather(add_up(root_of(slots), leaves).contiguous());
   return sum.narrow(0, 0, length);
 }

@@ -10,6 +10,7 @@
 #include "common/telemetry/metrics.h"
 #include "tests/worker/collective/support/group_suite.h"
 #include "tests/worker/collective/support/threads.h"
+#include "worker/collective/cuda_plugin.h"
 #include "worker/collective/metered_group.h"
 
 namespace trireme::worker::collective {
@@ -57,6 +58,16 @@ TEST(LocalGroup, ARankThatLeavesFreesTheOthers) {
   auto groups = make_local_groups(2);
   groups[0].reset();
   EXPECT_THROW(groups[1]->barrier(), Error);
+}
+
+TEST(CudaPlugin, SaysWhatIsMissing) {
+  try {
+    CudaPlugin plugin(testing::TempDir());
+    FAIL();
+  } catch (const Error& error) {
+    EXPECT_EQ(error.kind(), ErrorKind::kNotFound);
+    EXPECT_NE(std::string(error.what()).find("libtrireme_cuda.so"), std::string::npos);
+  }
 }
 
 TEST(MeteredGroup, CountsOperationsAndBytes) {

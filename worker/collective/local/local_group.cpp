@@ -73,6 +73,7 @@ class LocalGroup final : public Group {
 
   void exchange(int peer, const at::Tensor& out, at::Tensor& in) override {
     std::unique_lock lock(shared_->mutex);
+    refuse_spoiled("exchange");
     shared_->mail[{rank_, peer}].push_back(out.clone());
     shared_->changed.notify_all();
     auto& arrived = shared_->mail[{peer, rank_}];
@@ -102,6 +103,7 @@ class LocalGroup final : public Group {
 
   void meet(const char* operation) {
     std::unique_lock lock(shared_->mutex);
+    refuse_spoiled(operation);
     const auto meeting = shared_->meetings;
     if (++shared_->arrived == size_) {
       shared_->arrived = 0;
@@ -116,15 +118,19 @@ class LocalGroup final : public Group {
   void wait(std::unique_lock<std::mutex>& lock, const char* operation, Predicate done) {
     const auto give_up = steady_clock::now() + options_.deadline;
     while (!done()) {
-      if (shared_->spoiled_by >= 0)
-        fail(ErrorKind::kTryAgain, operation,
-             "rank " + std::to_string(shared_->spoiled_by) + " left the group");
+      refuse_spoiled(operation);
       if (options_.stopped && options_.stopped()) fail(ErrorKind::kCancelled, operation, "cancelled");
       if (steady_clock::now() >= give_up)
         fail(ErrorKind::kTryAgain, operation,
              "a peer did not come within " + std::to_string(options_.deadline.count()) + " ms");
       shared_->changed.wait_for(lock, kPollEvery);
     }
+  }
+
+  void refuse_spoiled(const char* operation) {
+    if (shared_->spoiled_by >= 0)
+      fail(ErrorKind::kTryAgain, operation,
+           "rank " + std::to_string(shared_->spoiled_by) + " left the group");
   }
 
   [[noreturn]] void fail(ErrorKind kind, const char* operation, const std::string& why) {

@@ -8,6 +8,7 @@
 #include <utility>
 
 #include "common/base/error.h"
+#include "worker/collective/pairwise_group.h"
 
 namespace trireme::worker::collective {
 namespace {
@@ -70,115 +71,31 @@ class Pending {
   std::vector<at::Tensor> keep_;
 };
 
-class MpiGroup final : public Group {
+class MpiGroup final : public PairwiseGroup {
  public:
-  MpiGroup(MPI_Comm communicator, std::vector<int> members, int rank, int tag, GroupOptions options)
-      : communicator_(communicator),
-        members_(std::move(members)),
-        rank_(rank),
+  MpiGroup(MPI_Comm communicator, const std::vector<int>& members, int rank, int tag, GroupOptions options)
+      : PairwiseGroup(rank, static_cast<int>(members.size())),
+        communicator_(communicator),
+        members_(members),
         tag_(tag),
         options_(std::move(options)) {}
 
-  int rank() const override { return rank_; }
-  int size() const override { return static_cast<int>(members_.size()); }
   const char* backend() const override { return "mpi"; }
 
-  at::Tensor all_gather(const at::Tensor& local) override {
-    check(local);
-    auto shape = local.sizes().vec();
-    const auto rows = shape[0];
-    shape[0] *= size();
-    at::Tensor gathered = at::empty(shape, local.options());
-    gathered.narrow(0, rank_ * rows, rows).copy_(local);
-    auto pending = start();
-    for (const int peer : peers()) {
-      pending.receive(gathered.narrow(0, peer * rows, rows), world(peer));
-      pending.send(local, world(peer));
-    }
-    finish(pending, "all_gather");
-    return gathered;
-  }
-
-  // Reduce-scatter over equal pieces, then gather: every element is added in rank order by one rank.
-  void all_reduce_sum(at::Tensor& tensor) override {
-    check(tensor);
-    const auto flat = tensor.view({-1});
-    const auto each = (flat.numel() + size() - 1) / size();
-    at::Tensor padded = flat;
-    if (each * size() != flat.numel()) {
-      padded = at::zeros({each * size()}, flat.options());
-      padded.narrow(0, 0, flat.numel()).copy_(flat);
-    }
-    const at::Tensor all = all_gather(reduce_scatter_sum(padded));
-    flat.copy_(all.narrow(0, 0, flat.numel()));
-  }
-
-  at::Tensor reduce_scatter_sum(const at::Tensor& full) override {
-    check(full);
-    const auto rows = full.size(0) / size();
-    std::vector<at::Tensor> parts(members_.size());
-    parts[static_cast<std::size_t>(rank_)] = full.narrow(0, rank_ * rows, rows);
-    auto pending = start();
-    for (const int peer : peers()) {
-      auto& part = parts[static_cast<std::size_t>(peer)];
-      part = at::empty_like(parts[static_cast<std::size_t>(rank_)]);
-      pending.receive(part, world(peer));
-      pending.send(full.narrow(0, peer * rows, rows), world(peer));
-    }
-    finish(pending, "reduce_scatter_sum");
-    at::Tensor sum = parts[0].clone();
-    for (std::size_t r = 1; r < parts.size(); ++r) sum.add_(parts[r]);
-    return sum;
-  }
-
-  void broadcast(at::Tensor& tensor, int root) override {  // binomial tree
-    check(tensor);
-    const int shifted = (rank_ - root + size()) % size();
-    int reach = 1;
-    while (reach < size()) reach *= 2;
-    for (reach /= 2; reach >= 1; reach /= 2) {
-      auto pending = start();
-      if (shifted % (2 * reach) == reach)
-        pending.receive(tensor, world((shifted - reach + root) % size()));
-      else if (shifted % (2 * reach) == 0 && shifted + reach < size())
-        pending.send(tensor, world((shifted + reach + root) % size()));
-      finish(pending, "broadcast");
-    }
-  }
-
-  void exchange(int peer, const at::Tensor& out, at::Tensor& in) override {
-    check(out);
-    check(in);
-    auto pending = start();
-    pending.receive(in, world(peer));
-    pending.send(out, world(peer));
-    finish(pending, "exchange");
-  }
-
-  void barrier() override {  // dissemination
-    const at::Tensor out = at::zeros({1}, at::kByte), in = at::zeros({1}, at::kByte);
-    for (int reach = 1; reach < size(); reach *= 2) {
-      auto pending = start();
-      pending.receive(in, world((rank_ - reach + size()) % size()));
-      pending.send(out, world((rank_ + reach) % size()));
-      finish(pending, "barrier");
-    }
-  }
-
  private:
-  static void check(const at::Tensor& tensor) {
-    if (!tensor.is_contiguous() || !tensor.is_cpu())
-      throw Error(ErrorKind::kInternal, "mpi collective: the tensor must be contiguous and on the CPU");
+  void transfer(const std::vector<Transfer>& sends, const std::vector<Transfer>& receives,
+                const char* operation) override {
+    Pending pending(communicator_, tag_);
+    for (const auto& [peer, tensor] : receives) pending.receive(on_host(tensor), world(peer));
+    for (const auto& [peer, tensor] : sends) pending.send(on_host(tensor), world(peer));
+    finish(pending, operation);
+  }
+
+  static const at::Tensor& on_host(const at::Tensor& tensor) {
+    if (!tensor.is_cpu()) throw Error(ErrorKind::kInternal, "mpi collectives take tensors on the CPU");
+    return tensor;
   }
   int world(int rank) const { return members_[static_cast<std::size_t>(rank)]; }
-  Pending start() const { return {communicator_, tag_}; }
-
-  // Everybody but this rank, nearest next rank first, so that not all send to rank 0 at once.
-  std::vector<int> peers() const {
-    std::vector<int> others;
-    for (int i = 1; i < size(); ++i) others.push_back((rank_ + i) % size());
-    return others;
-  }
 
   void finish(Pending& pending, const char* operation) {
     const auto begin = steady_clock::now();
@@ -186,10 +103,10 @@ class MpiGroup final : public Group {
       const auto waited = steady_clock::now() - begin;
       if (waited < kSpin) continue;
       if (options_.stopped && options_.stopped())
-        give_up(pending, ErrorKind::kCancelled, operation, " was cancelled");
+        give_up(pending, ErrorKind::kCancelled, operation, "cancelled");
       if (waited > options_.deadline)
         give_up(pending, ErrorKind::kTryAgain, operation,
-                ": a peer did not come within " + std::to_string(options_.deadline.count()) + " ms");
+                "a peer did not come within " + std::to_string(options_.deadline.count()) + " ms");
       if (waited < kYield)
         sched_yield();
       else
@@ -199,12 +116,14 @@ class MpiGroup final : public Group {
 
   [[noreturn]] void give_up(Pending& pending, ErrorKind kind, const char* operation, const std::string& why) {
     pending.abandon();
-    throw Error(kind, std::string(operation) + " at rank " + std::to_string(rank_) + why);
+    std::string what = operation;
+    what.append(" at rank ").append(std::to_string(rank())).append(": ").append(why);
+    throw Error(kind, what);
   }
 
   MPI_Comm communicator_;
   std::vector<int> members_;
-  int rank_, tag_;
+  int tag_;
   GroupOptions options_;
 };
 

@@ -17,7 +17,8 @@ std::vector<std::string> paths_of(const std::vector<jobs::InputsLine>& inputs, c
     if (line.input && line.input->role == role && line.input->data == shard.data &&
         line.input->shard == shard.shard)
       found.push_back(*line.input);
-  std::stable_sort(found.begin(), found.end(), [](const auto& a, const auto& b) { return a.first < b.first; });
+  std::stable_sort(found.begin(), found.end(),
+                   [](const auto& a, const auto& b) { return a.first < b.first; });
   std::vector<std::string> paths;
   for (const auto& input : found) paths.push_back(input.path);
   return paths;

@@ -68,8 +68,8 @@ SlotInput make_slot_input(const DataSet& set, const models::DualEncoder& encoder
         [&](std::size_t i) { return table_of(set, batch.samples[i]).image(batch.samples[i].sample); },
         batch.live);
     if (options.feature_dropout > 0)
-      drop_features(input.image_features_BT, options.image_mean_T, options.feature_dropout, options.seed, step,
-                    slot);
+      drop_features(input.image_features_BT, options.image_mean_T, options.feature_dropout, options.seed,
+                    step, slot);
     input.image_features_BT = input.image_features_BT.to(options.device);
   } else {
     input.image_BCHW = batch.image_BCHW.to(options.device);
@@ -109,7 +109,8 @@ Standardization image_standardization(const DataSet& set) {
   const auto freedom = static_cast<double>(std::max<std::int64_t>(1, n - 1));
   for (std::size_t t = 0; t < mean.size(); ++t) {
     result.mean_T.data_ptr<float>()[t] = static_cast<float>(mean[t]);
-    result.inverse_std_T.data_ptr<float>()[t] = static_cast<float>(1 / (std::sqrt(squares[t] / freedom) + 1e-3));
+    result.inverse_std_T.data_ptr<float>()[t] =
+        static_cast<float>(1 / (std::sqrt(squares[t] / freedom) + 1e-3));
   }
   return result;
 }

@@ -1,4 +1,5 @@
-// From the loader's batches to what a slot computes on: tokens, stored features with dropout, the right device.
+// From the loader's batches to what a slot computes on: tokens, stored features with dropout, the right
+// device.
 #pragma once
 
 #include <cstdint>

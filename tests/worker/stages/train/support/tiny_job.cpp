@@ -1,0 +1,211 @@
+#include "tests/worker/stages/train/support/tiny_job.h"
+
+#include <ATen/ATen.h>
+
+#include <cstdio>
+#include <cstring>
+#include <fstream>
+#include <mutex>
+#include <thread>
+
+#include "common/base/random.h"
+#include "common/io/file.h"
+#include "worker/checkpoint/safetensors.h"
+#include "worker/collective/local/local_group.h"
+#include "worker/data/image.h"
+#include "worker/data/shard_reader.h"
+#include "worker/stages/train/train_stage.h"
+
+namespace trireme::worker::stages::train {
+namespace {
+
+constexpr std::int64_t kShards = 3, kSamples = 16;
+
+void add_member(std::string& tar, const std::string& name, const std::string& bytes) {
+  char header[512] = {};
+  std::snprintf(header, 100, "%s", name.c_str());
+  std::snprintf(header + 100, 8, "%07o", 0644);
+  std::snprintf(header + 108, 8, "%07o", 0);
+  std::snprintf(header + 116, 8, "%07o", 0);
+  std::snprintf(header + 124, 12, "%011lo", static_cast<unsigned long>(bytes.size()));
+  std::snprintf(header + 136, 12, "%011o", 0);
+  std::memset(header + 148, ' ', 8);
+  header[156] = '0';
+  std::memcpy(header + 257, "ustar\00000", 8);
+  unsigned sum = 0;
+  for (const char c : header) sum += static_cast<unsigned char>(c);
+  std::snprintf(header + 148, 8, "%06o", sum);
+  tar.append(header, 512);
+  tar += bytes;
+  tar.append((512 - bytes.size() % 512) % 512, '\0');
+}
+
+struct Scene {
+  std::string caption, jpeg;
+};
+
+Scene scene(std::int64_t number) {
+  static const char* const kColours[] = {"red", "green", "blue", "yellow", "purple", "white"};
+  static const std::uint8_t kRgb[][3] = {{220, 20, 20},  {20, 200, 20},  {20, 20, 220},
+                                         {220, 220, 20}, {180, 20, 180}, {250, 250, 250}};
+  static const char* const kPlaces[] = {"top left", "top right", "bottom left", "bottom right"};
+  const auto colour = number % 6, place = number / 6 % 4, ground = number / 24;
+  data::Image image{32, 32, std::vector<std::uint8_t>(32 * 32 * 3, ground == 0 ? 10 : 120)};
+  for (std::int64_t y = 0; y < 14; ++y)
+    for (std::int64_t x = 0; x < 14; ++x)
+      for (std::int64_t c = 0; c < 3; ++c)
+        image
+            .rgb[static_cast<std::size_t>(((y + 1 + place / 2 * 16) * 32 + x + 1 + place % 2 * 16) * 3 + c)] =
+            kRgb[colour][c];
+  return {std::string("a ") + kColours[colour] + " square in the " + kPlaces[place] + " on " +
+              (ground == 0 ? "black" : "grey"),
+          data::encode_jpeg(image, 92)};
+}
+
+}  // namespace
+
+TinyJob::TinyJob(const std::string& folder) : folder_(folder) {
+  std::filesystem::remove_all(folder_);
+  io::make_folders(folder_);
+  for (std::int64_t s = 0; s < kShards; ++s) {
+    std::string tar;
+    for (std::int64_t i = 0; i < kSamples; ++i) {
+      const auto made = scene(s + kShards * i);
+      char key[16];
+      std::snprintf(key, sizeof key, "%09ld", static_cast<long>(s * kSamples + i));
+      add_member(tar, std::string(key) + ".jpg", made.jpeg);
+      add_member(tar, std::string(key) + ".txt", made.caption);
+      add_member(tar, std::string(key) + ".json", "{}");
+    }
+    tar.append(1024, '\0');
+    const auto path = folder_ + "/" + std::to_string(s) + ".tar";
+    io::write_file_atomic(path, tar, false);
+    const auto scan = data::build_shard_index(path, "webdataset", "filepath", "title", path + ".idx");
+    jobs::ShardRef ref{.data = "train", .shard = s, .path = path, .format = "webdataset"};
+    ref.bytes = tar.size();
+    ref.sha256 = scan.sha256;
+    ref.samples = scan.samples;
+    shards_.push_back(ref);
+  }
+  model.image.image_px = 32;
+  model.image.patch_px = 8;
+  model.image.width = 32;
+  model.image.layers = 2;
+  model.image.heads = 2;
+  model.text.tokenizer.buckets = 512;
+  model.text.context = 16;
+  model.text.width = 32;
+  model.text.layers = 1;
+  model.text.heads = 2;
+  model.embed_dim = 16;
+  settings.data = "train";
+  settings.model = "tiny";
+  settings.global_batch = 16;
+  settings.logical_slots = 4;
+  settings.optimizer.learning_rate = 3e-3;
+  settings.optimizer.warmup_steps = 4;
+}
+
+jobs::Task TinyJob::task(const std::string& run) const {
+  jobs::Task task;
+  task.lease.value = 7;
+  task.stage = "train";
+  task.kind = jobs::TaskKind::kTrain;
+  task.settings = jobs::settings_json(settings);
+  task.model = jobs::model_json(model);
+  jobs::DataSpec data;
+  data.sources.push_back({.path = folder_});
+  task.data = jobs::data_json(data);
+  task.evaluate_data = jobs::data_json(data);
+  task.address = "0123456789abcdef0123456789abcdef";
+  task.output = output(run);
+  task.stage_folder = folder_ + "/" + run + "/stages";
+  task.checkpoint_folder = folder_ + "/" + run + "/ckpt";
+  task.checkpoint_every_steps = checkpoint_every_steps;
+  std::string lines;
+  const auto add = [&](const jobs::InputsLine& line) { lines += jobs::to_json(line) + "\n"; };
+  const auto add_file = [&](const jobs::ShardRef& shard, const std::string& role, const std::string& path,
+                            std::int64_t first) {
+    add({.input = jobs::InputFile{
+             .role = role, .data = shard.data, .shard = shard.shard, .first = first, .path = path}});
+  };
+  for (auto shard : shards_) {
+    for (const char* name : {"train", "test"}) {
+      shard.data = name;
+      add({.shard = shard});
+      add_file(shard, "shard_index", shard.path + ".idx", -1);
+      if (stored_features) {
+        const auto path = shard.path + ".features.safetensors";
+        RandomStream random(9, RandomPurpose::kTest, static_cast<std::uint64_t>(shard.shard));
+        const auto draw = [&](std::int64_t width) {
+          at::Tensor values = at::empty({kSamples, width}, at::kFloat);
+          for (std::int64_t i = 0; i < values.numel(); ++i)
+            values.data_ptr<float>()[i] = static_cast<float>(3 + 2 * random.normal());
+          return values;
+        };
+        const auto rows = at::arange(kSamples, at::kLong);
+        checkpoint::write_safetensors(path,
+                                      {{"sample", rows},
+                                       {"image", draw(model.image.width)},
+                                       {"text", draw(model.text.width)},
+                                       {"text_owner", rows}},
+                                      {{"format", "trireme-features"}, {"version", "1"}, {"space", "tower"}},
+                                      false);
+        add_file(shard, "features", path, 0);
+      }
+    }
+    if (!filtered) continue;
+    shard.data = "train";
+    std::string verdicts = "{\"format\":\"trireme-verdicts\",\"version\":1,\"first\":0,\"count\":16}\n";
+    for (std::int64_t i = 0; i < kSamples; ++i)
+      verdicts += "{\"sample\":" + std::to_string(i) + ",\"key\":\"k\",\"kept\":" +
+                  (i % 5 == 0 ? "false,\"rules\":[\"min_words\"],\"evidence\":{}}" : "true}") + "\n";
+    io::write_file_atomic(shard.path + ".verdicts.jsonl", verdicts, false);
+    add_file(shard, "verdicts", shard.path + ".verdicts.jsonl", 0);
+  }
+  task.inputs_file = folder_ + "/" + run + ".inputs.jsonl";
+  io::write_file_atomic(task.inputs_file, lines, false);
+  return task;
+}
+
+TinyJob::Outcome TinyJob::train(const std::string& run, int ranks, const std::string& resume_from,
+                                const std::function<void(std::int64_t, runtime::StopRequest&)>& on_step) {
+  jobs::Task work = task(run);
+  work.resume_from = resume_from;
+  Outcome outcome;
+  runtime::StopRequest stop;
+  std::mutex mutex;
+  auto groups = collective::make_local_groups(ranks, {.stopped = [&] { return stop.stop_now(); }});
+  const auto run_rank = [&](int rank) {
+    runtime::TaskContext context;
+    context.stop = &stop;
+    context.threads = 1 + rank % 2;  // must not matter
+    context.incarnation.value = 1;
+    context.group = groups[static_cast<std::size_t>(rank)].get();
+    context.report_step = [&](const jobs::StepReport& report) {
+      outcome.reports.push_back(report);
+      if (on_step) on_step(report.step, stop);
+    };
+    context.checkpoint_written = [&](const jobs::CheckpointWritten& written) {
+      const std::lock_guard lock(mutex);
+      outcome.checkpoints.push_back(written.folder);
+    };
+    try {
+      TrainStage stage;
+      const auto done = stage.run(work, context);
+      if (rank == 0) outcome.done = done;
+    } catch (const Error& error) {
+      if (rank == 0) {
+        outcome.error = error.what();
+        outcome.error_kind = error.kind();
+      }
+      groups[static_cast<std::size_t>(rank)].reset();
+    }
+  };
+  std::vector<std::thread> threads;
+  for (int rank = 0; rank < ranks; ++rank) threads.emplace_back(run_rank, rank);
+  for (auto& thread : threads) thread.join();
+  return outcome;
+}
+
+}  // namespace trireme::worker::stages::train

@@ -1,0 +1,46 @@
+// A training task on pictures made on the spot: 48 distinct scenes of a coloured square, their captions, in
+// three tar shards with their indexes. Runs it over a gang of threads.
+#pragma once
+
+#include <functional>
+#include <string>
+#include <vector>
+
+#include "jobs/spec/job_spec.h"
+#include "worker/runtime/stage.h"
+
+namespace trireme::worker::stages::train {
+
+class TinyJob {
+ public:
+  // Files below `folder`, which is emptied first.
+  explicit TinyJob(const std::string& folder);
+
+  jobs::TrainSettings settings;
+  jobs::ModelSpec model;
+  std::int64_t checkpoint_every_steps = 0;
+  bool filtered = false;         // add verdicts that drop every fifth sample
+  bool stored_features = false;  // random features of width 24 and 20 instead of frozen towers' runs
+
+  struct Outcome {
+    jobs::TaskDone done;
+    std::vector<std::string> checkpoints;  // folders, kept
+    std::vector<jobs::StepReport> reports;
+    std::string error;  // of gang rank 0, "" when none
+    ErrorKind error_kind = ErrorKind::kInternal;
+  };
+  // `run`: names output and stage folders; a second run of one name goes on with its log. `on_step` is called
+  // on rank 0 after each step.
+  Outcome train(const std::string& run, int ranks, const std::string& resume_from = "",
+                const std::function<void(std::int64_t step, runtime::StopRequest&)>& on_step = {});
+
+  std::string output(const std::string& run) const { return folder_ + "/" + run + "/store/result"; }
+  std::string log(const std::string& run) const { return folder_ + "/" + run + "/stages/log.jsonl"; }
+
+ private:
+  jobs::Task task(const std::string& run) const;
+  std::string folder_;
+  std::vector<jobs::ShardRef> shards_;
+};
+
+}  // namespace trireme::worker::stages::train

@@ -1,0 +1,186 @@
+#include "worker/stages/train/train_stage.h"
+
+#include <ATen/ATen.h>
+#include <gtest/gtest.h>
+
+#include <chrono>
+#include <fstream>
+#include <set>
+
+#include "common/io/file.h"
+#include "common/io/hash.h"
+#include "tests/worker/stages/train/support/tiny_job.h"
+#include "worker/checkpoint/safetensors.h"
+#include "worker/models/dual_encoder.h"
+
+namespace trireme::worker::stages::train {
+namespace {
+
+std::string folder_of_test() {
+  return testing::TempDir() + "/trireme-train/" +
+         testing::UnitTest::GetInstance()->current_test_info()->name();
+}
+
+std::string weights_hash(const TinyJob& job, const std::string& run) {
+  return io::hex(io::xxh3_of_file(job.output(run) + "/model.safetensors"));
+}
+
+std::int64_t rows_of(const std::string& path) {
+  std::ifstream file(path);
+  std::int64_t rows = 0;
+  for (std::string line; std::getline(file, line);) ++rows;
+  return rows;
+}
+
+TEST(TrainStage, LearnsScenesFromScratch) {
+  TinyJob job(folder_of_test());
+  job.settings.epochs = 40;
+  const auto outcome = job.train("a", 1);
+  ASSERT_EQ(outcome.error, "");
+  ASSERT_EQ(outcome.reports.size(), 120U);
+  EXPECT_GT(outcome.reports.front().loss, 2.2);
+  EXPECT_LT(outcome.reports.back().loss, 0.7);
+  EXPECT_EQ(outcome.done.counts.at("steps"), 120);
+  EXPECT_EQ(outcome.done.counts.at("samples"), 40 * 48);
+  EXPECT_EQ(rows_of(job.log("a")), 120);
+  ASSERT_EQ(outcome.done.outputs.size(), 1U);
+  const auto loaded = models::DualEncoder::load(outcome.done.outputs[0].path);
+  EXPECT_EQ(loaded->spec().embed_dim, 16);
+  EXPECT_TRUE(std::filesystem::exists(job.output("a") + "/manifest.json"));
+}
+
+TEST(TrainStage, WeightsDoNotDependOnTheNumberOfWorkers) {
+  TinyJob job(folder_of_test());
+  job.settings.epochs = 3;
+  job.filtered = true;
+  job.settings.optimizer.gradient_clip_norm = 0.5;
+  ASSERT_EQ(job.train("w1", 1).error, "");
+  for (const int ranks : {2, 4}) {
+    const auto run = "w" + std::to_string(ranks);
+    ASSERT_EQ(job.train(run, ranks).error, "");
+    EXPECT_EQ(weights_hash(job, "w1"), weights_hash(job, run));
+    EXPECT_EQ(io::read_file(job.output("w1") + "/log.jsonl"), io::read_file(job.output(run) + "/log.jsonl"));
+  }
+  job.settings.seed = 1;
+  ASSERT_EQ(job.train("other", 1).error, "");
+  EXPECT_NE(weights_hash(job, "w1"), weights_hash(job, "other")) << "another seed";
+}
+
+TEST(TrainStage, GangsThatDoNotDivideTheSlotsAreRefused) {
+  TinyJob job(folder_of_test());
+  const auto outcome = job.train("w3", 3);
+  EXPECT_EQ(outcome.error_kind, ErrorKind::kInvalid);
+  EXPECT_NE(outcome.error.find("logical_slots"), std::string::npos) << outcome.error;
+}
+
+TEST(TrainStage, ResumesAtEveryStepWithTheSameBits) {
+  TinyJob job(folder_of_test());
+  job.settings.epochs = 2;
+  job.filtered = true;  // 36 samples kept: the last batch of an epoch is short
+  job.settings.evaluate_every = {.steps = 2, .data = "test"};
+  job.checkpoint_every_steps = 1;
+  const auto whole = job.train("whole", 1, "", [&](std::int64_t, runtime::StopRequest&) {
+    // Checkpoints are written in the background; one that is under way makes the next be skipped.
+    std::this_thread::sleep_for(std::chrono::milliseconds(30));
+  });
+  ASSERT_EQ(whole.error, "");
+  ASSERT_GE(whole.checkpoints.size(), 4U);
+  int number = 0;
+  for (const auto& checkpoint : whole.checkpoints) {
+    const auto run = "r" + std::to_string(number++);
+    std::filesystem::create_directories(io::Path(job.log(run)).parent_path());
+    std::filesystem::copy_file(job.log("whole"), job.log(run));
+    const int ranks = number % 2 == 0 ? 1 : 2;
+    ASSERT_EQ(job.train(run, ranks, checkpoint).error, "");
+    EXPECT_EQ(weights_hash(job, "whole"), weights_hash(job, run))
+        << checkpoint << ", " << ranks << " workers";
+    EXPECT_EQ(io::read_file(job.output("whole") + "/log.jsonl"),
+              io::read_file(job.output(run) + "/log.jsonl"));
+  }
+}
+
+TEST(TrainStage, StopsAfterACheckpointWhenAskedTo) {
+  TinyJob job(folder_of_test());
+  job.settings.epochs = 4;
+  ASSERT_EQ(job.train("whole", 2).error, "");
+  const auto stopped = job.train("part", 2, "", [](std::int64_t step, runtime::StopRequest& stop) {
+    if (step == 5) stop.checkpoint_and_stop();
+  });
+  EXPECT_EQ(stopped.error_kind, ErrorKind::kCancelled) << stopped.error;
+  ASSERT_EQ(stopped.checkpoints.size(), 1U);
+  EXPECT_LE(stopped.reports.size(), 6U);
+  ASSERT_EQ(job.train("part", 4, stopped.checkpoints[0]).error, "");
+  EXPECT_EQ(weights_hash(job, "whole"), weights_hash(job, "part"));
+  EXPECT_EQ(rows_of(job.log("part")), 12);
+}
+
+TEST(TrainStage, CancelEndsWithinASecond) {
+  TinyJob job(folder_of_test());
+  job.settings.epochs = 100000;
+  std::chrono::steady_clock::time_point asked;
+  const auto outcome = job.train("a", 2, "", [&](std::int64_t step, runtime::StopRequest& stop) {
+    if (step != 3) return;
+    asked = std::chrono::steady_clock::now();
+    stop.stop();
+  });
+  EXPECT_LT(std::chrono::steady_clock::now() - asked, std::chrono::seconds(1));
+  EXPECT_EQ(outcome.error_kind, ErrorKind::kCancelled);
+}
+
+TEST(TrainStage, ACheckpointOfOtherDataIsRefused) {
+  TinyJob job(folder_of_test());
+  job.settings.epochs = 1;
+  const auto first = job.train("a", 1);
+  ASSERT_EQ(first.checkpoints.size(), 1U);
+  job.filtered = true;
+  const auto outcome = job.train("b", 1, first.checkpoints[0]);
+  EXPECT_EQ(outcome.error_kind, ErrorKind::kDamaged);
+  EXPECT_NE(outcome.error.find("other data"), std::string::npos) << outcome.error;
+}
+
+TEST(TrainStage, KeepsTheBestCheckpointsWeights) {
+  TinyJob job(folder_of_test());
+  job.settings.epochs = 6;
+  job.settings.optimizer.schedule = "constant";
+  job.settings.optimizer.learning_rate = 0.02;  // rough on purpose
+  job.settings.evaluate_every = {.steps = 1, .data = "test"};
+  const auto outcome = job.train("a", 2);
+  ASSERT_EQ(outcome.error, "");
+  EXPECT_NE(outcome.reports.front().evaluation.find("mean_recall@1"), std::string::npos);
+  EXPECT_NE(outcome.done.summary.find("best_step"), std::string::npos);
+  // The result is one of the checkpoints marked best, not simply the last weights.
+  const auto best = outcome.done.summary.substr(outcome.done.summary.find("\"best_step\":") + 12);
+  const auto folder = folder_of_test() + "/a/ckpt/.tmp-" + best.substr(0, best.find(',')) + "-1";
+  const checkpoint::SafetensorsFile saved(folder + "/model.safetensors"),
+      result(job.output("a") + "/model.safetensors");
+  for (const auto& name : saved.names()) EXPECT_TRUE(at::equal(saved.load(name), result.load(name))) << name;
+}
+
+TEST(TrainStage, TrainsProjectionsOnStoredFeatures) {
+  TinyJob job(folder_of_test());
+  job.model.image.frozen = job.model.text.frozen = true;
+  job.stored_features = true;
+  job.settings.epochs = 60;
+  job.settings.feature_dropout = 0.3;
+  job.settings.optimizer.learning_rate = 1e-2;
+  const auto alone = job.train("w1", 1);
+  ASSERT_EQ(alone.error, "");
+  EXPECT_LT(alone.reports.back().loss, 0.6 * alone.reports.front().loss);
+  ASSERT_EQ(job.train("w2", 2).error, "");
+  EXPECT_EQ(weights_hash(job, "w1"), weights_hash(job, "w2"));
+  const checkpoint::SafetensorsFile result(job.output("w1") + "/model.safetensors");
+  EXPECT_NEAR(result.load("image_mean").mean().item<double>(), 3, 0.3);
+  EXPECT_NEAR(result.load("image_inverse_std").mean().item<double>(), 0.5, 0.06);
+}
+
+TEST(TrainStage, RestartModeTrainsToo) {
+  TinyJob job(folder_of_test());
+  job.settings.epochs = 2;
+  job.settings.deterministic = "restart";
+  ASSERT_EQ(job.train("a", 2).error, "");
+  ASSERT_EQ(job.train("b", 2).error, "");
+  EXPECT_EQ(weights_hash(job, "a"), weights_hash(job, "b"));
+}
+
+}  // namespace
+}  // namespace trireme::worker::stages::train

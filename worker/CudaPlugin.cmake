@@ -1,0 +1,29 @@
+# The CUDA plug-in, opened at run time where a GPU is: built only where the CUDA headers, NCCL and the CUDA torch
+# libraries are. TRIREME_CUDA_TORCH_ROOT: site-packages/torch of the full wheel, when TRIREME_TORCH_ROOT is CPU-only.
+set(TRIREME_CUDA_TORCH_ROOT "${TRIREME_TORCH_ROOT}" CACHE PATH "site-packages/torch that has libtorch_cuda.so")
+find_path(TRIREME_CUDA_INCLUDE cuda_runtime_api.h HINTS /usr/local/cuda/include ENV CUDA_HOME PATH_SUFFIXES include)
+find_path(TRIREME_NCCL_INCLUDE nccl.h
+          HINTS ${TRIREME_CUDA_TORCH_ROOT}/../nvidia/nccl/include /usr/local/cuda/include)
+find_library(TRIREME_NCCL_LIBRARY NAMES nccl libnccl.so.2
+             HINTS ${TRIREME_CUDA_TORCH_ROOT}/../nvidia/nccl/lib /usr/local/cuda/lib64)
+find_library(TRIREME_CUDART_LIBRARY NAMES cudart libcudart.so.13
+             HINTS ${TRIREME_CUDA_TORCH_ROOT}/../nvidia/cu13/lib ${TRIREME_CUDA_TORCH_ROOT}/../nvidia/cuda_runtime/lib
+                   /usr/local/cuda/lib64)
+if(TRIREME_CUDA_INCLUDE AND TRIREME_NCCL_INCLUDE AND TRIREME_NCCL_LIBRARY AND TRIREME_CUDART_LIBRARY
+   AND EXISTS ${TRIREME_CUDA_TORCH_ROOT}/lib/libtorch_cuda.so)
+  add_library(trireme_cuda SHARED worker/collective/nccl/nccl_group.cpp worker/collective/nccl/nccl_plugin.cpp
+              worker/collective/pairwise_group.cpp)
+  target_include_directories(trireme_cuda SYSTEM PRIVATE
+    ${TRIREME_CUDA_TORCH_ROOT}/include ${TRIREME_CUDA_TORCH_ROOT}/include/torch/csrc/api/include
+    ${TRIREME_CUDA_INCLUDE} ${TRIREME_NCCL_INCLUDE})
+  target_compile_definitions(trireme_cuda PRIVATE _GLIBCXX_USE_CXX11_ABI=1)
+  target_compile_options(trireme_cuda PRIVATE -Wno-unused-parameter)
+  target_link_directories(trireme_cuda PRIVATE ${TRIREME_CUDA_TORCH_ROOT}/lib)
+  target_link_libraries(trireme_cuda PRIVATE common_base torch_cuda c10_cuda torch_cpu c10 ${TRIREME_NCCL_LIBRARY}
+                        ${TRIREME_CUDART_LIBRARY})
+  target_link_options(trireme_cuda PRIVATE -Wl,-z,defs -Wl,--allow-shlib-undefined -Wl,--no-as-needed
+                      -Wl,-rpath,${TRIREME_CUDA_TORCH_ROOT}/lib)
+  set_target_properties(trireme_cuda PROPERTIES LIBRARY_OUTPUT_DIRECTORY ${CMAKE_BINARY_DIR}/bin)
+else()
+  message(STATUS "CUDA plug-in: not built (needs the CUDA headers, NCCL and a torch with libtorch_cuda.so)")
+endif()

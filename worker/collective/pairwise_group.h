@@ -1,0 +1,41 @@
+// Every collective out of point-to-point transfers, so that a backend needs only to move bytes and sums have
+// the same order of additions (by rank) on all of them. Sums move each element twice: pieces to the rank that
+// adds them, then the sums to all.
+#pragma once
+
+#include <string>
+#include <vector>
+
+#include "worker/collective/group.h"
+
+namespace trireme::worker::collective {
+
+class PairwiseGroup : public Group {
+ public:
+  PairwiseGroup(int rank, int size) : rank_(rank), size_(size) {}
+  int rank() const final { return rank_; }
+  int size() const final { return size_; }
+
+  at::Tensor all_gather(const at::Tensor& local) final;
+  void all_reduce_sum(at::Tensor& tensor) final;
+  at::Tensor reduce_scatter_sum(const at::Tensor& full) final;
+  void broadcast(at::Tensor& tensor, int root) final;  // binomial tree
+  void exchange(int peer, const at::Tensor& out, at::Tensor& in) final;
+  void barrier() final;  // dissemination
+
+ protected:
+  struct Transfer {
+    int peer = 0;
+    at::Tensor tensor;  // contiguous
+  };
+  // Sends and receives at the same time; returns when all are done. Throws as the header of group.h says,
+  // `operation` in the message.
+  virtual void transfer(const std::vector<Transfer>& sends, const std::vector<Transfer>& receives,
+                        const char* operation) = 0;
+
+ private:
+  std::vector<int> peers() const;
+  int rank_, size_;
+};
+
+}  // namespace trireme::worker::collective

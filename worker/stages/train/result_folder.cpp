@@ -1,0 +1,66 @@
+#include "worker/stages/train/result_folder.h"
+
+#include <algorithm>
+#include <filesystem>
+#include <nlohmann/json.hpp>
+#include <vector>
+
+#include "common/io/file.h"
+#include "common/io/hash.h"
+#include "worker/runtime/stage.h"
+
+namespace trireme::worker::stages::train {
+namespace {
+
+namespace fs = std::filesystem;
+
+// The log without what differs between two equal runs, so that equal addresses mean equal bytes.
+std::string timeless(const std::string& log) {
+  std::string rows;
+  for (std::size_t at = 0; at < log.size();) {
+    const auto end = std::min(log.find('\n', at), log.size());
+    auto row = nlohmann::ordered_json::parse(log.substr(at, end - at));
+    row.erase("seconds");
+    row.erase("data_wait_seconds");
+    rows += row.dump() + "\n";
+    at = end + 1;
+  }
+  return rows;
+}
+
+std::string manifest_of(const fs::path& folder) {
+  std::vector<std::string> names;
+  for (const auto& entry : fs::directory_iterator(folder)) names.push_back(entry.path().filename().string());
+  std::sort(names.begin(), names.end());
+  nlohmann::ordered_json files = nlohmann::ordered_json::array();
+  for (const auto& name : names)
+    files.push_back({{"name", name},
+                     {"bytes", fs::file_size(folder / name)},
+                     {"xxh3", io::hex(io::xxh3_of_file(folder / name))}});
+  return nlohmann::ordered_json{{"format", "trireme-model-folder"}, {"version", 1}, {"files", files}}.dump(
+             2) +
+         "\n";
+}
+
+}  // namespace
+
+jobs::OutputFile write_result(const jobs::Task& task, const models::DualEncoder& encoder,
+                              const std::string& log, const std::string& provenance_json) {
+  const fs::path place = task.output, aside = task.output + ".tmp-" + std::to_string(task.lease.value);
+  fs::remove_all(aside);
+  io::make_folders(aside);
+  encoder.save(aside.string(), provenance_json);
+  io::write_file_atomic(aside / "log.jsonl", timeless(io::read_file(log)));
+  io::write_file_atomic(aside / "manifest.json", manifest_of(aside));
+  io::sync_folder(aside);
+  if (fs::exists(place)) {  // left by a run whose result was not committed
+    const fs::path old = task.output + ".old-" + std::to_string(task.lease.value);
+    fs::remove_all(old);
+    fs::rename(place, old);
+    fs::remove_all(old);
+  }
+  io::rename_durably(aside, place);
+  return runtime::describe_output("", task.output);
+}
+
+}  // namespace trireme::worker::stages::train

@@ -1,0 +1,78 @@
+// One run of the train stage, from inputs to result: the loop around TrainingStep.
+#pragma once
+
+#include <memory>
+#include <optional>
+#include <string>
+
+#include "jobs/spec/job_spec.h"
+#include "worker/collective/group.h"
+#include "worker/collective/slot_tree.h"
+#include "worker/data/loader.h"
+#include "worker/runtime/stage.h"
+#include "worker/stages/train/checkpoint_writer.h"
+#include "worker/stages/train/data_set.h"
+#include "worker/stages/train/dual_encoder_model.h"
+#include "worker/stages/train/evaluator.h"
+#include "worker/stages/train/slot_inputs.h"
+#include "worker/stages/train/step_log.h"
+#include "worker/stages/train/training_step.h"
+
+namespace trireme::worker::stages::train {
+
+class TrainRun {
+ public:
+  // All must outlive this object.
+  TrainRun(const jobs::Task& task, runtime::TaskContext& context, collective::Group& group);
+  jobs::TaskDone run();
+
+ private:
+  bool leads() const { return group_.rank() == 0; }
+
+  // Set-up, in this order.
+  void open_data();
+  void open_model();
+  void resume();
+  void open_loader();
+
+  // The loop.
+  void train();
+  StepRow one_step();
+  void finish_step(StepRow& row);
+  void evaluate(StepRow& row);
+  void report(const StepRow& row);
+  void checkpoint_if_due();
+  bool all_stop();  // collective: whether to stop after the steps done so far
+  void save(bool best);
+  void stop_after_checkpoint();
+  jobs::TaskDone result();
+
+  std::string order_hash(std::int64_t epoch, std::int64_t step_in_epoch) const;
+
+  const jobs::Task& task_;
+  runtime::TaskContext& context_;
+  collective::Group& group_;
+  jobs::TrainSettings settings_;
+  collective::SlotRange own_;
+  SlotPool pool_;
+  DataSet data_;
+  std::optional<DataSet> evaluation_data_;
+  std::shared_ptr<const data::SampleOrder> order_;
+  std::unique_ptr<models::DualEncoder> encoder_;
+  std::unique_ptr<DualEncoderModel> model_;
+  std::unique_ptr<Evaluator> evaluator_;
+  std::unique_ptr<TrainingStep> step_;
+  std::unique_ptr<data::BatchLoader> loader_;
+  std::unique_ptr<StepLog> log_;
+  std::unique_ptr<CheckpointWriter> writer_;
+  SlotInputOptions input_options_;
+  std::int64_t total_steps_ = 0;
+  Progress progress_;
+  NamedTensors best_;
+  std::map<std::string, std::int64_t> bad_;
+  std::int64_t skipped_ = 0, skipped_in_a_row_ = 0, saved_step_ = -1;
+  double trained_seconds_ = 0;
+  std::chrono::steady_clock::time_point last_save_ = std::chrono::steady_clock::now();
+};
+
+}  // namespace trireme::worker::stages::train

@@ -1,0 +1,112 @@
+#include "worker/stages/train/train_state.h"
+
+#include <ATen/ATen.h>
+
+#include <map>
+#include <nlohmann/json.hpp>
+#include <set>
+
+#include "common/base/error.h"
+#include "worker/checkpoint/safetensors.h"
+
+namespace trireme::worker::stages::train {
+namespace {
+
+NamedTensors read_tensors(const io::Path& path, std::string* state = nullptr) {
+  const checkpoint::SafetensorsFile file(path);
+  NamedTensors tensors;
+  for (const auto& name : file.names()) tensors.emplace_back(name, file.load(name));
+  if (state != nullptr) {
+    const auto found = file.metadata().find("state");
+    if (found == file.metadata().end())
+      throw Error(ErrorKind::kDamaged, path.string() + " has no training state in its metadata");
+    *state = found->second;
+  }
+  return tensors;
+}
+
+bool is_standardization(const std::string& name) {
+  static const std::set<std::string> kNames{"image_mean", "image_inverse_std", "text_mean",
+                                            "text_inverse_std"};
+  return kNames.count(name) > 0;
+}
+
+// The live tensors that a state is made of.
+NamedTensors live_tensors(models::DualEncoder& encoder) {
+  NamedTensors tensors = encoder.trainable_parameters();
+  for (auto& [name, tensor] : encoder.state())
+    if (is_standardization(name)) tensors.emplace_back(name, tensor);
+  return tensors;
+}
+
+}  // namespace
+
+std::string to_json(const Progress& progress, int world_size) {
+  return nlohmann::ordered_json{{"seed", progress.seed},
+                                {"manifest_hash", progress.manifest_hash},
+                                {"epoch", progress.epoch},
+                                {"step", progress.step},
+                                {"samples", progress.samples},
+                                {"best_step", progress.best_step},
+                                {"best_metric", progress.best_metric},
+                                {"world_size", world_size}}
+      .dump();
+}
+
+Progress progress_from_json(const std::string& text) {
+  try {
+    const auto json = nlohmann::json::parse(text);
+    Progress progress;
+    json.at("seed").get_to(progress.seed);
+    json.at("manifest_hash").get_to(progress.manifest_hash);
+    json.at("epoch").get_to(progress.epoch);
+    json.at("step").get_to(progress.step);
+    json.at("samples").get_to(progress.samples);
+    json.at("best_step").get_to(progress.best_step);
+    json.at("best_metric").get_to(progress.best_metric);
+    return progress;
+  } catch (const nlohmann::json::exception& error) {
+    throw Error(ErrorKind::kDamaged, std::string("checkpoint state cannot be read: ") + error.what());
+  }
+}
+
+NamedTensors model_tensors(models::DualEncoder& encoder) {
+  NamedTensors copies;
+  for (const auto& [name, tensor] : live_tensors(encoder))
+    copies.emplace_back(name, tensor.detach().to(at::kCPU, tensor.scalar_type(), false, /*copy=*/true));
+  return copies;
+}
+
+void load_model_tensors(models::DualEncoder& encoder, const NamedTensors& tensors) {
+  const at::NoGradGuard no_grad;
+  const std::map<std::string, at::Tensor> given(tensors.begin(), tensors.end());
+  std::string faults;
+  for (auto& [name, tensor] : encoder.trainable_parameters()) {
+    const auto found = given.find(name);
+    if (found == given.end()) {
+      faults += " " + name + " is missing;";
+    } else if (found->second.sizes() != tensor.sizes()) {
+      faults += " " + name + " has another shape;";
+    } else {
+      tensor.detach().copy_(found->second);
+    }
+  }
+  if (!faults.empty()) throw Error(ErrorKind::kDamaged, "checkpoint does not fit the model:" + faults);
+  if (given.count("image_mean") > 0)
+    encoder.set_image_standardization(given.at("image_mean"), given.at("image_inverse_std"));
+  if (given.count("text_mean") > 0)
+    encoder.set_text_standardization(given.at("text_mean"), given.at("text_inverse_std"));
+}
+
+TrainState read_state(const std::string& folder) {
+  const io::Path path = folder;
+  TrainState state;
+  std::string progress;
+  state.model = read_tensors(path / "model.safetensors", &progress);
+  state.progress = progress_from_json(progress);
+  state.optimizer = read_tensors(path / "optimizer.safetensors");
+  if (state.progress.best_step >= 0) state.best = read_tensors(path / "best.safetensors");
+  return state;
+}
+
+}  // namespace trireme::worker::stages::train

@@ -1,0 +1,41 @@
+// Everything a training run needs to go on at a step as if nothing had happened, and its files:
+// model.safetensors (trainable parameters, standardisation buffers; metadata "state": JSON of Progress),
+// optimizer.safetensors, and best.safetensors where evaluation chooses the result. Loadable at any number of
+// workers.
+#pragma once
+
+#include <cstdint>
+#include <string>
+
+#include "worker/models/dual_encoder.h"
+#include "worker/optim/adamw.h"
+#include "worker/stages/train/trainable_model.h"
+
+namespace trireme::worker::stages::train {
+
+// Where training stands after `step` steps.
+struct Progress {
+  std::uint64_t seed = 0;
+  std::string manifest_hash;
+  std::int64_t step = 0, epoch = 0, samples = 0;
+  std::int64_t best_step = -1;  // -1: nothing was evaluated yet
+  double best_metric = 0;
+};
+std::string to_json(const Progress& progress, int world_size);
+Progress progress_from_json(const std::string& text);
+
+// Copies on the host; nothing in it shares memory with the model.
+struct TrainState {
+  Progress progress;
+  NamedTensors model, optimizer;
+  NamedTensors best;  // model tensors at best_step, empty without one
+};
+
+// Trainable parameters and standardisation buffers, copied to the host.
+NamedTensors model_tensors(models::DualEncoder& encoder);
+void load_model_tensors(models::DualEncoder& encoder, const NamedTensors& tensors);
+
+// Reads a checkpoint folder. Throws kDamaged or kNotFound naming the file.
+TrainState read_state(const std::string& folder);
+
+}  // namespace trireme::worker::stages::train
