@@ -1,0 +1,116 @@
+#include "worker/stages/evaluate/evaluate_stage.h"
+
+#include <ATen/ATen.h>
+#include <nlohmann/json.hpp>
+
+#include "tests/worker/stages/support/stage_fixture.h"
+#include "worker/models/encode_texts.h"
+
+namespace trireme::worker::stages::evaluate {
+namespace {
+
+class EvaluateTest : public testing::StageTest {
+ protected:
+  EvaluateTest() {
+    task_.stage = "evaluate";
+    task_.output = out("evaluate", "");
+    task_.data = jobs::data_json({});
+    settings_.data = "test";
+    settings_.model = "train";
+    settings_.recall_k = {1, 2};
+  }
+
+  // Ranges as the embed tasks leave them, with the shard and the model in front.
+  void set_features(const std::vector<checkpoint::Features>& ranges, const std::string& model) {
+    std::vector<jobs::InputsLine> lines;
+    lines.push_back({jobs::ShardRef{.data = "test", .path = (folder_ / "0.tar").string()}, {}});
+    lines.push_back({{}, input("model", model)});
+    for (std::size_t i = 0; i < ranges.size(); ++i) {
+      const auto path = out("range-" + std::to_string(i), ".features.safetensors");
+      checkpoint::write_features(path, ranges[i]);
+      lines.push_back({{}, input("features", path)});
+    }
+    set_inputs(task_, lines);
+    task_.settings = jobs::settings_json(settings_);
+  }
+
+  jobs::Task task_;
+  jobs::EvaluateSettings settings_;
+};
+
+TEST_F(EvaluateTest, RetrievalOverRanges) {
+  // Image i is e_i; its two captions point at e_i, but those of image 3 at e_0.
+  const auto one = at::eye(4);
+  const auto sample = at::tensor({0, 1}, at::kLong), owner = at::tensor({0, 0, 1, 1}, at::kLong);
+  const auto last_texts = one.index_select(0, at::tensor({2, 2, 0, 0}, at::kLong));
+  set_features(
+      {{"shared", sample, one.narrow(0, 0, 2), one.narrow(0, 0, 2).repeat_interleave(2, 0), owner, {}},
+       {"shared", sample + 2, one.narrow(0, 2, 2), last_texts, owner, {}}},
+      "unused");
+  const auto done = EvaluateStage().run(task_, context_);
+  const auto result = nlohmann::json::parse(io::read_file(done.outputs.at(0).path));
+  EXPECT_EQ(result.at("task"), "zeroshot_retrieval");
+  EXPECT_EQ(result.at("dataset"), "test");
+  EXPECT_EQ(result.at("language"), "en");
+  EXPECT_EQ(result.at("metrics").at("image_retrieval_recall@1"), 0.75);
+  EXPECT_EQ(result.at("metrics").at("text_retrieval_recall@1"), 0.75);
+  EXPECT_EQ(result.at("metrics").at("mean_recall@1"), 0.75);
+  const auto summary = nlohmann::json::parse(done.summary);
+  EXPECT_EQ(summary.at("chance").at("image_retrieval_recall@2"), 0.5);
+  EXPECT_EQ(summary.at("images"), 4);
+  EXPECT_EQ(summary.at("captions"), 8);
+  settings_.recall_k = {5};
+  task_.settings = jobs::settings_json(settings_);
+  EXPECT_THROW(EvaluateStage().run(task_, context_), Error);  // more than the candidates
+}
+
+TEST_F(EvaluateTest, ZeroShotWithThePromptsOfTheModel) {
+  const std::string folder = (folder_ / "model").string();
+  models::DualEncoder model(testing::small_model(false), 0);
+  model.save(folder, "{}");
+  const std::vector<std::string> classes = {"red cat", "green dog", "blue ship", "horse", "truck", "deer"};
+  std::vector<std::string> prompts;
+  for (const auto& name : classes) prompts.push_back("a photo of a " + name + ".");
+  // Pictures that lie exactly on the class vectors; the last one is labelled wrongly.
+  const auto image = models::encode_texts(model, "cpu", prompts, true).rows;
+  const auto label = at::tensor({0, 1, 2, 3, 4, 0}, at::kLong);
+  jobs::DataSpec data;
+  data.classes = classes;
+  task_.data = jobs::data_json(data);
+  set_features({{"shared", at::arange(6), image, {}, {}, label}}, folder);
+  const auto done = EvaluateStage().run(task_, context_);
+  const auto result = nlohmann::json::parse(io::read_file(done.outputs.at(0).path));
+  EXPECT_EQ(result.at("task"), "zeroshot_classification");
+  EXPECT_NEAR(result.at("metrics").at("acc1").get<double>(), 5.0 / 6, 1e-12);
+  EXPECT_NEAR(result.at("metrics").at("mean_per_class_recall").get<double>(), 4.5 / 5, 1e-12);
+  EXPECT_TRUE(result.at("metrics").contains("acc5"));
+  EXPECT_TRUE(nlohmann::json::parse(done.summary).at("bare_names").contains("acc1"));
+  task_.data = jobs::data_json({});
+  EXPECT_THROW(EvaluateStage().run(task_, context_), Error);  // labels without names
+}
+
+TEST(ChooseTask, LabelsBeforeTexts) {
+  checkpoint::Features features;
+  features.sample = at::arange(2);
+  features.text = at::ones({2, 3});
+  EXPECT_EQ(choose_task("auto", features, "d"), "retrieval");
+  EXPECT_THROW(choose_task("zero_shot", features, "d"), Error);
+  features.label = at::tensor({-1, 4}, at::kLong);
+  EXPECT_EQ(choose_task("auto", features, "d"), "zero_shot");
+  EXPECT_EQ(choose_task("retrieval", features, "d"), "retrieval");
+  features.text = at::Tensor();
+  EXPECT_THROW(choose_task("retrieval", features, "d"), Error);
+}
+
+TEST_F(EvaluateTest, NothingEmbeddedIsSaidSo) {
+  set_features({{"shared", at::empty({0}, at::kLong), at::empty({0, 4}), {}, {}, {}}}, "unused");
+  try {
+    EvaluateStage().run(task_, context_);
+    FAIL();
+  } catch (const Error& error) {
+    EXPECT_NE(std::string(error.what()).find("'test'"), std::string::npos);
+  }
+}
+
+}  // namespace
+}  // namespace trireme::worker::stages::evaluate

@@ -1,0 +1,183 @@
+#include "worker/stages/embed/embed_stage.h"
+
+#include <algorithm>
+
+#include <ATen/ATen.h>
+
+#include "common/io/hash.h"
+#include "jobs/spec/job_spec.h"
+#include "worker/data/verdicts.h"
+#include "worker/runtime/parallel.h"
+#include "worker/runtime/task_inputs.h"
+#include "worker/stages/embed/batch_encoder.h"
+
+namespace trireme::worker::stages::embed {
+namespace {
+
+constexpr std::int64_t kSharedBatch = 64;
+
+// BatchEncoder leaves its threads, this one among them, at one intra-op thread.
+class IntraOpThreads {
+ public:
+  IntraOpThreads() : before_(at::get_num_threads()) {}
+  ~IntraOpThreads() { at::set_num_threads(before_); }
+  IntraOpThreads(const IntraOpThreads&) = delete;
+  IntraOpThreads& operator=(const IntraOpThreads&) = delete;
+
+ private:
+  int before_;
+};
+
+// Positions of the range that the filters of the job kept.
+std::vector<std::int64_t> samples_of(const jobs::Task& task, const data::ShardReader& shard) {
+  std::vector<std::int64_t> samples;
+  const std::int64_t end = std::min(task.first + task.count, shard.size());
+  for (std::int64_t sample = task.first; sample < end; ++sample) samples.push_back(sample);
+  for (const auto& input : runtime::inputs_of(task, "verdicts")) {
+    const auto verdicts = data::read_verdicts(input.path);
+    std::erase_if(samples, [&](std::int64_t sample) {
+      const bool judged = sample >= verdicts.first && sample < verdicts.first + verdicts.count;
+      return judged && !std::binary_search(verdicts.kept.begin(), verdicts.kept.end(), sample);
+    });
+  }
+  return samples;
+}
+
+checkpoint::Features stored_features(const jobs::Task& task) {
+  std::vector<checkpoint::Features> parts;
+  for (const auto& input : runtime::inputs_of(task, "features")) {
+    auto part = checkpoint::read_features(input.path);
+    if (part.space == "tower") parts.push_back(std::move(part));
+  }
+  return checkpoint::concatenate(parts);
+}
+
+struct Plan {
+  EncoderOptions options;
+  std::int64_t batch = kSharedBatch;
+};
+
+Plan plan_towers(const jobs::Task& task, const jobs::ModelSpec& spec) {
+  const auto settings = std::get<jobs::EmbedSettings>(jobs::settings_from_json("embed", task.settings));
+  Plan plan;
+  plan.batch = settings.batch;
+  plan.options.image = spec.image.frozen;
+  plan.options.text = spec.text.frozen;
+  plan.options.bf16 = settings.precision == "bf16";
+  if (!spec.image.frozen && !spec.text.frozen) {
+    throw Error(
+        ErrorKind::kInvalid,
+        "stage '" + task.stage + "' embeds with model '" + settings.model + "', which has no frozen tower",
+        "set frozen of its image or text tower, or leave the embed stage out");
+  }
+  const auto data = jobs::data_from_json(task.data);
+  plan.options.classes = data::class_names(runtime::shard_of(task).path, data.classes);
+  plan.options.templates = data.caption_templates;
+  return plan;
+}
+
+Plan plan_shared(const jobs::Task& task, const jobs::ModelSpec& spec) {
+  Plan plan;
+  plan.options.project = true;
+  plan.options.stored = stored_features(task);
+  // Features stored by another stage stand for a tower only while training left it as it was.
+  if (!spec.image.frozen) plan.options.stored.image = at::Tensor();
+  if (!spec.text.frozen) plan.options.stored.text = plan.options.stored.text_owner = at::Tensor();
+  return plan;
+}
+
+// Batches in order, as one set of features.
+checkpoint::Features assembled(const std::vector<EncodedBatch>& batches, const EncoderOptions& options,
+                               const models::DualEncoder& model) {
+  std::vector<std::int64_t> samples, owners, labels;
+  const auto width = [&](std::int64_t tower) { return options.project ? model.spec().embed_dim : tower; };
+  std::vector<at::Tensor> image = {at::empty({0, width(model.image_tower_width())}, at::kFloat)};
+  std::vector<at::Tensor> text = {at::empty({0, width(model.text_tower_width())}, at::kFloat)};
+  for (const auto& batch : batches) {
+    const auto first_row = static_cast<std::int64_t>(samples.size());
+    for (const auto owner : batch.owner) owners.push_back(first_row + owner);
+    samples.insert(samples.end(), batch.samples.begin(), batch.samples.end());
+    labels.insert(labels.end(), batch.labels.begin(), batch.labels.end());
+    if (batch.image.defined()) image.push_back(batch.image);
+    if (batch.text.defined()) text.push_back(batch.text);
+  }
+  const bool labelled =
+      std::any_of(labels.begin(), labels.end(), [](std::int64_t label) { return label >= 0; });
+  checkpoint::Features features;
+  features.space = options.project ? "shared" : "tower";
+  features.sample = at::tensor(samples, at::kLong);
+  if (options.image) features.image = at::cat(image);
+  if (options.text) {
+    features.text = at::cat(text);
+    features.text_owner = at::tensor(owners, at::kLong);
+  }
+  if (labelled) features.label = at::tensor(labels, at::kLong);
+  return features;
+}
+
+std::map<std::string, std::int64_t> counts_of(const std::vector<EncodedBatch>& batches, std::size_t in) {
+  std::map<std::string, std::int64_t> counts = {
+      {"in", static_cast<std::int64_t>(in)}, {"embedded", 0}, {"captions", 0}, {"truncated_captions", 0}};
+  for (const auto& batch : batches) {
+    counts["embedded"] += static_cast<std::int64_t>(batch.samples.size());
+    counts["captions"] += static_cast<std::int64_t>(batch.owner.size());
+    counts["truncated_captions"] += batch.truncated;
+    for (const auto& [reason, count] : batch.bad) counts["bad." + reason] += count;
+  }
+  return counts;
+}
+
+std::vector<EncodedBatch> encode_all(const BatchEncoder& encoder, const std::vector<std::int64_t>& samples,
+                                     std::int64_t batch_size, runtime::TaskContext& context) {
+  const auto total = static_cast<std::int64_t>(samples.size());
+  std::vector<EncodedBatch> batches(static_cast<std::size_t>((total + batch_size - 1) / batch_size));
+  const IntraOpThreads put_back_after;
+  runtime::parallel_for(
+      static_cast<std::int64_t>(batches.size()), context.threads, context.stop,
+      [&](std::int64_t i) {
+        const auto first = samples.begin() + i * batch_size;
+        const auto last = samples.begin() + std::min(total, (i + 1) * batch_size);
+        batches[static_cast<std::size_t>(i)] = encoder.encode({first, last});
+      },
+      [&](std::int64_t done) {
+        if (context.progress) context.progress(std::min(total, done * batch_size), total);
+      });
+  return batches;
+}
+
+}  // namespace
+
+models::DualEncoder& EmbedStage::model(const jobs::Task& task, const std::string& folder,
+                                       const std::string& device) {
+  const std::string key =
+      device + "\n" +
+      (folder.empty() ? task.model : folder + "\n" + io::hex(runtime::inputs_of(task, "model")[0].xxh3));
+  if (model_key_ != key) {
+    model_key_.clear();
+    model_ = folder.empty() ? std::make_unique<models::DualEncoder>(jobs::model_from_json(task.model), 0)
+                            : models::DualEncoder::load(folder);
+    model_->to(device);
+    model_->train(false);
+    model_key_ = key;
+  }
+  return *model_;
+}
+
+jobs::TaskDone EmbedStage::run(const jobs::Task& task, runtime::TaskContext& context) {
+  const bool shared = !runtime::inputs_of(task, "model").empty();
+  const data::ShardReader shard(runtime::shard_of(task).path, runtime::input_path(task, "shard_index"));
+  auto& encoder_model = model(task, shared ? runtime::input_path(task, "model") : "", context.device);
+  Plan plan = shared ? plan_shared(task, encoder_model.spec()) : plan_towers(task, encoder_model.spec());
+  plan.options.device = context.device;
+  const auto samples = samples_of(task, shard);
+  const BatchEncoder encoder(shard, encoder_model, plan.options);
+  const auto batches = encode_all(encoder, samples, plan.batch, context);
+  const std::string path = task.output + ".features.safetensors";
+  checkpoint::write_features(path, assembled(batches, plan.options, encoder_model));
+  jobs::TaskDone result;
+  result.counts = counts_of(batches, samples.size());
+  result.outputs = {runtime::describe_output("", path)};
+  return result;
+}
+
+}  // namespace trireme::worker::stages::embed

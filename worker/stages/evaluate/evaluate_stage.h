@@ -1,0 +1,28 @@
+// evaluate: one merge over the embeddings of a data set (features of space "shared") and the trained model.
+// Labels make it zero-shot classification, captions make it retrieval; "auto" prefers labels. Writes
+// `.evaluation.json` as CLIP_benchmark 1.6.1 does; the summary holds the metrics, what chance would give, and
+// how many images, captions or classes there were.
+//
+// Class names come from DataSpec::classes or classnames.txt beside the shards; prompts from the stage's
+// templates, else zeroshot_classification_templates.txt beside the shards, else "a photo of a {c}.". The
+// summary also holds the result of the bare class names (METHODS 7.1).
+#pragma once
+
+#include <string>
+
+#include "worker/checkpoint/features.h"
+#include "worker/runtime/stage.h"
+
+namespace trireme::worker::stages::evaluate {
+
+// "zero_shot" or "retrieval" for a setting of "auto", "zero_shot", "retrieval". Throws kInvalid naming the
+// data set when it lacks what is asked for.
+std::string choose_task(const std::string& wanted, const checkpoint::Features& features,
+                        const std::string& data);
+
+class EvaluateStage : public runtime::Stage {
+ public:
+  jobs::TaskDone run(const jobs::Task& task, runtime::TaskContext& context) override;
+};
+
+}  // namespace trireme::worker::stages::evaluate

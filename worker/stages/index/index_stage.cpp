@@ -1,0 +1,111 @@
+#include "worker/stages/index/index_stage.h"
+
+#include <map>
+
+#include <ATen/ATen.h>
+
+#include "worker/checkpoint/features.h"
+#include "worker/data/shard_reader.h"
+#include "worker/stages/index/index_folder.h"
+
+namespace trireme::worker::stages::index {
+namespace {
+
+using ShardKey = std::pair<std::string, std::int64_t>;  // data set, position in its manifest
+
+struct Inputs {
+  std::map<ShardKey, jobs::ShardRef> shards;
+  std::map<ShardKey, std::string> shard_indexes;
+  std::vector<jobs::InputFile> features;
+  std::string model;
+};
+
+Inputs inputs_of(const jobs::Task& task) {
+  Inputs inputs;
+  for (const auto& line : runtime::read_inputs(task)) {
+    if (line.shard) inputs.shards[{line.shard->data, line.shard->shard}] = *line.shard;
+    if (!line.input) continue;
+    if (line.input->role == "model") inputs.model = line.input->path;
+    if (line.input->role == "features") inputs.features.push_back(*line.input);
+    if (line.input->role == "shard_index")
+      inputs.shard_indexes[{line.input->data, line.input->shard}] = line.input->path;
+  }
+  if (inputs.model.empty())
+    throw Error(ErrorKind::kInternal, "the index task of '" + task.stage + "' has no model");
+  return inputs;
+}
+
+// Shards get their numbers in the order in which features name them.
+class ShardTable {
+ public:
+  ShardTable(const Inputs& inputs, IndexFolder& index) : inputs_(inputs), index_(index) {}
+
+  std::int64_t number_of(const ShardKey& key) {
+    const auto [at, added] = number_.emplace(key, static_cast<std::int64_t>(number_.size()));
+    if (!added) return at->second;
+    const auto shard = inputs_.shards.find(key);
+    const auto shard_index = inputs_.shard_indexes.find(key);
+    if (shard == inputs_.shards.end() || shard_index == inputs_.shard_indexes.end()) {
+      throw Error(ErrorKind::kInternal, "shard " + std::to_string(key.second) + " of data set '" + key.first +
+                                            "' has features but no index in the task's inputs");
+    }
+    index_.shards.push_back({key.first, shard->second.path, shard_index->second, shard->second.format});
+    reader_ = std::make_unique<data::ShardReader>(shard->second.path, shard_index->second);
+    reader_of_ = at->second;
+    return at->second;
+  }
+
+  const data::ShardReader& reader(std::int64_t number) {
+    if (reader_of_ != number) {
+      const auto& shard = index_.shards[static_cast<std::size_t>(number)];
+      reader_ = std::make_unique<data::ShardReader>(shard.path, shard.index);
+      reader_of_ = number;
+    }
+    return *reader_;
+  }
+
+ private:
+  const Inputs& inputs_;
+  IndexFolder& index_;
+  std::map<ShardKey, std::int64_t> number_;
+  std::unique_ptr<data::ShardReader> reader_;  // of the last shard; features come shard by shard
+  std::int64_t reader_of_ = -1;
+};
+
+}  // namespace
+
+jobs::TaskDone IndexStage::run(const jobs::Task& task, runtime::TaskContext& context) {
+  const Inputs inputs = inputs_of(task);
+  IndexFolder index;
+  index.model = inputs.model;
+  ShardTable shards(inputs, index);
+  std::vector<at::Tensor> rows;
+  std::int64_t done = 0;
+  for (const auto& input : inputs.features) {
+    context.stop->throw_if_stopped();
+    const auto features = checkpoint::read_features(input.path);
+    if (features.space != "shared" || !features.image.defined()) continue;
+    const auto shard = shards.number_of({input.data, input.shard});
+    const auto& reader = shards.reader(shard);
+    for (std::int64_t row = 0; row < features.sample.size(0); ++row) {
+      const auto sample = features.sample[row].item<std::int64_t>();
+      index.items.push_back({reader.key(sample), shard, sample, reader.captions(sample)});
+    }
+    rows.push_back(features.image);
+    if (context.progress) context.progress(++done, static_cast<std::int64_t>(inputs.features.size()));
+  }
+  if (index.items.empty()) {
+    throw Error(ErrorKind::kInvalid, "stage '" + task.stage + "' has no embedded image to index",
+                "look at the counts of its embed tasks: every image was bad or dropped");
+  }
+  index.image_ND = at::cat(rows);
+  write_index(task.output, index);
+  jobs::TaskDone result;
+  result.outputs = {runtime::describe_output("", task.output)};
+  result.counts = {{"items", static_cast<std::int64_t>(index.items.size())}};
+  result.summary = "{\"items\":" + std::to_string(index.items.size()) +
+                   ",\"width\":" + std::to_string(index.image_ND.size(1)) + "}";
+  return result;
+}
+
+}  // namespace trireme::worker::stages::index

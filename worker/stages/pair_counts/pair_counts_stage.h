@@ -1,0 +1,29 @@
+// pair_counts: the tally behind ALIGN's counted rules. A map task writes the distinct (text, image) pairs of
+// a range by hash partition; a merge task adds one partition of all ranges up. Counts are exact and the bytes
+// of the artifacts the same for any number of workers and any split into ranges.
+//
+// Two captions are the same text when text::normalized_text() of both is (NFC, white space collapsed, lower
+// case); two images are the same when their encoded bytes are. Hashes are xxh3-128: the chance of one false
+// match among 10^9 texts is about 10^-21. All samples count, decodable or not, as ALIGN counts over the raw
+// set; samples without text have no pairs.
+#pragma once
+
+#include "worker/runtime/stage.h"
+
+namespace trireme::worker::stages::pair_counts {
+
+// Output `.pairs`. Counts: in, captions, pairs (distinct within the range).
+class PairCountsMapStage : public runtime::Stage {
+ public:
+  jobs::TaskDone run(const jobs::Task& task, runtime::TaskContext& context) override;
+};
+
+// Partition `first` of `count`; reads every input whose path ends in `.pairs`, whatever its role.
+// Output `.counts`. Counts: texts, images (distinct in this partition), texts_shared, images_shared
+// (with 2 others or more).
+class PairCountsMergeStage : public runtime::Stage {
+ public:
+  jobs::TaskDone run(const jobs::Task& task, runtime::TaskContext& context) override;
+};
+
+}  // namespace trireme::worker::stages::pair_counts
