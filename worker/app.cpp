@@ -1,0 +1,156 @@
+#include "worker/app.h"
+
+#include <csignal>
+#include <cstdlib>
+#include <iostream>
+
+#include <unistd.h>
+
+#include "common/base/fault_point.h"
+#include "common/base/log.h"
+#include "common/mailbox/mpi/world.h"
+#include "common/telemetry/metrics.h"
+#include "worker/collective/mpi/mpi_group.h"
+#include "worker/runtime/actor.h"
+#include "worker/runtime/affinity.h"
+#include "worker/runtime/device.h"
+#include "worker/stages/embed/embed_stage.h"
+#include "worker/stages/evaluate/evaluate_stage.h"
+#include "worker/stages/filter/filter_stage.h"
+#include "worker/stages/index/index_stage.h"
+#include "worker/stages/index/search_tool.h"
+#include "worker/stages/inspect/inspect_stage.h"
+#include "worker/stages/pair_counts/pair_counts_stage.h"
+#include "worker/stages/synthesize/synthesize_stage.h"
+#include "worker/stages/train/train_stage.h"
+
+namespace trireme::worker {
+namespace {
+constexpr const char* kVersion = TRIREME_VERSION;
+
+std::string environment(const char* name, const char* otherwise = "") {
+  const char* value = std::getenv(name);
+  return value != nullptr && *value != 0 ? value : otherwise;
+}
+
+runtime::Stages all_stages() {
+  using jobs::TaskKind;
+  runtime::Stages stages;
+  stages[TaskKind::kSynthesize] = std::make_unique<stages::synthesize::SynthesizeStage>();
+  stages[TaskKind::kInspect] = std::make_unique<stages::inspect::InspectStage>();
+  stages[TaskKind::kFilter] = std::make_unique<stages::filter::FilterStage>();
+  stages[TaskKind::kPairCountsMap] = std::make_unique<stages::pair_counts::PairCountsMapStage>();
+  stages[TaskKind::kPairCountsMerge] = std::make_unique<stages::pair_counts::PairCountsMergeStage>();
+  stages[TaskKind::kEmbed] = std::make_unique<stages::embed::EmbedStage>();
+  stages[TaskKind::kTrain] = std::make_unique<stages::train::TrainStage>();
+  stages[TaskKind::kEvaluate] = std::make_unique<stages::evaluate::EvaluateStage>();
+  stages[TaskKind::kIndex] = std::make_unique<stages::index::IndexStage>();
+  return stages;
+}
+
+jobs::Hello hello(const runtime::CoreShare& cores, const runtime::DeviceChoice& device, int metrics_port) {
+  char host[256] = "";
+  ::gethostname(host, sizeof(host) - 1);
+  return {host,          ::getpid(),
+          cores.threads, device.device + (device.name.empty() ? "" : " " + device.name),
+          kVersion,      metrics_port};
+}
+
+void check_place(const MpiWorld& world) {
+  if (world.size() < 2 || world.rank() == 0)
+    throw Error(
+        ErrorKind::kUsage,
+        "trireme-worker is rank " + std::to_string(world.rank()) + " of " + std::to_string(world.size()) +
+            "; rank 0 must be the coordinator",
+        "start `trireme launch -n W job.json`, or `mpirun -n 1 trireme-coordinator --job job.json : -n W "
+        "trireme-worker`");
+}
+
+void serve(MpiWorld& world, Incarnation incarnation) {
+  const runtime::DeviceChoice device = runtime::choose_device(world.position_on_host());
+  log_info("device", device.device + ": " + device.why);
+  const runtime::CoreShare cores =
+      runtime::settle_on_cores(world.workers_on_host(), world.position_on_host());
+  const RealClock clock;
+  telemetry::Metrics metrics(environment("TRIREME_METRICS_HOST", "127.0.0.1"), 0,
+                             {{"rank", std::to_string(world.rank())}});
+  metrics.set("trireme_build_info", 1, {{"version", kVersion}});
+  const auto mailbox = world.mailbox();
+  const std::string run_id = environment("TRIREME_RUN_ID");
+  runtime::Control control({.clock = &clock,
+                            .mailbox = mailbox.get(),
+                            .metrics = &metrics,
+                            .hello = hello(cores, device, metrics.port()),
+                            .run = run_id.empty() ? 0 : jobs::run_key(run_id),
+                            .incarnation = incarnation,
+                            .fence = [] {
+                              log_error("watchdog", "the coordinator is silent; this worker ends itself");
+                              ::_exit(75);
+                            }});
+  runtime::ActorOptions options;
+  options.clock = &clock;
+  options.metrics = &metrics;
+  options.threads = cores.threads;
+  options.device = device.device;
+  options.make_group = [&](const jobs::Task& task, std::function<bool()> stopped) {
+    collective::GroupOptions group;
+    group.stopped = std::move(stopped);
+    return collective::make_mpi_group(world.gangs(), task.members, task.lease.value, group);
+  };
+  runtime::run_actor(control, all_stages(), options);
+}
+
+// A worker that fails leaves by _exit: MPI_Finalize would wait for the others.
+int run_rank() {
+  std::signal(SIGPIPE, SIG_IGN);
+  MpiWorld world;
+  start_log("worker/" + std::to_string(world.rank()));
+  try {
+    if (const std::string folder = environment("TRIREME_LOG_DIR"); !folder.empty())
+      redirect_log_to_folder(folder, world.rank());
+    check_place(world);
+    const auto incarnation = std::strtoull(environment("TRIREME_INCARNATION", "0").c_str(), nullptr, 10);
+    arm_fault_points(world.rank(), incarnation == 0 ? 1 : incarnation);
+    serve(world, Incarnation{incarnation});
+  } catch (const Error& error) {
+    log_error("worker", error.what());
+    ::_exit(exit_code(error.kind()));
+  } catch (const std::exception& error) {
+    log_error("worker", std::string("unexpected: ") + error.what());
+    ::_exit(exit_code(ErrorKind::kInternal));
+  }
+  world.finalize();
+  return 0;
+}
+
+int run_tool(int argc, char** argv) {
+  const std::string name = argc > 0 ? argv[0] : "";
+  if (name == "search") return stages::index::run_search(argc, argv);
+  if (name == "device") {
+    std::cout << runtime::device_report(runtime::choose_device(0));
+    return 0;
+  }
+  if (name == "version") {
+    std::cout << "trireme-worker " << kVersion << "\n";
+    return 0;
+  }
+  throw Error(ErrorKind::kUsage, "unknown tool '" + name + "'", "the tools are search, device and version");
+}
+}  // namespace
+
+int run(int argc, char** argv) {
+  try {
+    if (argc < 2) return run_rank();
+    if (std::string(argv[1]) == "tool") return run_tool(argc - 2, argv + 2);
+    throw Error(ErrorKind::kUsage, "unknown argument '" + std::string(argv[1]) + "'",
+                "`trireme-worker` under mpirun, or `trireme-worker tool search|device|version …`");
+  } catch (const Error& error) {
+    std::cerr << "trireme-worker: " << error.what() << "\n";
+    return exit_code(error.kind());
+  } catch (const std::exception& error) {
+    std::cerr << "trireme-worker: " << error.what() << "\n";
+    return exit_code(ErrorKind::kInternal);
+  }
+}
+
+}  // namespace trireme::worker

@@ -1,0 +1,5 @@
+#include "worker/app.h"
+
+int main(int argc, char** argv) {
+  return trireme::worker::run(argc, argv);
+}

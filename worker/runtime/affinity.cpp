@@ -1,0 +1,103 @@
+#include "worker/runtime/affinity.h"
+
+#include <algorithm>
+#include <charconv>
+#include <cmath>
+#include <fstream>
+
+#include <sched.h>
+#include <unistd.h>
+
+#include <ATen/Parallel.h>
+
+#include "common/base/log.h"
+
+namespace trireme::worker::runtime {
+namespace {
+// The value of one "Name:\tvalue" line of /proc/<pid>/status.
+std::string status_of(long pid, const std::string& name) {
+  std::ifstream status("/proc/" + std::to_string(pid) + "/status");
+  for (std::string line; std::getline(status, line);)
+    if (line.compare(0, name.size() + 1, name + ":") == 0) {
+      const auto begin = line.find_first_not_of(" \t", name.size() + 1);
+      return begin == std::string::npos ? "" : line.substr(begin);
+    }
+  return "";
+}
+
+bool launches_ranks(const std::string& program) {
+  for (const char* name : {"mpirun", "mpiexec", "orterun", "orted", "prterun", "prted", "slurmstepd"})
+    if (program == name) return true;
+  return false;
+}
+}  // namespace
+
+CoreShare core_share(const std::vector<int>& allowed, double quota_cores, int workers, int position) {
+  workers = std::max(workers, 1);
+  const auto count = static_cast<int>(allowed.size());
+  const int usable = static_cast<int>(std::ceil(quota_cores));
+  if (quota_cores > 0 && usable < count) return {{}, std::max(1, usable / workers)};
+  if (count == 0) return {{}, 1};
+  if (count < workers) return {{allowed[static_cast<std::size_t>(position % count)]}, 1};
+  const auto first = allowed.begin() + static_cast<long>(position) * count / workers;
+  const auto last = allowed.begin() + static_cast<long>(position + 1) * count / workers;
+  return {{first, last}, static_cast<int>(last - first)};
+}
+
+std::vector<int> parse_core_list(std::string_view text) {
+  std::vector<int> cores;
+  while (!text.empty()) {
+    const std::string_view piece = text.substr(0, text.find(','));
+    text.remove_prefix(std::min(text.size(), piece.size() + 1));
+    int first = 0;
+    auto [end, failure] = std::from_chars(piece.data(), piece.data() + piece.size(), first);
+    if (failure != std::errc()) return {};
+    int last = first;
+    if (end != piece.data() + piece.size() &&
+        (*end != '-' || std::from_chars(end + 1, piece.data() + piece.size(), last).ec != std::errc()))
+      return {};
+    if (last - first > 65536) return {};
+    for (int core = first; core <= last; ++core) cores.push_back(core);
+  }
+  return cores;
+}
+
+std::vector<int> cores_of_launch() {
+  long pid = ::getppid();
+  for (int generation = 0; generation < 16 && pid > 1; ++generation) {
+    if (launches_ranks(status_of(pid, "Name"))) return parse_core_list(status_of(pid, "Cpus_allowed_list"));
+    pid = std::atol(status_of(pid, "PPid").c_str());
+  }
+  return parse_core_list(status_of(::getpid(), "Cpus_allowed_list"));
+}
+
+double cpu_quota() {
+  std::ifstream v2("/sys/fs/cgroup/cpu.max");
+  std::string quota;
+  double period = 0;
+  if (v2 >> quota >> period) return quota == "max" || period <= 0 ? 0 : std::atof(quota.c_str()) / period;
+  double microseconds = 0;
+  std::ifstream v1("/sys/fs/cgroup/cpu/cpu.cfs_quota_us"), v1_period("/sys/fs/cgroup/cpu/cpu.cfs_period_us");
+  if (v1 >> microseconds && v1_period >> period && microseconds > 0 && period > 0)
+    return microseconds / period;
+  return 0;
+}
+
+CoreShare settle_on_cores(int workers_on_host, int position_on_host) {
+  const CoreShare share = core_share(cores_of_launch(), cpu_quota(), workers_on_host, position_on_host);
+  if (!share.cores.empty()) {
+    cpu_set_t set;
+    CPU_ZERO(&set);
+    for (const int core : share.cores) CPU_SET(static_cast<std::size_t>(core), &set);
+    if (::sched_setaffinity(0, sizeof(set), &set) != 0)
+      log_warning("affinity", "the system refused the cores of this worker; it stays where mpirun bound it");
+  }
+  at::set_num_threads(share.threads);
+  std::string text = std::to_string(share.threads) + " thread(s)";
+  if (!share.cores.empty())
+    text += " on cores " + std::to_string(share.cores.front()) + " to " + std::to_string(share.cores.back());
+  log_info("affinity", text);
+  return share;
+}
+
+}  // namespace trireme::worker::runtime
