@@ -21,10 +21,10 @@ void leave_out(jobs::Json& object, std::string_view key) {
   object.keys.erase(found);
 }
 
-void put_hash(jobs::Json& object, const char* key, const std::map<std::string, std::uint64_t>& files) {
+void put_hash(jobs::Json& object, const std::string& key, const std::map<std::string, std::uint64_t>& files) {
   jobs::Json* path = object.find(key);
   if (path == nullptr || path->text.empty()) return;
-  const auto found = files.find(path->text);
+  const auto found = files.find(key + " " + path->text);
   if (found != files.end()) path->text = "xxh3:" + io::hex(found->second);
 }
 

@@ -29,7 +29,7 @@ class AddressText {
 
 // Settings without the names of data sets, stages and models.
 std::string address_part(const jobs::StageSettings& settings);
-// Weights and vocabulary by hash; `files`: path as the job file has it -> xxh3.
+// Weights and vocabulary by hash; `files`: as ListedJob::weights.
 std::string address_part(const jobs::ModelSpec& model, const std::map<std::string, std::uint64_t>& files);
 // Classes and templates; `labels`: hash of the class files beside the shards.
 std::string address_part(const jobs::DataSpec& data, std::uint64_t labels);

@@ -52,8 +52,9 @@ struct ListedJob {
       shards;  // per data set, manifest order, path sources only; taken apart by the graph
   std::map<std::string, std::vector<std::uint64_t>>
       identities;  // beside shards: hash of real path, size and time of change; the address of inspect
-  std::map<std::string, std::uint64_t> labels;   // per data set: hash of classnames and templates files
-  std::map<std::string, std::uint64_t> weights;  // path as the job file has it -> xxh3
+  std::map<std::string, std::uint64_t> labels;  // per data set: hash of classnames and templates files
+  std::map<std::string, std::uint64_t>
+      weights;  // "weights PATH", "vocabulary PATH" -> xxh3, PATH as in the job
 };
 
 class TaskGraph {

@@ -1,0 +1,281 @@
+#include "coordinator/planner/listing.h"
+
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <charconv>
+#include <set>
+
+#include "common/base/error.h"
+#include "common/base/log.h"
+#include "common/io/file.h"
+#include "common/io/hash.h"
+#include "coordinator/planner/tar_layout.h"
+#include "jobs/spec/json_document.h"
+
+namespace trireme::coordinator::planner {
+namespace {
+namespace fs = std::filesystem;
+
+constexpr const char* kClassFiles[] = {"classnames.txt", "zeroshot_classification_templates.txt"};
+
+bool is_digit(char c) {
+  return c >= '0' && c <= '9';
+}
+
+bool is_table(const fs::path& path) {
+  return path.extension() == ".csv" || path.extension() == ".tsv";
+}
+
+std::vector<std::string> tars_in(const fs::path& folder) {
+  std::vector<std::string> tars;
+  for (const auto& entry : fs::directory_iterator(folder))
+    if (entry.path().extension() == ".tar" && !fs::is_directory(entry.path()))
+      tars.push_back(entry.path().string());
+  std::ranges::sort(tars, natural_less);
+  return tars;
+}
+
+// The files of a CLIP_benchmark split.
+std::vector<std::string> numbered_tars(const fs::path& folder) {
+  const std::string text = io::read_file(folder / "nshards.txt", 1 << 10);
+  std::int64_t count = 0;
+  const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), count);
+  if (error != std::errc() || count < 1 || count > 10'000'000)
+    throw Error(ErrorKind::kInvalid, (folder / "nshards.txt").string() + " does not hold a number of shards",
+                "it says how many of 0.tar, 1.tar … there are");
+  std::vector<std::string> tars;
+  for (std::int64_t i = 0; i < count; ++i) {
+    const fs::path tar = folder / (std::to_string(i) + ".tar");
+    if (!fs::is_regular_file(tar))
+      throw Error(
+          ErrorKind::kInvalid,
+          tar.string() + " is missing: nshards.txt beside it says " + std::to_string(count) + " shards",
+          "fetch it again, or correct nshards.txt");
+    tars.push_back(tar.string());
+  }
+  return tars;
+}
+
+bool clip_files_beside(const fs::path& tar) {
+  for (const fs::path& folder : {tar.parent_path(), tar.parent_path().parent_path()})
+    for (const char* name : {"classnames.txt", "dataset_type.txt"})
+      if (fs::exists(folder / name)) return true;
+  return fs::exists(tar.parent_path() / "nshards.txt");
+}
+
+ListedShards expand_folder(const fs::path& folder, const std::string& format) {
+  if (fs::exists(folder / "nshards.txt") && format != "webdataset")
+    return {numbered_tars(folder), "clip_benchmark"};
+  if (auto tars = tars_in(folder); !tars.empty()) return {std::move(tars), ""};
+  std::vector<fs::path> splits;
+  for (const auto& entry : fs::directory_iterator(folder))
+    if (entry.is_directory() && (fs::exists(entry.path() / "nshards.txt") || !tars_in(entry.path()).empty()))
+      splits.push_back(entry.path());
+  std::ranges::sort(splits);
+  if (splits.size() == 1) return expand_folder(splits[0], format);
+  std::string names;
+  for (const auto& split : splits) names += (names.empty() ? "" : ", ") + split.string();
+  if (splits.empty())
+    throw Error(ErrorKind::kInvalid, "the folder " + folder.string() + " holds no .tar file",
+                "name a tar, a folder of tars, a CLIP_benchmark folder or a .csv/.tsv table");
+  throw Error(ErrorKind::kInvalid, folder.string() + " has several splits", "name one of: " + names);
+}
+
+std::uint64_t identity_of(const std::string& path, std::uint64_t& bytes) {
+  struct stat status {};
+  if (::stat(path.c_str(), &status) != 0) throw system_error("cannot look at " + path, errno);
+  bytes = static_cast<std::uint64_t>(status.st_size);
+  std::error_code ignored;
+  fs::path real = fs::canonical(path, ignored);
+  if (real.empty()) real = path;
+  return io::xxh3_64(real.string() + '\n' + std::to_string(bytes) + '\n' +
+                     std::to_string(status.st_mtim.tv_sec) + "." + std::to_string(status.st_mtim.tv_nsec));
+}
+
+std::string class_files_beside(const fs::path& shard) {
+  std::string text;
+  for (const char* name : kClassFiles)
+    for (const fs::path& folder : {shard.parent_path(), shard.parent_path().parent_path()})
+      if (fs::is_regular_file(folder / name)) {
+        text += std::string(name) + '\n' + io::read_file(folder / name, 16 << 20) + '\n';
+        break;
+      }
+  return text;
+}
+
+class Lister {
+ public:
+  Lister(const jobs::JobSpec& job, std::vector<jobs::SpecFault>& faults) : job_(job), faults_(faults) {}
+
+  ListedJob run() {
+    check_output();
+    for (const auto& [name, data] : job_.spec.data) list_data(name, data);
+    for (const auto& [name, model] : job_.spec.models) {
+      const std::string at = "/spec/models" + jobs::pointer_token(name);
+      hash("weights", model.image.weights, at + "/image/weights", resolve_weights);
+      hash("weights", model.text.weights, at + "/text/weights", resolve_weights);
+      if (model.text.tokenizer.kind != "hashed_words")
+        hash("vocabulary", model.text.tokenizer.vocabulary, at + "/text/tokenizer/vocabulary",
+             resolve_vocabulary);
+    }
+    return std::move(listed_);
+  }
+
+ private:
+  // Runs a look-up; its error becomes a fault at `pointer`.
+  template <class LookUp>
+  void attempt(const std::string& pointer, const std::string& hint, const LookUp& look_up) {
+    try {
+      look_up();
+    } catch (const Error& error) {
+      faults_.push_back(
+          {pointer, error.kind() == ErrorKind::kNotFound ? "not_found" : "invalid", error.what(), hint});
+    } catch (const fs::filesystem_error& error) {
+      faults_.push_back({pointer, "invalid", error.what(), hint});
+    }
+  }
+
+  void check_output() {
+    const auto writable = [&](const std::string& path, const std::string& pointer) {
+      if (path.empty()) return;
+      fs::path here = fs::absolute(path);
+      std::error_code ignored;
+      while (!fs::exists(here, ignored) && here.has_relative_path()) here = here.parent_path();
+      if (!fs::is_directory(here, ignored))
+        faults_.push_back(
+            {pointer, "invalid", here.string() + " is a file, not a folder", "name another folder"});
+      else if (::access(here.c_str(), W_OK | X_OK) != 0)
+        faults_.push_back(
+            {pointer, "invalid", "cannot write in " + here.string(), "name a folder you may write in"});
+    };
+    writable(job_.spec.output, "/spec/output");
+    writable(job_.spec.store, "/spec/store");
+  }
+
+  void list_data(const std::string& name, const jobs::DataSpec& data) {
+    auto& shards = listed_.shards[name];
+    auto& identities = listed_.identities[name];
+    std::int64_t position = 0;
+    std::string class_files;
+    for (std::size_t i = 0; i < data.sources.size(); ++i) {
+      const jobs::SourceSpec& source = data.sources[i];
+      if (source.synthetic) {
+        position += source.synthetic->shards;
+        continue;
+      }
+      const bool alone = data.sources.size() == 1;
+      const std::string set = "spec.data." + name + (alone ? "" : ".sources." + std::to_string(i) + ".path");
+      attempt("/spec/data" + jobs::pointer_token(name) + "/sources/" + std::to_string(i) + "/path",
+              "--set " + set + "=PATH points it elsewhere", [&] {
+                const ListedShards found = expand_path(source.path, source.format);
+                class_files += class_files_beside(found.paths.front());
+                for (const auto& path : found.paths) {
+                  jobs::ShardRef shard;
+                  shard.data = name;
+                  shard.shard = position++;
+                  shard.path = path;
+                  shard.format = found.format;
+                  shard.source = static_cast<std::int64_t>(i);
+                  identities.push_back(identity_of(path, shard.bytes));
+                  if (shard.bytes == 0)
+                    throw Error(ErrorKind::kInvalid, path + " is empty", "fetch or write it again");
+                  shards.push_back(std::move(shard));
+                }
+              });
+    }
+    listed_.labels[name] = class_files.empty() ? 0 : io::xxh3_64(class_files);
+  }
+
+  template <class Resolve>
+  void hash(const std::string& what, const std::string& path, const std::string& pointer,
+            const Resolve& resolve) {
+    if (path.empty()) return;
+    attempt(pointer, "", [&] {
+      const std::string file = resolve(path);
+      auto [known, fresh] = hashes_.try_emplace(file, 0);
+      if (fresh) known->second = io::xxh3_of_file(file);
+      listed_.weights[what + " " + path] = known->second;
+    });
+  }
+
+  const jobs::JobSpec& job_;
+  std::vector<jobs::SpecFault>& faults_;
+  ListedJob listed_;
+  std::map<std::string, std::uint64_t> hashes_;
+};
+
+}  // namespace
+
+bool natural_less(const std::string& a, const std::string& b) {
+  std::size_t i = 0, j = 0;
+  while (i < a.size() && j < b.size()) {
+    if (is_digit(a[i]) && is_digit(b[j])) {
+      std::size_t a_end = i, b_end = j;
+      while (a_end < a.size() && is_digit(a[a_end])) ++a_end;
+      while (b_end < b.size() && is_digit(b[b_end])) ++b_end;
+      while (i + 1 < a_end && a[i] == '0') ++i;
+      while (j + 1 < b_end && b[j] == '0') ++j;
+      if (a_end - i != b_end - j) return a_end - i < b_end - j;
+      if (const int order = a.compare(i, a_end - i, b, j, b_end - j); order != 0) return order < 0;
+      i = a_end;
+      j = b_end;
+    } else if (a[i] != b[j]) {
+      return static_cast<unsigned char>(a[i]) < static_cast<unsigned char>(b[j]);
+    } else {
+      ++i;
+      ++j;
+    }
+  }
+  if ((i < a.size()) != (j < b.size())) return j < b.size();
+  return a < b;  // 01.tar and 1.tar
+}
+
+ListedShards expand_path(const std::string& path, const std::string& format) {
+  const fs::path given = fs::absolute(path).lexically_normal();
+  if (!fs::exists(given)) throw Error(ErrorKind::kNotFound, "there is no file or folder " + given.string());
+  ListedShards listed;
+  if (fs::is_directory(given)) {
+    if (format == "table")
+      throw Error(ErrorKind::kInvalid, given.string() + " is a folder, not a table",
+                  "name the .csv or .tsv file");
+    listed = expand_folder(given, format);
+  } else if (is_table(given) || format == "table") {
+    if (format != "auto" && format != "table")
+      throw Error(ErrorKind::kInvalid, given.string() + " is a table, not " + format, "leave \"format\" out");
+    return {{given.string()}, "table"};
+  } else if (given.extension() == ".tar" || format != "auto") {
+    listed.paths = {given.string()};
+  } else {
+    throw Error(ErrorKind::kInvalid, given.string() + " is neither .tar nor .csv nor .tsv",
+                "set \"format\" when the name does not tell");
+  }
+  if (format != "auto") listed.format = format;
+  if (listed.format.empty()) {
+    const bool clip =
+        clip_files_beside(listed.paths.front()) || looks_like_clip_benchmark(listed.paths.front());
+    listed.format = clip ? "clip_benchmark" : "webdataset";
+  }
+  return listed;
+}
+
+ListedJob list_job(const jobs::JobSpec& job, std::vector<jobs::SpecFault>& faults) {
+  return Lister(job, faults).run();
+}
+
+ListedJob list_job(const jobs::JobSpec& job) {
+  std::vector<jobs::SpecFault> faults;
+  ListedJob listed = list_job(job, faults);
+  if (faults.empty()) return listed;
+  std::string text;
+  bool missing = false;
+  for (const auto& fault : faults) {
+    text += (text.empty() ? "" : "\n") + fault.pointer + ": " + fault.detail +
+            (fault.hint.empty() ? "" : " (" + fault.hint + ")");
+    missing = missing || fault.code == "not_found";
+  }
+  throw Error(missing ? ErrorKind::kNotFound : ErrorKind::kInvalid, text);
+}
+
+}  // namespace trireme::coordinator::planner

@@ -1,0 +1,164 @@
+#include "coordinator/planner/listing.h"
+
+#include <gtest/gtest.h>
+#include <unistd.h>
+
+#include <cstdlib>
+#include <fstream>
+
+#include "common/base/error.h"
+#include "common/io/file.h"
+#include "tests/support/tar_writer.h"
+
+namespace trireme::coordinator::planner {
+namespace {
+namespace fs = std::filesystem;
+
+class Listing : public ::testing::Test {
+ protected:
+  Listing() { fs::create_directories(root_); }
+  ~Listing() override { fs::remove_all(root_); }
+
+  void put(const std::string& name, const std::string& bytes = "x") {
+    io::write_file_atomic(root_ / name, bytes, false);
+  }
+  std::string at(const std::string& name) const { return (root_ / name).string(); }
+
+  // What goes wrong, "" when nothing does.
+  std::string fault(const std::string& name, const std::string& format = "auto") {
+    try {
+      expand_path(at(name), format);
+    } catch (const Error& error) {
+      return error.what();
+    }
+    return "";
+  }
+  static bool has(const std::string& text, const std::string& words) {
+    return text.find(words) != std::string::npos;
+  }
+
+  fs::path root_ = fs::temp_directory_path() / ("trireme-listing-" + std::to_string(::getpid()));
+};
+
+std::string web_tar() {
+  return testing::TarWriter().add("1.jpg", "j").add("1.json", "{}").add("1.txt", "one\ntwo").bytes();
+}
+
+TEST_F(Listing, FoldersOfTarsInNaturalOrder) {
+  for (const char* name : {"a/10.tar", "a/9.tar", "a/00001.tar", "a/100.tar"}) put(name, web_tar());
+  put("a/00001_stats.json");
+  const ListedShards found = expand_path(at("a"), "auto");
+  EXPECT_EQ(found.format, "webdataset");
+  EXPECT_EQ(found.paths,
+            (std::vector<std::string>{at("a/00001.tar"), at("a/9.tar"), at("a/10.tar"), at("a/100.tar")}));
+  EXPECT_EQ(expand_path(at("a/9.tar"), "auto").paths.size(), 1U);
+  EXPECT_EQ(expand_path(at("a"), "clip_benchmark").format, "clip_benchmark");
+}
+
+TEST_F(Listing, ClipBenchmarkLayouts) {
+  put("c/test/nshards.txt", "2\n");
+  put("c/test/0.tar");
+  EXPECT_TRUE(has(fault("c"), "1.tar is missing"));
+  put("c/test/1.tar");
+  EXPECT_EQ(expand_path(at("c"), "auto").paths,
+            (std::vector<std::string>{at("c/test/0.tar"), at("c/test/1.tar")}));
+  EXPECT_EQ(expand_path(at("c"), "auto").format, "clip_benchmark");
+  EXPECT_EQ(expand_path(at("c/test/0.tar"), "auto").format, "clip_benchmark");
+  put("c/train/nshards.txt", "1");
+  put("c/train/0.tar");
+  EXPECT_TRUE(has(fault("c"), at("c/train")));
+  put("c/train/nshards.txt", "many");
+  EXPECT_TRUE(has(fault("c/train"), "number of shards"));
+}
+
+TEST_F(Listing, TheFirstMembersTellTheLayout) {
+  put("w.tar", web_tar());
+  put("labels.tar", testing::TarWriter().add("s0.webp", "j").add("s0.cls", "3").bytes());
+  put("texts.tar", testing::TarWriter().add("s0.jpg", "j").add("s0.txt", "one\ntwo\n").bytes());
+  put("one.tar", testing::TarWriter().add("s0.jpg", "j").add("s0.txt", "one\n").bytes());
+  put("noise.tar", std::string(5000, 'z'));
+  EXPECT_EQ(expand_path(at("w.tar"), "auto").format, "webdataset");
+  EXPECT_EQ(expand_path(at("labels.tar"), "auto").format, "clip_benchmark");
+  EXPECT_EQ(expand_path(at("texts.tar"), "auto").format, "clip_benchmark");
+  EXPECT_EQ(expand_path(at("one.tar"), "auto").format, "webdataset");
+  EXPECT_EQ(expand_path(at("noise.tar"), "auto").format, "webdataset");
+}
+
+TEST_F(Listing, TablesAndWrongThings) {
+  put("t.tsv");
+  put("t.parquet");
+  fs::create_directories(root_ / "empty");
+  EXPECT_EQ(expand_path(at("t.tsv"), "auto").format, "table");
+  EXPECT_TRUE(has(fault("t.parquet"), "neither"));
+  EXPECT_TRUE(has(fault("empty"), "no .tar"));
+  EXPECT_TRUE(has(fault("empty", "table"), "a folder"));
+  EXPECT_TRUE(has(fault("nowhere"), "no file or folder"));
+}
+
+TEST_F(Listing, AJobsFaultsCarryPointersAndTheWayOut) {
+  put("good/0.tar", web_tar());
+  put("hollow/0.tar", "");
+  put("file");
+  const auto job = jobs::read_job(R"({"name": "l", "spec": {"output": ")" + at("file") +
+                                  R"(", "data": {"train": ")" + at("nowhere") + R"(",
+      "two": {"sources": [{"path": ")" +
+                                  at("good") + R"("}, {"path": ")" + at("hollow") + R"("}]}},
+      "models": {"m": {"image": {}, "text": {"tokenizer": {"kind": "clip_bpe", "vocabulary": "pretrained:clop"}}}},
+      "stages": [{"name": "f", "kind": "filter", "data": ["train"]}]}})");
+  for (const auto& f : job.faults) ADD_FAILURE() << f.pointer << f.detail;
+  std::vector<jobs::SpecFault> faults;
+  const ListedJob listed = list_job(job.job, faults);
+  ASSERT_EQ(faults.size(), 4U);
+  EXPECT_EQ(faults[0].pointer, "/spec/output");
+  EXPECT_EQ(faults[1].pointer, "/spec/data/train/sources/0/path");
+  EXPECT_TRUE(has(faults[1].hint, "--set spec.data.train=PATH"));
+  EXPECT_EQ(faults[2].pointer, "/spec/data/two/sources/1/path");
+  EXPECT_TRUE(has(faults[2].detail, "is empty"));
+  EXPECT_TRUE(has(faults[3].detail, "pretrained:clip"));
+  EXPECT_EQ(listed.shards.at("two").size(), 1U);
+  EXPECT_THROW(list_job(job.job), Error);
+}
+
+TEST_F(Listing, IdentityFollowsTheFile) {
+  put("d/0.tar", web_tar());
+  put("d/classnames.txt", "cat\ndog\n");
+  const auto job =
+      jobs::read_job(R"({"name": "l", "spec": {"output": ")" + at("out") + R"(", "data": {"d": ")" + at("d") +
+                     R"("}, "stages": [{"name": "f", "kind": "filter", "data": ["d"]}]}})");
+  const ListedJob before = list_job(job.job);
+  EXPECT_EQ(list_job(job.job).identities, before.identities);
+  EXPECT_EQ(before.shards.at("d")[0].format, "clip_benchmark");
+  put("d/0.tar", web_tar() + std::string(512, '\0'));
+  put("d/classnames.txt", "cat\ncow\n");
+  const ListedJob after = list_job(job.job);
+  EXPECT_NE(after.identities, before.identities);
+  EXPECT_NE(after.labels, before.labels);
+}
+
+TEST_F(Listing, WeightsByName) {
+  put("weights/minilm.safetensors");
+  ::setenv("TRIREME_WEIGHTS", at("weights").c_str(), 1);
+  EXPECT_EQ(resolve_weights("pretrained:minilm"), at("weights/minilm.safetensors"));
+  EXPECT_EQ(resolve_weights(at("weights/minilm.safetensors")), at("weights/minilm.safetensors"));
+  for (const char* bad : {"pretrained:efficientnet-lite0", "pretrained:nothing", "no-such-file"})
+    EXPECT_THROW(resolve_weights(bad), Error) << bad;
+  try {
+    resolve_vocabulary("pretrained:minilm");
+    ADD_FAILURE();
+  } catch (const Error& error) {
+    EXPECT_TRUE(has(error.what(), "./quickstart build")) << error.what();
+  }
+  ::unsetenv("TRIREME_WEIGHTS");
+}
+
+TEST(Natural, Order) {
+  EXPECT_TRUE(natural_less("2.tar", "10.tar"));
+  EXPECT_TRUE(natural_less("a2b", "a10a"));
+  EXPECT_TRUE(natural_less("00002.tar", "10.tar"));
+  EXPECT_FALSE(natural_less("x", "x"));
+  EXPECT_NE(natural_less("1.tar", "01.tar"), natural_less("01.tar", "1.tar"));
+  EXPECT_TRUE(natural_less("a", "ab"));
+}
+
+}  // namespace
+}  // namespace trireme::coordinator::planner
