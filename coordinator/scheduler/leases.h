@@ -39,6 +39,7 @@ class Leases {
   void end(LeaseId id);
   std::vector<LeaseId> all() const;  // ascending
   std::size_t size() const { return leases_.size(); }
+  LeaseId last() const { return last_; }
 
  private:
   LeaseId last_;

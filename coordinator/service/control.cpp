@@ -1,0 +1,125 @@
+#include "coordinator/service/control.h"
+
+#include <variant>
+
+#include "common/base/error.h"
+#include "common/base/fault_point.h"
+#include "common/base/log.h"
+
+namespace trireme::coordinator::service {
+namespace {
+// Idle polling: short enough for a task's turn-around, long enough to leave the cores to the workers.
+constexpr std::chrono::microseconds kIdleWait{500};
+
+bool from_worker(const jobs::Message& message) {
+  return std::holds_alternative<jobs::Hello>(message) || std::holds_alternative<jobs::Heartbeat>(message) ||
+         std::holds_alternative<jobs::StepReport>(message) ||
+         std::holds_alternative<jobs::TaskDone>(message) ||
+         std::holds_alternative<jobs::TaskFailed>(message) ||
+         std::holds_alternative<jobs::CheckpointWritten>(message);
+}
+}  // namespace
+
+Control::Control(std::unique_ptr<Mailbox> mailbox, ControlOptions options, Deliver deliver, Refuse refused)
+    : mailbox_(std::move(mailbox)),
+      options_(options),
+      deliver_(std::move(deliver)),
+      refused_(std::move(refused)),
+      workers_(mailbox_->size() - 1),
+      heartbeat_(options.heartbeat.count()) {
+  state_thread_alive();
+  thread_ = std::thread([this] { loop(); });
+}
+
+Control::~Control() {
+  stop_ = true;
+  wake_.notify_all();
+  thread_.join();
+}
+
+void Control::send(Rank to, const jobs::Message& message) {
+  std::string bytes = jobs::encode({options_.run_key, options_.incarnation, message});
+  {
+    const std::lock_guard lock(mutex_);
+    outgoing_.emplace_back(to, std::move(bytes));
+    ++unsent_;
+  }
+  wake_.notify_one();
+}
+
+bool Control::flush(std::chrono::milliseconds patience) {
+  const auto until = std::chrono::steady_clock::now() + patience;
+  while (unsent_ > 0 && std::chrono::steady_clock::now() < until)
+    std::this_thread::sleep_for(std::chrono::milliseconds(1));
+  return unsent_ == 0;
+}
+
+bool Control::acceptable(const Mail& mail, const jobs::Envelope& envelope) {
+  // A worker learns run and incarnation from Welcome: only its Hello may come without them.
+  const bool unknowing = std::holds_alternative<jobs::Hello>(envelope.message) && envelope.run == 0;
+  std::string reason;
+  if (mail.from < 1 || !from_worker(envelope.message))
+    reason = "direction";
+  else if (!unknowing && envelope.run != options_.run_key)
+    reason = "run";
+  else if (!unknowing && envelope.incarnation != options_.incarnation)
+    reason = "incarnation";
+  if (reason.empty()) return true;
+  refused_(reason);
+  return false;
+}
+
+bool Control::receive() {
+  std::vector<Arrival> arrivals;
+  while (auto mail = mailbox_->poll()) {
+    try {
+      jobs::Envelope envelope = jobs::decode(mail->bytes);
+      if (acceptable(*mail, envelope))
+        arrivals.push_back({mail->from, std::move(envelope.message), options_.clock->now()});
+    } catch (const Error& error) {
+      refused_("decode");
+      log_warning("control", "mail from rank " + std::to_string(mail->from) + " refused: " + error.what());
+    }
+    if (arrivals.size() >= 1024) break;
+  }
+  if (arrivals.empty()) return false;
+  deliver_(std::move(arrivals));
+  return true;
+}
+
+bool Control::send_queued() {
+  std::deque<std::pair<Rank, std::string>> batch;
+  {
+    const std::lock_guard lock(mutex_);
+    batch.swap(outgoing_);
+  }
+  for (auto& [to, bytes] : batch) mailbox_->send(to, std::move(bytes));
+  if (mailbox_->unsent_bytes() == 0) {
+    const std::lock_guard lock(mutex_);
+    if (outgoing_.empty()) unsent_ = 0;
+  }
+  return !batch.empty();
+}
+
+void Control::ping_when_due() {
+  const auto now = options_.clock->now();
+  if (now - pinged_ < std::chrono::nanoseconds(heartbeat_.load())) return;
+  if (now.time_since_epoch().count() - alive_ > options_.dead.count()) return;
+  pinged_ = now;
+  const std::string ping = jobs::encode({options_.run_key, options_.incarnation, jobs::Ping{}});
+  for (Rank rank = 1; rank <= workers_; ++rank) mailbox_->send(rank, ping, true);
+}
+
+void Control::loop() {
+  while (!stop_) {
+    const bool received = receive();
+    const bool sent = send_queued();
+    ping_when_due();
+    if (received || sent) continue;
+    std::unique_lock lock(mutex_);
+    wake_.wait_for(lock, kIdleWait, [&] { return stop_ || !outgoing_.empty(); });
+  }
+  send_queued();
+}
+
+}  // namespace trireme::coordinator::service

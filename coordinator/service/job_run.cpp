@@ -1,0 +1,360 @@
+#include "coordinator/service/job_run.h"
+
+#include <algorithm>
+#include <utility>
+
+#include "common/base/error.h"
+#include "common/base/log.h"
+#include "coordinator/ledger/result_json.h"
+
+namespace trireme::coordinator::service {
+namespace {
+
+std::int64_t milliseconds(SystemTime time) {
+  return std::chrono::duration_cast<std::chrono::milliseconds>(time.time_since_epoch()).count();
+}
+
+std::string rank_list(const std::vector<Rank>& ranks) {
+  std::string text;
+  for (const Rank rank : ranks) text += (text.empty() ? "" : ",") + std::to_string(rank);
+  return text;
+}
+
+}  // namespace
+
+scheduler::ReadyTask ready_task(const planner::TaskRef& ref, std::int64_t slots) {
+  return {ref.stage, ref.phase, ref.data, ref.shard, ref.first, slots};
+}
+
+planner::TaskRef task_ref(const scheduler::ReadyTask& task) {
+  return {static_cast<std::uint32_t>(task.stage), static_cast<std::uint32_t>(task.phase),
+          static_cast<std::uint32_t>(task.data), task.shard, task.first};
+}
+
+JobRun::JobRun(const std::string& job, const jobs::JobSpec& spec, std::unique_ptr<planner::TaskGraph> graph,
+               LeaseId last_lease, const fleet::Limits& limits, const RunWorld& world)
+    : job_(job),
+      spec_(spec),
+      graph_(std::move(graph)),
+      limits_(limits),
+      world_(world),
+      leases_(last_lease, limits.lease),
+      leased_by_stage_(graph_->stages().size(), 0),
+      stage_committed_(graph_->stages().size(), false) {}
+
+ledger::LeaseRow JobRun::row_of(const scheduler::Lease& lease, const std::string& state) const {
+  ledger::LeaseRow row;
+  row.lease = lease.id;
+  row.job = job_;
+  row.stage = lease.task.stage;
+  row.task = planner::key_of(task_ref(lease.task));
+  row.address = lease.address;
+  row.workers = rank_list(lease.workers);
+  row.incarnation = world_.incarnation.value;
+  row.state = state;
+  row.granted_ms = lease.granted_ms;
+  return row;
+}
+
+void JobRun::replay(const ledger::LeaseRow& row, Decision& decision) {
+  const planner::TaskRef ref = planner::task_ref_from_key(row.task);
+  if (row.state == "failed") ++failures_[ref];
+  if (row.state == "granted") {
+    ledger::LeaseRow lost = row;
+    lost.state = "lost";
+    lost.why = "incarnation " + std::to_string(row.incarnation) + " ended";
+    lost.ended_ms = milliseconds(world_.clock->wall());
+    decision.event("LeaseLost", job_,
+                   "{\"lease\":" + std::to_string(row.lease.value) + ",\"why\":\"" + lost.why + "\"}");
+    decision.writes.push_back(std::move(lost));
+  }
+  if (row.state != "done") return;
+  replayed_done_.push_back(ref);
+  complete(ref, ledger::result_from_json(row.result, row.lease));
+}
+
+void JobRun::complete(const planner::TaskRef& ref, const jobs::TaskDone& done) {
+  ++tasks_done_;
+  try {
+    const auto ready = graph_->complete(ref, done);
+    if (started_)
+      make_ready(ready);
+    else
+      replayed_ready_.insert(replayed_ready_.end(), ready.begin(), ready.end());
+  } catch (const Error& error) {
+    fail(error.kind(), error.what());
+  }
+}
+
+void JobRun::start(Decision&) {
+  auto ready = graph_->start();
+  ready.insert(ready.end(), replayed_ready_.begin(), replayed_ready_.end());
+  std::sort(ready.begin(), ready.end());
+  std::sort(replayed_done_.begin(), replayed_done_.end());
+  std::vector<planner::TaskRef> open;
+  std::set_difference(ready.begin(), ready.end(), replayed_done_.begin(), replayed_done_.end(),
+                      std::back_inserter(open));
+  replayed_ready_ = {};
+  replayed_done_ = {};
+  started_ = true;
+  make_ready(open);
+  for (std::size_t stage = 0; stage < graph_->stages().size(); ++stage) note_stage(stage);
+}
+
+void JobRun::note_stage(std::size_t stage) {
+  if (stage_committed_[stage] || !graph_->progress(stage).committed) return;
+  stage_committed_[stage] = true;
+  committed_stages_.push_back(stage);
+}
+
+void JobRun::make_ready(const std::vector<planner::TaskRef>& refs) {
+  for (const auto& ref : refs) {
+    if (graph_->shape(ref) == planner::Shape::kGang)
+      unprepared_.push_back(ref);
+    else
+      scheduler_.add(ready_task(ref, 0));
+  }
+}
+
+std::vector<planner::TaskRef> JobRun::take_unprepared_gangs() {
+  return std::exchange(unprepared_, {});
+}
+
+const jobs::Task& JobRun::gang_task(const planner::TaskRef& ref) {
+  const auto found = gang_tasks_.find(ref);
+  return found != gang_tasks_.end() ? found->second
+                                    : gang_tasks_.emplace(ref, graph_->make_task(ref)).first->second;
+}
+
+void JobRun::gang_prepared(const planner::TaskRef& ref, const std::string& resume_from) {
+  gang_tasks_.at(ref).resume_from = resume_from;
+  scheduler_.add(ready_task(ref, graph_->gang_slots(ref)));
+}
+
+const scheduler::Lease* JobRun::gang_lease(LeaseId id, Rank rank) {
+  const scheduler::Lease* lease = leases_.find(id);
+  return lease != nullptr && lease->task.slots > 0 && lease->workers.front() == rank ? lease : nullptr;
+}
+
+void JobRun::grant(SteadyTime now, Decision& decision) {
+  if (stopping_ || failure_) return;
+  std::vector<Rank> workers;
+  for (const auto& member : world_.fleet->members())
+    if (member.state == fleet::Liveness::kAlive || member.state == fleet::Liveness::kSuspect)
+      workers.push_back(member.rank);
+  for (auto& given : scheduler_.grant(workers, *world_.idle, world_.fleet->everyone_here())) {
+    const planner::TaskRef ref = task_ref(given.task);
+    jobs::Task task;
+    try {
+      task = given.task.slots > 0 ? gang_task(ref) : graph_->make_task(ref);
+    } catch (const Error& error) {
+      world_.idle->insert(given.workers.begin(), given.workers.end());
+      return fail(error.kind(), error.what());
+    }
+    scheduler::Lease& lease = leases_.grant(given, now);
+    lease.address = task.address;
+    lease.granted_ms = milliseconds(world_.clock->wall());
+    granted_ = true;
+    ++leased_by_stage_[static_cast<std::size_t>(given.task.stage)];
+    task.lease = lease.id;
+    if (given.task.slots > 0) {
+      task.members = given.workers;
+      training_stage_ = given.task.stage;
+      watch_.emplace(limits_.step);
+    }
+    ledger::LeaseRow row = row_of(lease, "granted");
+    decision.event("LeaseGranted", job_,
+                   "{\"lease\":" + std::to_string(lease.id.value) + ",\"task\":\"" + row.task +
+                       "\",\"workers\":\"" + row.workers + "\"}");
+    decision.writes.push_back(std::move(row));
+    for (const Rank rank : given.workers) decision.send(rank, jobs::Assign{task});
+  }
+}
+
+void JobRun::release(Rank rank) {
+  leaving_.erase(rank);
+  if (leases_.of_worker(rank) == nullptr) world_.idle->insert(rank);
+}
+
+void JobRun::end_lease(scheduler::Lease& lease, Rank reporter, const std::string& state,
+                       const std::string& why, const std::string& result, Decision& decision) {
+  ledger::LeaseRow row = row_of(lease, state);
+  row.why = why;
+  row.result = result;
+  row.ended_ms = milliseconds(world_.clock->wall());
+  const std::string kind = state == "done" ? "LeaseDone" : state == "failed" ? "LeaseFailed" : "LeaseLost";
+  decision.event(kind, job_,
+                 "{\"lease\":" + std::to_string(lease.id.value) + ",\"task\":\"" + row.task + "\"}");
+  decision.writes.push_back(std::move(row));
+  const auto stage = static_cast<std::size_t>(lease.task.stage);
+  --leased_by_stage_[stage];
+  count_attempt(stage, state.c_str());
+  if (world_.metrics != nullptr && state == "done")
+    world_.metrics->observe("trireme_shard_duration_seconds", seconds(world_.clock->now() - lease.granted),
+                            {{"stage", graph_->stages()[stage].name}});
+  const bool gang = lease.task.slots > 0;
+  const LeaseId id = lease.id;
+  const auto workers = lease.workers;
+  const std::set<Rank> early = early_.contains(id) ? early_.extract(id).mapped() : std::set<Rank>{};
+  leases_.end(id);
+  if (gang) {
+    scheduler_.gang_ended();
+    watch_.reset();
+  }
+  for (const Rank rank : workers) {
+    if (rank == reporter || early.contains(rank)) {
+      release(rank);
+    } else {
+      leaving_[rank] = {id, world_.clock->now()};
+      if (state != "done") decision.send(rank, jobs::Cancel{id, false, why});
+    }
+  }
+}
+
+void JobRun::task_done(Rank rank, const jobs::TaskDone& done, SteadyTime now, Decision& decision) {
+  scheduler::Lease* lease = leases_.find(done.lease);
+  if (lease == nullptr) return release(rank);  // late: its lease was given away, or a gang's other member
+  if (lease->workers.front() != rank) {
+    if (leases_.extend(done.lease, rank, now)) early_[done.lease].insert(rank);
+    return;
+  }
+  note_speed(rank, *lease, done);
+  const planner::TaskRef ref = task_ref(lease->task);
+  end_lease(*lease, rank, "done", "", ledger::result_json(done), decision);
+  gang_tasks_.erase(ref);
+  complete(ref, done);
+  note_stage(ref.stage);
+}
+
+void JobRun::note_speed(Rank rank, const scheduler::Lease& lease, const jobs::TaskDone& done) {
+  if (done.reused || done.seconds <= 0 || lease.task.slots > 0) return;
+  const auto in = done.counts.find("in");
+  const double samples = in != done.counts.end() ? static_cast<double>(in->second) : 1;
+  const auto& stage = graph_->stages()[static_cast<std::size_t>(lease.task.stage)];
+  world_.fleet->note_rate(rank, stage.name, samples / done.seconds);
+}
+
+void JobRun::task_failed(Rank rank, const jobs::TaskFailed& failed, Decision& decision) {
+  scheduler::Lease* lease = leases_.find(failed.lease);
+  if (lease == nullptr ||
+      std::find(lease->workers.begin(), lease->workers.end(), rank) == lease->workers.end())
+    return release(rank);
+  const planner::TaskRef ref = task_ref(lease->task);
+  const auto& stage = graph_->stages()[ref.stage].name;
+  const bool cancelled = failed.kind == ErrorKind::kCancelled;
+  const std::string what =
+      stage + " task " + planner::key_of(ref) + " on worker " + std::to_string(rank) + ": " + failed.message;
+  log_warning("service", what);
+  end_lease(*lease, rank, cancelled ? "lost" : "failed", failed.message, "", decision);
+  if (cancelled) return retry(ref);
+  const std::int64_t attempts = ++failures_[ref];
+  if (!failed.retryable)
+    fail(failed.kind, what);
+  else if (attempts >= spec_.spec.retry.task_attempts)
+    fail(failed.kind, what + " (tried " + std::to_string(attempts) + " times)");
+  else
+    retry(ref);
+}
+
+void JobRun::retry(const planner::TaskRef& ref) {
+  if (!stopping_) make_ready({ref});
+}
+
+void JobRun::fail(ErrorKind kind, const std::string& message) {
+  if (!failure_) failure_ = Failure{kind, message};
+}
+
+void JobRun::heartbeat(Rank rank, const jobs::Heartbeat& heartbeat, SteadyTime now) {
+  const auto leaving = leaving_.find(rank);
+  if (leaving != leaving_.end() && heartbeat.lease != leaving->second.first) release(rank);
+  if (heartbeat.lease.value == 0 || !leases_.extend(heartbeat.lease, rank, now)) return;
+  if (watch_ && leases_.find(heartbeat.lease)->task.slots > 0 &&
+      heartbeat.done != world_.fleet->member(rank).last.done)
+    watch_->progress(now);
+}
+
+void JobRun::step(Rank rank, const jobs::StepReport& report, SteadyTime now) {
+  if (gang_lease(report.lease, rank) == nullptr) return;
+  leases_.extend(report.lease, rank, now);
+  if (watch_) watch_->step(now);
+  std::string evaluation = report.evaluation;
+  if (evaluation.empty() && last_step_) evaluation = last_step_->evaluation;
+  last_step_ = report;
+  last_step_->evaluation = std::move(evaluation);
+}
+
+void JobRun::note_gang_progress(SteadyTime now) {
+  if (watch_) watch_->progress(now);
+}
+
+void JobRun::expire(SteadyTime now, Decision& decision) {
+  for (const LeaseId id : leases_.expired(now)) {
+    scheduler::Lease& lease = *leases_.find(id);
+    const planner::TaskRef ref = task_ref(lease.task);
+    const Rank first = lease.workers.front();
+    decision.send(first, jobs::Cancel{id, false, "the lease expired"});
+    log_warning("service",
+                "lease " + std::to_string(id.value) + " of worker " + std::to_string(first) + " expired");
+    // The worker lives, but does not name this lease in its heartbeats: it does not work on it.
+    end_lease(lease, first, "lost", "expired", "", decision);
+    retry(ref);
+  }
+}
+
+void JobRun::stop(bool checkpoint_first, const std::string& reason, Decision& decision) {
+  stopping_ = true;
+  for (const LeaseId id : leases_.all()) {
+    const scheduler::Lease& lease = *leases_.find(id);
+    for (const Rank rank : lease.workers)
+      decision.send(rank, jobs::Cancel{id, checkpoint_first && lease.task.slots > 0, reason});
+  }
+}
+
+void JobRun::abandon(const std::string& why, Decision& decision) {
+  stopping_ = true;
+  for (const LeaseId id : leases_.all()) {
+    scheduler::Lease& lease = *leases_.find(id);
+    end_lease(lease, 0, "lost", why, "", decision);
+  }
+}
+
+std::string JobRun::stuck(SteadyTime now) const {
+  if (watch_ && watch_->stuck(now))
+    return "training made no step for " + std::to_string(seconds(watch_->limit())) + " s";
+  for (const auto& [rank, lease] : leaving_)
+    if (now - lease.second > limits_.step)
+      return "worker " + std::to_string(rank) + " did not come back from a gang that has ended";
+  return "";
+}
+
+std::vector<std::size_t> JobRun::take_committed_stages() {
+  return std::exchange(committed_stages_, {});
+}
+
+std::size_t JobRun::leased(std::size_t stage) const {
+  return static_cast<std::size_t>(leased_by_stage_[stage]);
+}
+
+std::string JobRun::training_stage() const {
+  return training_stage_ < 0 ? "" : graph_->stages()[static_cast<std::size_t>(training_stage_)].name;
+}
+
+std::string JobRun::task_text(Rank rank) {
+  const scheduler::Lease* lease = leases_.of_worker(rank);
+  if (lease == nullptr) return "";
+  const auto stage = static_cast<std::size_t>(lease->task.stage);
+  const auto& beat = world_.fleet->member(rank).last;
+  std::string text = graph_->stages()[stage].name;
+  if (lease->task.slots == 0) text += " " + planner::key_of(task_ref(lease->task));
+  if (beat.lease == lease->id && beat.total > 0)
+    text += " " + std::to_string(beat.done) + "/" + std::to_string(beat.total);
+  return text;
+}
+
+void JobRun::count_attempt(std::size_t stage, const char* outcome) {
+  if (world_.metrics != nullptr)
+    world_.metrics->count("trireme_shard_attempts_total", 1,
+                          {{"stage", graph_->stages()[stage].name}, {"outcome", outcome}});
+}
+
+}  // namespace trireme::coordinator::service

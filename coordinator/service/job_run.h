@@ -1,0 +1,120 @@
+// One job while it runs: the task graph, what is ready, who works on what, and what its training says. Every
+// call decides from memory and writes into a Decision; time comes in with the call. State thread only.
+#pragma once
+
+#include <map>
+#include <memory>
+#include <optional>
+#include <set>
+#include <string>
+#include <vector>
+
+#include "common/telemetry/metrics.h"
+#include "coordinator/fleet/fleet.h"
+#include "coordinator/fleet/step_watch.h"
+#include "coordinator/planner/task_graph.h"
+#include "coordinator/scheduler/leases.h"
+#include "coordinator/service/decision.h"
+
+namespace trireme::coordinator::service {
+
+// What outlives a job: the workers and the numbers that only grow.
+struct RunWorld {
+  fleet::Fleet* fleet = nullptr;
+  std::set<Rank>* idle = nullptr;         // reported, and nothing in hand
+  telemetry::Metrics* metrics = nullptr;  // may be null
+  const Clock* clock = nullptr;
+  Incarnation incarnation;
+};
+
+struct Failure {
+  ErrorKind kind = ErrorKind::kInternal;
+  std::string message;
+};
+
+class JobRun {
+ public:
+  JobRun(const std::string& job, const jobs::JobSpec& spec, std::unique_ptr<planner::TaskGraph> graph,
+         LeaseId last_lease, const fleet::Limits& limits, const RunWorld& world);
+
+  // After a restart: every lease of the ledger in ascending order, before start(). Leases that an earlier
+  // incarnation left open are written as lost.
+  void replay(const ledger::LeaseRow& row, Decision& decision);
+  void start(Decision& decision);
+
+  void task_done(Rank rank, const jobs::TaskDone& done, SteadyTime now, Decision& decision);
+  void task_failed(Rank rank, const jobs::TaskFailed& failed, Decision& decision);
+  void heartbeat(Rank rank, const jobs::Heartbeat& heartbeat, SteadyTime now);
+  void step(Rank rank, const jobs::StepReport& report, SteadyTime now);
+  void expire(SteadyTime now, Decision& decision);
+  void grant(SteadyTime now, Decision& decision);
+
+  // Gangs wait until the service has found what they resume from.
+  std::vector<planner::TaskRef> take_unprepared_gangs();
+  const jobs::Task& gang_task(const planner::TaskRef& ref);
+  void gang_prepared(const planner::TaskRef& ref, const std::string& resume_from);
+  // The gang lease of a checkpoint; nullptr when it is no longer leased or `rank` is not its first member.
+  const scheduler::Lease* gang_lease(LeaseId id, Rank rank);
+  void note_gang_progress(SteadyTime now);
+
+  // No more grants; every lease in hand is asked to stop (gangs write a checkpoint first when asked to).
+  void stop(bool checkpoint_first, const std::string& reason, Decision& decision);
+  void abandon(const std::string& why, Decision& decision);  // leases in hand are lost, now
+
+  bool finished() const { return graph_->finished(); }
+  bool quiet() const { return leases_.size() == 0 && leaving_.empty(); }
+  bool granted_anything() const { return granted_; }
+  const std::optional<Failure>& failure() const { return failure_; }
+  void fail(ErrorKind kind, const std::string& message);
+  // Why the incarnation has to end (a stuck gang), "" when it need not.
+  std::string stuck(SteadyTime now) const;
+
+  const planner::TaskGraph& graph() const { return *graph_; }
+  std::vector<std::size_t> take_committed_stages();
+  std::int64_t tasks_done() const { return tasks_done_; }
+  std::size_t leased(std::size_t stage) const;
+  std::string task_text(Rank rank);  // "filter 3/8" for people, "" when idle
+  const std::optional<jobs::StepReport>& last_step() const { return last_step_; }
+  std::string training_stage() const;
+  LeaseId last_lease() const { return leases_.last(); }
+
+ private:
+  void make_ready(const std::vector<planner::TaskRef>& refs);
+  void complete(const planner::TaskRef& ref, const jobs::TaskDone& done);
+  void end_lease(scheduler::Lease& lease, Rank reporter, const std::string& state, const std::string& why,
+                 const std::string& result, Decision& decision);
+  void note_stage(std::size_t stage);
+  void retry(const planner::TaskRef& ref);
+  void release(Rank rank);
+  void note_speed(Rank rank, const scheduler::Lease& lease, const jobs::TaskDone& done);
+  void count_attempt(std::size_t stage, const char* outcome);
+  ledger::LeaseRow row_of(const scheduler::Lease& lease, const std::string& state) const;
+
+  std::string job_;
+  jobs::JobSpec spec_;
+  std::unique_ptr<planner::TaskGraph> graph_;
+  fleet::Limits limits_;
+  RunWorld world_;
+  scheduler::Scheduler scheduler_;
+  scheduler::Leases leases_;
+  std::map<planner::TaskRef, jobs::Task> gang_tasks_;
+  std::vector<planner::TaskRef> unprepared_;
+  std::vector<planner::TaskRef> replayed_ready_, replayed_done_;
+  std::map<planner::TaskRef, std::int64_t> failures_;
+  std::map<LeaseId, std::set<Rank>> early_;                 // members that ended before gang rank 0
+  std::map<Rank, std::pair<LeaseId, SteadyTime>> leaving_;  // members of a gang that has ended
+  std::vector<std::int64_t> leased_by_stage_;
+  std::vector<bool> stage_committed_;
+  std::vector<std::size_t> committed_stages_;
+  std::optional<jobs::StepReport> last_step_;
+  std::optional<fleet::StepWatch> watch_;
+  std::optional<Failure> failure_;
+  std::int64_t tasks_done_ = 0;
+  std::int64_t training_stage_ = -1;
+  bool started_ = false, granted_ = false, stopping_ = false;
+};
+
+scheduler::ReadyTask ready_task(const planner::TaskRef& ref, std::int64_t slots);
+planner::TaskRef task_ref(const scheduler::ReadyTask& task);
+
+}  // namespace trireme::coordinator::service

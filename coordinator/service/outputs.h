@@ -1,0 +1,33 @@
+// What a job leaves in its output folder for people and for `trireme search` (jobs/protocol/FORMAT.md): names
+// in the output, bytes in the store. Files only.
+#pragma once
+
+#include <functional>
+#include <string>
+#include <vector>
+
+#include "common/io/file.h"
+#include "jobs/protocol/messages.h"
+
+namespace trireme::coordinator::service {
+
+struct CommittedTask {
+  std::string key;  // planner::key_of
+  jobs::TaskDone done;
+};
+
+// <output>/stages/<stage>/outputs.jsonl: {"task","reused","outputs","counts","summary"} per task, in the
+// order given.
+void write_stage_outputs(const io::Path& output, const std::string& stage,
+                         const std::vector<CommittedTask>& tasks);
+
+// The folder `from` as `to`: hard links where the file system allows, else copies; written aside and renamed.
+void publish_folder(const io::Path& from, const io::Path& to);
+void publish_file(const io::Path& from, const io::Path& to);
+
+// What people look for by name: the last train stage's model as <output>/final, the last index stage's folder
+// as <output>/index, an evaluate stage's result as <output>/stages/<stage>/evaluation.json.
+void publish_stage(const io::Path& output, const std::string& stage, const std::string& kind,
+                   bool last_of_kind, const std::vector<CommittedTask>& tasks);
+
+}  // namespace trireme::coordinator::service

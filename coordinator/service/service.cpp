@@ -1,0 +1,234 @@
+#include "coordinator/service/service.h"
+
+#include <cerrno>
+#include <csignal>
+
+#include "common/base/error.h"
+#include "common/base/log.h"
+
+namespace trireme::coordinator::service {
+namespace {
+using namespace std::chrono_literals;
+constexpr auto kTick = 20ms;
+constexpr auto kProgressEvery = 500ms;
+constexpr auto kMetricsEvery = 1s;
+constexpr auto kFlushPatience = 2000ms;
+}  // namespace
+
+Service::Service(ServiceOptions options, RunFolder& folder, ledger::Ledger& ledger,
+                 std::unique_ptr<Mailbox> mailbox, telemetry::Metrics& metrics, const Clock& clock)
+    : options_(std::move(options)),
+      folder_(folder),
+      ledger_(ledger),
+      metrics_(metrics),
+      clock_(clock),
+      limits_(fleet::limits_of(options_.job ? options_.job->spec.timeouts : options_.timeouts)),
+      fleet_(mailbox->size() - 1, limits_, clock.now()),
+      last_lease_(ledger.last_lease()),
+      opened_(clock.now()),
+      background_(std::make_unique<Background>()) {
+  load_jobs();
+  folder_.remove_terminal();
+  ControlOptions control{jobs::run_key(ledger_.run_id()), folder_.incarnation(), limits_.heartbeat,
+                         limits_.dead, &clock_};
+  control_ = std::make_unique<Control>(
+      std::move(mailbox), control,
+      [this](std::vector<Arrival> arrivals) {
+        queue_.push([this, batch = std::move(arrivals)](Decision& decision) mutable {
+          for (Arrival& arrival : batch) handle(arrival, decision);
+        });
+      },
+      [this](const std::string& reason) {
+        metrics_.count("trireme_control_rejected_total", 1, {{"reason", reason}});
+      });
+  metrics_.set("trireme_run_info", 1,
+               {{"run_id", ledger_.run_id()}, {"incarnation", std::to_string(folder_.incarnation().value)}});
+  metrics_.set("trireme_incarnation", static_cast<double>(folder_.incarnation().value));
+  metrics_.set("trireme_ledger_replay_duration_seconds", ledger_.start_seconds());
+}
+
+Service::~Service() {
+  background_.reset();
+  control_.reset();
+}
+
+Outcome Service::run() {
+  Decision first;
+  if (options_.job) adopt_job(first);
+  commit_and_act(first);
+  ready_ = true;
+  while (!outcome_) {
+    auto events = queue_.take(kTick);
+    control_->state_thread_alive();
+    Decision decision;
+    for (Event& event : events) event(decision);
+    tick(decision);
+    commit_and_act(decision);
+  }
+  closed_ = true;
+  ready_ = false;
+  background_.reset();  // finishes what was begun
+  Decision last;
+  for (Event& event : queue_.take(0ms)) event(last);  // answers those who still wait
+  for (auto& act : last.after) act();
+  control_->flush(kFlushPatience);
+  return *outcome_;
+}
+
+void Service::stop_by_signal() {
+  queue_.push([this](Decision& decision) {
+    ++signals_;
+    const bool job_runs = running() != nullptr && run_ != nullptr;
+    if (signals_ == 1 && job_runs && !stopping_) {
+      log_info("service", "signal: checkpoint and stop; a second signal leaves at once");
+      return stop_running({ledger::JobState::kRecovering, 75, "stopped by signal", {}}, true, decision);
+    }
+    if (run_ != nullptr) run_->abandon("stopped by signal", decision);
+    if (Job* job = running();
+        job != nullptr && ledger::may_move(job->row.state, ledger::JobState::kRecovering))
+      move(*job, ledger::JobState::kRecovering, "stopped by signal", decision);
+    leave({"STOPPED", "stopped by signal", false, 75}, !job_runs, decision);
+  });
+}
+
+void Service::tick(Decision& decision) {
+  const SteadyTime now = clock_.now();
+  review_fleet(now, decision);
+  watch_supervisor(now, decision);
+  watch_disk(now, decision);
+  if (outcome_) return;
+  if (run_ != nullptr) run_->expire(now, decision);
+  settle(now, decision);
+  if (outcome_) return;
+  pick_next(decision);
+  if (run_ != nullptr && !paused_ && !stopping_) {
+    prepare_gangs();
+    run_->grant(now, decision);
+    settle(now, decision);
+  }
+  write_progress(now);
+}
+
+void Service::review_fleet(SteadyTime now, Decision& decision) {
+  std::string reason;
+  for (const auto& verdict : fleet_.review(now)) {
+    const std::string who = "worker " + std::to_string(verdict.rank);
+    log_warning("fleet", who + " is " + std::string(name_of(verdict.state)) + ": " + verdict.reason);
+    if (verdict.state != fleet::Liveness::kDead) continue;
+    decision.event("WorkerLost", running_,
+                   "{\"rank\":" + std::to_string(verdict.rank) + ",\"why\":\"" + verdict.reason + "\"}");
+    reason += (reason.empty() ? "" : ", ") + who + " lost (" + verdict.reason + ")";
+  }
+  if (reason.empty() && run_ != nullptr) reason = run_->stuck(now);
+  if (!reason.empty()) end_incarnation(reason, decision);
+}
+
+// Under plain Open MPI a lost rank ends the whole incarnation: record it, and leave so that mpirun tears the
+// rest down and the supervisor starts the next one.
+void Service::end_incarnation(const std::string& reason, Decision& decision) {
+  if (outcome_) return;
+  log_error("service", reason + "; this incarnation ends");
+  if (run_ != nullptr) run_->abandon(reason, decision);
+  Job* job = running();
+  if (job != nullptr && ledger::may_move(job->row.state, ledger::JobState::kRecovering))
+    move(*job, ledger::JobState::kRecovering, reason, decision);
+  leave({"RESTART", reason, true, 75}, false, decision);
+}
+
+// The terminal file after the commit, then the end of run().
+void Service::leave(Terminal terminal, bool orderly, Decision& decision) {
+  if (outcome_) return;
+  terminal.step = checkpoint_step_;
+  terminal.progress = checkpoint_step_ + (run_ != nullptr ? run_->tasks_done() : 0);
+  outcome_ = Outcome{terminal.exit_code, orderly, terminal.reason};
+  if (orderly)
+    for (const auto& member : fleet_.members()) decision.send(member.rank, jobs::Leave{});
+  decision.after.push_back([this, terminal] {
+    try {
+      folder_.write_terminal(terminal);
+    } catch (const Error& error) {
+      log_error("service", error.what());
+    }
+  });
+}
+
+void Service::watch_supervisor(SteadyTime now, Decision& decision) {
+  if (options_.supervisor_pid == 0) return;
+  const bool gone = ::kill(options_.supervisor_pid, 0) != 0 && errno == ESRCH;
+  if (!gone) {
+    supervisor_gone_ = {};
+  } else if (supervisor_gone_ == SteadyTime{}) {
+    supervisor_gone_ = now;
+    log_warning("service", "the supervisor is gone");
+  } else if (now - supervisor_gone_ > limits_.fence) {
+    end_incarnation("the supervisor is gone", decision);
+  }
+}
+
+// A full disk pauses grants; once there is room again, the reserve is taken back first.
+void Service::watch_disk(SteadyTime now, Decision& decision) {
+  if (!paused_ || now - disk_looked_ < 1s) return;
+  disk_looked_ = now;
+  if (!ledger_.restore_reserve()) return;
+  paused_ = false;
+  log_info("service", "there is room on the disk again");
+  Job* job = running();
+  decision.event("Resumed", running_, "{}");
+  if (job != nullptr && job->row.state == ledger::JobState::kPaused)
+    move(*job, ledger::JobState::kRunning, "there is room on the disk again", decision);
+}
+
+void Service::commit_and_act(Decision& decision) {
+  if (!decision.writes.empty()) {
+    const auto begin = std::chrono::steady_clock::now();
+    try {
+      ledger_.commit(decision.writes);
+    } catch (const Error& error) {
+      metrics_.count("trireme_ledger_errors_total", 1, {{"code", std::string(name_of(error.kind()))}});
+      if (error.kind() != ErrorKind::kDiskFull) throw;
+      commit_in_reserve(decision);
+    }
+    metrics_.observe("trireme_ledger_commit_duration_seconds",
+                     seconds(std::chrono::steady_clock::now() - begin));
+  }
+  for (const Outgoing& out : decision.messages) control_->send(out.to, out.message);
+  for (auto& act : decision.after) act();
+}
+
+void Service::commit_in_reserve(Decision& decision) {
+  log_error("service",
+            "the disk of " + folder_.path().string() +
+                " is full: nothing new is started until there is room; the ledger uses its reserve");
+  paused_ = true;
+  ledger_.release_reserve();
+  decision.event("Paused", running_, "{\"why\":\"disk full\"}");
+  Job* job = running();
+  if (job != nullptr && job->row.state == ledger::JobState::kRunning)
+    move(*job, ledger::JobState::kPaused, "disk full", decision);
+  for (;;) {
+    try {
+      return ledger_.commit(decision.writes);
+    } catch (const Error& error) {
+      if (error.kind() != ErrorKind::kDiskFull) throw;
+    }
+    control_->state_thread_alive();
+    std::this_thread::sleep_for(200ms);
+  }
+}
+
+void Service::write_progress(SteadyTime now) {
+  if (now - metrics_written_ >= kMetricsEvery) {
+    metrics_written_ = now;
+    publish_metrics();
+  }
+  if (now - progress_written_ < kProgressEvery) return;
+  progress_written_ = now;
+  try {
+    folder_.write_progress(shown_.empty() ? "null" : document_of(jobs_.at(shown_)), ledger_.last_sequence(),
+                           checkpoint_step_ + (run_ != nullptr ? run_->tasks_done() : 0));
+  } catch (const Error& error) {
+    log_warning("service", error.what());
+  }
+}
+
+}  // namespace trireme::coordinator::service

@@ -1,0 +1,156 @@
+// The coordinator as an actor: events (mail, HTTP calls, timers) -> decision -> one ledger transaction ->
+// messages out. One state thread (the caller of run()), one control thread (control.h), one helper thread
+// (background.h). Runs one job at a time in submit order; every edge of a job's state is a transaction.
+#pragma once
+
+#include <atomic>
+#include <functional>
+#include <map>
+#include <memory>
+#include <optional>
+#include <set>
+#include <string>
+#include <vector>
+
+#include "common/mailbox/mailbox.h"
+#include "coordinator/ledger/ledger.h"
+#include "coordinator/service/background.h"
+#include "coordinator/service/control.h"
+#include "coordinator/service/describe.h"
+#include "coordinator/service/event_queue.h"
+#include "coordinator/service/face.h"
+#include "coordinator/service/job_run.h"
+#include "coordinator/service/run_folder.h"
+
+namespace trireme::coordinator::service {
+
+struct ServiceOptions {
+  std::optional<jobs::JobSpec> job;  // --job: run this one and end; paths absolute
+  jobs::TimeoutSpec timeouts;        // until a job brings its own
+  std::function<planner::ListedJob(const jobs::JobSpec&)> list;  // looks up shards and weights; helper thread
+  std::function<std::string(const jobs::JobSpec&)> plan;         // JSON of a dry run; any thread
+  std::string working_folder;      // relative paths of submitted specs start here
+  int supervisor_pid = 0;          // 0: none
+  std::string host = "127.0.0.1";  // of this process' exporter
+  double graceful_stop_seconds = 30;
+};
+
+struct Outcome {
+  int exit_code = 0;
+  bool orderly = true;  // false: leave by _exit at once, ranks may be dead or stuck
+  std::string reason;
+};
+
+class Service final : public Face {
+ public:
+  Service(ServiceOptions options, RunFolder& folder, ledger::Ledger& ledger, std::unique_ptr<Mailbox> mailbox,
+          telemetry::Metrics& metrics, const Clock& clock);
+  ~Service() override;
+
+  Outcome run();          // until the job, or the standing coordinator, ends
+  void stop_by_signal();  // any thread; the first: checkpoint and stop; the second: leave at once
+
+  SubmitAnswer submit(const std::string& spec_json, const std::string& idempotency_key) override;
+  std::string plan(const std::string& spec_json, std::vector<jobs::SpecFault>& faults) override;
+  std::string list_jobs(const std::string& state, std::int64_t limit, const std::string& page_token) override;
+  std::string describe(const std::string& job_id) override;
+  std::string spec(const std::string& job_id) override;
+  std::string events(const std::string& job_id, std::uint64_t after_sequence, std::int64_t limit) override;
+  std::string cancel(const std::string& job_id) override;
+  std::string report(const std::string& job_id) override;
+  std::string service_discovery() override;
+  bool ready(std::string& reasons) override;
+
+ private:
+  struct Job {
+    ledger::JobRow row;
+    jobs::JobSpec spec;
+    std::map<std::int64_t, ledger::StageRow> stages;
+  };
+  // Why the running job takes no more work.
+  struct Stopping {
+    ledger::JobState to = ledger::JobState::kFailed;  // kRecovering: stopped by a signal
+    int exit_code = 1;
+    std::string cause;
+    SteadyTime deadline{};
+  };
+
+  // service.cpp
+  void tick(Decision& decision);
+  void review_fleet(SteadyTime now, Decision& decision);
+  void watch_supervisor(SteadyTime now, Decision& decision);
+  void watch_disk(SteadyTime now, Decision& decision);
+  void commit_and_act(Decision& decision);
+  void commit_in_reserve(Decision& decision);
+  void end_incarnation(const std::string& reason, Decision& decision);
+  void leave(Terminal terminal, bool orderly, Decision& decision);
+  void publish_metrics();
+  void write_progress(SteadyTime now);
+  // service_mail.cpp
+  void handle(Arrival& arrival, Decision& decision);
+  void hello(const Arrival& arrival, const jobs::Hello& hello, Decision& decision);
+  void checkpoint_written(const Arrival& arrival, const jobs::CheckpointWritten& written, Decision& decision);
+  void checkpoint_sealed(LeaseId lease, const jobs::CheckpointWritten& written,
+                         const ledger::CheckpointRow& row, Decision& decision);
+  void prepare_gangs();
+  void gang_found(const planner::TaskRef& ref, const std::vector<ledger::CheckpointRow>& bad,
+                  const std::string& resume_from, bool any, Decision& decision);
+  void retire(const std::vector<ledger::CheckpointRow>& rows, Decision& decision);
+  void put_checkpoint(const ledger::CheckpointRow& row, const std::string& event, Decision& decision);
+  // service_jobs.cpp
+  void load_jobs();
+  void adopt_job(Decision& decision);
+  Job& add_job(const jobs::JobSpec& spec, const std::string& key, std::uint64_t body_hash,
+               Decision& decision);
+  void move(Job& job, ledger::JobState to, const std::string& cause, Decision& decision);
+  void pick_next(Decision& decision);
+  void begin(Job& job, Decision& decision);
+  void planned(const std::string& job_id, std::unique_ptr<planner::TaskGraph> graph, Decision& decision);
+  void settle(SteadyTime now, Decision& decision);
+  void stop_running(Stopping stopping, bool checkpoint_first, Decision& decision);
+  void end_job(Job& job, ledger::JobState state, const std::string& cause, int exit_code, Decision& decision);
+  void commit_stages(Decision& decision);
+  void write_stage(const std::string& job_id, std::size_t stage);
+  void stage_written(const std::string& job_id, std::size_t stage, const std::string& fault,
+                     Decision& decision);
+  void note_progress(Decision& decision);
+  double active_seconds(const Job& job) const;
+  Job& find(const std::string& job_id);
+  Job* running() { return running_.empty() ? nullptr : &jobs_.at(running_); }
+  // service_face.cpp
+  JobView view_of(Job& job);
+  std::vector<StageView> stages_of(Job& job);
+  std::string document_of(Job& job) { return describe_job(view_of(job)); }
+  void write_report(const std::string& job_id, std::function<void(const std::string& fault)> then);
+  // Runs `body` on the state thread; its result is handed over after the commit. Errors come back as thrown.
+  template <class Result>
+  Result ask(std::function<Result(Decision&)> body);
+
+  ServiceOptions options_;
+  RunFolder& folder_;
+  ledger::Ledger& ledger_;
+  telemetry::Metrics& metrics_;
+  const Clock& clock_;
+  fleet::Limits limits_;
+  fleet::Fleet fleet_;
+  std::set<Rank> idle_;
+  std::map<std::string, Job> jobs_;
+  std::vector<ledger::CheckpointRow> checkpoints_;
+  std::string running_;  // job id, "" when none
+  std::string shown_;    // the running or the last job: what progress.json tells of
+  std::unique_ptr<JobRun> run_;
+  std::optional<Stopping> stopping_;
+  std::optional<Outcome> outcome_;
+  std::set<std::size_t> stages_being_written_;
+  LeaseId last_lease_;
+  SteadyTime opened_, began_{}, progress_written_{}, metrics_written_{}, supervisor_gone_{}, disk_looked_{};
+  std::int64_t checkpoint_step_ = 0;
+  int signals_ = 0, sealing_ = 0;
+  bool paused_ = false, progressed_ = false, reporting_ = false, recovered_ = false, preparing_ = false;
+  std::atomic<bool> ready_{false}, closed_{false};
+  EventQueue queue_;
+  std::unique_ptr<Background> background_;
+  std::unique_ptr<Control> control_;
+};
+
+}  // namespace trireme::coordinator::service

@@ -1,0 +1,291 @@
+// What the API asks, answered after the commit; the documents it gets.
+#include <algorithm>
+#include <future>
+#include <memory>
+
+#include <unistd.h>
+#include <nlohmann/json.hpp>
+
+#include "common/base/error.h"
+#include "common/base/fault_point.h"
+#include "common/base/log.h"
+#include "common/io/hash.h"
+#include "coordinator/ledger/result_json.h"
+#include "coordinator/report/report.h"
+#include "coordinator/service/service.h"
+#include "jobs/spec/spec_paths.h"
+
+namespace trireme::coordinator::service {
+
+using ledger::JobState;
+using nlohmann::json;
+
+template <class Result>
+Result Service::ask(std::function<Result(Decision&)> body) {
+  if (closed_)
+    throw Error(ErrorKind::kUnavailable, "the coordinator is leaving", "ask again once it is back");
+  auto promise = std::make_shared<std::promise<Result>>();
+  auto future = promise->get_future();
+  queue_.push([promise, body = std::move(body)](Decision& decision) {
+    try {
+      auto result = std::make_shared<Result>(body(decision));
+      decision.after.push_back([promise, result] {
+        fault_point("http.after_commit_before_response");
+        promise->set_value(std::move(*result));
+      });
+    } catch (...) {
+      promise->set_exception(std::current_exception());
+    }
+  });
+  // An answer that does not come (a hung disk, the end of this process) must not hold the caller for ever.
+  if (future.wait_for(std::chrono::seconds(30)) != std::future_status::ready)
+    throw Error(ErrorKind::kUnavailable, "the coordinator does not answer", "ask again");
+  return future.get();
+}
+
+SubmitAnswer Service::submit(const std::string& spec_json, const std::string& idempotency_key) {
+  auto read = jobs::read_job(spec_json);
+  if (!read.ok()) return {SubmitAnswer::Outcome::kInvalid, "", "", read.faults};
+  jobs::make_paths_absolute(read.job, options_.working_folder);
+  const std::uint64_t hash = io::xxh3_64(spec_json);
+  return ask<SubmitAnswer>([this, job = std::move(read.job), hash, idempotency_key](Decision& decision) {
+    if (!idempotency_key.empty())
+      for (auto& [id, known] : jobs_) {
+        if (known.row.idempotency_key != idempotency_key) continue;
+        if (known.row.body_hash != hash) return SubmitAnswer{SubmitAnswer::Outcome::kKeyReused, id, "", {}};
+        return SubmitAnswer{SubmitAnswer::Outcome::kSameAsBefore, id, document_of(known), {}};
+      }
+    if (options_.job)
+      throw Error(ErrorKind::kConflict, "this coordinator runs the one job it was started with",
+                  "start one without --job to submit jobs to it");
+    if (paused_) throw Error(ErrorKind::kDiskFull, "the disk of the ledger is full", "free some space");
+    Job& added = add_job(job, idempotency_key, hash, decision);
+    return SubmitAnswer{SubmitAnswer::Outcome::kCreated, added.row.job, document_of(added), {}};
+  });
+}
+
+std::string Service::plan(const std::string& spec_json, std::vector<jobs::SpecFault>& faults) {
+  auto read = jobs::read_job(spec_json);
+  faults = read.faults;
+  if (!read.ok()) return "";
+  jobs::make_paths_absolute(read.job, options_.working_folder);
+  return options_.plan(read.job);
+}
+
+std::string Service::list_jobs(const std::string& state, std::int64_t limit, const std::string& page_token) {
+  return ask<std::string>([this, state, limit, page_token](Decision&) {
+    json listed = json::array();
+    std::string next;
+    for (auto found = jobs_.upper_bound(page_token); found != jobs_.end(); ++found) {
+      if (!state.empty() && name_of(found->second.row.state) != state) continue;
+      if (static_cast<std::int64_t>(listed.size()) == limit) {
+        next = listed.back().at("id");
+        break;
+      }
+      listed.push_back(json::parse(document_of(found->second)));
+    }
+    return json{{"jobs", std::move(listed)}, {"next_page_token", next}}.dump();
+  });
+}
+
+std::string Service::describe(const std::string& job_id) {
+  return ask<std::string>([this, job_id](Decision&) { return document_of(find(job_id)); });
+}
+
+std::string Service::spec(const std::string& job_id) {
+  return ask<std::string>([this, job_id](Decision&) { return find(job_id).row.spec; });
+}
+
+std::string Service::events(const std::string& job_id, std::uint64_t after_sequence, std::int64_t limit) {
+  return ask<std::string>([this, job_id, after_sequence, limit](Decision&) {
+    find(job_id);
+    return events_json(ledger_.events(job_id, after_sequence, limit));
+  });
+}
+
+std::string Service::cancel(const std::string& job_id) {
+  return ask<std::string>([this, job_id](Decision& decision) {
+    Job& job = find(job_id);
+    if (!ledger::is_terminal(job.row.state) && job.row.state != JobState::kStopping) {
+      if (job_id == running_ && !stopping_) {
+        stop_running({JobState::kCancelled, 1, "cancelled by request", {}}, true, decision);
+      } else if (job_id != running_) {
+        move(job, JobState::kStopping, "cancelled by request", decision);
+        move(job, JobState::kCancelled, "cancelled by request", decision);
+      }
+    }
+    return document_of(job);
+  });
+}
+
+std::string Service::report(const std::string& job_id) {
+  auto promise = std::make_shared<std::promise<std::string>>();
+  auto future = promise->get_future();
+  const std::string path = ask<std::string>([this, job_id, promise](Decision& decision) {
+    const std::string file = (io::Path(find(job_id).spec.spec.output) / "report.html").string();
+    decision.after.push_back([this, job_id, promise] {
+      write_report(job_id, [promise](const std::string& fault) { promise->set_value(fault); });
+    });
+    return file;
+  });
+  const std::string fault = future.get();
+  if (!fault.empty()) throw Error(ErrorKind::kUnavailable, "the report was not written: " + fault);
+  return path;
+}
+
+// The state thread gathers, the helper thread writes.
+void Service::write_report(const std::string& job_id, std::function<void(const std::string& fault)> then) {
+  Job& job = find(job_id);
+  report::ReportInput input;
+  input.job_id = job_id;
+  input.name = job.spec.name;
+  input.state = name_of(job.row.state);
+  input.cause = job.row.cause;
+  input.spec_json = job.row.spec;
+  input.output = job.spec.spec.output;
+  for (const auto& view : stages_of(job))
+    input.stages.push_back({view.name,
+                            view.kind,
+                            view.state,
+                            view.progress.tasks_known,
+                            view.progress.tasks_done,
+                            view.progress.tasks_reused,
+                            view.progress.counts,
+                            {}});
+  ledger_.for_each_lease(job_id, [&](const ledger::LeaseRow& row) {
+    if (row.state != "done" || static_cast<std::size_t>(row.stage) >= input.stages.size()) return;
+    auto& stage = input.stages[static_cast<std::size_t>(row.stage)];
+    for (const auto& file : ledger::result_from_json(row.result, row.lease).outputs)
+      if (file.name == "thumbnails") stage.thumbnail_files.push_back(file.path);
+    if (input.timeline.size() >= 20000) return;
+    const auto since = [&](std::int64_t time) {
+      return static_cast<double>(time - job.row.started_ms) / 1000;
+    };
+    input.timeline.push_back(
+        {stage.name, std::atoi(row.workers.c_str()), since(row.granted_ms), since(row.ended_ms)});
+  });
+  background_->run([input = std::move(input), then = std::move(then)] {
+    std::string fault;
+    try {
+      report::write_report(input, input.output / "report.html");
+    } catch (const std::exception& failure) {
+      fault = failure.what();
+    }
+    then(fault);
+  });
+}
+
+std::string Service::service_discovery() {
+  return ask<std::string>([this](Decision&) {
+    char name[256] = "";
+    ::gethostname(name, sizeof name - 1);
+    json groups = json::array();
+    const auto add = [&](const std::string& target, const std::string& role) {
+      groups.push_back({{"targets", {target}}, {"labels", {{"run", ledger_.run_id()}, {"role", role}}}});
+    };
+    add(options_.host + ":" + std::to_string(metrics_.port()), "coordinator");
+    for (const auto& member : fleet_.members()) {
+      if (member.hello.metrics_port == 0) continue;
+      const std::string host = member.hello.host == name ? "127.0.0.1" : member.hello.host;
+      add(host + ":" + std::to_string(member.hello.metrics_port), "worker");
+    }
+    return groups.dump();
+  });
+}
+
+bool Service::ready(std::string& reasons) {
+  if (!ready_) {
+    reasons = closed_ ? "leaving" : "loading";
+    return false;
+  }
+  reasons = ask<std::string>([this](Decision&) -> std::string {
+    if (!fleet_.everyone_here()) return "workers have not reported yet";
+    return paused_ ? "the disk is full" : "";
+  });
+  return reasons.empty();
+}
+
+std::vector<StageView> Service::stages_of(Job& job) {
+  std::vector<StageView> views;
+  if (run_ == nullptr || job.row.job != running_) {
+    for (const auto& [position, row] : job.stages) views.push_back(stage_from_row(row));
+    return views;
+  }
+  const auto& stages = run_->graph().stages();
+  for (std::size_t i = 0; i < stages.size(); ++i) {
+    StageView view{stages[i].name, stages[i].kind, "waiting", stages[i].implicit, run_->graph().progress(i)};
+    const bool begun = view.progress.tasks_done > 0 || run_->leased(i) > 0;
+    if (view.progress.committed)
+      view.state = "done";
+    else if (begun && stopping_)
+      view.state = stopping_->to == JobState::kFailed      ? "failed"
+                   : stopping_->to == JobState::kCancelled ? "cancelled"
+                                                           : "waiting";
+    else if (begun)
+      view.state = "running";
+    views.push_back(std::move(view));
+  }
+  return views;
+}
+
+JobView Service::view_of(Job& job) {
+  JobView view;
+  view.row = job.row;
+  view.name = job.spec.name;
+  view.output = job.spec.spec.output;
+  view.stages = stages_of(job);
+  view.active_seconds = active_seconds(job);
+  if (job.row.job != running_ || run_ == nullptr) return view;
+  view.training_stage = run_->training_stage();
+  view.training = run_->last_step();
+  for (const auto& member : fleet_.members()) {
+    WorkerView worker{member.rank, std::string(name_of(member.state)), member.hello.host, member.hello.device,
+                      run_->task_text(member.rank)};
+    if (member.state == fleet::Liveness::kAlive) worker.state = idle_.contains(member.rank) ? "idle" : "busy";
+    view.workers.push_back(std::move(worker));
+  }
+  return view;
+}
+
+void Service::publish_metrics() {
+  for (const auto& member : fleet_.members()) {
+    const std::string rank = std::to_string(member.rank);
+    if (member.state == fleet::Liveness::kAwaited) continue;
+    metrics_.set("trireme_worker_up", member.state == fleet::Liveness::kDead ? 0 : 1,
+                 {{"worker", rank}, {"host", member.hello.host}});
+    const double ago = seconds(clock_.now() - member.heard);
+    metrics_.set("trireme_worker_last_heartbeat_timestamp_seconds",
+                 std::chrono::duration<double>(clock_.wall().time_since_epoch()).count() - ago,
+                 {{"worker", rank}});
+    metrics_.set("trireme_worker_speed_ratio", fleet_.speed_ratio(member.rank), {{"worker", rank}});
+  }
+  double queued = 0;
+  for (const auto& [id, job] : jobs_) queued += job.row.state == JobState::kQueued;
+  metrics_.set("trireme_jobs_queued", queued);
+  for (const char* file : {"db", "wal"})
+    metrics_.set("trireme_ledger_bytes", static_cast<double>(ledger_.file_bytes(file)), {{"file", file}});
+  try {
+    metrics_.set("trireme_disk_free_bytes", static_cast<double>(io::free_bytes(folder_.path())),
+                 {{"root", folder_.path().string()}});
+  } catch (const Error& error) {
+    log_warning("service", error.what());
+  }
+  Job* job = running();
+  if (job == nullptr || run_ == nullptr) return;
+  const JobView view = view_of(*job);
+  for (std::size_t i = 0; i < view.stages.size(); ++i) {
+    const auto& stage = view.stages[i];
+    const auto leased = static_cast<double>(run_->leased(i));
+    const auto known = static_cast<double>(stage.progress.tasks_known),
+               done = static_cast<double>(stage.progress.tasks_done);
+    metrics_.set("trireme_shards", known - done - leased, {{"stage", stage.name}, {"state", "pending"}});
+    metrics_.set("trireme_shards", leased, {{"stage", stage.name}, {"state", "leased"}});
+    metrics_.set("trireme_shards", done, {{"stage", stage.name}, {"state", "done"}});
+    metrics_.set("trireme_job_progress_ratio", known > 0 ? done / known : 0,
+                 {{"job", job->row.job}, {"stage", stage.name}});
+  }
+  if (const auto left = remaining_seconds(view))
+    metrics_.set("trireme_job_eta_seconds", *left, {{"job", job->row.job}});
+}
+
+}  // namespace trireme::coordinator::service
