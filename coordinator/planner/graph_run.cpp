@@ -37,10 +37,11 @@ void GraphState::scan(std::size_t index, std::vector<TaskRef>& ready) {
   for (std::int64_t item = 0; item < parts[index].known(); ++item) offer(index, item, ready);
 }
 
-std::vector<TaskRef> GraphState::start() {
-  std::vector<TaskRef> ready;
-  for (std::size_t i = 0; i < parts.size(); ++i) scan(i, ready);
-  return ready;
+const std::vector<TaskRef>& GraphState::start() {
+  if (!started)
+    for (std::size_t i = 0; i < parts.size(); ++i) scan(i, first_ready);
+  started = true;
+  return first_ready;
 }
 
 // Its ranges exist from now on, in every part over the data set.
@@ -56,6 +57,7 @@ void GraphState::shard_inspected(std::size_t index, std::int64_t shard, const jo
 }
 
 std::vector<TaskRef> GraphState::complete(const TaskRef& ref, const jobs::TaskDone& result) {
+  start();
   std::vector<TaskRef> ready;
   const std::size_t index = part_of(ref);
   const std::int64_t item = item_of(index, ref);

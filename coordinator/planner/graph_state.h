@@ -81,11 +81,14 @@ struct GraphState {
   };
   std::unordered_map<io::Hash128, std::vector<std::pair<std::size_t, std::int64_t>>, HashOf> twins;
 
+  bool started = false;
+  std::vector<TaskRef> first_ready;  // emptied by TaskGraph::start
+
   // graph_build.cpp
   void build(ListedJob listed);
 
   // graph_run.cpp
-  std::vector<TaskRef> start();
+  const std::vector<TaskRef>& start();
   std::vector<TaskRef> complete(const TaskRef& ref, const jobs::TaskDone& done);
   bool is_final(const Part& part) const {
     return part.items != Part::Items::kRanges || tables[part.table].all_known();
@@ -93,6 +96,7 @@ struct GraphState {
 
   // graph_tasks.cpp
   std::size_t part_of(const TaskRef& ref) const;
+  std::int64_t find_item(std::size_t part, const TaskRef& ref) const;  // -1: there is none
   std::int64_t item_of(std::size_t part, const TaskRef& ref) const;
   TaskRef ref_of(std::size_t part, std::int64_t item) const;
   io::Hash128 address(std::size_t part, std::int64_t item) const;

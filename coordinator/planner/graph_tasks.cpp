@@ -39,7 +39,7 @@ std::size_t GraphState::part_of(const TaskRef& ref) const {
   return found->second;
 }
 
-std::int64_t GraphState::item_of(std::size_t index, const TaskRef& ref) const {
+std::int64_t GraphState::find_item(std::size_t index, const TaskRef& ref) const {
   const Part& part = parts[index];
   std::int64_t item = 0;
   switch (part.items) {
@@ -56,7 +56,12 @@ std::int64_t GraphState::item_of(std::size_t index, const TaskRef& ref) const {
       item = ref.first;
       break;
   }
-  if (item < 0 || item >= part.known()) throw Error(ErrorKind::kInternal, "there is no task " + key_of(ref));
+  return item < part.known() && item >= 0 && ref_of(index, item) == ref ? item : -1;
+}
+
+std::int64_t GraphState::item_of(std::size_t index, const TaskRef& ref) const {
+  const std::int64_t item = find_item(index, ref);
+  if (item < 0) throw Error(ErrorKind::kInternal, "there is no task " + key_of(ref));
   return item;
 }
 

@@ -1,6 +1,8 @@
 #include "coordinator/planner/task_graph.h"
 
+#include <algorithm>
 #include <charconv>
+#include <utility>
 
 #include "common/base/error.h"
 #include "coordinator/planner/graph_state.h"
@@ -71,7 +73,35 @@ jobs::Task TaskGraph::make_task(const TaskRef& ref) const {
 }
 
 std::string TaskGraph::address_of(const TaskRef& ref) const {
-  return describe_task(ref).address;
+  const auto part = state_->part_at.find({ref.stage, ref.phase, ref.data});
+  if (part == state_->part_at.end()) return "";
+  const std::int64_t item = state_->find_item(part->second, ref);
+  const Part& found = state_->parts[part->second];
+  if (item < 0 || found.states[static_cast<std::size_t>(item)] == Part::kWaiting) return "";
+  return io::hex(found.records[static_cast<std::size_t>(item)].address);
+}
+
+std::vector<DataInfo> TaskGraph::data() const {
+  std::vector<DataInfo> infos;
+  for (std::size_t i = 0; i < state_->tables.size(); ++i) {
+    const DataTable& table = state_->tables[i];
+    DataInfo info;
+    info.name = table.name();
+    info.shards = table.size();
+    info.inspected = state_->parts[state_->inspectors[i]].done;
+    info.usable = table.usable_samples();
+    info.bad = table.bad_samples();
+    info.all_known = table.all_known();
+    for (std::int64_t shard = 0; shard < table.size(); ++shard) {
+      const jobs::ShardRef ref = table.shard_ref(shard);
+      info.bytes += static_cast<std::int64_t>(ref.bytes);
+      info.selected += std::max<std::int64_t>(0, ref.selected_count);
+      info.per_epoch += static_cast<double>(std::max<std::int64_t>(0, ref.selected_count)) *
+                        table.spec().sources[static_cast<std::size_t>(ref.source)].weight;
+    }
+    infos.push_back(std::move(info));
+  }
+  return infos;
 }
 
 const std::vector<StageInfo>& TaskGraph::stages() const {

@@ -46,6 +46,15 @@ struct StageProgress {
   std::map<std::string, std::int64_t> counts;  // sums of TaskDone::counts
 };
 
+// A data set as far as it is known.
+struct DataInfo {
+  std::string name;
+  std::int64_t shards = 0, inspected = 0, bytes = 0;
+  std::int64_t usable = 0, bad = 0, selected = 0;  // samples of the inspected shards
+  double per_epoch = 0;                            // selected samples, by the weight of their source
+  bool all_known = false;
+};
+
 // Files looked up once, before the graph is built (listing.h). What is missing counts as 0 or as its name.
 struct ListedJob {
   std::map<std::string, std::vector<jobs::ShardRef>>
@@ -63,7 +72,7 @@ class TaskGraph {
   TaskGraph(const jobs::JobSpec& job, ListedJob listed, const std::string& job_id);
   ~TaskGraph();
 
-  std::vector<TaskRef> start();  // ready at once
+  std::vector<TaskRef> start();  // ready at once; complete() may come before, as it does after a restart
   // Records a committed result; what became ready because of it. Of two tasks with one address the second is
   // ready when the first is done, so that it is answered from the store. Throws kInvalid when the data forbid
   // going on (an empty shard, too many bad samples, nothing kept): the job fails with that message. After a
@@ -76,12 +85,13 @@ class TaskGraph {
   // Everything but lease, members and resume_from. Merges and gangs: writes the inputs file (io) and names
   // it.
   jobs::Task make_task(const TaskRef& ref) const;
-  // Of a ready or done task.
+  // Of a ready or done task; "" of any other.
   std::string address_of(const TaskRef& ref) const;
   jobs::Task describe_task(const TaskRef& ref) const;  // make_task without writing the inputs file
 
   const std::vector<StageInfo>& stages() const;
   StageProgress progress(std::size_t stage) const;
+  std::vector<DataInfo> data() const;  // data sets that the stages use
   bool finished() const;
 
  private:

@@ -108,6 +108,16 @@ TEST(TaskGraph, ARestartGoesOnWhereTheLogEnds) {
   }
 }
 
+TEST(TaskGraph, TheLogMayBeReplayedBeforeTheStart) {
+  TaskGraph first(job_of(), listing(), "job");
+  const WholeRun expected = run_all(first, first_one);
+  TaskGraph graph(job_of(), listing(), "job");
+  for (const auto& [ref, result] : expected.log) graph.complete(ref, result);
+  EXPECT_TRUE(graph.finished());
+  EXPECT_EQ(graph.start().size(), 9U);  // whoever replays takes the done ones away
+  EXPECT_EQ(graph.address_of({0, 0, 0, 99, 0}), "");
+}
+
 TEST(TaskGraph, RangesCoverTheSelectionExactlyOnce) {
   for (const std::int64_t task_samples : {1, 7, 100, 256, 1000}) {
     TaskGraph graph(job_of({"spec.task_samples=" + std::to_string(task_samples)}), listing(), "job");
