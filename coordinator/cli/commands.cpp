@@ -1,0 +1,238 @@
+#include "coordinator/cli/commands.h"
+
+#include <CLI/CLI.hpp>
+#include <algorithm>
+#include <functional>
+#include <iostream>
+#include <memory>
+
+#include <unistd.h>
+
+#include "common/base/error.h"
+#include "common/base/nearest_name.h"
+#include "coordinator/cli/client_commands.h"
+#include "coordinator/cli/doctor.h"
+#include "coordinator/cli/launch_command.h"
+#include "coordinator/cli/plan_command.h"
+#include "coordinator/cli/process.h"
+#include "jobs/spec/job_spec.h"
+
+namespace trireme::coordinator::cli {
+namespace {
+
+constexpr const char* kVersion = "0.1.0";
+
+// What all options are read into; one command runs per process.
+struct Given {
+  std::string job, file, key, state, run = "runs/service", run_folder, listen, output_format = "text",
+                                     mpirun = "mpirun";
+  std::vector<std::string> overrides, mpirun_arguments, data_roots;
+  int workers = 1, rank = -1;
+  std::int64_t limit = 100, tail = -1;
+  std::uint64_t after = 0;
+  bool wait = false, follow = false;
+  std::function<int()> command;
+
+  bool json() const { return output_format == "json"; }
+  ClientOptions client() const { return {run, json(), &std::cout, ::isatty(STDOUT_FILENO) == 1}; }
+};
+
+void add_format(CLI::App& command, Given& given) {
+  command.add_option("-o,--output", given.output_format, "text for people, json for scripts")
+      ->check(CLI::IsMember({"text", "json"}))
+      ->capture_default_str();
+}
+
+// A command that talks to a coordinator.
+CLI::App& client_command(CLI::App& app, Given& given, const std::string& name, const std::string& help) {
+  CLI::App& command = *app.add_subcommand(name, help);
+  command.add_option("--run", given.run, "run folder of the coordinator ($TRIREME_RUN)")
+      ->envname("TRIREME_RUN")
+      ->capture_default_str();
+  add_format(command, given);
+  return command;
+}
+
+void add_sets(CLI::App& command, Given& given) {
+  command
+      .add_option("--set", given.overrides,
+                  "replace a value, for example --set spec.data.train=PATH (repeatable)")
+      ->allow_extra_args(false);
+}
+
+void add_launch(CLI::App& app, Given& given) {
+  CLI::App& command = *app.add_subcommand(
+      "launch",
+      "run a job (or, without one, a standing coordinator) under mpirun, with restarts and progress");
+  command.add_option("job", given.file, "job file; without it jobs come over HTTP");
+  command.add_option("-n,--workers", given.workers, "worker processes")
+      ->check(CLI::Range(1, 100000))
+      ->capture_default_str();
+  add_sets(command, given);
+  command.add_option("--run-dir", given.run_folder,
+                     "run folder (default: the job's output, or runs/service)");
+  command.add_option("--listen", given.listen, "address of the HTTP API (default 127.0.0.1 and a free port)");
+  command
+      .add_option("--data-root", given.data_roots, "folder that jobs sent over HTTP may read (repeatable)")
+      ->allow_extra_args(false);
+  command.add_option("--mpirun", given.mpirun, "the mpirun to use")->capture_default_str();
+  command
+      .add_option("--mpirun-arg", given.mpirun_arguments,
+                  "one argument handed to mpirun, for example --mpirun-arg=--hostfile (repeatable)")
+      ->allow_extra_args(false);
+  command.callback([&given] {
+    given.command = [&given] {
+      return launch({given.file, given.overrides, given.workers, given.run_folder, given.listen, given.mpirun,
+                     given.mpirun_arguments, given.data_roots, &std::cout, ::isatty(STDOUT_FILENO) == 1});
+    };
+  });
+}
+
+void add_local(CLI::App& app, Given& given) {
+  CLI::App& plan =
+      *app.add_subcommand("plan", "check a job file and print what it would do, without running it");
+  plan.add_option("job", given.file, "job file")->required();
+  add_sets(plan, given);
+  add_format(plan, given);
+  plan.callback([&given] {
+    given.command = [&given] { return plan_job(given.file, given.overrides, given.json(), std::cout); };
+  });
+
+  CLI::App& doctor = *app.add_subcommand(
+      "doctor", "print versions, devices and settings, and what to do about what is missing");
+  doctor.add_option("--mpirun", given.mpirun, "the mpirun to look at")->capture_default_str();
+  add_format(doctor, given);
+  doctor.callback([&given] {
+    given.command = [&given] { return print_checks(run_checks({given.mpirun}), given.json(), std::cout); };
+  });
+
+  app.add_subcommand("schema", "print the JSON Schema of job files")->callback([&given] {
+    given.command = [] {
+      std::cout << jobs::job_schema() << "\n";
+      return 0;
+    };
+  });
+  app.add_subcommand("version", "print the version")->callback([&given] {
+    given.command = [] {
+      std::cout << "trireme " << kVersion << "\n";
+      return 0;
+    };
+  });
+  app.add_subcommand(
+      "search",
+      "search an index: trireme search RUN \"words\" [--image FILE] (trireme-worker tool search --help)");
+}
+
+void add_jobs(CLI::App& app, Given& given) {
+  CLI::App& submit = client_command(app, given, "submit", "send a job to a standing coordinator");
+  submit.add_option("job", given.file, "job file")->required();
+  add_sets(submit, given);
+  submit.add_option("--key", given.key,
+                    "Idempotency-Key: the same key and job is one job, however often it is sent");
+  submit.add_flag("--wait", given.wait, "watch it, and exit with its outcome");
+  submit.callback([&given] {
+    given.command = [&given] {
+      return submit_job(given.client(), given.file, given.overrides, given.key, given.wait);
+    };
+  });
+  CLI::App& list = client_command(app, given, "list", "list jobs");
+  list.add_option("--state", given.state, "only jobs in this state");
+  list.add_option("--limit", given.limit, "at most so many")
+      ->check(CLI::Range(1, 100000))
+      ->capture_default_str();
+  list.callback(
+      [&given] { given.command = [&given] { return list_jobs(given.client(), given.state, given.limit); }; });
+}
+
+void add_one_job(CLI::App& app, Given& given) {
+  const auto with_job = [&](const char* name, const char* help, std::function<int()> run) -> CLI::App& {
+    CLI::App& command = client_command(app, given, name, help);
+    command.add_option("job", given.job, "job id")->required();
+    command.callback([&given, run] { given.command = run; });
+    return command;
+  };
+  with_job("describe", "show one job", [&given] { return describe_job(given.client(), given.job); });
+  with_job("watch", "follow a job until it ends; exits with its outcome",
+           [&given] { return watch_job(given.client(), given.job); });
+  with_job("cancel", "cancel a job; it writes a checkpoint first",
+           [&given] { return cancel_job(given.client(), given.job); });
+  CLI::App& events = with_job("events", "show what happened to a job", [&given] {
+    return show_events(given.client(), given.job, given.after, given.limit);
+  });
+  events.add_option("--after", given.after, "only events after this sequence number");
+  events.add_option("--limit", given.limit, "at most so many")->capture_default_str();
+  CLI::App& report =
+      with_job("report", "write report.html anew and print where it lies (JOB: id or output folder)",
+               [&given] { return make_report(given.client(), given.job, given.file); });
+  report.add_option("--file", given.file, "save the page here");
+  CLI::App& logs = client_command(app, given, "logs",
+                                  "print the logs of the ranks (JOB: id, run folder, or nothing for --run)");
+  logs.add_option("job", given.job, "job id or run folder");
+  logs.add_flag("-f,--follow", given.follow, "go on until the job ends");
+  logs.add_option("--rank", given.rank, "one rank only: 0 is the coordinator")->check(CLI::Range(0, 1000000));
+  logs.add_option("--tail", given.tail, "only the last lines of each rank")->check(CLI::Range(0, 1000000));
+  logs.callback([&given] {
+    given.command = [&given] {
+      return show_logs(given.client(), given.job, given.follow, given.rank, given.tail);
+    };
+  });
+}
+
+// Tensors are the worker's: the whole command line goes to its tool.
+int hand_over(int argument_count, char** arguments) {
+  std::string worker = find_program("trireme-worker"), tool = "tool";
+  if (worker.empty())
+    throw Error(ErrorKind::kNotFound, "the program trireme-worker is neither beside trireme nor in $PATH",
+                "build it (./quickstart build)");
+  std::vector<char*> words{worker.data(), tool.data()};
+  words.insert(words.end(), arguments + 1, arguments + argument_count);
+  words.push_back(nullptr);
+  ::execv(worker.c_str(), words.data());
+  throw system_error("cannot start " + worker, errno);
+}
+
+int parse_and_run(int argument_count, char** arguments) {
+  CLI::App app("Trireme: noisy image-text pairs in, a trained, evaluated and searchable model out.",
+               "trireme");
+  app.require_subcommand(1);
+  app.set_version_flag("--version", std::string("trireme ") + kVersion);
+  Given given;
+  add_launch(app, given);
+  add_local(app, given);
+  add_jobs(app, given);
+  add_one_job(app, given);
+  if (argument_count > 1 && arguments[1][0] != '-') {
+    std::vector<std::string> known;
+    for (const CLI::App* command : app.get_subcommands([](CLI::App*) { return true; }))
+      known.push_back(command->get_name());
+    if (std::find(known.begin(), known.end(), arguments[1]) == known.end()) {
+      const std::string nearest = nearest_name(arguments[1], known);
+      throw Error(ErrorKind::kUsage, "there is no command '" + std::string(arguments[1]) + "'",
+                  nearest.empty() ? "see trireme --help" : "did you mean '" + nearest + "'?");
+    }
+  }
+  try {
+    app.parse(argument_count, arguments);
+  } catch (const CLI::ParseError& error) {
+    return app.exit(error) == 0 ? 0 : exit_code(ErrorKind::kUsage);
+  }
+  return given.command ? given.command() : exit_code(ErrorKind::kUsage);
+}
+
+}  // namespace
+
+int run_command_line(int argument_count, char** arguments) {
+  try {
+    if (argument_count > 1 && std::string(arguments[1]) == "search")
+      return hand_over(argument_count, arguments);
+    return parse_and_run(argument_count, arguments);
+  } catch (const Error& error) {
+    std::cerr << "trireme: " << error.what() << "\n";
+    return exit_code(error.kind());
+  } catch (const std::exception& error) {
+    std::cerr << "trireme: internal error: " << error.what() << "\n";
+    return exit_code(ErrorKind::kInternal);
+  }
+}
+
+}  // namespace trireme::coordinator::cli

@@ -1,0 +1,35 @@
+// The mpirun that is installed, and how Trireme starts it (RELIABILITY 8.2, DEPENDENCIES 3).
+#pragma once
+
+#include <map>
+#include <string>
+#include <string_view>
+#include <vector>
+
+namespace trireme::coordinator::cli {
+
+struct MpirunVersion {
+  enum class Maker { kOpenMpi, kOther } maker = Maker::kOther;
+  int major = 0, minor = 0;
+  std::string text;  // first line of --version
+};
+MpirunVersion parse_mpirun_version(std::string_view output);
+
+// Runs `<mpirun> --version`. Throws kNotFound without mpirun, kInvalid for one that Trireme cannot use; both
+// say what to install. A note on a version that was not tried goes to `note`.
+MpirunVersion check_mpirun(const std::string& mpirun, std::string& note);
+
+struct LaunchPlan {
+  std::string mpirun = "mpirun";
+  std::string coordinator, worker;                 // programs
+  std::vector<std::string> coordinator_arguments;  // --job, --set …
+  std::vector<std::string> worker_arguments;
+  std::vector<std::string> extra;  // given to mpirun as they are
+  int workers = 1;
+};
+std::vector<std::string> mpirun_command(const LaunchPlan& plan, const MpirunVersion& version);
+
+// Open MPI refuses root unless these are set: both, when we are root and the user did not decide.
+std::map<std::string, std::string> root_permission(bool is_root);
+
+}  // namespace trireme::coordinator::cli

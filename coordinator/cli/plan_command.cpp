@@ -1,0 +1,1 @@
+#include "coordinator/cli/plan_command.h"

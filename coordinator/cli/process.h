@@ -1,0 +1,46 @@
+// Child processes of the command line: started in a process group of their own, found again by a mark in
+// their environment, ended for certain.
+#pragma once
+
+#include <sys/types.h>
+
+#include <chrono>
+#include <map>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "common/io/file.h"
+
+namespace trireme::coordinator::cli {
+
+struct Spawn {
+  std::vector<std::string> command;                // the first is looked up in $PATH unless it holds a slash
+  std::map<std::string, std::string> environment;  // on top of ours
+  io::Path output;                                 // stdout and stderr are appended here
+};
+
+// Leads its own process group, reads /dev/null, and gets SIGTERM when we die. Throws kNotFound for a program
+// that is not there.
+pid_t spawn(const Spawn& what);
+
+// The exit code (128 + signal when killed) once it has ended; reaps it.
+std::optional<int> exit_code_if_ended(pid_t child);
+
+// Processes whose environment holds `name=value` and that are not zombies.
+std::vector<pid_t> processes_marked(const std::string& name, const std::string& value);
+std::string command_name(pid_t process);  // as in /proc/<pid>/comm, "" when gone
+
+// stdout and stderr of a short-lived command, cut at 64 KiB, and its exit code; 127 when it cannot be
+// started.
+struct Captured {
+  int exit_code = 127;
+  std::string output;
+};
+Captured capture(const std::vector<std::string>& command,
+                 std::chrono::seconds limit = std::chrono::seconds(20));
+
+// `name` beside our own program, else in $PATH; "" when it is in neither.
+std::string find_program(const std::string& name);
+
+}  // namespace trireme::coordinator::cli

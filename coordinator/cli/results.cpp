@@ -1,0 +1,98 @@
+#include "coordinator/cli/results.h"
+
+#include <algorithm>
+#include <filesystem>
+
+#include "common/base/log.h"
+#include "common/io/file.h"
+#include "coordinator/cli/format.h"
+#include "coordinator/cli/json_members.h"
+
+namespace trireme::coordinator::cli {
+namespace {
+using nlohmann::json;
+
+std::string evaluation_table(const std::string& stage, const json& document) {
+  const auto metrics = document.find("metrics");
+  if (metrics == document.end() || !metrics->is_object()) return "";
+  const auto chance = document.find("chance");
+  const bool has_chance = chance != document.end() && chance->is_object();
+  std::vector<std::vector<std::string>> rows{{"metric", "value"}};
+  if (has_chance) rows[0].emplace_back("chance");
+  for (const auto& [name, value] : metrics->items()) {
+    if (!value.is_number()) continue;
+    rows.push_back({printable(name, 60), number_text(value.get<double>(), 4)});
+    if (has_chance)
+      rows.back().push_back(chance->contains(name) ? number_text(number_of<double>(*chance, name.c_str()), 4)
+                                                   : "");
+  }
+  if (rows.size() == 1) return "";
+  const std::string data = text_of(document, "dataset");
+  return "Evaluation " + printable(stage, 60) + (data.empty() ? "" : " on " + printable(data, 200)) + "\n" +
+         table_text(rows) + "\n";
+}
+
+std::string evaluations(const JobView& job) {
+  std::string text;
+  for (const auto& stage : job.stages) {
+    const io::Path file = io::Path(job.output) / "stages" / stage.name / "evaluation.json";
+    if (!std::filesystem::exists(file)) continue;
+    try {
+      text += evaluation_table(stage.name, object_from(io::read_file(file, 64U << 20), file.string()));
+    } catch (const Error& error) {
+      text += std::string(error.what()) + "\n";
+    }
+  }
+  return text;
+}
+
+// "dropped.<rule>" and "bad.<reason>" of one stage, largest first.
+std::string dropped_table(const StageView& stage) {
+  std::vector<std::pair<std::int64_t, std::string>> reasons;
+  for (const auto& [name, count] : stage.counts)
+    if (count > 0 && (name.rfind("dropped.", 0) == 0 || name.rfind("bad.", 0) == 0))
+      reasons.emplace_back(-count, name);
+  if (reasons.empty()) return "";
+  std::sort(reasons.begin(), reasons.end());
+  const auto count_of = [&](const char* name) {
+    const auto found = stage.counts.find(name);
+    return found == stage.counts.end() ? std::int64_t{-1} : found->second;
+  };
+  std::string text = "Samples left out by " + printable(stage.name, 60);
+  if (count_of("in") >= 0 && count_of("kept") >= 0)
+    text += ": kept " + count_text(count_of("kept")) + " of " + count_text(count_of("in"));
+  std::vector<std::vector<std::string>> rows{{"reason", "samples"}};
+  for (const auto& [negative, name] : reasons) rows.push_back({printable(name, 60), count_text(-negative)});
+  return text + "\n" + table_text(rows) + "\n";
+}
+
+std::string places(const JobView& job) {
+  const io::Path output = job.output;
+  std::vector<std::vector<std::string>> rows;
+  const auto add = [&](const char* what, const io::Path& path) {
+    if (std::filesystem::exists(path)) rows.push_back({what, path.string()});
+  };
+  add("report", output / "report.html");
+  add("model", output / "final");
+  add("index", output / "index");
+  std::string text = rows.empty() ? "" : table_text(rows);
+  if (std::filesystem::exists(output / "index"))
+    text += "\nSearch it:  trireme search " + job.output + " \"a few words\"\n";
+  return text;
+}
+
+}  // namespace
+
+std::string results_text(const JobView& job) {
+  std::string text;
+  std::int64_t reused = 0;
+  for (const auto& stage : job.stages) {
+    text += dropped_table(stage);
+    reused += stage.tasks_reused;
+  }
+  text += evaluations(job);
+  if (reused > 0) text += count_text(reused) + " tasks were reused from the store\n";
+  return text + places(job);
+}
+
+}  // namespace trireme::coordinator::cli
