@@ -1,0 +1,203 @@
+#include <algorithm>
+#include <cmath>
+#include <deque>
+
+#include "common/io/file.h"
+#include "coordinator/planner/plan_text.h"
+#include "coordinator/planner/receipt.h"
+
+namespace trireme::coordinator::planner {
+namespace {
+
+constexpr double kFloatBytes = 4, kGuessedCaptions = 5, kIndexBytes = 200, kVerdictBytes = 60,
+                 kPairBytes = 64;
+
+// Completes every task whose result lies in the store.
+void walk(TaskGraph& graph) {
+  const std::vector<TaskRef> first = graph.start();
+  std::deque<TaskRef> ready(first.begin(), first.end());
+  while (!ready.empty()) {
+    const TaskRef ref = ready.front();
+    ready.pop_front();
+    jobs::TaskDone done;
+    if (!find_reusable(graph.describe_task(ref), done)) continue;
+    for (const auto& next : graph.complete(ref, done)) ready.push_back(next);
+  }
+}
+
+std::string shape_of(const std::string& kind) {
+  if (kind == "train") return "gang";
+  return kind == "evaluate" || kind == "index" || kind == "pair_counts" ? "map + merge" : "map";
+}
+
+PlannedData planned_data(const jobs::DataSpec& spec, const DataInfo& info) {
+  PlannedData data{info, -1};
+  if (info.all_known) data.expected = info.selected;
+  const bool synthetic =
+      std::ranges::all_of(spec.sources, [](const auto& source) { return source.synthetic.has_value(); });
+  if (info.all_known || !synthetic) return data;
+  const jobs::Selection selection = jobs::parse_selection(spec.select);
+  std::int64_t all = 0;
+  for (const auto& source : spec.sources) all += source.synthetic->samples;
+  data.expected = std::max<std::int64_t>(0, std::min(all, selection.last) - selection.first);
+  data.info.per_epoch = static_cast<double>(data.expected);
+  if (spec.sources.size() > 1) {
+    data.info.per_epoch = 0;
+    for (const auto& source : spec.sources)
+      data.info.per_epoch += static_cast<double>(source.synthetic->samples) * source.weight;
+  }
+  return data;
+}
+
+class Planner {
+ public:
+  Planner(const jobs::JobSpec& job, ListedJob listed) : job_(job), graph_(job, std::move(listed), "") {}
+
+  Plan run() {
+    walk(graph_);
+    plan_.name = job_.name;
+    plan_.output = job_.spec.output;
+    plan_.store = job_.spec.store.empty() ? job_.spec.output + "/store" : job_.spec.store;
+    for (const auto& info : graph_.data())
+      plan_.data.push_back(planned_data(job_.spec.data.at(info.name), info));
+    for (std::size_t i = 0; i < graph_.stages().size(); ++i) add_stage(i);
+    plan_.disk_bytes = disk_bytes();
+    plan_.disk_free_bytes = static_cast<std::int64_t>(io::free_bytes(plan_.store));
+    if (plan_.disk_bytes > static_cast<double>(plan_.disk_free_bytes))
+      plan_.notes.push_back("the disk of " + plan_.store + " has less room than the outputs need");
+    plan_.notes.push_back("parameters, FLOPs and activation memory: trireme-worker tool model-info");
+    plan_.notes.push_back("a time to completion is given once the job runs, from its own measurements");
+    return std::move(plan_);
+  }
+
+ private:
+  const PlannedData* data_named(const std::string& name) const {
+    for (const auto& data : plan_.data)
+      if (data.info.name == name) return &data;
+    return nullptr;
+  }
+
+  const jobs::StageSpec* spec_of(const std::string& name) const {
+    for (const auto& stage : job_.spec.stages)
+      if (stage.name == name) return &stage;
+    return nullptr;
+  }
+
+  void add_stage(std::size_t index) {
+    const StageInfo& info = graph_.stages()[index];
+    const StageProgress progress = graph_.progress(index);
+    PlannedStage stage{info.name, info.kind, shape_of(info.kind), info.needs};
+    stage.tasks = progress.tasks_known;
+    stage.tasks_final = progress.tasks_final;
+    stage.reused = progress.tasks_done;
+    plan_.tasks += stage.tasks;
+    plan_.reused += stage.reused;
+    if (const jobs::StageSpec* spec = spec_of(info.name); spec != nullptr && !info.implicit)
+      if (const auto* train = std::get_if<jobs::TrainSettings>(&spec->settings))
+        add_steps(*spec, *train, stage);
+    plan_.stages.push_back(std::move(stage));
+  }
+
+  // Share of a data set that the filters which this stage needs have kept; 1 with none, -1 while unknown.
+  double kept_share(const jobs::StageSpec& spec, const std::string& data) const {
+    double share = 1;
+    for (const auto& need : spec.needs) {
+      const jobs::StageSpec* other = spec_of(need);
+      if (other == nullptr) continue;
+      const auto* filter = std::get_if<jobs::FilterSettings>(&other->settings);
+      if (other->kind == "filter" && std::ranges::find(filter->data, data) != filter->data.end()) {
+        for (std::size_t i = 0; i < graph_.stages().size(); ++i) {
+          if (graph_.stages()[i].name != need) continue;
+          const StageProgress progress = graph_.progress(i);
+          const auto in = progress.counts.find("in"), kept = progress.counts.find("kept");
+          if (!progress.committed || in == progress.counts.end() || kept == progress.counts.end() ||
+              in->second == 0)
+            return -1;
+          share = std::min(share, static_cast<double>(kept->second) / static_cast<double>(in->second));
+        }
+      } else if (const double upstream = kept_share(*other, data); upstream < share) {
+        share = upstream;
+      }
+    }
+    return share;
+  }
+
+  void add_steps(const jobs::StageSpec& spec, const jobs::TrainSettings& train, PlannedStage& stage) {
+    const PlannedData* data = data_named(train.data);
+    const double share = kept_share(spec, train.data);
+    if (data != nullptr && data->expected >= 0 && share >= 0)
+      stage.steps_per_epoch =
+          std::ceil(data->info.per_epoch * share / static_cast<double>(train.global_batch));
+    if (train.steps)
+      stage.steps = *train.steps;
+    else if (stage.steps_per_epoch >= 0)
+      stage.steps = static_cast<std::int64_t>(stage.steps_per_epoch) * train.epochs;
+  }
+
+  double samples_of(const std::vector<std::string>& names) const {
+    double sum = 0;
+    for (const auto& name : names) {
+      const PlannedData* data = data_named(name);
+      if (data == nullptr || data->expected < 0) return -1;
+      sum += static_cast<double>(data->expected);
+    }
+    return sum;
+  }
+
+  // Bytes per sample that a stage leaves, of all its data; a stage that is in the store already needs none.
+  double disk_bytes() const {
+    double sum = 0;
+    for (const auto& data : job_.spec.data)
+      for (const auto& source : data.second.sources)
+        if (source.synthetic && data_named(data.first) != nullptr) {
+          const auto px = static_cast<double>(source.synthetic->image_px);
+          sum += static_cast<double>(source.synthetic->samples) * (px * px * 0.4 + 3000);
+        }
+    for (const auto& stage : job_.spec.stages) {
+      double per_sample = 0, samples = 0;
+      if (const auto* filter = std::get_if<jobs::FilterSettings>(&stage.settings)) {
+        per_sample = kVerdictBytes;
+        samples = samples_of(filter->data);
+      } else if (const auto* counts = std::get_if<jobs::PairCountsSettings>(&stage.settings)) {
+        per_sample = kPairBytes * kGuessedCaptions;
+        samples = samples_of(counts->data);
+      } else if (const auto* embed = std::get_if<jobs::EmbedSettings>(&stage.settings)) {
+        const jobs::ModelSpec& model = job_.spec.models.at(embed->model);
+        const double image = model.image.kind == "vit" ? static_cast<double>(model.image.width) : 1280;
+        per_sample = kFloatBytes * (image + kGuessedCaptions * static_cast<double>(model.text.width));
+        samples = samples_of(embed->data);
+      } else if (const auto* evaluate = std::get_if<jobs::EvaluateSettings>(&stage.settings)) {
+        per_sample = shared_bytes(evaluate->model);
+        samples = samples_of({evaluate->data});
+      } else if (const auto* index = std::get_if<jobs::IndexSettings>(&stage.settings)) {
+        per_sample = 2 * shared_bytes(index->model);
+        samples = samples_of({index->data});
+      }
+      if (samples < 0) return -1;
+      sum += samples * per_sample;
+    }
+    for (const auto& data : plan_.data)
+      sum += static_cast<double>(std::max<std::int64_t>(0, data.expected)) * kIndexBytes;
+    return sum;
+  }
+
+  double shared_bytes(const std::string& train_stage) const {
+    const jobs::StageSpec* stage = spec_of(train_stage);
+    const auto* train = stage == nullptr ? nullptr : std::get_if<jobs::TrainSettings>(&stage->settings);
+    if (train == nullptr) return 0;
+    return kFloatBytes * static_cast<double>(job_.spec.models.at(train->model).embed_dim) *
+           (1 + kGuessedCaptions);
+  }
+
+  const jobs::JobSpec& job_;
+  TaskGraph graph_;
+  Plan plan_;
+};
+
+}  // namespace
+
+Plan make_plan(const jobs::JobSpec& job, ListedJob listed) {
+  return Planner(job, std::move(listed)).run();
+}
+
+}  // namespace trireme::coordinator::planner
