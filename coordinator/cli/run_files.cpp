@@ -53,7 +53,8 @@ std::optional<RunProgress> read_progress(const io::Path& run_folder) {
   RunProgress progress;
   progress.incarnation = number_of<std::uint64_t>(*document, "incarnation");
   progress.pid = number_of<std::int64_t>(*document, "pid");
-  if (document->contains("stages")) progress.job = job_view_from_json(document->dump());
+  if (const auto job = document->find("job"); job != document->end() && job->is_object())
+    progress.job = job_view_from_json(job->dump());
   progress.committed = committed_in(*document, progress.job);
   return progress;
 }
