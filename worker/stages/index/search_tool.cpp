@@ -87,7 +87,13 @@ std::string write_page(const SearchOptions& options, const IndexFolder& index,
     pictures.push_back({static_cast<std::int64_t>(pictures.size()) + 1, hit.score, item.key,
                         first_caption(item), thumbnails.of(item)});
   }
-  io::write_file_atomic(page, contact_sheet(query_text(options.query), pictures), /*durable=*/false);
+  try {
+    io::write_file_atomic(page, contact_sheet(query_text(options.query), pictures), /*durable=*/false);
+  } catch (const Error& error) {
+    if (!options.html.empty()) throw;
+    log_warning("search", error.what());  // a run folder that only may be read still answers
+    return "";
+  }
   return page.string();
 }
 
