@@ -113,7 +113,7 @@ void DualEncoder::State::load_text_weights() {
              {"text_projection", "text.projection.weight", "text.projection.bias"});
   // One CLIP file for both towers: its temperature belongs to them.
   if (spec.text.weights == spec.image.weights && file.contains("logit_scale"))
-    logit_scale.copy_(file.view("logit_scale").view({}));
+    logit_scale.copy_(file.view("logit_scale").squeeze());
 }
 
 std::vector<std::pair<std::string, at::Tensor*>> DualEncoder::State::standardization() {
