@@ -63,7 +63,7 @@ std::string read_file(const Path& path, std::uint64_t limit_bytes) {
   std::size_t done = 0;
   for (;;) {
     if (done == bytes.size()) {
-      if (S_ISREG(status.st_mode)) break;
+      if (S_ISREG(status.st_mode) && status.st_size > 0) break;
       bytes.resize(done + 65536);  // pipes and /proc tell no size
     }
     const ssize_t got = ::read(file.get(), bytes.data() + done, bytes.size() - done);

@@ -213,7 +213,7 @@ bool Supervisor::decide(const std::optional<Terminal>& terminal, const Incarnati
   failures_ = committed > best_ ? 0 : failures_ + 1;
   best_ = std::max(best_, committed);
   if (failures_ >= options_.retry.no_progress_limit)
-    return give_up(std::to_string(failures_) +
+    return give_up("no progress: " + std::to_string(failures_) +
                    " starts in a row committed nothing new; the last one: " + cause);
   if (result_.incarnations >= options_.retry.max_attempts)
     return give_up("all " + std::to_string(result_.incarnations) +

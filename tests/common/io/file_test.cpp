@@ -17,6 +17,11 @@ class FileTest : public testing::Test {
   void TearDown() override { std::filesystem::remove_all(folder); }
 };
 
+TEST(ReadFile, FilesThatTellNoSizeAreReadToTheEnd) {
+  EXPECT_NE(read_file("/proc/self/environ").find('='), std::string::npos);
+  EXPECT_EQ(read_file("/dev/null"), "");
+}
+
 TEST_F(FileTest, AtomicWriteReplacesAndLeavesNothingAside) {
   write_file_atomic(folder / "a/b.txt", "one");
   write_file_atomic(folder / "a/b.txt", "two");
