@@ -119,7 +119,6 @@ class LocalGroup final : public Group {
     const auto give_up = steady_clock::now() + options_.deadline;
     while (!done()) {
       refuse_spoiled(operation);
-      if (options_.stopped && options_.stopped()) fail(ErrorKind::kCancelled, operation, "cancelled");
       if (steady_clock::now() >= give_up)
         fail(ErrorKind::kTryAgain, operation,
              "a peer did not come within " + std::to_string(options_.deadline.count()) + " ms");
@@ -128,6 +127,7 @@ class LocalGroup final : public Group {
   }
 
   void refuse_spoiled(const char* operation) {
+    if (options_.stopped && options_.stopped()) fail(ErrorKind::kCancelled, operation, "cancelled");
     if (shared_->spoiled_by >= 0)
       fail(ErrorKind::kTryAgain, operation,
            "rank " + std::to_string(shared_->spoiled_by) + " left the group");

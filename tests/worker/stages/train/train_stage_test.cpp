@@ -5,7 +5,7 @@
 
 #include <chrono>
 #include <fstream>
-#include <set>
+#include <thread>
 
 #include "common/io/file.h"
 #include "common/io/hash.h"
@@ -34,15 +34,15 @@ std::int64_t rows_of(const std::string& path) {
 
 TEST(TrainStage, LearnsScenesFromScratch) {
   TinyJob job(folder_of_test());
-  job.settings.epochs = 40;
+  job.settings.epochs = 60;
   const auto outcome = job.train("a", 1);
   ASSERT_EQ(outcome.error, "");
-  ASSERT_EQ(outcome.reports.size(), 120U);
+  ASSERT_EQ(outcome.reports.size(), 180U);
   EXPECT_GT(outcome.reports.front().loss, 2.2);
   EXPECT_LT(outcome.reports.back().loss, 0.7);
-  EXPECT_EQ(outcome.done.counts.at("steps"), 120);
-  EXPECT_EQ(outcome.done.counts.at("samples"), 40 * 48);
-  EXPECT_EQ(rows_of(job.log("a")), 120);
+  EXPECT_EQ(outcome.done.counts.at("steps"), 180);
+  EXPECT_EQ(outcome.done.counts.at("samples"), 60 * 48);
+  EXPECT_EQ(rows_of(job.log("a")), 180);
   ASSERT_EQ(outcome.done.outputs.size(), 1U);
   const auto loaded = models::DualEncoder::load(outcome.done.outputs[0].path);
   EXPECT_EQ(loaded->spec().embed_dim, 16);

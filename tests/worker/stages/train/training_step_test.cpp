@@ -10,6 +10,7 @@
 #include "common/base/error.h"
 #include "common/base/random.h"
 #include "tests/worker/collective/support/threads.h"
+#include "worker/collective/slot_tree.h"
 
 namespace trireme::worker::stages::train {
 namespace {
