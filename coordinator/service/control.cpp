@@ -41,6 +41,7 @@ void Control::send(Rank to, const jobs::Message& message) {
   std::string bytes = jobs::encode({options_.run_key, options_.incarnation, message});
   {
     const std::lock_guard lock(mutex_);
+    if (std::holds_alternative<jobs::Welcome>(message)) greeted_.insert(to);
     outgoing_.emplace_back(to, std::move(bytes));
     ++unsent_;
   }
@@ -56,7 +57,8 @@ bool Control::flush(std::chrono::milliseconds patience) {
 
 bool Control::acceptable(const Mail& mail, const jobs::Envelope& envelope) {
   // A worker learns run and incarnation from Welcome: only its Hello may come without them.
-  const bool unknowing = std::holds_alternative<jobs::Hello>(envelope.message) && envelope.run == 0;
+  const bool unknowing = std::holds_alternative<jobs::Hello>(envelope.message) && envelope.run == 0 &&
+                         (envelope.incarnation.value == 0 || envelope.incarnation == options_.incarnation);
   std::string reason;
   if (mail.from < 1 || !from_worker(envelope.message))
     reason = "direction";
@@ -107,7 +109,12 @@ void Control::ping_when_due() {
   if (now.time_since_epoch().count() - alive_ > options_.dead.count()) return;
   pinged_ = now;
   const std::string ping = jobs::encode({options_.run_key, options_.incarnation, jobs::Ping{}});
-  for (Rank rank = 1; rank <= workers_; ++rank) mailbox_->send(rank, ping, true);
+  std::set<Rank> greeted;  // before the Welcome a worker cannot tell whose ping it is
+  {
+    const std::lock_guard lock(mutex_);
+    greeted = greeted_;
+  }
+  for (const Rank rank : greeted) mailbox_->send(rank, ping, true);
 }
 
 void Control::loop() {

@@ -10,6 +10,7 @@
 #include <functional>
 #include <memory>
 #include <mutex>
+#include <set>
 #include <thread>
 
 #include "common/base/clock.h"
@@ -64,6 +65,7 @@ class Control {
   std::mutex mutex_;
   std::condition_variable wake_;
   std::deque<std::pair<Rank, std::string>> outgoing_;
+  std::set<Rank> greeted_;
   std::atomic<std::uint64_t> unsent_{0};
   std::atomic<std::int64_t> alive_{0}, heartbeat_{0};
   std::atomic<bool> stop_{false};

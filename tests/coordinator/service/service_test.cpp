@@ -1,0 +1,293 @@
+// Whole jobs over the local mailbox: the real service, ledger, graph and scheduler; workers that only
+// pretend.
+#include "coordinator/service/service.h"
+
+#include <gtest/gtest.h>
+
+#include <filesystem>
+#include <thread>
+
+#include <unistd.h>
+#include <nlohmann/json.hpp>
+
+#include "common/base/error.h"
+#include "common/mailbox/local/local_mailbox.h"
+#include "coordinator/planner/listing.h"
+#include "tests/coordinator/service/fake_workers.h"
+
+namespace trireme::coordinator::service {
+namespace {
+
+using nlohmann::json;
+
+class ServiceTest : public testing::Test {
+ protected:
+  io::Path output =
+      (std::filesystem::exists("/dev/shm") ? io::Path("/dev/shm") : std::filesystem::temp_directory_path()) /
+      ("trireme-service-" + std::to_string(::getpid()));
+  RealClock clock;
+  FakeHabits habits;
+  int workers = 2;
+  std::unique_ptr<FakeWorkers> fakes;
+  std::function<void(Service&)> meanwhile;  // runs on its own thread while the service does
+  std::vector<std::string> overrides;
+  bool standing = false;
+
+  void SetUp() override { std::filesystem::remove_all(output); }
+  void TearDown() override { std::filesystem::remove_all(output); }
+
+  std::string text() {
+    json spec = json::parse(io::read_file(io::Path(TRIREME_SOURCE_DIR) / "jobs/examples/tiny.json"));
+    spec["spec"]["output"] = output.string();
+    spec["spec"]["data"]["train"]["synthetic"]["shards"] = 4;
+    spec["spec"]["timeouts"] = {{"heartbeat_seconds", 0.05}, {"suspect_seconds", 0.3}, {"dead_seconds", 0.6},
+                                {"fence_seconds", 0.6},      {"lease_seconds", 1.5},   {"step_seconds", 2}};
+    return spec.dump();
+  }
+  jobs::JobSpec job() {
+    auto read = jobs::read_job(text(), overrides);
+    for (const auto& fault : read.faults) ADD_FAILURE() << fault.pointer << " " << fault.detail;
+    return read.job;
+  }
+
+  Outcome run() {
+    RunFolder folder(output, 0);
+    ledger::Ledger ledger(
+        {.folder = output / "ledger", .incarnation = folder.incarnation(), .reserve_bytes = 4096}, clock);
+    telemetry::Metrics metrics("", 0);
+    auto mailboxes = make_local_mailboxes(workers + 1);
+    ServiceOptions options;
+    if (!standing) options.job = job();
+    options.timeouts = job().spec.timeouts;
+    options.list = [](const jobs::JobSpec& spec) { return planner::list_job(spec); };
+    options.graceful_stop_seconds = 3;
+    Service service(std::move(options), folder, ledger, std::move(mailboxes[0]), metrics, clock);
+    fakes = std::make_unique<FakeWorkers>(std::move(mailboxes), habits);
+    std::thread other;
+    if (meanwhile) other = std::thread([&] { meanwhile(service); });
+    const Outcome outcome = service.run();
+    if (other.joinable()) other.join();
+    std::this_thread::sleep_for(std::chrono::milliseconds(20));
+    return outcome;
+  }
+
+  json document(const io::Path& path) { return json::parse(io::read_file(path)); }
+  json terminal() { return document(output / "terminal.json"); }
+  std::vector<std::string> steps_on_disk() {
+    std::vector<std::string> names;
+    for (const auto& entry : std::filesystem::directory_iterator(output / "ckpt/train"))
+      names.push_back(entry.path().filename().string());
+    std::sort(names.begin(), names.end());
+    return names;
+  }
+};
+
+TEST_F(ServiceTest, AJobRunsFromEndToEnd) {
+  const Outcome outcome = run();
+  EXPECT_EQ(outcome.exit_code, 0) << outcome.reason;
+  EXPECT_TRUE(outcome.orderly);
+  EXPECT_EQ(terminal().at("state"), "SUCCEEDED");
+  EXPECT_EQ(terminal().at("exit_code"), 0);
+  EXPECT_EQ(fakes->left, 2);
+  EXPECT_EQ(io::read_file(output / "final/model.safetensors"), "40");
+  EXPECT_TRUE(std::filesystem::exists(output / "index/items.jsonl"));
+  EXPECT_EQ(document(output / "stages/evaluate/evaluation.json").at("acc1"), 0.5);
+  EXPECT_TRUE(std::filesystem::exists(output / "spec.json"));
+  EXPECT_TRUE(std::filesystem::exists(output / "report.html"));
+  const std::string lines = io::read_file(output / "stages/inspect:train/outputs.jsonl");
+  EXPECT_EQ(std::count(lines.begin(), lines.end(), '\n'), 4);
+  EXPECT_EQ(steps_on_disk(), (std::vector<std::string>{"step-00000020", "step-00000030", "step-00000040"}));
+  const json progress = document(output / "progress.json");
+  EXPECT_EQ(progress.at("job").at("state"), "SUCCEEDED");
+  EXPECT_EQ(progress.at("job").at("progressPercentage"), 100);
+  for (const auto& [what, times] : fakes->runs) EXPECT_EQ(times, 1) << what;
+  ASSERT_EQ(fakes->gangs.size(), 1U);
+  EXPECT_EQ(fakes->gangs[0], (std::vector<Rank>{1, 2}));
+}
+
+TEST_F(ServiceTest, AGangTakesTheLargestDivisorOfItsSlots) {
+  workers = 3;  // of 8 slots: two
+  EXPECT_EQ(run().exit_code, 0);
+  ASSERT_EQ(fakes->gangs.size(), 1U);
+  EXPECT_EQ(fakes->gangs[0], (std::vector<Rank>{1, 2}));
+}
+
+TEST_F(ServiceTest, ALostWorkerEndsTheIncarnationAndTheNextOneGoesOn) {
+  habits.step_milliseconds = 2;
+  habits.fall_silent = [](std::int64_t step) { return step == 25; };
+  const Outcome lost = run();
+  EXPECT_EQ(lost.exit_code, 75);
+  EXPECT_FALSE(lost.orderly);
+  EXPECT_EQ(terminal().at("state"), "RESTART");
+  EXPECT_EQ(terminal().at("retryable"), true);
+  EXPECT_EQ(terminal().at("step"), 20);
+  const auto first_runs = fakes->runs;
+
+  habits.fall_silent = nullptr;
+  const Outcome outcome = run();
+  EXPECT_EQ(outcome.exit_code, 0) << outcome.reason;
+  ASSERT_EQ(fakes->resumed_from.size(), 1U);
+  EXPECT_EQ(fakes->resumed_from[0], (output / "ckpt/train/step-00000020").string());
+  for (const auto& [what, times] : fakes->runs)
+    EXPECT_FALSE(first_runs.contains(what)) << what << " was done twice";
+  EXPECT_EQ(document(output / "progress.json").at("job").at("attempt"), 2);
+}
+
+TEST_F(ServiceTest, ADamagedCheckpointGivesWayToTheOneBefore) {
+  habits.step_milliseconds = 2;
+  habits.fall_silent = [](std::int64_t step) { return step == 35; };
+  EXPECT_EQ(run().exit_code, 75);
+  io::write_file_atomic(output / "ckpt/train/step-00000030/model.safetensors", "31");
+  habits.fall_silent = nullptr;
+  EXPECT_EQ(run().exit_code, 0);
+  EXPECT_EQ(fakes->resumed_from[0], (output / "ckpt/train/step-00000020").string());
+}
+
+TEST_F(ServiceTest, WithoutAnyWholeCheckpointTheJobFailsAsDamaged) {
+  habits.step_milliseconds = 2;
+  habits.fall_silent = [](std::int64_t step) { return step == 25; };
+  EXPECT_EQ(run().exit_code, 75);
+  io::write_file_atomic(output / "ckpt/train/step-00000020/model.safetensors", "");
+  std::filesystem::remove(output / "ckpt/train/step-00000010/manifest.json");
+  habits.fall_silent = nullptr;
+  const Outcome outcome = run();
+  EXPECT_EQ(outcome.exit_code, 65);
+  EXPECT_NE(terminal().at("reason").get<std::string>().find("model.safetensors"), std::string::npos);
+}
+
+TEST_F(ServiceTest, ATaskIsTriedAgainAndThenTheJobFails) {
+  std::atomic<int> tries{0};
+  habits.fail = [&](Rank, const jobs::Task& task) -> std::optional<jobs::TaskFailed> {
+    if (task.kind != jobs::TaskKind::kEvaluate) return std::nullopt;
+    ++tries;
+    return jobs::TaskFailed{{}, ErrorKind::kTryAgain, true, "no luck"};
+  };
+  const Outcome outcome = run();
+  EXPECT_EQ(outcome.exit_code, 1);
+  EXPECT_EQ(tries, 3);
+  EXPECT_EQ(terminal().at("state"), "FAILED");
+  EXPECT_NE(terminal().at("reason").get<std::string>().find("no luck"), std::string::npos);
+  EXPECT_EQ(terminal().at("retryable"), false);
+}
+
+TEST_F(ServiceTest, AnErrorThatCannotGoAwayFailsAtOnce) {
+  std::atomic<int> tries{0};
+  habits.fail = [&](Rank, const jobs::Task& task) -> std::optional<jobs::TaskFailed> {
+    if (task.kind != jobs::TaskKind::kInspect) return std::nullopt;
+    ++tries;
+    return jobs::TaskFailed{{}, ErrorKind::kInvalid, false, "not a tar"};
+  };
+  EXPECT_EQ(run().exit_code, 1);
+  EXPECT_LE(tries, 2);
+}
+
+TEST_F(ServiceTest, StopsAfterThreeStartsWithoutProgress) {
+  habits.fail = nullptr;
+  workers = 1;
+  overrides = {"spec.timeouts.first_heartbeat_seconds=0.2"};
+  for (int start = 0; start < 3; ++start) {
+    RunFolder folder(output, 0);
+    ledger::Ledger ledger(
+        {.folder = output / "ledger", .incarnation = folder.incarnation(), .reserve_bytes = 4096}, clock);
+    telemetry::Metrics metrics("", 0);
+    ServiceOptions options;
+    options.job = job();
+    options.list = [](const jobs::JobSpec& spec) { return planner::list_job(spec); };
+    auto mailboxes = make_local_mailboxes(2);
+    Service service(std::move(options), folder, ledger, std::move(mailboxes[0]), metrics, clock);
+    EXPECT_EQ(service.run().exit_code, 75);  // the worker never reports
+  }
+  EXPECT_EQ(run().exit_code, 93);
+  EXPECT_EQ(terminal().at("state"), "FAILED");
+}
+
+TEST_F(ServiceTest, ASignalCheckpointsAndTheNextStartGoesOn) {
+  habits.step_milliseconds = 2;
+  habits.steps = 2000;
+  habits.checkpoint_every = 100000;
+  meanwhile = [&](Service& service) {
+    for (int i = 0; i < 500; ++i) {
+      const json job = json::parse(service.describe("job-000001"));
+      if (!job.at("training").is_null() && job.at("training").at("step") > 10) break;
+      std::this_thread::sleep_for(std::chrono::milliseconds(5));
+    }
+    service.stop_by_signal();
+  };
+  const Outcome stopped = run();
+  EXPECT_EQ(stopped.exit_code, 75);
+  EXPECT_TRUE(stopped.orderly);
+  EXPECT_EQ(terminal().at("state"), "STOPPED");
+  EXPECT_EQ(terminal().at("retryable"), false);
+  EXPECT_GT(terminal().at("step"), 10);
+  meanwhile = nullptr;
+  habits.steps = 100;
+  habits.step_milliseconds = 0;
+  EXPECT_EQ(run().exit_code, 0);
+  EXPECT_NE(fakes->resumed_from[0], "");
+}
+
+TEST_F(ServiceTest, CancelEndsARunningJobAndIsIdempotent) {
+  habits.step_milliseconds = 2;
+  habits.steps = 100000;
+  meanwhile = [&](Service& service) {
+    for (int i = 0; i < 500; ++i) {
+      const json job = json::parse(service.describe("job-000001"));
+      if (!job.at("training").is_null()) break;
+      std::this_thread::sleep_for(std::chrono::milliseconds(5));
+    }
+    EXPECT_EQ(json::parse(service.cancel("job-000001")).at("state"), "STOPPING");
+    service.cancel("job-000001");
+  };
+  const Outcome outcome = run();
+  EXPECT_EQ(outcome.exit_code, 1);
+  EXPECT_EQ(terminal().at("state"), "CANCELLED");
+}
+
+TEST_F(ServiceTest, ADeadlineFailsTheJob) {
+  habits.step_milliseconds = 5;
+  habits.steps = 100000;
+  overrides = {"spec.deadline_seconds=0.5"};
+  EXPECT_EQ(run().exit_code, 1);
+  EXPECT_NE(terminal().at("reason").get<std::string>().find("deadline"), std::string::npos);
+}
+
+TEST_F(ServiceTest, AStandingCoordinatorTakesJobsInOrder) {
+  standing = true;
+  meanwhile = [&](Service& service) {
+    const auto first = service.submit(text(), "key-1");
+    EXPECT_EQ(first.outcome, SubmitAnswer::Outcome::kCreated);
+    EXPECT_EQ(service.submit(text(), "key-1").outcome, SubmitAnswer::Outcome::kSameAsBefore);
+    EXPECT_EQ(service.submit(text() + " ", "key-1").outcome, SubmitAnswer::Outcome::kKeyReused);
+    EXPECT_EQ(service.submit("{\"spec\":{}}", "").outcome, SubmitAnswer::Outcome::kInvalid);
+    const auto second = service.submit(text(), "");
+    EXPECT_EQ(second.job_id, "job-000002");
+    const auto third = service.submit(text(), "");
+    EXPECT_EQ(json::parse(service.cancel(third.job_id)).at("state"), "CANCELLED");
+    for (int i = 0; i < 1000; ++i) {
+      if (json::parse(service.describe(second.job_id)).at("state") == "SUCCEEDED") break;
+      std::this_thread::sleep_for(std::chrono::milliseconds(10));
+    }
+    const json jobs = json::parse(service.list_jobs("SUCCEEDED", 10, ""));
+    EXPECT_EQ(jobs.at("jobs").size(), 2U);
+    const json page = json::parse(service.list_jobs("", 1, ""));
+    EXPECT_EQ(page.at("next_page_token"), "job-000001");
+    EXPECT_EQ(json::parse(service.list_jobs("", 9, "job-000001")).at("jobs").size(), 2U);
+    EXPECT_THROW(service.describe("job-9"), Error);
+    const json events = json::parse(service.events("job-000001", 0, 1000)).at("events");
+    std::set<std::string> kinds;
+    for (const auto& event : events) kinds.insert(event.at("kind"));
+    for (const char* kind :
+         {"RunOpened", "JobSubmitted", "JobState", "PlanFixed", "LeaseGranted", "LeaseDone",
+          "CheckpointCommitted", "CheckpointRetired", "StageCommitted", "WorkerJoined"})
+      EXPECT_TRUE(kinds.contains(kind)) << kind;
+    EXPECT_FALSE(json::parse(service.service_discovery()).empty());
+    std::string reasons;
+    EXPECT_TRUE(service.ready(reasons)) << reasons;
+    service.stop_by_signal();
+  };
+  const Outcome outcome = run();
+  EXPECT_TRUE(outcome.orderly);
+}
+
+}  // namespace
+}  // namespace trireme::coordinator::service
