@@ -1,0 +1,79 @@
+#include "worker/stages/synthesize/synthesize_stage.h"
+
+#include <algorithm>
+
+#include <nlohmann/json.hpp>
+
+#include "common/io/file.h"
+#include "jobs/spec/job_spec.h"
+#include "worker/runtime/parallel.h"
+#include "worker/stages/synthesize/sample_plan.h"
+#include "worker/stages/synthesize/tar_writer.h"
+
+namespace trireme::worker::stages::synthesize {
+namespace {
+constexpr std::int64_t kChunk = 256;  // samples rendered together, then written in order
+
+struct Rendered {
+  SamplePlan plan;
+  std::string jpeg;
+};
+
+std::string caption_lines(const SamplePlan& plan) {
+  std::string lines;
+  for (const auto& caption : plan.captions) lines += (lines.empty() ? "" : "\n") + caption;
+  return lines;
+}
+
+void write_sample(TarWriter& tar, const Rendered& sample) {
+  const std::string key = key_of(sample.plan.id);
+  tar.add(key + ".jpg", sample.jpeg);
+  tar.add(
+      key + ".json",
+      nlohmann::json{{"key", key}, {"caption", sample.plan.captions.front()}, {"status", "success"}}.dump());
+  tar.add(key + ".txt", caption_lines(sample.plan));
+}
+
+std::int64_t first_of(const jobs::Task& task, const jobs::SyntheticSpec& spec, std::int64_t shard) {
+  return shard * spec.samples / task.count;
+}
+}  // namespace
+
+jobs::TaskDone SynthesizeStage::run(const jobs::Task& task, runtime::TaskContext& context) {
+  const jobs::SyntheticSpec spec = jobs::synthetic_from_json(task.settings);
+  if (task.count < 1 || task.first < 0 || task.first >= task.count)
+    throw Error(ErrorKind::kInternal,
+                task.stage + ": shard " + std::to_string(task.first) + " of " + std::to_string(task.count));
+  const Planner planner(spec);
+  const std::int64_t begin = first_of(task, spec, task.first), end = first_of(task, spec, task.first + 1);
+  const std::string tar_path = task.output + ".tar", truth_path = task.output + ".truth.jsonl";
+  const std::string aside = "." + std::to_string(task.lease.value) + ".tmp";
+  io::make_folders(io::Path(task.output).parent_path());
+  TarWriter tar(tar_path + aside);
+  std::string truth;
+  jobs::TaskDone done;
+  for (std::int64_t chunk = begin; chunk < end; chunk += kChunk) {
+    std::vector<Rendered> samples(static_cast<std::size_t>(std::min(kChunk, end - chunk)));
+    runtime::parallel_for(static_cast<std::int64_t>(samples.size()), context.threads, context.stop,
+                          [&](std::int64_t i) {
+                            Rendered& sample = samples[static_cast<std::size_t>(i)];
+                            sample.plan = planner.plan(chunk + i);
+                            sample.jpeg = planner.picture(sample.plan);
+                          });
+    for (const Rendered& sample : samples) {
+      write_sample(tar, sample);
+      truth += Planner::truth_line(sample.plan) + "\n";
+      ++done.counts["in"];
+      if (sample.plan.noise != Noise::kNone)
+        ++done.counts["noise." + std::string(name_of(sample.plan.noise))];
+    }
+    if (context.progress) context.progress(std::min(chunk + kChunk, end) - begin, end - begin);
+  }
+  tar.finish();
+  io::rename_durably(tar_path + aside, tar_path);
+  io::write_file_atomic(truth_path, truth);
+  done.outputs = {runtime::describe_output("", tar_path), runtime::describe_output("truth", truth_path)};
+  return done;
+}
+
+}  // namespace trireme::worker::stages::synthesize
