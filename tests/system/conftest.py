@@ -41,10 +41,12 @@ class Launch:
         self.process = subprocess.Popen(command, cwd=ROOT, env=env or environment(), stdout=self.log, stderr=subprocess.STDOUT, start_new_session=True)
 
     def progress(self):
+        """progress.json with the job's own document laid over it (coordinator/api/API.md)."""
         try:
-            return json.loads((self.output / "progress.json").read_text())
+            document = json.loads((self.output / "progress.json").read_text())
         except (FileNotFoundError, json.JSONDecodeError):
             return {}
+        return {**document, **(document.get("job") or {})}
 
     def step(self):
         return (self.progress().get("training") or {}).get("step") or 0

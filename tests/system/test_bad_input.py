@@ -58,7 +58,7 @@ def launch(path, workers=2, timeout=120, env=None):
 
 
 def counts(folder):
-    progress = json.loads((folder / "run/progress.json").read_text())
+    progress = json.loads((folder / "run/progress.json").read_text())["job"]
     total = {}
     for stage in progress["stages"]:
         for name, value in stage["counts"].items():

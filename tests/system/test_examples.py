@@ -57,7 +57,7 @@ def test_a_frozen_run_with_another_learning_rate_reuses_the_features(launch):
     small = [f"spec.stages.{train}.epochs=2", f"spec.stages.{train}.global_batch=40"]
     first = launch(EXAMPLES / "flickr.json", name="first", sets=sets + small).succeed(300)
     second = launch(EXAMPLES / "flickr.json", name="second", sets=sets + small + [f"spec.store={first.output}/store", f"spec.stages.{train}.optimizer.learning_rate=0.0005"]).succeed(300)
-    stages = {s["name"]: s for s in json.loads((second.output / "progress.json").read_text())["stages"]}
+    stages = {s["name"]: s for s in second.progress()["stages"]}
     for name, stage in stages.items():
         if stage["kind"] in ("inspect", "filter", "embed"):
             assert stage["tasks_reused"] == stage["tasks_done"] > 0, (name, stage)

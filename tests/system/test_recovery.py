@@ -1,5 +1,4 @@
 """Promises A, B and C on real processes: kill anything, any worker count, the same bits (RELIABILITY 7, 8.6, F01-F20, F48)."""
-import json
 import os
 import signal
 import time
@@ -82,7 +81,6 @@ def test_every_sample_once_per_epoch(tiny_run):
 
 def test_a_second_run_in_the_same_store_reuses_everything(launch, tiny_run):
     run = launch(TINY, sets=[f"spec.store={tiny_run.output}/store"]).succeed()
-    progress = json.loads((run.output / "progress.json").read_text())
-    for stage in progress["stages"]:
+    for stage in run.progress()["stages"]:
         assert stage["tasks_reused"] == stage["tasks_done"], stage
     assert weights(run) == weights(tiny_run)
