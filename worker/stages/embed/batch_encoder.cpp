@@ -1,6 +1,7 @@
 #include "worker/stages/embed/batch_encoder.h"
 
 #include <ATen/ATen.h>
+#include <ATen/Parallel.h>
 
 #include "common/base/error.h"
 #include "worker/data/image.h"

@@ -3,6 +3,7 @@
 #include <algorithm>
 
 #include <ATen/ATen.h>
+#include <ATen/Parallel.h>
 
 #include "common/io/hash.h"
 #include "jobs/spec/job_spec.h"
