@@ -11,7 +11,7 @@
 namespace trireme::worker::collective {
 
 CudaPlugin::CudaPlugin(const std::string& path) : path_(path) {
-  if (std::filesystem::is_directory(path_)) path_ += std::string("/") + kCudaPluginName;
+  if (std::filesystem::is_directory(path_)) path_.append("/").append(kCudaPluginName);
   if (!std::filesystem::exists(path_))
     throw Error(ErrorKind::kNotFound, "the CUDA plug-in " + path_ + " is not there",
                 "build on a machine with the CUDA toolkit and the full torch wheel");
