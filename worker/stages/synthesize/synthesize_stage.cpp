@@ -1,6 +1,7 @@
 #include "worker/stages/synthesize/synthesize_stage.h"
 
 #include <algorithm>
+#include <filesystem>
 
 #include <nlohmann/json.hpp>
 
@@ -17,6 +18,14 @@ constexpr std::int64_t kChunk = 256;  // samples rendered together, then written
 struct Rendered {
   SamplePlan plan;
   std::string jpeg;
+};
+
+struct RemoveOnExit {
+  io::Path path;
+  ~RemoveOnExit() {
+    std::error_code ignored;
+    std::filesystem::remove(path, ignored);
+  }
 };
 
 std::string caption_lines(const SamplePlan& plan) {
@@ -49,6 +58,7 @@ jobs::TaskDone SynthesizeStage::run(const jobs::Task& task, runtime::TaskContext
   const std::string tar_path = task.output + ".tar", truth_path = task.output + ".truth.jsonl";
   const std::string aside = "." + std::to_string(task.lease.value) + ".tmp";
   io::make_folders(io::Path(task.output).parent_path());
+  const RemoveOnExit leftover{tar_path + aside};  // of a cancelled task; nothing after the rename
   TarWriter tar(tar_path + aside);
   std::string truth;
   jobs::TaskDone done;
