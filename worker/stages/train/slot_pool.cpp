@@ -38,8 +38,9 @@ void SlotPool::for_each(std::int64_t n, const std::function<void(std::int64_t)>&
   body_ = &body;
   count_ = n;
   next_ = 0;
-  changed_.notify_all();
-  changed_.wait(lock, [&] { return next_ >= count_ && running_ == 0; });
+  if (!threads_.empty() && n > 1) changed_.notify_all();
+  take_items(lock);
+  changed_.wait(lock, [&] { return running_ == 0; });
   body_ = nullptr;
   if (error_) std::rethrow_exception(std::exchange(error_, nullptr));
 }
@@ -50,6 +51,13 @@ void SlotPool::work(int intra_op_threads) {
   for (;;) {
     changed_.wait(lock, [&] { return leave_ || (body_ != nullptr && next_ < count_); });
     if (leave_) return;
+    take_items(lock);
+    if (running_ == 0) changed_.notify_all();
+  }
+}
+
+void SlotPool::take_items(std::unique_lock<std::mutex>& lock) {
+  while (next_ < count_) {
     const auto item = next_++;
     ++running_;
     const auto* body = body_;
@@ -63,11 +71,9 @@ void SlotPool::work(int intra_op_threads) {
     }
     lock.lock();
     --running_;
-    if (error) {
-      if (!error_) error_ = error;
-      next_ = count_;
-    }
-    if (next_ >= count_ && running_ == 0) changed_.notify_all();
+    if (!error) continue;
+    if (!error_) error_ = error;
+    next_ = count_;
   }
 }
 

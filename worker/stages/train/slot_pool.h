@@ -1,6 +1,6 @@
 // The threads on which a rank runs its logical slots. In canonical mode there are as many as the rank has
 // cores and each computes with one intra-op thread, so that a slot's bits never depend on how many run side
-// by side; in restart mode there is one, with all cores inside each operation.
+// by side; in restart mode there is one, with all cores inside each operation. The caller is one of them.
 #pragma once
 
 #include <condition_variable>
@@ -28,6 +28,7 @@ class SlotPool {
 
  private:
   void work(int intra_op_threads);
+  void take_items(std::unique_lock<std::mutex>& lock);  // until none is left to begin
 
   std::function<bool()> stopped_;
   std::mutex mutex_;
