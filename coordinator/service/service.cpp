@@ -5,6 +5,7 @@
 
 #include "common/base/error.h"
 #include "common/base/log.h"
+#include "coordinator/planner/listing.h"
 
 namespace trireme::coordinator::service {
 namespace {
@@ -27,6 +28,7 @@ Service::Service(ServiceOptions options, RunFolder& folder, ledger::Ledger& ledg
       last_lease_(ledger.last_lease()),
       opened_(clock.now()),
       background_(std::make_unique<Background>()) {
+  if (!options_.list) options_.list = [](const jobs::JobSpec& job) { return planner::list_job(job); };
   load_jobs();
   folder_.remove_terminal();
   ControlOptions control{jobs::run_key(ledger_.run_id()), folder_.incarnation(), limits_.heartbeat,

@@ -27,8 +27,8 @@ namespace trireme::coordinator::service {
 struct ServiceOptions {
   std::optional<jobs::JobSpec> job;  // --job: run this one and end; paths absolute
   jobs::TimeoutSpec timeouts;        // until a job brings its own
-  std::function<planner::ListedJob(const jobs::JobSpec&)> list;  // looks up shards and weights; helper thread
-  std::function<std::string(const jobs::JobSpec&)> plan;         // JSON of a dry run; any thread
+  // Looks up shards and weights, on the helper thread; empty: planner::list_job.
+  std::function<planner::ListedJob(const jobs::JobSpec&)> list;
   std::string working_folder;      // relative paths of submitted specs start here
   int supervisor_pid = 0;          // 0: none
   std::string host = "127.0.0.1";  // of this process' exporter
@@ -118,6 +118,7 @@ class Service final : public Face {
   Job& find(const std::string& job_id);
   Job* running() { return running_.empty() ? nullptr : &jobs_.at(running_); }
   // service_face.cpp
+  void make_absolute(jobs::JobSpec& job) const;
   JobView view_of(Job& job);
   std::vector<StageView> stages_of(Job& job);
   std::string document_of(Job& job) { return describe_job(view_of(job)); }

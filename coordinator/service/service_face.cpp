@@ -11,6 +11,8 @@
 #include "common/base/log.h"
 #include "common/io/hash.h"
 #include "coordinator/ledger/result_json.h"
+#include "coordinator/planner/listing.h"
+#include "coordinator/planner/plan_text.h"
 #include "coordinator/report/report.h"
 #include "coordinator/service/service.h"
 #include "jobs/spec/spec_paths.h"
@@ -43,10 +45,15 @@ Result Service::ask(std::function<Result(Decision&)> body) {
   return future.get();
 }
 
+void Service::make_absolute(jobs::JobSpec& job) const {
+  jobs::make_paths_absolute(job, options_.working_folder);
+  if (job.spec.store.empty()) job.spec.store = job.spec.output + "/store";
+}
+
 SubmitAnswer Service::submit(const std::string& spec_json, const std::string& idempotency_key) {
   auto read = jobs::read_job(spec_json);
   if (!read.ok()) return {SubmitAnswer::Outcome::kInvalid, "", "", read.faults};
-  jobs::make_paths_absolute(read.job, options_.working_folder);
+  make_absolute(read.job);
   const std::uint64_t hash = io::xxh3_64(spec_json);
   return ask<SubmitAnswer>([this, job = std::move(read.job), hash, idempotency_key](Decision& decision) {
     if (!idempotency_key.empty())
@@ -68,8 +75,9 @@ std::string Service::plan(const std::string& spec_json, std::vector<jobs::SpecFa
   auto read = jobs::read_job(spec_json);
   faults = read.faults;
   if (!read.ok()) return "";
-  jobs::make_paths_absolute(read.job, options_.working_folder);
-  return options_.plan(read.job);
+  make_absolute(read.job);
+  auto listed = planner::list_job(read.job, faults);
+  return faults.empty() ? planner::plan_json(planner::make_plan(read.job, std::move(listed))) : "";
 }
 
 std::string Service::list_jobs(const std::string& state, std::int64_t limit, const std::string& page_token) {
