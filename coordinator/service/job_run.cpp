@@ -10,6 +10,9 @@
 namespace trireme::coordinator::service {
 namespace {
 
+// Bounds the time of one decision; the rest goes with the next.
+constexpr std::size_t kGrantsPerDecision = 64;
+
 std::int64_t milliseconds(SystemTime time) {
   return std::chrono::duration_cast<std::chrono::milliseconds>(time.time_since_epoch()).count();
 }
@@ -136,21 +139,25 @@ const scheduler::Lease* JobRun::gang_lease(LeaseId id, Rank rank) {
   return lease != nullptr && lease->task.slots > 0 && lease->workers.front() == rank ? lease : nullptr;
 }
 
-void JobRun::grant(SteadyTime now, Decision& decision) {
-  if (stopping_ || failure_) return;
+bool JobRun::grant(SteadyTime now, Decision& decision) {
+  if (stopping_ || failure_) return false;
   std::vector<Rank> workers;
   for (const auto& member : world_.fleet->members())
     if (member.state == fleet::Liveness::kAlive || member.state == fleet::Liveness::kSuspect)
       workers.push_back(member.rank);
-  for (auto& given : scheduler_.grant(workers, *world_.idle, world_.fleet->everyone_here())) {
+  std::size_t given_away = 0;
+  for (auto& given :
+       scheduler_.grant(workers, *world_.idle, world_.fleet->everyone_here(), kGrantsPerDecision)) {
     const planner::TaskRef ref = task_ref(given.task);
     jobs::Task task;
     try {
       task = given.task.slots > 0 ? gang_task(ref) : graph_->make_task(ref);
     } catch (const Error& error) {
       world_.idle->insert(given.workers.begin(), given.workers.end());
-      return fail(error.kind(), error.what());
+      fail(error.kind(), error.what());
+      return false;
     }
+    ++given_away;
     scheduler::Lease& lease = leases_.grant(given, now);
     lease.address = task.address;
     lease.granted_ms = milliseconds(world_.clock->wall());
@@ -169,6 +176,7 @@ void JobRun::grant(SteadyTime now, Decision& decision) {
     decision.writes.push_back(std::move(row));
     for (const Rank rank : given.workers) decision.send(rank, jobs::Assign{task});
   }
+  return given_away == kGrantsPerDecision;
 }
 
 void JobRun::release(Rank rank) {

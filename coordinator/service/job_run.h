@@ -47,7 +47,7 @@ class JobRun {
   void heartbeat(Rank rank, const jobs::Heartbeat& heartbeat, SteadyTime now);
   void step(Rank rank, const jobs::StepReport& report, SteadyTime now);
   void expire(SteadyTime now, Decision& decision);
-  void grant(SteadyTime now, Decision& decision);
+  bool grant(SteadyTime now, Decision& decision);  // true: perhaps more could be granted at once
 
   // Gangs wait until the service has found what they resume from.
   std::vector<planner::TaskRef> take_unprepared_gangs();

@@ -11,6 +11,7 @@ namespace trireme::coordinator::service {
 namespace {
 using namespace std::chrono_literals;
 constexpr auto kTick = 20ms;
+constexpr auto kReviewEvery = 20ms;
 constexpr auto kProgressEvery = 500ms;
 constexpr auto kMetricsEvery = 1s;
 constexpr auto kFlushPatience = 2000ms;
@@ -60,7 +61,8 @@ Outcome Service::run() {
   commit_and_act(first);
   ready_ = true;
   while (!outcome_) {
-    auto events = queue_.take(kTick);
+    auto events = queue_.take(more_to_grant_ ? 0ms : kTick);
+    more_to_grant_ = false;
     control_->state_thread_alive();
     Decision decision;
     for (Event& event : events) event(decision);
@@ -95,17 +97,20 @@ void Service::stop_by_signal() {
 
 void Service::tick(Decision& decision) {
   const SteadyTime now = clock_.now();
-  review_fleet(now, decision);
-  watch_supervisor(now, decision);
-  watch_disk(now, decision);
-  if (outcome_) return;
-  if (run_ != nullptr) run_->expire(now, decision);
+  if (now - reviewed_ >= kReviewEvery) {
+    reviewed_ = now;
+    review_fleet(now, decision);
+    watch_supervisor(now, decision);
+    watch_disk(now, decision);
+    if (outcome_) return;
+    if (run_ != nullptr) run_->expire(now, decision);
+  }
   settle(now, decision);
   if (outcome_) return;
   pick_next(decision);
   if (run_ != nullptr && !paused_ && !stopping_) {
     prepare_gangs();
-    run_->grant(now, decision);
+    more_to_grant_ = run_->grant(now, decision);
     settle(now, decision);
   }
   write_progress(now);
@@ -141,7 +146,7 @@ void Service::end_incarnation(const std::string& reason, Decision& decision) {
 void Service::leave(Terminal terminal, bool orderly, Decision& decision) {
   if (outcome_) return;
   terminal.step = checkpoint_step_;
-  terminal.progress = checkpoint_step_ + (run_ != nullptr ? run_->tasks_done() : 0);
+  terminal.progress = checkpoint_step_ + (run_ != nullptr ? run_->tasks_done() : tasks_before_);
   outcome_ = Outcome{terminal.exit_code, orderly, terminal.reason};
   if (orderly)
     for (const auto& member : fleet_.members()) decision.send(member.rank, jobs::Leave{});

@@ -144,10 +144,12 @@ class Service final : public Face {
   std::optional<Outcome> outcome_;
   std::set<std::size_t> stages_being_written_;
   LeaseId last_lease_;
-  SteadyTime opened_, began_{}, progress_written_{}, metrics_written_{}, supervisor_gone_{}, disk_looked_{};
+  SteadyTime opened_, reviewed_{}, began_{}, progress_written_{}, metrics_written_{}, supervisor_gone_{},
+      disk_looked_{};
   std::int64_t checkpoint_step_ = 0;
+  std::int64_t tasks_before_ = 0;  // of the job that has just ended
   int signals_ = 0, sealing_ = 0;
-  bool paused_ = false, progressed_ = false, reporting_ = false, recovered_ = false, preparing_ = false;
+  bool paused_ = false, progressed_ = false, reporting_ = false, recovered_ = false, more_to_grant_ = false;
   std::atomic<bool> ready_{false}, closed_{false};
   EventQueue queue_;
   std::unique_ptr<Background> background_;

@@ -286,9 +286,8 @@ void Service::end_job(Job& job, JobState state, const std::string& cause, int ex
       queue_.push([this, name, cause, exit_code, tasks](Decision& next) {
         reporting_ = false;
         if (!options_.job) return;
-        Terminal terminal{name, cause, false, exit_code};
-        checkpoint_step_ += tasks;
-        leave(terminal, true, next);
+        tasks_before_ = tasks;
+        leave({name, cause, false, exit_code}, true, next);
       });
     });
   });
