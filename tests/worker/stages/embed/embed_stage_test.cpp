@@ -114,7 +114,7 @@ TEST_F(EmbedTest, LabelsAndTemplates) {
   auto task = shard_task("l", {{"0", test_jpeg(40, 40, 1), "", "1"}, {"1", test_jpeg(40, 40, 2), "", "0"}});
   task.model = jobs::model_json(testing::small_model(true));
   task.settings = jobs::settings_json(jobs::EmbedSettings{.data = {"train"}, .model = "m"});
-  jobs::DataSpec data;
+  auto data = testing::test_data();
   data.classes = {"cat", "dog"};
   data.caption_templates = {"a {c}", "the {c}", "one {c}"};
   task.data = jobs::data_json(data);

@@ -14,7 +14,7 @@ class EvaluateTest : public testing::StageTest {
   EvaluateTest() {
     task_.stage = "evaluate";
     task_.output = out("evaluate", "");
-    task_.data = jobs::data_json({});
+    task_.data = jobs::data_json(testing::test_data());
     settings_.data = "test";
     settings_.model = "train";
     settings_.recall_k = {1, 2};
@@ -74,7 +74,7 @@ TEST_F(EvaluateTest, ZeroShotWithThePromptsOfTheModel) {
   // Pictures that lie exactly on the class vectors; the last one is labelled wrongly.
   const auto image = models::encode_texts(model, "cpu", prompts, true).rows;
   const auto label = at::tensor({0, 1, 2, 3, 4, 0}, at::kLong);
-  jobs::DataSpec data;
+  auto data = testing::test_data();
   data.classes = classes;
   task_.data = jobs::data_json(data);
   set_features({{"shared", at::arange(6), image, {}, {}, label}}, folder);
@@ -85,7 +85,7 @@ TEST_F(EvaluateTest, ZeroShotWithThePromptsOfTheModel) {
   EXPECT_NEAR(result.at("metrics").at("mean_per_class_recall").get<double>(), 4.5 / 5, 1e-12);
   EXPECT_TRUE(result.at("metrics").contains("acc5"));
   EXPECT_TRUE(nlohmann::json::parse(done.summary).at("bare_names").contains("acc1"));
-  task_.data = jobs::data_json({});
+  task_.data = jobs::data_json(testing::test_data());
   EXPECT_THROW(EvaluateStage().run(task_, context_), Error);  // labels without names
 }
 

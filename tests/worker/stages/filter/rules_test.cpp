@@ -101,7 +101,7 @@ TEST(Rules, MonotoneInEveryLimit) {
     *tight.max_words -= draw(3);
     *tight.max_images_per_text = std::max<std::int64_t>(1, *tight.max_images_per_text - draw(3));
     *tight.max_texts_per_image = std::max<std::int64_t>(1, *tight.max_texts_per_image - draw(3));
-    if (judge(facts, tight).kept) EXPECT_TRUE(judge(facts, loose).kept);
+    EXPECT_TRUE(judge(facts, loose).kept || !judge(facts, tight).kept);
   }
 }
 

@@ -42,6 +42,13 @@ inline std::string test_jpeg(std::int64_t width, std::int64_t height, int seed) 
   return worker::data::encode_jpeg(image, 90);
 }
 
+// A data set as the job file would name it: the least that is valid.
+inline jobs::DataSpec test_data() {
+  jobs::DataSpec data;
+  data.sources.push_back({.path = "shards"});
+  return data;
+}
+
 class StageTest : public ::testing::Test {
  protected:
   StageTest() {
@@ -69,7 +76,7 @@ class StageTest : public ::testing::Test {
     const auto scan = worker::data::build_shard_index(path, format, "filepath", "title", index);
     jobs::Task task;
     task.stage = "stage";
-    task.data = jobs::data_json({});
+    task.data = jobs::data_json(test_data());
     task.shard = jobs::ShardRef{.data = "train", .path = path.string(), .format = format};
     task.shard->samples = scan.samples;
     task.count = scan.samples;
