@@ -151,7 +151,7 @@ struct GraphState::Builder {
     for (std::int64_t i = 0; i < synthetic.shards; ++i) {
       jobs::ShardRef shard;
       shard.path = output_base(graph.store, part.kind, graph.address(index, i)) + output_extension(part.kind);
-      shard.format = "webdataset";
+      shard.format = "clip_benchmark";
       shard.source = static_cast<std::int64_t>(source);
       made.add_shard(shard, 0);
     }
