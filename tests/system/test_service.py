@@ -60,7 +60,7 @@ def test_submit_watch_and_the_result(service):
     assert describe(service, job)["state"] == "SUCCEEDED"
     assert (service.parent / "short/final/model.safetensors").exists()
     assert job in trireme("list", "--run", service, check=True).stdout
-    kinds = trireme("events", job, "--run", service, check=True).stdout
+    kinds = trireme("events", job, "--run", service, "--limit", 10000, check=True).stdout
     for kind in ("JobSubmitted", "LeaseGranted", "LeaseDone", "CheckpointCommitted"):
         assert kind in kinds
 
