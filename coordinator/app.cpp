@@ -107,8 +107,9 @@ void watch_signals(service::Service& service) {
 }
 
 api::ServerOptions server_options(const Arguments& given, const service::RunFolder& folder,
-                                  const std::string& run_id) {
+                                  const std::string& run_id, telemetry::Metrics& metrics) {
   api::ServerOptions options;
+  options.metrics = &metrics;
   options.listen = given.listen;
   options.run_folder = folder.path();
   options.run_id = run_id;
@@ -133,7 +134,7 @@ service::Outcome serve(MpiWorld& world, const Arguments& given, std::optional<jo
   options.supervisor_pid = static_cast<int>(environment_number("TRIREME_SUPERVISOR_PID"));
   options.host = host;
   service::Service service(std::move(options), folder, ledger, world.mailbox(), metrics, clock);
-  const api::Server server(service, server_options(given, folder, ledger.run_id()));
+  const api::Server server(service, server_options(given, folder, ledger.run_id(), metrics));
   log_info("coordinator", "incarnation " + std::to_string(folder.incarnation().value) + " of " +
                               ledger.run_id() + ", " + std::to_string(world.size() - 1) +
                               " workers, API at " + server.url());
@@ -169,8 +170,7 @@ int run_program(const Arguments& given) {
   service::Outcome outcome;
   try {
     std::optional<jobs::JobSpec> job;
-    io::Path place =
-        std::filesystem::absolute(given.run_folder.empty() ? "runs/service" : given.run_folder);
+    io::Path place = std::filesystem::absolute(given.run_folder.empty() ? "runs/service" : given.run_folder);
     if (!given.job.empty()) job = read_job(given);
     if (job && given.run_folder.empty()) place = job->spec.output;
     folder.emplace(place, environment_number("TRIREME_INCARNATION"));

@@ -22,9 +22,11 @@
 #include <boost/beast/core.hpp>
 #include <boost/beast/http.hpp>
 
+#include "common/base/clock.h"
 #include "common/base/error.h"
 #include "common/base/log.h"
 #include "common/io/log_tail.h"
+#include "common/telemetry/metrics.h"
 #include "coordinator/api/documents.h"
 #include "coordinator/api/guard.h"
 #include "coordinator/api/handlers.h"
@@ -131,6 +133,7 @@ struct Server::State {
   net::awaitable<bool> serve_one(Shared connection, beast::flat_buffer& buffer);
   net::awaitable<error_code> read_body(Shared connection, beast::flat_buffer& buffer, Parser& parser);
   net::awaitable<Response> answer(const Admission& admission, const Request& request);
+  void count(const Admission& admission, const Request& request, int status);
   net::awaitable<void> on_pool(std::function<void()> call);
   net::awaitable<bool> send(Shared connection, Response response, std::string request_id, bool keep_alive);
   net::awaitable<void> refuse(Shared connection, Response response, std::string request_id);
@@ -294,6 +297,7 @@ net::awaitable<bool> Server::State::serve_one(Shared connection, beast::flat_buf
   Request request = request_of(parser, request_id);
   const Admission admission = admit(request, rules);
   if (admission.refused) {
+    count(admission, request, admission.refused->status);
     if (!parser.is_done()) {
       co_await refuse(connection, *admission.refused, request_id);
       co_return false;
@@ -334,13 +338,30 @@ net::awaitable<error_code> Server::State::read_body(Shared connection, beast::fl
 
 net::awaitable<Response> Server::State::answer(const Admission& admission, const Request& request) {
   Response response;
+  const auto started = std::chrono::steady_clock::now();
   const Action action = admission.match.endpoint->action;
   if (action == Action::kHealth || action == Action::kVersion) {  // no lock: not even the pool's queue
     response = handle(face, options, admission, request);
   } else {
     co_await on_pool([&] { response = handle(face, options, admission, request); });
   }
+  count(admission, request, response.status);
+  if (options.metrics != nullptr)
+    options.metrics->observe("trireme_http_request_duration_seconds",
+                             seconds(std::chrono::steady_clock::now() - started),
+                             {{"route", std::string(admission.match.endpoint->pattern)}});
   co_return response;
+}
+
+// Bounded labels: a route of the table or none, a method of the table or "other".
+void Server::State::count(const Admission& admission, const Request& request, int status) {
+  if (options.metrics == nullptr) return;
+  const Endpoint* endpoint = admission.match.endpoint;
+  const bool known = request.method == "GET" || request.method == "POST";
+  options.metrics->count("trireme_http_requests_total", 1,
+                         {{"route", endpoint == nullptr ? "none" : std::string(endpoint->pattern)},
+                          {"method", known ? request.method : "other"},
+                          {"code", std::to_string(status)}});
 }
 
 net::awaitable<void> Server::State::on_pool(std::function<void()> call) {

@@ -12,6 +12,10 @@
 #include "common/io/file.h"
 #include "coordinator/service/face.h"
 
+namespace trireme::telemetry {
+class Metrics;
+}
+
 namespace trireme::coordinator::api {
 
 struct ServerOptions {
@@ -25,6 +29,7 @@ struct ServerOptions {
       allowed_hosts;                   // accepted in Host besides localhost, 127.0.0.1, [::1] and `listen`
   std::vector<io::Path> data_roots;    // specs may read only under these; empty: the working directory
   std::vector<io::Path> output_roots;  // … and write only under these; empty: the run folder's parent
+  telemetry::Metrics* metrics = nullptr;  // may be null; outlives the server
   // Limits of RELIABILITY 5 and 8.8; tests shorten them.
   std::chrono::milliseconds header_deadline{5000}, body_deadline{10000}, idle_deadline{30000};
   std::chrono::milliseconds write_deadline{10000}, follow_poll{500}, follow_heartbeat{15000};

@@ -75,6 +75,13 @@ double progress_ratio(const JobView& view) {
 
 std::optional<double> remaining_seconds(const JobView& view) {
   if (ledger::is_terminal(view.row.state)) return std::nullopt;
+  if (view.training && view.training->step < view.training->steps && view.training->samples_per_second > 0) {
+    // Training dwarfs the stages beside it, and its steps are all alike.
+    const auto& at = *view.training;
+    const double samples_per_step =
+        static_cast<double>(at.samples) / static_cast<double>(std::max<std::int64_t>(at.step, 1));
+    return static_cast<double>(at.steps - at.step) * samples_per_step / at.samples_per_second;
+  }
   const double done = progress_ratio(view);
   if (done < 0.02 || view.active_seconds <= 0) return std::nullopt;
   return view.active_seconds * (1 - done) / done;

@@ -189,7 +189,8 @@ std::string Service::service_discovery() {
     ::gethostname(name, sizeof name - 1);
     json groups = json::array();
     const auto add = [&](const std::string& target, const std::string& role) {
-      groups.push_back({{"targets", {target}}, {"labels", {{"run", ledger_.run_id()}, {"role", role}}}});
+      groups.push_back(
+          {{"targets", {target}}, {"labels", {{"run", ledger_.run_id()}, {"job", "trireme-" + role}}}});
     };
     add(options_.host + ":" + std::to_string(metrics_.port()), "coordinator");
     for (const auto& member : fleet_.members()) {

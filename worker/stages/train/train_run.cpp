@@ -232,6 +232,9 @@ void TrainRun::evaluate(StepRow& row) {
   best_ = model_tensors(*encoder_);
 }
 
+// Rate and ETA shown to people look back over about ten steps: the last batch of an epoch is short.
+constexpr double kRateMemory = 0.9;
+
 void TrainRun::report(const StepRow& row) {
   log_->append(row);
   trained_seconds_ += row.seconds;
@@ -244,7 +247,9 @@ void TrainRun::report(const StepRow& row) {
   message.learning_rate = row.learning_rate;
   message.logit_scale = row.logit_scale;
   message.gradient_norm = row.gradient_norm;
-  message.samples_per_second = static_cast<double>(row.live) / std::max(row.seconds, 1e-9);
+  recent_samples_ = kRateMemory * recent_samples_ + static_cast<double>(row.live);
+  recent_seconds_ = kRateMemory * recent_seconds_ + row.seconds;
+  message.samples_per_second = recent_samples_ / std::max(recent_seconds_, 1e-9);
   message.evaluation = row.evaluation;
   if (context_.report_step) context_.report_step(message);
   if (context_.progress) context_.progress(row.step, total_steps_);
@@ -252,7 +257,7 @@ void TrainRun::report(const StepRow& row) {
   auto& metrics = *context_.metrics;
   metrics.count("trireme_train_steps_total");
   metrics.count("trireme_train_samples_total", static_cast<double>(row.live));
-  metrics.observe("trireme_train_step_duration_seconds", row.seconds, {{"phase", "all"}});
+  metrics.observe("trireme_train_step_duration_seconds", row.seconds, {{"phase", "total"}});
   metrics.set("trireme_train_loss", row.loss);
   metrics.set("trireme_train_grad_norm", row.gradient_norm);
   metrics.set("trireme_train_logit_scale", row.logit_scale);

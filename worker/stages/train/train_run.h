@@ -72,6 +72,7 @@ class TrainRun {
   std::map<std::string, std::int64_t> bad_;
   std::int64_t skipped_ = 0, skipped_in_a_row_ = 0, saved_step_ = -1;
   double trained_seconds_ = 0;
+  double recent_samples_ = 0, recent_seconds_ = 0;
   std::chrono::steady_clock::time_point last_save_ = std::chrono::steady_clock::now();
 };
 
