@@ -71,7 +71,8 @@ void JobRun::replay(const ledger::LeaseRow& row, Decision& decision) {
                    "{\"lease\":" + std::to_string(row.lease.value) + ",\"why\":\"" + lost.why + "\"}");
     decision.writes.push_back(std::move(lost));
   }
-  if (row.state != "done") return;
+  // Of another address: an input file has changed since, so the task is to be done again.
+  if (row.state != "done" || row.address != graph_->address_of(ref)) return;
   replayed_done_.push_back(ref);
   complete(ref, ledger::result_from_json(row.result, row.lease));
 }
@@ -101,13 +102,18 @@ void JobRun::start(Decision&) {
   replayed_done_ = {};
   started_ = true;
   make_ready(open);
-  for (std::size_t stage = 0; stage < graph_->stages().size(); ++stage) note_stage(stage);
+  note_stages();
 }
 
-void JobRun::note_stage(std::size_t stage) {
-  if (stage_committed_[stage] || !graph_->progress(stage).committed) return;
+bool JobRun::note_stage(std::size_t stage) {
+  if (stage_committed_[stage] || !graph_->progress(stage).committed) return false;
   stage_committed_[stage] = true;
   committed_stages_.push_back(stage);
+  return true;
+}
+
+void JobRun::note_stages() {
+  for (std::size_t stage = 0; stage < graph_->stages().size(); ++stage) note_stage(stage);
 }
 
 void JobRun::make_ready(const std::vector<planner::TaskRef>& refs) {
@@ -231,7 +237,8 @@ void JobRun::task_done(Rank rank, const jobs::TaskDone& done, SteadyTime now, De
   end_lease(*lease, rank, "done", "", ledger::result_json(done), decision);
   gang_tasks_.erase(ref);
   complete(ref, done);
-  note_stage(ref.stage);
+  // The end of one stage can be that of others: the last shard inspected may hold nothing for them to do.
+  if (note_stage(ref.stage)) note_stages();
 }
 
 void JobRun::note_speed(Rank rank, const scheduler::Lease& lease, const jobs::TaskDone& done) {

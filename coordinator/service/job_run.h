@@ -83,7 +83,8 @@ class JobRun {
   void complete(const planner::TaskRef& ref, const jobs::TaskDone& done);
   void end_lease(scheduler::Lease& lease, Rank reporter, const std::string& state, const std::string& why,
                  const std::string& result, Decision& decision);
-  void note_stage(std::size_t stage);
+  bool note_stage(std::size_t stage);  // true: committed just now
+  void note_stages();
   void retry(const planner::TaskRef& ref);
   void release(Rank rank);
   void note_speed(Rank rank, const scheduler::Lease& lease, const jobs::TaskDone& done);

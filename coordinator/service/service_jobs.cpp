@@ -303,14 +303,16 @@ void Service::commit_stages(Decision& decision) {
 
 // After the commit of its last task: the ledger names every output, the helper thread writes them down.
 void Service::write_stage(const std::string& job_id, std::size_t stage) {
-  if (running_ != job_id) return;
+  if (running_ != job_id || run_ == nullptr) return;
   const Job& job = jobs_.at(job_id);
   const auto& row = job.stages.at(static_cast<std::int64_t>(stage));
   std::vector<std::pair<planner::TaskRef, CommittedTask>> sorted;
   ledger_.for_each_lease(job_id, [&](const ledger::LeaseRow& lease) {
-    if (lease.state == "done" && lease.stage == static_cast<std::int64_t>(stage))
-      sorted.push_back({planner::task_ref_from_key(lease.task),
-                        {lease.task, ledger::result_from_json(lease.result, lease.lease)}});
+    if (lease.state != "done" || lease.stage != static_cast<std::int64_t>(stage)) return;
+    const planner::TaskRef ref = planner::task_ref_from_key(lease.task);
+    if (lease.address ==
+        run_->graph().address_of(ref))  // not what was made of an input that has changed since
+      sorted.push_back({ref, {lease.task, ledger::result_from_json(lease.result, lease.lease)}});
   });
   std::sort(sorted.begin(), sorted.end(), [](const auto& a, const auto& b) { return a.first < b.first; });
   std::vector<CommittedTask> tasks;

@@ -307,10 +307,11 @@ void check_image(const ImageTowerSpec& image, const std::string& at, std::vector
   if (!image.std.empty() && image.std.size() != 3) fault("std", "three channels wanted");
   if (std::ranges::any_of(image.std, [](double value) { return value <= 0; }))
     fault("std", "must be above 0");
-  if (image.frozen && image.weights.empty())
-    fault("weights", "a frozen tower needs weights",
-          image.kind == "efficientnet_lite0" ? "for example pretrained:efficientnet-lite0"
-                                             : "a safetensors file");
+  if (image.kind == "efficientnet_lite0" && image.weights.empty())
+    fault("weights", "efficientnet_lite0 cannot be trained from scratch: it needs weights",
+          "for example pretrained:efficientnet-lite0");
+  else if (image.frozen && image.weights.empty())
+    fault("weights", "a frozen tower needs weights", "a safetensors file");
 }
 
 void check_text(const TextTowerSpec& text, const std::string& at, std::vector<SpecFault>& faults) {
@@ -319,9 +320,11 @@ void check_text(const TextTowerSpec& text, const std::string& at, std::vector<Sp
   };
   if (text.width % text.heads != 0)
     fault("width", std::to_string(text.width) + " is no multiple of heads " + std::to_string(text.heads));
-  if (text.frozen && text.weights.empty())
-    fault("weights", "a frozen tower needs weights",
-          text.kind == "bert" ? "for example pretrained:minilm" : "a safetensors file");
+  if (text.kind == "bert" && text.weights.empty())
+    fault("weights", "a bert tower cannot be trained from scratch: it needs weights",
+          "for example pretrained:minilm");
+  else if (text.frozen && text.weights.empty())
+    fault("weights", "a frozen tower needs weights", "a safetensors file");
   const TokenizerSpec& tokenizer = text.tokenizer;
   if (tokenizer.kind != "hashed_words" && tokenizer.vocabulary.empty())
     fault("tokenizer/vocabulary", tokenizer.kind + " needs a vocabulary file",

@@ -14,7 +14,7 @@ namespace trireme::jobs {
 // truncated), centre crop to image_px, (byte/255 - mean)/std. Training crops at random instead (AugmentSpec).
 struct ImageTowerSpec {
   std::string kind = "vit";  // "vit" (CLIP vision transformer), "efficientnet_lite0"
-  std::string weights;       // safetensors path or "pretrained:<name>"; empty: from scratch
+  std::string weights;       // safetensors path or "pretrained:<name>"; empty: from scratch (vit only)
   bool frozen = false;       // no gradient; its output can be stored once by an embed stage
   std::int64_t image_px = 224;
   std::optional<std::int64_t> resize_px;  // default image_px (256 for efficientnet_lite0)
@@ -29,7 +29,7 @@ struct ImageTowerSpec {
   void visit(Visitor& v) {
     v.field("kind", kind, {.help = "image tower", .choices = {"vit", "efficientnet_lite0"}});
     v.field("weights", weights,
-            {.help = "safetensors file, or pretrained:efficientnet-lite0; empty: from scratch"});
+            {.help = "safetensors file, or pretrained:efficientnet-lite0; empty: from scratch (vit)"});
     v.field("frozen", frozen,
             {.help = "keep the tower as it is; its outputs can be stored once by an embed stage"});
     v.field("image_px", image_px, {.help = "side of the square input", .least = 8, .most = 1024});
@@ -76,7 +76,8 @@ struct TextTowerSpec {
   template <class Visitor>
   void visit(Visitor& v) {
     v.field("kind", kind, {.help = "text tower", .choices = {"transformer", "bert"}});
-    v.field("weights", weights, {.help = "safetensors file, or pretrained:minilm; empty: from scratch"});
+    v.field("weights", weights,
+            {.help = "safetensors file, or pretrained:minilm; empty: from scratch (transformer)"});
     v.field("frozen", frozen,
             {.help = "keep the tower as it is; its outputs can be stored once by an embed stage"});
     v.field("tokenizer", tokenizer, {.help = "tokenizer"});

@@ -153,7 +153,7 @@ void scan_tar_shard(const io::Path& shard, std::string_view tar, ShardIndex& ind
   const TarScan found = scan_tar(
       tar, [&](const TarMember& member) { grouper.add(member); }, hash_up_to);
   if (!found.is_tar) {
-    throw Error(ErrorKind::kDamaged, "shard " + shard.string() + " is not a tar",
+    throw Error(ErrorKind::kInvalid, "shard " + shard.string() + " is not a tar",
                 "check the path; compressed tars must be unpacked first (gunzip)");
   }
   if (found.cut_short) {
@@ -219,7 +219,7 @@ ShardScan build_shard_index(const io::Path& shard, const std::string& format, co
   const io::MappedFile file(shard);
   const std::string_view bytes = text_of(file);
   if (bytes.empty()) {
-    throw Error(ErrorKind::kDamaged, "shard " + shard.string() + " is empty (0 bytes)",
+    throw Error(ErrorKind::kInvalid, "shard " + shard.string() + " is empty (0 bytes)",
                 "fetch it again or take it out of the data set");
   }
   ShardIndex index;

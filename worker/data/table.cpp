@@ -88,7 +88,8 @@ std::vector<std::vector<std::string>> parse_table(std::string_view text, char se
 Table group_table(std::string_view text, const io::Path& path, const std::string& image_column,
                   const std::string& caption_column) {
   auto rows = parse_table(text, path.extension() == ".tsv" ? '\t' : ',');
-  if (rows.empty()) throw Error(ErrorKind::kDamaged, "table " + path.string() + " is empty");
+  if (rows.empty())
+    throw Error(ErrorKind::kInvalid, "table " + path.string() + " is empty", "write it again");
   const std::size_t image = column(rows[0], image_column, path, "image_column");
   const std::size_t caption = column(rows[0], caption_column, path, "caption_column");
   Table table;

@@ -133,6 +133,30 @@ TEST_F(ServiceTest, ALostWorkerEndsTheIncarnationAndTheNextOneGoesOn) {
   EXPECT_EQ(document(output / "progress.json").at("job").at("attempt"), 2);
 }
 
+TEST_F(ServiceTest, WhatWasMadeOfAnInputThatHasChangedIsMadeAgain) {
+  std::filesystem::create_directories(output);
+  for (const char* name : {"a.tar", "b.tar"}) io::write_file_atomic(output / name, std::string(2048, 'x'));
+  overrides = {"spec.data.train=" + (output / "a.tar").string()};
+  habits.step_milliseconds = 2;
+  habits.fall_silent = [](std::int64_t step) { return step == 25; };
+  EXPECT_EQ(run().exit_code, 75);
+  const auto first_runs = fakes->runs;
+
+  io::write_file_atomic(output / "a.tar", std::string(4096, 'x'));
+  habits.fall_silent = nullptr;
+  const Outcome outcome = run();
+  EXPECT_EQ(outcome.exit_code, 0) << outcome.reason;
+  int inspected = 0;
+  for (const auto& [what, times] : fakes->runs) {
+    inspected += what.starts_with("inspect:train/") ? times : 0;
+    EXPECT_FALSE(first_runs.contains(what)) << what << " was done twice";
+  }
+  EXPECT_EQ(inspected, 1);
+  EXPECT_EQ(fakes->resumed_from.size(), 1U);
+  const std::string lines = io::read_file(output / "stages/inspect:train/outputs.jsonl");
+  EXPECT_EQ(std::count(lines.begin(), lines.end(), '\n'), 1);
+}
+
 TEST_F(ServiceTest, ADamagedCheckpointGivesWayToTheOneBefore) {
   habits.step_milliseconds = 2;
   habits.fall_silent = [](std::int64_t step) { return step == 35; };

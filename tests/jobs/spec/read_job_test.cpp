@@ -138,6 +138,9 @@ TEST(ReadJob, EveryRuleHasItsFault) {
   const BadValue cases[] = {
       {"apiVersion=v2", "/apiVersion", "unknown_name", "trireme/v1"},
       {"name=a b", "/name", "invalid", ""},
+      {"spec.models.frozen.image.weights=\"\"", "/spec/models/frozen/image/weights", "invalid",
+       "from scratch"},
+      {"spec.models.frozen.text.weights=\"\"", "/spec/models/frozen/text/weights", "invalid", "from scratch"},
       {"spec.task_samples=0", "/spec/task_samples", "out_of_range", "least value 1"},
       {"spec.task_samples=1.5", "/spec/task_samples", "wrong_type", "whole"},
       {"spec.task_samples=9007199254740993", "/spec/task_samples", "wrong_type", ""},

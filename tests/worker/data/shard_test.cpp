@@ -182,9 +182,9 @@ TEST_F(ShardTest, RefusesWhatIsNoShard) {
     }
     return ErrorKind::kInternal;
   };
-  EXPECT_EQ(kind_of(""), ErrorKind::kDamaged);
-  EXPECT_EQ(kind_of("hello"), ErrorKind::kDamaged);
-  EXPECT_EQ(kind_of(std::string(100000, 'x')), ErrorKind::kDamaged);
+  EXPECT_EQ(kind_of(""), ErrorKind::kInvalid);
+  EXPECT_EQ(kind_of("hello"), ErrorKind::kInvalid);
+  EXPECT_EQ(kind_of(std::string(100000, 'x')), ErrorKind::kInvalid);
   EXPECT_THROW(build_shard_index(folder / "absent.tar", "webdataset", "", "", index), Error);
   EXPECT_THROW(build_shard_index(shard, "zip", "", "", index), Error);
   EXPECT_EQ(scan(std::string(1024, '\0')).samples, 0);  // an empty archive
