@@ -42,6 +42,7 @@ JobRun::JobRun(const std::string& job, const jobs::JobSpec& spec, std::unique_pt
       limits_(limits),
       world_(world),
       leases_(last_lease, limits.lease),
+      replayed_ready_(graph_->start()),  // from here on every task that is ready has its address
       leased_by_stage_(graph_->stages().size(), 0),
       stage_committed_(graph_->stages().size(), false) {}
 
@@ -91,14 +92,12 @@ void JobRun::complete(const planner::TaskRef& ref, const jobs::TaskDone& done) {
 }
 
 void JobRun::start(Decision&) {
-  auto ready = graph_->start();
-  ready.insert(ready.end(), replayed_ready_.begin(), replayed_ready_.end());
+  std::vector<planner::TaskRef> ready = std::exchange(replayed_ready_, {});
   std::sort(ready.begin(), ready.end());
   std::sort(replayed_done_.begin(), replayed_done_.end());
   std::vector<planner::TaskRef> open;
   std::set_difference(ready.begin(), ready.end(), replayed_done_.begin(), replayed_done_.end(),
                       std::back_inserter(open));
-  replayed_ready_ = {};
   replayed_done_ = {};
   started_ = true;
   make_ready(open);

@@ -18,8 +18,6 @@ const char* reason(int error, const char* otherwise) {
       return "truncated_image";
     case SPNG_EMEM:
     case SPNG_EOVERFLOW:
-    case SPNG_EWIDTH:
-    case SPNG_EHEIGHT:
     case SPNG_EUSER_WIDTH:
     case SPNG_EUSER_HEIGHT:
     case SPNG_ECHUNK_LIMITS:
