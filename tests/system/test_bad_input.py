@@ -3,13 +3,15 @@ import io
 import json
 import os
 import socket
+import struct
 import subprocess
 import tarfile
 import time
+import zlib
 
 import pytest
 
-from conftest import BIN, EXAMPLES, environment, trireme
+from conftest import BIN, EXAMPLES, ROOT, environment, trireme
 
 TINY = json.loads((EXAMPLES / "tiny.json").read_text())
 
@@ -23,6 +25,31 @@ def good_images(tiny_run):
             images += [tar.extractfile(m).read() for m in tar if m.name.endswith(".jpg")]
     assert len(images) >= 64
     return images
+
+
+def png(width, height, colour=2, depth=8, lie=None):
+    """A flat picture; `lie` is what its header claims instead of its real sides."""
+    channels = {0: 1, 2: 3, 3: 1, 4: 2, 6: 4}[colour]
+    rows = b"".join(b"\0" + b"\x55" * (width * channels * depth // 8) for _ in range(height))
+
+    def chunk(kind, data):
+        return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
+
+    header = struct.pack(">IIBBBBB", *(lie or (width, height)), depth, colour, 0, 0, 0)
+    palette = chunk(b"PLTE", bytes(768)) if colour == 3 else b""
+    return b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + palette + chunk(b"IDAT", zlib.compress(rows)) + chunk(b"IEND", b"")
+
+
+def golden_image(name):
+    """Of the pictures that Pillow wrote (tests/oracles/record_images.py)."""
+    with tarfile.open(ROOT / "tests/golden/worker_data_images.tar") as tar:
+        return tar.extractfile(name).read()
+
+
+def with_sides(jpeg, width, height):
+    """The same JPEG, with other sides in its frame header."""
+    at = next(jpeg.index(bytes([0xFF, kind])) for kind in (0xC0, 0xC2) if bytes([0xFF, kind]) in jpeg)
+    return jpeg[: at + 5] + struct.pack(">HH", height, width) + jpeg[at + 9 :]
 
 
 def write_tar(path, members):
@@ -57,6 +84,10 @@ def launch(path, workers=2, timeout=120, env=None):
     return subprocess.run([BIN / "trireme", "launch", "-n", str(workers), str(path)], capture_output=True, text=True, timeout=timeout, env=env or environment())
 
 
+def read_terminal(folder, run="run"):
+    return json.loads((folder / run / "terminal.json").read_text())
+
+
 def counts(folder):
     progress = json.loads((folder / "run/progress.json").read_text())["job"]
     total = {}
@@ -68,8 +99,8 @@ def counts(folder):
 
 @pytest.mark.parametrize("name, content, words", [
     ("empty.tar", b"", "empty"),
-    ("text.tar", b"this is no tar archive at all, just some text\n" * 40, "tar"),
-])
+    ("text.tar", b"this is no tar archive at all, just some text\n" * 40, "not a tar"),
+], ids=["empty", "text"])
 def test_a_shard_that_is_no_tar_is_named(tmp_path, name, content, words):
     (tmp_path / name).write_bytes(content)
     done = launch(small_job(tmp_path, str(tmp_path / name)))
@@ -89,14 +120,17 @@ def test_truncated_duplicate_and_captionless_samples_are_counted(tmp_path, good_
     members += [("000000100.jpg", good_images[21]), ("000000101.jpg", good_images[22]), ("000000101.txt", b""),
                 ("000000102.jpg", good_images[23]), ("000000102.txt", b"\xff\xfe not utf-8 \xc3"),
                 ("000000103.jpg", good_images[24]), ("000000103.txt", b"word " * 250000)]
+    members += [("000000104.jpg", good_images[25])]
     path = write_tar(tmp_path / "a.tar", members)
-    data = path.read_bytes()
-    path.write_bytes(data[: len(data) - 10240 - 700])  # cut inside the last member
+    with tarfile.open(path) as tar:
+        cut = tar.getmembers()[-1].offset_data + 300  # inside the last picture
+    os.truncate(path, cut)
     done = launch(small_job(tmp_path, {"path": str(path), "max_bad_fraction": 1}))
     assert done.returncode == 0, done.stdout + done.stderr
     seen = counts(tmp_path)
-    assert seen["kept"] >= 19 and seen.get("bad.duplicate_key", 0) >= 1, seen
-    assert sum(v for k, v in seen.items() if k.startswith("bad.")) >= 4, seen
+    bad = {name[4:]: count for name, count in seen.items() if name.startswith("bad.")}
+    assert bad == {"duplicate_key": 1, "no_caption": 2, "bad_text": 1, "long_caption": 1, "truncated": 1}, seen
+    assert seen["kept"] == 20, seen  # the long caption is cut to its limit, and then has too many words
 
 
 def test_bad_images_are_counted_by_reason_and_the_rest_is_kept(tmp_path, good_images):
@@ -106,7 +140,86 @@ def test_bad_images_are_counted_by_reason_and_the_rest_is_kept(tmp_path, good_im
     done = launch(small_job(tmp_path, {"path": str(path), "max_bad_fraction": 1}))
     assert done.returncode == 0, done.stdout + done.stderr
     seen = counts(tmp_path)
-    assert seen["kept"] == 30 and seen.get("dropped.bad_decode", 0) + seen.get("bad.empty_image", 0) >= 6, seen
+    assert seen["kept"] == 30 and seen["dropped.bad_decode"] == 6, seen
+    assert seen["bad.empty_image"] == 1 and seen["bad.unknown_format"] == 1 and seen["bad.truncated_image"] >= 2, seen
+
+
+def test_odd_images_are_kept_and_impossible_ones_counted(tmp_path, good_images):
+    odd = [golden_image(name) for name in ("cmyk.jpg", "grey.jpg", "grey16.png", "rgba8.png", "palette.png", "lossless.webp")]
+    odd += [png(24, 20, colour, depth) for colour, depth in ((0, 8), (0, 16), (2, 16), (3, 8), (4, 16), (6, 16))]
+    giant = [png(8, 8, lie=(60000, 60000)), png(8, 8, lie=(16385, 1)), with_sides(good_images[0], 65500, 65500)]
+    zero = [png(8, 8, lie=(0, 8)), with_sides(good_images[0], 0, 32)]
+    path = write_tar(tmp_path / "odd.tar", pairs(odd + giant + zero + [golden_image("animated.webp")]))
+    done = launch(small_job(tmp_path, {"path": str(path), "max_bad_fraction": 1}))
+    assert done.returncode == 0, done.stdout + done.stderr
+    seen = counts(tmp_path)
+    assert seen["kept"] == len(odd), seen
+    assert (seen["bad.too_large"], seen["bad.bad_header"], seen["bad.animated"]) == (len(giant), len(zero), 1), seen
+
+
+def test_training_skips_no_batch_for_images_that_break_late(tmp_path, good_images):
+    """Without a filter, damage is first seen while training: the sample is passed over, the job goes on."""
+    images = good_images[:60] + [good_images[0][:300], b"", png(8, 8, lie=(60000, 60000)), golden_image("animated.webp")]
+    path = write_tar(tmp_path / "late.tar", pairs(images))
+    job = json.loads(small_job(tmp_path, {"path": str(path), "max_bad_fraction": 0.5}).read_text())
+    job["spec"]["stages"] = [dict(TINY["spec"]["stages"][0], global_batch=32, epochs=2)]
+    (tmp_path / "job.json").write_text(json.dumps(job))
+    done = launch(tmp_path / "job.json")
+    assert done.returncode == 0, done.stdout + done.stderr
+    seen = counts(tmp_path)  # of both workers, once an epoch
+    bad = {name[4:]: count for name, count in seen.items() if name.startswith("bad.")}
+    assert bad == {"truncated_image": 2, "empty_image": 2, "too_large": 2, "animated": 2} and seen["samples"] == 120, seen
+
+
+def test_a_table_with_missing_pictures_and_short_rows(tmp_path, good_images):
+    rows = ["filepath,title"]
+    for i in range(8):
+        (tmp_path / f"{i}.jpg").write_bytes(good_images[i])
+        rows.append(f'{i}.jpg,"a picture, number {i}"')
+    rows += ["absent.jpg,not there", "half a row", "0.jpg,the same picture again", "7.jpg,"]
+    table = tmp_path / "pairs.csv"
+    table.write_text("\n".join(rows) + "\n")
+    done = launch(small_job(tmp_path, {"path": str(table), "max_bad_fraction": 0.5}))
+    assert done.returncode == 0, done.stdout + done.stderr
+    seen = counts(tmp_path)
+    assert seen["kept"] == 8 and seen["bad.no_image"] == 1 and seen["bad.short_row"] == 1, seen
+    done = launch(small_job(tmp_path, {"sources": [{"path": str(table), "caption_column": "titel"}]}, output=str(tmp_path / "run2")))
+    text = done.stdout + done.stderr
+    assert done.returncode == 1 and "pairs.csv" in text and "titel" in text and '"title"' in text and "caption_column" in text, text
+
+
+def test_a_selection_beyond_the_data_is_refused(tmp_path, good_images):
+    path = write_tar(tmp_path / "f.tar", pairs(good_images[:8]))
+    done = launch(small_job(tmp_path, {"path": str(path), "select": "100:200"}))
+    text = done.stdout + done.stderr
+    assert done.returncode == 1 and "100:200" in text and "8" in text and "train" in text, text
+
+
+@pytest.mark.parametrize("override, code, words", [
+    ("spec.data.trian=/nowhere/x", 3, ["/spec/data/trian", "/nowhere/x"]),
+    ("spec.stages.9.epochs=1", 2, ["spec.stages.9", "3 entries"]),
+    ("spec.timeout.dead_seconds=1", 2, ["spec.timeout.dead_seconds", "timeouts"]),
+    ("no equals sign", 2, ["no equals sign", "path=value"]),
+    ("=5", 2, ["=5", "path=value"]),
+], ids=["data", "index", "key", "no-value", "no-path"])
+def test_a_wrong_set_is_named(override, code, words):
+    done = trireme("plan", EXAMPLES / "tiny.json", "--set", override)
+    text = done.stdout + done.stderr
+    assert done.returncode == code, text
+    for word in words:
+        assert word in text, (word, text)
+
+
+def test_towers_that_cannot_start_from_scratch_are_refused(tmp_path):
+    job = json.loads(json.dumps(TINY))
+    job["spec"]["models"]["tiny"]["image"] = {"kind": "efficientnet_lite0"}
+    job["spec"]["models"]["tiny"]["text"] = {"kind": "bert", "tokenizer": {"kind": "wordpiece"}}
+    (tmp_path / "job.json").write_text(json.dumps(job))
+    done = trireme("plan", tmp_path / "job.json")
+    text = done.stdout + done.stderr
+    assert done.returncode == 2, text
+    for word in ("/spec/models/tiny/image/weights", "pretrained:efficientnet-lite0", "/spec/models/tiny/text/weights", "pretrained:minilm", "tokenizer/vocabulary"):
+        assert word in text, (word, text)
 
 
 def test_a_shard_without_samples_fails_loudly_unless_allowed(tmp_path, good_images):
@@ -172,13 +285,24 @@ def test_all_faults_of_a_spec_at_once(tmp_path):
 def test_a_wrong_weights_file_is_refused(tmp_path, tiny_run):
     job = json.loads(json.dumps(TINY))
     job["spec"]["output"] = str(tmp_path / "run")
+    job["spec"]["store"] = str(tiny_run.output / "store")  # the scenes are there already
     model = next(iter(job["spec"]["models"].values()))
     wrong = tmp_path / "wrong.safetensors"
     wrong.write_bytes(b"\x10\0\0\0\0\0\0\0{\"a\":1}         ")
     model["image"]["weights"] = str(wrong)
     (tmp_path / "job.json").write_text(json.dumps(job))
     done = launch(tmp_path / "job.json")
-    assert done.returncode not in (0, 75) and "wrong.safetensors" in done.stdout + done.stderr
+    text = done.stdout + done.stderr
+    assert done.returncode in (1, 65) and "wrong.safetensors" in text, text
+    assert read_terminal(tmp_path)["incarnation"] == 1
+    # Right format, wrong model: the first tensor that does not fit is named.
+    model["image"]["weights"] = str(tiny_run.output / "final/model.safetensors")
+    model["image"]["width"] = 64
+    job["spec"]["output"] = str(tmp_path / "run2")
+    (tmp_path / "job.json").write_text(json.dumps(job))
+    done = launch(tmp_path / "job.json")
+    text = done.stdout + done.stderr
+    assert done.returncode in (1, 65) and "model.safetensors" in text and "visual." in text, text
 
 
 def test_an_output_that_cannot_be_written_is_named(tmp_path):
