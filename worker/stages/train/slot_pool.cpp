@@ -18,8 +18,8 @@ void set_threads(int count) {
 
 SlotPool::SlotPool(int threads, int intra_op_threads, std::function<bool()> stopped)
     : stopped_(std::move(stopped)), caller_threads_(at::get_num_threads()) {
-  set_threads(intra_op_threads);  // what the caller computes itself must not depend on cores either
-  for (int i = 0; i < threads; ++i)
+  set_threads(intra_op_threads);     // what the caller computes itself must not depend on cores either
+  for (int i = 1; i < threads; ++i)  // the caller is the first
     threads_.emplace_back([this, intra_op_threads] { work(intra_op_threads); });
 }
 
