@@ -42,8 +42,10 @@ class VisionTransformer final : public Tower {
     at::Tensor x_BLT = at::linear(patches_BGK, conv1_.view({spec_.width, 3 * p * p}));
     const at::Tensor first = class_embedding_.to(x_BLT.scalar_type()).expand({batch, 1, spec_.width});
     x_BLT = at::cat({first, x_BLT}, 1) + positional_embedding_.to(x_BLT.scalar_type());
-    x_BLT = transformer_.forward(ln_pre_.forward(x_BLT));
-    return ln_post_.forward(x_BLT.select(1, 0));
+    const std::int64_t length = x_BLT.size(1);
+    const at::Tensor class_B = at::arange(batch, x_BLT.options().dtype(at::kLong)) * length;
+    const at::Tensor x_MT = ln_pre_.forward(x_BLT).view({batch * length, spec_.width});
+    return ln_post_.forward(transformer_.read(x_MT, {batch, length, {}, class_B, class_B}));
   }
 
  private:

@@ -40,14 +40,39 @@ Transformer::Block Transformer::make_block(ParameterSet& set, const std::string&
   return block;
 }
 
+// [M, T] -> what attention mixed at every place, [N L, T]. Places that are not kept hold zeros; nobody reads
+// what they attend to.
+at::Tensor Transformer::attend(const Block& block, const at::Tensor& x_MT, const Positions& positions) const {
+  const std::int64_t places = positions.sequences * positions.length;
+  at::Tensor qkv = block.in_proj.forward(block.ln_1.forward(x_MT));
+  if (positions.kept_M.defined())
+    qkv = at::zeros({places, qkv.size(1)}, qkv.options()).index_copy_(0, positions.kept_M, qkv);
+  const at::Tensor qkv_NL3T = qkv.view({positions.sequences, positions.length, qkv.size(1)});
+  return self_attention(qkv_NL3T, shape_.heads, shape_.causal).view({places, shape_.width});
+}
+
+at::Tensor Transformer::finish(const Block& block, const at::Tensor& x, const at::Tensor& mixed) const {
+  const at::Tensor h = x + block.out_proj.forward(mixed);
+  return h + block.c_proj.forward(gelu(block.c_fc.forward(block.ln_2.forward(h)), shape_.quick_gelu));
+}
+
 at::Tensor Transformer::forward(at::Tensor x_NLT) const {
-  for (const Block& block : blocks_) {
-    const at::Tensor qkv_NL3T = block.in_proj.forward(block.ln_1.forward(x_NLT));
-    x_NLT = x_NLT + block.out_proj.forward(self_attention(qkv_NL3T, shape_.heads, shape_.causal));
-    x_NLT =
-        x_NLT + block.c_proj.forward(gelu(block.c_fc.forward(block.ln_2.forward(x_NLT)), shape_.quick_gelu));
+  const Positions all{x_NLT.size(0), x_NLT.size(1), {}, {}, {}};
+  at::Tensor x_MT = x_NLT.reshape({-1, shape_.width});
+  for (const Block& block : blocks_) x_MT = finish(block, x_MT, attend(block, x_MT, all));
+  return x_MT.view(x_NLT.sizes());
+}
+
+at::Tensor Transformer::read(at::Tensor x_MT, const Positions& positions) const {
+  if (blocks_.empty()) return x_MT.index_select(0, positions.read_N);
+  for (std::size_t i = 0; i + 1 < blocks_.size(); ++i) {
+    const at::Tensor mixed = attend(blocks_[i], x_MT, positions);
+    x_MT = finish(blocks_[i], x_MT,
+                  positions.kept_M.defined() ? mixed.index_select(0, positions.kept_M) : mixed);
   }
-  return x_NLT;
+  const at::Tensor mixed = attend(blocks_.back(), x_MT, positions);
+  return finish(blocks_.back(), x_MT.index_select(0, positions.read_N),
+                mixed.index_select(0, positions.place_N));
 }
 
 }  // namespace trireme::worker::nn

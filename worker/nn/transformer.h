@@ -16,6 +16,15 @@ struct TransformerShape {
   bool causal = false;
 };
 
+// Which rows a tower computes and which it reads out. Tokens behind the last one that is read cannot reach it
+// in a causal transformer and are left out of every product.
+struct Positions {
+  std::int64_t sequences = 0, length = 0;
+  at::Tensor kept_M;   // int64, ascending places in [N L] of the rows of x_MT; undefined: all N L
+  at::Tensor read_N;   // int64, rows of x_MT to read
+  at::Tensor place_N;  // int64, the same rows as places in [N L]
+};
+
 class Transformer {
  public:
   // `clip_text_init`: attention normal width^-0.5, outputs normal (2 layers width)^-0.5, c_fc normal
@@ -26,12 +35,17 @@ class Transformer {
 
   at::Tensor forward(at::Tensor x_NLT) const;  // [N, L, T] -> [N, L, T]
 
+  // Rows read_N of forward() -> [N, T]: after the last attention only they are computed.
+  at::Tensor read(at::Tensor x_MT, const Positions& positions) const;
+
  private:
   struct Block {
     LayerNorm ln_1, ln_2;
     Linear in_proj, out_proj, c_fc, c_proj;
   };
   Block make_block(ParameterSet& set, const std::string& prefix, bool clip_text_init) const;
+  at::Tensor attend(const Block& block, const at::Tensor& x_MT, const Positions& positions) const;
+  at::Tensor finish(const Block& block, const at::Tensor& x, const at::Tensor& mixed) const;
 
   TransformerShape shape_;
   std::vector<Block> blocks_;
