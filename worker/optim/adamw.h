@@ -43,6 +43,8 @@ class AdamW {
     double weight_decay = 0;
   };
   std::vector<Slot> slots_;
+  // What one thread updates with one call: small parameters of equal decay together, large ones first.
+  std::vector<std::vector<std::size_t>> portions_;
   AdamWOptions options_;
   std::int64_t updates_ = 0;
 };

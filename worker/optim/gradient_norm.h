@@ -1,5 +1,5 @@
-// The norm of the global gradient and its clipping, with bits that depend on nothing but the gradient: one
-// norm per parameter in float64 by one thread, added in the order of the parameters.
+// The norm of the global gradient and its clipping, with bits that depend on nothing but the gradient: sums
+// of squares in float64 over fixed blocks of each parameter, each by one thread, added in their order.
 #pragma once
 
 #include <functional>
