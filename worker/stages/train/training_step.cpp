@@ -35,6 +35,21 @@ class Autocast {
   at::DeviceType device_;
 };
 
+// The casts hold while the weights do: from the first forward to the last backward of an attempt. Emptied by
+// the caller of the slot threads while none of them computes, also when one has thrown.
+class CastsOfOneAttempt {
+ public:
+  explicit CastsOfOneAttempt(bool on) : on_(on) {}
+  ~CastsOfOneAttempt() {
+    if (on_) at::autocast::clear_cache();
+  }
+  CastsOfOneAttempt(const CastsOfOneAttempt&) = delete;
+  CastsOfOneAttempt& operator=(const CastsOfOneAttempt&) = delete;
+
+ private:
+  bool on_;
+};
+
 std::int64_t count_numbers(const std::vector<at::Tensor>& leaves) {
   std::int64_t numbers = 0;
   for (const auto& leaf : leaves) numbers += leaf.numel();
@@ -64,17 +79,23 @@ StepResult TrainingStep::run(const std::vector<SlotInput>& own, std::int64_t ste
   const double rate = optim::learning_rate(options_.schedule, step);
   StepResult result = attempt(own, rate);
   if (result.non_finite) result = attempt(own, rate);
-  if (options_.bf16) at::autocast::clear_cache();
   return result;
 }
 
 StepResult TrainingStep::attempt(const std::vector<SlotInput>& own, double learning_rate) {
+  StepResult result;
+  result.learning_rate = learning_rate;
+  const at::Tensor gradient = gradient_of(own, result);
+  if (gradient.defined()) update(result, gradient);
+  return result;
+}
+
+at::Tensor TrainingStep::gradient_of(const std::vector<SlotInput>& own, StepResult& result) {
+  const CastsOfOneAttempt casts(options_.bf16);
   const auto outputs = forward(own);
   std::vector<losses::SlotEmbeddings> embeddings;
   for (std::size_t i = 0; i < own.size(); ++i)
     embeddings.push_back({on_wire(outputs[i].image_BD), on_wire(outputs[i].text_BD), own[i].live_B});
-  StepResult result;
-  result.learning_rate = learning_rate;
   result.logit_scale = model_.logit_scale().item<double>();
   const auto loss = losses::info_nce(
       embeddings, options_.slots, result.logit_scale, group_,
@@ -82,10 +103,9 @@ StepResult TrainingStep::attempt(const std::vector<SlotInput>& own, double learn
   result.loss = loss.loss;
   result.live = loss.live;
   result.too_few = loss.skipped;
-  if (result.too_few) return result;
+  if (result.too_few) return {};
   result.non_finite = !std::isfinite(result.loss);
-  if (!result.non_finite) update(result, backward(outputs, loss));
-  return result;
+  return result.non_finite ? at::Tensor() : backward(outputs, loss);
 }
 
 std::vector<SlotOutput> TrainingStep::forward(const std::vector<SlotInput>& own) {
@@ -109,13 +129,21 @@ at::Tensor TrainingStep::backward(const std::vector<SlotOutput>& outputs, const 
         {output.image_BD, output.text_BD}, leaves_,
         {gradient.image_bD.to(output.image_BD.device()), gradient.text_bD.to(output.text_BD.device())},
         /*retain_graph=*/false, /*create_graph=*/false, /*allow_unused=*/true);
-    at::Tensor flat = at::empty({numbers_}, leaves_.front().options().requires_grad(false));
+    at::Tensor flat = free_buffer();
     flatten(gradients, gradient.logit_scale, flat);
     sums.add(own.first + i, on_wire(flat));
   });
   fault_point("train.before_reduce");
   const at::Tensor total = collective::reduce_slots(options_.slots, sums.take(), group_);
   return total.to(leaves_.front().device());
+}
+
+// One that nobody else holds, or a new one: fresh memory of this size costs a page fault every 4 KiB.
+at::Tensor TrainingStep::free_buffer() {
+  const std::lock_guard lock(buffers_mutex_);
+  for (const auto& buffer : buffers_)
+    if (buffer.use_count() == 1 && buffer.storage().use_count() == 1) return buffer;
+  return buffers_.emplace_back(at::empty({numbers_}, leaves_.front().options().requires_grad(false)));
 }
 
 void TrainingStep::flatten(const std::vector<at::Tensor>& gradients, double logit_scale,
@@ -129,7 +157,7 @@ void TrainingStep::flatten(const std::vector<at::Tensor>& gradients, double logi
     if (leaves_[p].data_ptr() == temperature.data_ptr())
       part.fill_(logit_scale);
     else if (gradients[p].defined())
-      part.copy_(gradients[p].reshape({-1}));
+      part.view(leaves_[p].sizes()).copy_(gradients[p]);
     else
       part.zero_();
   }

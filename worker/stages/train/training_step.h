@@ -6,6 +6,7 @@
 
 #include <cstdint>
 #include <memory>
+#include <mutex>
 #include <string>
 #include <vector>
 
@@ -46,8 +47,11 @@ class TrainingStep {
 
  private:
   StepResult attempt(const std::vector<SlotInput>& own, double learning_rate);
+  // The sum over all slots, float32 [numbers]; undefined when there is nothing to update.
+  at::Tensor gradient_of(const std::vector<SlotInput>& own, StepResult& result);
   std::vector<SlotOutput> forward(const std::vector<SlotInput>& own);
   at::Tensor backward(const std::vector<SlotOutput>& outputs, const losses::InfoNce& loss);
+  at::Tensor free_buffer();
   void flatten(const std::vector<at::Tensor>& gradients, double logit_scale, at::Tensor& flat) const;
   void update(StepResult& result, const at::Tensor& flat);
   at::Tensor on_wire(const at::Tensor& tensor) const;
@@ -60,6 +64,8 @@ class TrainingStep {
   std::vector<at::Tensor> leaves_;
   std::int64_t numbers_ = 0;  // elements of all parameters
   optim::AdamW optimizer_;
+  std::mutex buffers_mutex_;
+  std::vector<at::Tensor> buffers_;  // flat gradients, used again
 };
 
 }  // namespace trireme::worker::stages::train

@@ -1,6 +1,7 @@
 #include "worker/stages/train/training_step.h"
 
 #include <ATen/ATen.h>
+#include <ATen/autocast_mode.h>
 #include <gtest/gtest.h>
 
 #include <cmath>
@@ -68,11 +69,12 @@ struct Trained {
   std::vector<double> losses, norms;
 };
 
-Trained train(int ranks, int threads, std::int64_t steps, bool bf16 = false) {
+Trained train(int ranks, int threads, std::int64_t steps, bool bf16 = false, bool cache = true) {
   Trained result;
   std::mutex mutex;
   run_ranks(ranks, [&](Group& group) {
     Toy model;
+    at::autocast::set_autocast_cache_enabled(cache);  // of this thread
     SlotPool pool(threads, 1, {});
     TrainingStep step(model, group, pool,
                       {.slots = kSlots,
@@ -122,6 +124,15 @@ TEST(TrainingStep, BitsHoldInBfloat16Too) {
   const auto alone = train(1, 1, 8, true);
   EXPECT_LT(alone.losses.back(), alone.losses.front());
   expect_same(alone, train(4, 2, 8, true), "4 ranks of 2 threads");
+}
+
+// Casts of weights, shared by the graphs of slots on several threads, are those of the step and give each
+// slot its own gradient: the same bits as casting anew at every use.
+TEST(TrainingStep, SharedCastsAreThoseOfTheStep) {
+  const auto fresh = train(1, 1, 6, true, /*cache=*/false);
+  EXPECT_NE(fresh.losses[0], fresh.losses[4]);  // the same inputs
+  for (const int threads : {1, 2, 4})
+    expect_same(fresh, train(1, threads, 6, true), std::to_string(threads) + " threads");
 }
 
 // The gradient that reaches AdamW is that of the whole batch, by autograd over the full matrix.
