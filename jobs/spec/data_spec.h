@@ -77,8 +77,8 @@ struct DataSpec {
   std::string select;  // "0:400": positions in manifest order; empty: all
   std::vector<std::string>
       classes;  // class names; empty: classnames.txt beside the shards when there are labels
-  std::vector<std::string>
-      caption_templates;          // "a photo of a {c}.": captions of labelled samples that have no text
+  // Captions of labelled samples that have no text; {c} is the class name.
+  std::vector<std::string> caption_templates = {"a photo of a {c}."};
   double max_bad_fraction = 0.1;  // bad samples over all; above it the job fails
   bool allow_empty_shards = false;
 

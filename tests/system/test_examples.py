@@ -68,14 +68,14 @@ def test_a_frozen_run_with_another_learning_rate_reuses_the_features(launch):
 def test_cifar10_runs_and_beats_chance(launch):
     train, test = need_shared("data/cifar10/train/0.tar"), need_shared("data/cifar10/test/0.tar")
     stage = next(i for i, s in enumerate(json.loads((EXAMPLES / "cifar10.json").read_text())["spec"]["stages"]) if s["kind"] == "train")
-    run = launch(EXAMPLES / "cifar10.json", sets=[f"spec.data.train.sources.0.path={train}", f"spec.data.test.sources.0.path={test}", f"spec.stages.{stage}.epochs=2"]).succeed(400)
+    run = launch(EXAMPLES / "cifar10.json", sets=[f"spec.data.train={train}", f"spec.data.test={test}", f"spec.stages.{stage}.epochs=2"]).succeed(400)
     assert metrics(run)["acc1"] > 0.2
 
 
 def test_filter_verdicts_and_counts_are_the_same_bytes_for_any_worker_count(launch, tmp_path):
     job = json.loads((EXAMPLES / "demo.json").read_text())
     job["spec"]["stages"] = [s for s in job["spec"]["stages"] if s["kind"] in ("filter", "pair_counts")]
-    job["spec"]["data"]["train"]["sources"][0]["synthetic"].update(samples=600, shards=5)
+    job["spec"]["data"]["train"]["synthetic"].update(samples=600, shards=5)
     path = tmp_path / "filter.json"
     path.write_text(json.dumps(job))
     outputs = []

@@ -1,0 +1,97 @@
+"""Every command of the README runs. Blocks that install and build are covered by the run that starts this test."""
+import json
+import os
+import re
+import signal
+import subprocess
+import time
+
+
+from conftest import BIN, EXAMPLES, ROOT, environment, need_shared, trireme
+
+README = (ROOT / "README.md").read_text()
+COMMANDS = [line.split("#")[0].strip() for block in re.findall(r"```\n(.*?)```", README, re.S) for line in block.splitlines() if line.strip()]
+# Where each command of the README is run for real.
+ELSEWHERE = {
+    "./quickstart demo": "test_quickstart_knows_its_commands, test_examples.py",
+    "./quickstart test": "the run that starts this test",
+}
+
+
+def flickr_sets():
+    shard = need_shared("data/flickr8k-500/test/0.tar")
+    return ["--set", f"spec.data.train={shard}", "--set", f"spec.data.test={shard}"]
+
+
+def test_every_command_is_known_to_this_file():
+    known = ("./quickstart", "export PATH", "trireme doctor", "trireme plan", "trireme launch", "trireme search", "mpirun", "trireme submit", "trireme list",
+             "trireme watch", "trireme cancel")
+    assert len(COMMANDS) >= 12
+    for command in COMMANDS:
+        assert command.startswith(known), f"no test runs: {command}"
+
+
+def test_quickstart_knows_its_commands():
+    done = subprocess.run([ROOT / "quickstart"], capture_output=True, text=True)
+    assert done.returncode == 2 and "quickstart build" in done.stdout
+
+
+def test_doctor_finds_everything_that_running_needs():
+    done = trireme("doctor")
+    assert done.returncode == 0, done.stdout + done.stderr
+    for word in ("mpirun", "torch", "SQLite", "weights"):
+        assert word.lower() in done.stdout.lower()
+
+
+def test_plan_of_every_example():
+    for example in sorted(EXAMPLES.glob("*.json")):
+        sets = []
+        if "../shared" in example.read_text():
+            sets = flickr_sets() if "flickr" in example.name else [
+                "--set", f"spec.data.train={need_shared('data/cifar10/train')}", "--set", f"spec.data.test={need_shared('data/cifar10/test')}"]
+        done = trireme("plan", example, *sets, check=True)
+        assert "train" in done.stdout
+
+
+def test_the_run_without_the_supervisor(tmp_path, tiny_run):
+    command = next(c for c in COMMANDS if c.startswith("mpirun") and "--job" in c)
+    job = json.loads((EXAMPLES / "tiny.json").read_text())
+    job["spec"]["output"] = str(tmp_path / "run")
+    (tmp_path / "job.json").write_text(json.dumps(job))
+    done = subprocess.run(command, shell=True, cwd=tmp_path, env=environment(), capture_output=True, text=True, timeout=200)
+    assert done.returncode == 0, done.stderr[-3000:]
+    assert (tmp_path / "run/final/model.safetensors").read_bytes() == (tiny_run.output / "final/model.safetensors").read_bytes()
+
+
+def test_search_of_a_finished_run(tiny_run):
+    done = trireme("search", tiny_run.output, "a dog running through snow", check=True)
+    assert "rank" in done.stdout and (tiny_run.output / "search.html").exists()
+
+
+def test_the_standing_service_with_its_default_folder(tmp_path):
+    """The service section, word for word, from a scratch folder."""
+    start = next(c for c in COMMANDS if c.startswith("mpirun") and "--run-dir" in c)
+    service = subprocess.Popen(start, shell=True, cwd=tmp_path, env=environment(), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True)
+    try:
+        end = time.monotonic() + 30
+        while not (tmp_path / "runs/service/endpoint.json").exists():
+            assert service.poll() is None and time.monotonic() < end
+            time.sleep(0.05)
+        job = json.loads((EXAMPLES / "tiny.json").read_text())
+        job["spec"]["stages"] = job["spec"]["stages"][:1]
+        job["spec"]["stages"][0]["epochs"] = 200
+        (tmp_path / "job.json").write_text(json.dumps(job))
+        submitted = trireme("submit", "job.json", "-o", "json", cwd=tmp_path, check=True)
+        identity = json.loads(submitted.stdout)["id"]
+        assert identity in trireme("list", cwd=tmp_path, check=True).stdout
+        watch = subprocess.Popen([BIN / "trireme", "watch", identity], cwd=tmp_path, env=environment(), stdout=subprocess.PIPE, text=True)
+        time.sleep(2)
+        trireme("cancel", identity, cwd=tmp_path, check=True)
+        text, _ = watch.communicate(timeout=30)
+        assert watch.returncode == 1 and "CANCELLED" in text
+    finally:
+        os.killpg(service.pid, signal.SIGTERM)
+        try:
+            service.wait(10)
+        except subprocess.TimeoutExpired:
+            os.killpg(service.pid, signal.SIGKILL)
