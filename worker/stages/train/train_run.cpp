@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <sstream>
 
 #include "common/base/error.h"
 #include "common/base/fault_point.h"
@@ -52,6 +53,27 @@ StepOptions step_options(const jobs::TrainSettings& settings, std::int64_t total
           .gradient_clip_norm = from.gradient_clip_norm,
           .schedule = {from.learning_rate, from.warmup_steps, total_steps, from.schedule == "cosine"},
           .adamw = {from.beta1, from.beta2, from.epsilon, from.weight_decay}};
+}
+
+// Collective. The counts of all ranks together, on every rank; names hold no line break.
+std::map<std::string, std::int64_t> sum_over(collective::Group& group,
+                                             const std::map<std::string, std::int64_t>& own) {
+  std::string text;
+  for (const auto& [name, count] : own) text += name + "\n" + std::to_string(count) + "\n";
+  const auto length = static_cast<std::int64_t>(text.size());
+  const std::int64_t longest = group.all_gather(at::full({1}, length, at::kLong)).max().item<std::int64_t>();
+  std::map<std::string, std::int64_t> sum;
+  if (longest == 0) return sum;
+  at::Tensor bytes = at::zeros({longest}, at::kByte);
+  std::copy(text.begin(), text.end(), bytes.data_ptr<std::uint8_t>());
+  const at::Tensor all = group.all_gather(bytes);
+  for (int rank = 0; rank < group.size(); ++rank) {
+    const auto* const begin = all.data_ptr<std::uint8_t>() + rank * longest;
+    std::istringstream lines(std::string(begin, std::find(begin, begin + longest, 0)));
+    for (std::string name, count; std::getline(lines, name) && std::getline(lines, count);)
+      sum[name] += std::stoll(count);
+  }
+  return sum;
 }
 
 }  // namespace
@@ -307,7 +329,7 @@ jobs::TaskDone TrainRun::result() {
   done.counts["steps"] = total_steps_;
   done.counts["samples"] = progress_.samples;
   done.counts["skipped_steps"] = skipped_;
-  for (const auto& [reason, count] : bad_) done.counts["bad." + reason] = count;
+  for (const auto& [reason, count] : sum_over(group_, bad_)) done.counts["bad." + reason] = count;
   if (!leads()) return done;
   writer_->wait();
   if (!best_.empty()) load_model_tensors(*encoder_, best_);
