@@ -26,9 +26,9 @@ struct ServerOptions {
   std::string version = "0.1.0";
   bool require_token = true;  // false: only on a loopback address
   std::vector<std::string>
-      allowed_hosts;                   // accepted in Host besides localhost, 127.0.0.1, [::1] and `listen`
-  std::vector<io::Path> data_roots;    // specs may read only under these; empty: the working directory
-  std::vector<io::Path> output_roots;  // … and write only under these; empty: the run folder's parent
+      allowed_hosts;                      // accepted in Host besides localhost, 127.0.0.1, [::1] and `listen`
+  std::vector<io::Path> data_roots;       // specs may read only under these; empty: the working directory
+  std::vector<io::Path> output_roots;     // … and write only under these; empty: the run folder's parent
   telemetry::Metrics* metrics = nullptr;  // may be null; outlives the server
   // Limits of RELIABILITY 5 and 8.8; tests shorten them.
   std::chrono::milliseconds header_deadline{5000}, body_deadline{10000}, idle_deadline{30000};

@@ -30,7 +30,7 @@ def test_flickr_reaches_the_recalls_of_the_python_reference(launch):
         assert seen[f"{way}_recall@1"] >= 0.22 and seen[f"{way}_recall@5"] >= 0.55 and seen[f"{way}_recall@10"] >= 0.70, seen
 
     found = json.loads(trireme("search", run.output, "a dog running through snow", "-o", "json", "--k", 5, check=True).stdout)
-    results = found["results"] if isinstance(found, dict) else found
+    results = found["hits"]
     assert len(results) == 5 and any("dog" in " ".join(r["captions"]).lower() for r in results), results
     image = run.output / "query.jpg"
     import tarfile
@@ -38,7 +38,7 @@ def test_flickr_reaches_the_recalls_of_the_python_reference(launch):
         members = [m for m in tar if m.name.endswith(".jpg")]
         image.write_bytes(tar.extractfile(members[450]).read())
     found = json.loads(trireme("search", run.output, "--image", image, "-o", "json", "--k", 3, check=True).stdout)
-    results = found["results"] if isinstance(found, dict) else found
+    results = found["hits"]
     assert results[0]["key"] == members[450].name.split(".")[0] and results[0]["score"] > 0.999
     both = trireme("search", run.output, "on a beach", "--image", image, "--html", run.output / "sheet.html", check=True)
     assert both.stdout and "data:image/jpeg;base64" in (run.output / "sheet.html").read_text()
