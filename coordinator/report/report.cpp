@@ -111,11 +111,15 @@ std::string evaluations(const ReportInput& input) {
     std::ifstream file(input.output / "stages" / stage.name / "evaluation.json");
     const json document = json::parse(file, nullptr, false);
     if (!document.is_object() || !document.contains("metrics") || !document["metrics"].is_object()) continue;
+    const json chance = document.value("chance", json::object());
     for (const auto& [metric, value] : document["metrics"].items())
       rows.push_back({stage.name, document.value("dataset", std::string()), metric,
-                      value.is_number() ? rounded(value.get<double>()) : value.dump()});
+                      value.is_number() ? rounded(value.get<double>()) : value.dump(),
+                      rounded(number(chance, metric.c_str()))});
   }
-  return rows.empty() ? "" : "<h2>Evaluation</h2>" + table({"stage", "data set", "metric", "value"}, rows);
+  return rows.empty()
+             ? ""
+             : "<h2>Evaluation</h2>" + table({"stage", "data set", "metric", "value", "chance"}, rows);
 }
 
 std::string stages_table(const ReportInput& input) {

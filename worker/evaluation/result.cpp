@@ -43,6 +43,7 @@ std::string to_json(const EvaluationResult& result) {
   json["task"] = result.task;
   json["metrics"] = json_of(result.metrics);
   json["language"] = result.language;
+  if (!result.chance.empty()) json["chance"] = json_of(result.chance);
   return dumped(json);
 }
 

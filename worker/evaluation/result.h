@@ -1,5 +1,6 @@
 // An evaluation as CLIP_benchmark 1.6.1 writes it, so that its `build` command reads ours (PEERS 7a):
-//   {"dataset","model","pretrained","task","metrics":{…},"language"}
+//   {"dataset","model","pretrained","task","metrics":{…},"language"} and, of our own, "chance": the same
+//   metrics by chance
 // Strictly valid JSON: a value that is not finite is written as null (CLIP_benchmark writes NaN).
 #pragma once
 
@@ -20,6 +21,7 @@ struct EvaluationResult {
   std::string task;  // "zeroshot_classification", "zeroshot_retrieval"
   Metrics metrics;
   std::string language = "en";
+  Metrics chance;  // what guessing gives; left out when empty
 };
 std::string to_json(const EvaluationResult& result);  // one line, no newline at the end
 

@@ -66,7 +66,7 @@ Outcome retrieval(const Inputs& inputs, const jobs::EvaluateSettings& settings) 
   Outcome outcome;
   outcome.result.task = "zeroshot_retrieval";
   outcome.result.metrics = evaluation::retrieval_recall(image, text, owner, settings.recall_k);
-  outcome.summary["chance"] = json_of(evaluation::retrieval_chance(image.size(0), owner, settings.recall_k));
+  outcome.result.chance = evaluation::retrieval_chance(image.size(0), owner, settings.recall_k);
   outcome.summary["images"] = image.size(0);
   outcome.summary["captions"] = text.size(0);
   return outcome;
@@ -105,7 +105,7 @@ Outcome zero_shot(const Inputs& inputs, const jobs::EvaluateSettings& settings, 
   outcome.result.task = "zeroshot_classification";
   outcome.result.metrics = measure(templates);
   outcome.summary["bare_names"] = json_of(measure({"{c}"}));
-  outcome.summary["chance"] = json_of(evaluation::zero_shot_chance(count));
+  outcome.result.chance = evaluation::zero_shot_chance(count);
   outcome.summary["images"] = image.size(0);
   outcome.summary["classes"] = count;
   outcome.summary["templates"] = templates.size();
@@ -144,6 +144,7 @@ jobs::TaskDone EvaluateStage::run(const jobs::Task& task, runtime::TaskContext& 
   outcome.summary["task"] = outcome.result.task;
   outcome.summary["dataset"] = inputs.data;
   outcome.summary["metrics"] = json_of(outcome.result.metrics);
+  outcome.summary["chance"] = json_of(outcome.result.chance);
   jobs::TaskDone result;
   result.outputs = {runtime::describe_output("", path)};
   result.counts = {{"images", outcome.summary["images"].get<std::int64_t>()}};
