@@ -3,34 +3,13 @@
 #include <cmath>
 #include <cstdio>
 
+#include "common/base/html_escape.h"
 #include "common/base/log.h"
 
 namespace trireme::coordinator::report {
 
 std::string escape(std::string_view text) {
-  std::string out;
-  for (const char c : printable(text, 4096)) {
-    switch (c) {
-      case '&':
-        out += "&amp;";
-        break;
-      case '<':
-        out += "&lt;";
-        break;
-      case '>':
-        out += "&gt;";
-        break;
-      case '"':
-        out += "&quot;";
-        break;
-      case '\'':
-        out += "&#39;";
-        break;
-      default:
-        out += c;
-    }
-  }
-  return out;
+  return escape_html(printable(text, 4096));
 }
 
 std::string table(const std::vector<std::string>& head, const std::vector<std::vector<std::string>>& rows) {

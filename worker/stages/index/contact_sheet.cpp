@@ -2,6 +2,7 @@
 
 #include <cstdio>
 
+#include "common/base/html_escape.h"
 #include "common/io/base64.h"
 
 namespace trireme::worker::stages::index {
@@ -17,48 +18,23 @@ constexpr const char* kHead =
     "222}}"
     "</style>";
 
-std::string escape(const std::string& text) {
-  std::string out;
-  for (const char c : text) {
-    switch (c) {
-      case '&':
-        out += "&amp;";
-        break;
-      case '<':
-        out += "&lt;";
-        break;
-      case '>':
-        out += "&gt;";
-        break;
-      case '"':
-        out += "&quot;";
-        break;
-      case '\'':
-        out += "&#39;";
-        break;
-      default:
-        out += c;
-    }
-  }
-  return out;
-}
-
 std::string figure(const SheetPicture& picture) {
   char score[32];
   std::snprintf(score, sizeof score, "%.4f", static_cast<double>(picture.score));
   const std::string image = picture.jpeg.empty()
                                 ? "<div class='gone'>picture not found</div>"
-                                : "<img alt='" + escape(picture.caption) + "' src='data:image/jpeg;base64," +
-                                      io::base64(picture.jpeg) + "'>";
+                                : "<img alt='" + escape_html(picture.caption) +
+                                      "' src='data:image/jpeg;base64," + io::base64(picture.jpeg) + "'>";
   return "<figure>" + image + "<figcaption><b>" + std::to_string(picture.rank) + " &middot; " + score +
-         "</b> " + escape(picture.key) + "<br>" + escape(picture.caption) + "</figcaption></figure>";
+         "</b> " + escape_html(picture.key) + "<br>" + escape_html(picture.caption) +
+         "</figcaption></figure>";
 }
 
 }  // namespace
 
 std::string contact_sheet(const std::string& query, const std::vector<SheetPicture>& pictures) {
   std::string out = kHead;
-  out += "<title>" + escape(query) + "</title><h1>" + escape(query) + "</h1><div class='grid'>";
+  out += "<title>" + escape_html(query) + "</title><h1>" + escape_html(query) + "</h1><div class='grid'>";
   for (const auto& picture : pictures) out += figure(picture);
   return out + "</div></html>\n";
 }
