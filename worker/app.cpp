@@ -2,7 +2,9 @@
 
 #include <csignal>
 #include <cstdlib>
+#include <filesystem>
 #include <iostream>
+#include <optional>
 
 #include <unistd.h>
 
@@ -10,6 +12,8 @@
 #include "common/base/log.h"
 #include "common/mailbox/mpi/world.h"
 #include "common/telemetry/metrics.h"
+#include "worker/collective/cuda_plugin.h"
+#include "worker/collective/gang_group.h"
 #include "worker/collective/mpi/mpi_group.h"
 #include "worker/runtime/actor.h"
 #include "worker/runtime/affinity.h"
@@ -48,10 +52,14 @@ runtime::Stages all_stages() {
   return stages;
 }
 
-jobs::Hello hello(const runtime::CoreShare& cores, const runtime::DeviceChoice& device, int metrics_port) {
+std::string host_name() {
   char host[256] = "";
   ::gethostname(host, sizeof(host) - 1);
-  return {host,          ::getpid(),
+  return host;
+}
+
+jobs::Hello hello(const runtime::CoreShare& cores, const runtime::DeviceChoice& device, int metrics_port) {
+  return {host_name(),   ::getpid(),
           cores.threads, device.device + (device.name.empty() ? "" : " " + device.name),
           kVersion,      metrics_port};
 }
@@ -66,9 +74,40 @@ void check_place(const MpiWorld& world) {
         "trireme-worker`");
 }
 
+// Beside this program, or where TRIREME_CUDA_PLUGIN says. A GPU without it computes, and talks over MPI.
+std::optional<collective::CudaPlugin> open_plugin(const runtime::DeviceChoice& device) {
+  if (device.device == "cpu") return std::nullopt;
+  std::error_code failure;
+  const auto program = std::filesystem::read_symlink("/proc/self/exe", failure);
+  try {
+    return collective::CudaPlugin(environment("TRIREME_CUDA_PLUGIN", program.parent_path().c_str()));
+  } catch (const Error& error) {
+    log_warning("device", std::string("no NCCL, gangs talk over MPI: ") + error.what());
+    return std::nullopt;
+  }
+}
+
+std::unique_ptr<collective::Group> gang(const MpiWorld& world, const jobs::Task& task,
+                                        const std::string& device,
+                                        const std::optional<collective::CudaPlugin>& plugin,
+                                        const collective::GroupOptions& options) {
+  auto group = collective::make_mpi_group(world.gangs(), task.members, task.lease.value, options);
+  collective::NcclFactory nccl;
+  if (plugin.has_value())
+    nccl = {[&plugin] { return plugin->nccl_unique_id(); },
+            [&](const std::string& id, int rank, int size, int gpu) {
+              return plugin->nccl_group(id, rank, size, gpu, options);
+            }};
+  std::string chosen;
+  group = collective::make_gang_group(std::move(group), device, host_name(), nccl, chosen);
+  log_info("collective", chosen);
+  return group;
+}
+
 void serve(MpiWorld& world, Incarnation incarnation) {
   const runtime::DeviceChoice device = runtime::choose_device(world.position_on_host());
   log_info("device", device.device + ": " + device.why);
+  const auto plugin = open_plugin(device);
   const runtime::CoreShare cores =
       runtime::settle_on_cores(world.workers_on_host(), world.position_on_host());
   const RealClock clock;
@@ -95,7 +134,7 @@ void serve(MpiWorld& world, Incarnation incarnation) {
   options.make_group = [&](const jobs::Task& task, std::function<bool()> stopped) {
     collective::GroupOptions group;
     group.stopped = std::move(stopped);
-    return collective::make_mpi_group(world.gangs(), task.members, task.lease.value, group);
+    return gang(world, task, device.device, plugin, group);
   };
   runtime::run_actor(control, all_stages(), options);
 }

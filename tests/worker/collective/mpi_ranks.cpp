@@ -1,13 +1,18 @@
-// The suite of group_suite.h over MPI: started by mpi_group_test under mpirun. Prints one line per fault.
+// The suite of group_suite.h over MPI, and with `--nccl PLUGIN` over NCCL, one GPU per rank: started by
+// mpi_group_test and nccl_group_test under mpirun. Prints one line per fault.
 #include <ATen/ATen.h>
 #include <ATen/Parallel.h>
+#include <dlfcn.h>
 #include <mpi.h>
 
 #include <cstdio>
 #include <numeric>
+#include <string>
 
 #include "common/base/error.h"
 #include "tests/worker/collective/support/group_suite.h"
+#include "worker/collective/cuda_plugin.h"
+#include "worker/collective/gang_group.h"
 #include "worker/collective/mpi/mpi_group.h"
 
 namespace {
@@ -37,6 +42,29 @@ int deadline_is_kept(int rank, const std::vector<int>& members) {
   std::printf("FAULT rank %d: no deadline\n", rank);
   return 1;
 }
+
+int run_over_nccl(const std::string& path, int rank, const std::vector<int>& members) {
+  ::dlopen("libtorch_cuda.so", RTLD_NOW | RTLD_GLOBAL);
+  const CudaPlugin plugin(path);
+  const NcclFactory nccl{[&] { return plugin.nccl_unique_id(); },
+                         [&](const std::string& id, int at, int size, int gpu) {
+                           return plugin.nccl_group(id, at, size, gpu, {});
+                         }};
+  std::string chosen;
+  const auto group = make_gang_group(make_mpi_group(MPI_COMM_WORLD, members, 3),
+                                     "cuda:" + std::to_string(rank), "this host", nccl, chosen);
+  if (std::string(group->backend()) == "nccl") return run_checks(*group);
+  std::printf("FAULT rank %d: %s\n", rank, chosen.c_str());
+  return 1;
+}
+
+int run_over_mpi(int rank, const std::vector<int>& everybody) {
+  int faults = deadline_is_kept(rank, everybody);
+  faults += run_checks(*make_mpi_group(MPI_COMM_WORLD, everybody, 1));
+  const std::vector<int> reversed(everybody.rbegin(), everybody.rend() - 1);  // without rank 0
+  if (rank != 0) faults += run_checks(*make_mpi_group(MPI_COMM_WORLD, reversed, 2));
+  return faults;
+}
 }  // namespace
 
 int main(int argc, char** argv) {
@@ -47,10 +75,8 @@ int main(int argc, char** argv) {
   at::set_num_threads(1);
   std::vector<int> everybody(static_cast<std::size_t>(size));
   std::iota(everybody.begin(), everybody.end(), 0);
-  int faults = deadline_is_kept(rank, everybody);
-  faults += run_checks(*make_mpi_group(MPI_COMM_WORLD, everybody, 1));
-  const std::vector<int> reversed(everybody.rbegin(), everybody.rend() - 1);  // without rank 0
-  if (rank != 0) faults += run_checks(*make_mpi_group(MPI_COMM_WORLD, reversed, 2));
+  const bool nccl = argc == 3 && std::string(argv[1]) == "--nccl";
+  const int faults = nccl ? run_over_nccl(argv[2], rank, everybody) : run_over_mpi(rank, everybody);
   std::printf("rank %d: %d faults\n", rank, faults);
   std::fflush(stdout);
   MPI_Finalize();
