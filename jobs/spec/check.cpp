@@ -41,6 +41,15 @@ std::string meant(const std::string& given, const std::vector<std::string>& know
   return near.empty() ? "known: " + listed(known) : "did you mean \"" + near + "\"?";
 }
 
+// Long enough to tell a slip from another name, and not a numbered sibling.
+bool slip_of(const std::string& name, const std::string& near) {
+  const auto letters = [](std::string text) {
+    std::erase_if(text, [](char c) { return c >= '0' && c <= '9'; });
+    return text;
+  };
+  return name.size() > 3 && near.size() > 3 && name[0] == near[0] && letters(name) != letters(near);
+}
+
 class Checker {
  public:
   Checker(const JobSpec& job, std::vector<SpecFault>& faults) : job_(job), spec_(job.spec), faults_(faults) {}
@@ -67,6 +76,7 @@ class Checker {
       if (std::ranges::find(stage_kinds(), stage_->kind) != stage_kinds().end())
         std::visit([&](const auto& settings) { check(settings); }, stage_->settings);
     }
+    check_unused_data();
   }
 
  private:
@@ -154,7 +164,9 @@ class Checker {
 
   void known_data(const std::string& name, const std::string& pointer) {
     if (name.empty()) return;  // "missing" has been reported, or an optional field
-    if (!spec_.data.contains(name))
+    if (spec_.data.contains(name))
+      used_data_.insert(name);
+    else
       fault(pointer, "unknown_name", "there is no data set " + quoted(name),
             meant(name, keys_of(spec_.data)));
   }
@@ -163,6 +175,18 @@ class Checker {
     if (name.empty() && stage_was_read(field))
       fault(here_ + "/" + field, "missing", "a data set is required");
     known_data(name, here_ + "/" + field);
+  }
+
+  // A data set that no stage names may lie ready for another job; one that almost has the name of a used one
+  // is a slip of the pen, and the job would silently run on the other.
+  void check_unused_data() {
+    for (const auto& [name, data] : spec_.data) {
+      if (used_data_.contains(name)) continue;
+      const std::string near = nearest_name(name, {used_data_.begin(), used_data_.end()});
+      if (slip_of(name, near))
+        fault("/spec/data" + pointer_token(name), "unused", "no stage uses data set " + quoted(name),
+              "did you mean \"" + near + "\"?");
+    }
   }
 
   // Only when reading has not reported it already.
@@ -280,6 +304,7 @@ class Checker {
   const StageSpec* stage_ = nullptr;
   std::vector<const StageSpec*> needs_;
   std::set<const StageSpec*> in_cycle_;
+  std::set<std::string> used_data_;
 };
 
 void check_synthetic(const SyntheticSpec& s, const std::string& pointer, std::vector<SpecFault>& faults) {

@@ -5,6 +5,7 @@
 #pragma once
 
 #include <cstdint>
+#include <functional>
 #include <map>
 #include <memory>
 #include <optional>
@@ -28,9 +29,10 @@ struct ShardScan {
 
 // Scans the shard once, front to back, and writes its index at `index_path`. Damage is counted, not thrown;
 // kNotFound and kDamaged ("not a tar", empty file) name the file. `format`: "webdataset", "clip_benchmark",
-// "table".
+// "table". `poll` is called many times a second and may throw, to cancel the scan; nothing is written then.
 ShardScan build_shard_index(const io::Path& shard, const std::string& format, const std::string& image_column,
-                            const std::string& caption_column, const io::Path& index_path);
+                            const std::string& caption_column, const io::Path& index_path,
+                            const std::function<void()>& poll = {});
 
 class ShardReader {
  public:

@@ -2,6 +2,7 @@
 #include <algorithm>
 #include <array>
 #include <charconv>
+#include <functional>
 #include <memory>
 #include <unordered_set>
 
@@ -17,6 +18,7 @@
 namespace trireme::worker::data {
 namespace {
 
+constexpr std::uint64_t kPollBytes = std::uint64_t{16} << 20;  // far below a second of hashing
 constexpr std::uint64_t kImageLimitBytes = std::uint64_t{64} << 20;
 constexpr std::array<std::string_view, 4> kImageSuffixes = {"webp", "png", "jpg", "jpeg"};  // first one wins
 
@@ -142,12 +144,16 @@ class Grouper {
   std::unordered_set<std::string> seen_;
 };
 
-void scan_tar_shard(const io::Path& shard, std::string_view tar, ShardIndex& index, ShardScan& scan) {
+void scan_tar_shard(const io::Path& shard, std::string_view tar, const std::function<void()>& poll,
+                    ShardIndex& index, ShardScan& scan) {
   io::Sha256 hash;
   std::uint64_t hashed = 0;
   const auto hash_up_to = [&](std::uint64_t end) {
-    hash.update(tar.substr(hashed, end - hashed));
-    hashed = end;
+    for (std::uint64_t next; hashed < end; hashed = next) {
+      if (poll) poll();
+      next = std::min(end, hashed + kPollBytes);
+      hash.update(tar.substr(hashed, next - hashed));
+    }
   };
   Grouper grouper(tar, index.kind == ShardKind::kTarTextLines, index, scan);
   const TarScan found = scan_tar(
@@ -176,11 +182,13 @@ std::string image_file_fault(const io::Path& file) {
 }
 
 void scan_table_shard(const io::Path& shard, std::string_view bytes, const std::string& image_column,
-                      const std::string& caption_column, ShardIndex& index, ShardScan& scan) {
+                      const std::string& caption_column, const std::function<void()>& poll, ShardIndex& index,
+                      ShardScan& scan) {
   index.sha256 = io::sha256_hex(bytes);
   const Table table = group_table(bytes, shard, image_column, caption_column);
   if (table.short_rows > 0) scan.bad["short_row"] = table.short_rows;
   for (const TableEntry& entry : table.entries) {
+    if (poll) poll();
     const std::string fault = image_file_fault(shard.parent_path() / entry.image_path);
     if (!fault.empty()) {
       ++scan.bad[fault];
@@ -211,7 +219,8 @@ void scan_table_shard(const io::Path& shard, std::string_view bytes, const std::
 }  // namespace
 
 ShardScan build_shard_index(const io::Path& shard, const std::string& format, const std::string& image_column,
-                            const std::string& caption_column, const io::Path& index_path) {
+                            const std::string& caption_column, const io::Path& index_path,
+                            const std::function<void()>& poll) {
   if (format != "webdataset" && format != "clip_benchmark" && format != "table") {
     throw Error(ErrorKind::kInvalid, "shard " + shard.string() + ": unknown format \"" + format + "\"",
                 "one of webdataset, clip_benchmark, table");
@@ -227,10 +236,10 @@ ShardScan build_shard_index(const io::Path& shard, const std::string& format, co
   index.shard_bytes = bytes.size();
   if (format == "table") {
     index.kind = ShardKind::kTable;
-    scan_table_shard(shard, bytes, image_column, caption_column, index, scan);
+    scan_table_shard(shard, bytes, image_column, caption_column, poll, index, scan);
   } else {
     index.kind = format == "clip_benchmark" ? ShardKind::kTarTextLines : ShardKind::kTarWholeText;
-    scan_tar_shard(shard, bytes, index, scan);
+    scan_tar_shard(shard, bytes, poll, index, scan);
   }
   scan.sha256 = index.sha256;
   scan.samples = static_cast<std::int64_t>(index.samples.size());

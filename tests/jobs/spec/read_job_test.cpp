@@ -264,5 +264,11 @@ TEST(ReadJob, RandomDamageNeverCrashes) {
   EXPECT_GT(accepted, 50);
 }
 
+TEST(ReadJob, ADataSetNobodyUsesIsAFaultWhenItsNameIsASlipOfAUsedOne) {
+  expect_fault(faults_with("spec.data.trian=elsewhere.tar"), "/spec/data/trian", "unused", "\"train\"");
+  EXPECT_EQ(all_of(faults_with("spec.data.train2=elsewhere.tar")), "");
+  EXPECT_EQ(all_of(faults_with("spec.data.reserve=elsewhere.tar")), "");
+}
+
 }  // namespace
 }  // namespace trireme::jobs

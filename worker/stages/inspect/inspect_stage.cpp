@@ -23,12 +23,14 @@ jobs::SourceSpec source_of(const jobs::Task& task) {
 
 jobs::TaskDone InspectStage::run(const jobs::Task& task, runtime::TaskContext& context) {
   if (!task.shard) throw Error(ErrorKind::kInternal, "an inspect task without a shard");
-  if (context.stop != nullptr) context.stop->throw_if_stopped();
   const jobs::ShardRef& shard = *task.shard;
   const jobs::SourceSpec source = source_of(task);
   const std::string index = task.output + ".idx";
-  const data::ShardScan scan =
-      data::build_shard_index(shard.path, shard.format, source.image_column, source.caption_column, index);
+  const data::ShardScan scan = data::build_shard_index(shard.path, shard.format, source.image_column,
+                                                       source.caption_column, index, [&context] {
+                                                         if (context.stop != nullptr)
+                                                           context.stop->throw_if_stopped();
+                                                       });
   if (!shard.sha256.empty() && shard.sha256 != scan.sha256) {
     throw Error(ErrorKind::kDamaged,
                 "shard " + shard.path + " changed: sha256 " + scan.sha256 + ", expected " + shard.sha256,

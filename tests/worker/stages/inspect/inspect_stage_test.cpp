@@ -89,6 +89,8 @@ TEST_F(InspectTest, TablesUseTheColumnsOfTheirSource) {
 
 TEST_F(InspectTest, MissingShardsAndCancellation) {
   EXPECT_THROW(InspectStage().run(task, context), Error);
+  io::write_file_atomic(task.shard->path,
+                        trireme::testing::TarWriter().add("a.jpg", "J").add("a.txt", "a dog").bytes(), false);
   stop.stop();
   try {
     InspectStage().run(task, context);
@@ -96,6 +98,7 @@ TEST_F(InspectTest, MissingShardsAndCancellation) {
   } catch (const Error& error) {
     EXPECT_EQ(error.kind(), ErrorKind::kCancelled);
   }
+  EXPECT_FALSE(std::filesystem::exists(task.output + ".idx"));
 }
 
 }  // namespace
