@@ -77,28 +77,32 @@ TrainingStep::TrainingStep(TrainableModel& model, collective::Group& group, Slot
 
 StepResult TrainingStep::run(const std::vector<SlotInput>& own, std::int64_t step) {
   const double rate = optim::learning_rate(options_.schedule, step);
-  StepResult result = attempt(own, rate);
-  if (result.non_finite) result = attempt(own, rate);
+  StepResult result = attempt(own, step, rate);
+  if (result.non_finite) result = attempt(own, step, rate);
   return result;
 }
 
-StepResult TrainingStep::attempt(const std::vector<SlotInput>& own, double learning_rate) {
+StepResult TrainingStep::attempt(const std::vector<SlotInput>& own, std::int64_t step, double learning_rate) {
   StepResult result;
   result.learning_rate = learning_rate;
-  const at::Tensor gradient = gradient_of(own, result);
+  const at::Tensor gradient = gradient_of(own, step, result);
   if (gradient.defined()) update(result, gradient);
   return result;
 }
 
-at::Tensor TrainingStep::gradient_of(const std::vector<SlotInput>& own, StepResult& result) {
+at::Tensor TrainingStep::gradient_of(const std::vector<SlotInput>& own, std::int64_t step,
+                                     StepResult& result) {
   const CastsOfOneAttempt casts(options_.bf16);
   const auto outputs = forward(own);
   std::vector<losses::SlotEmbeddings> embeddings;
   for (std::size_t i = 0; i < own.size(); ++i)
-    embeddings.push_back({on_wire(outputs[i].image_BD), on_wire(outputs[i].text_BD), own[i].live_B});
+    embeddings.push_back({.image_bD = on_wire(outputs[i].image_BD),
+                          .text_bD = {on_wire(outputs[i].text_BD)},
+                          .live_b = own[i].live_B});
   result.logit_scale = model_.logit_scale().item<double>();
-  const auto loss = losses::info_nce(
-      embeddings, options_.slots, result.logit_scale, group_,
+  const losses::ContrastivePoint point{.scale = std::exp(result.logit_scale), .step = step};
+  const auto loss = losses::contrastive(
+      embeddings, options_.slots, point, {}, group_,
       [this](std::int64_t n, const std::function<void(std::int64_t)>& body) { pool_.for_each(n, body); });
   result.loss = loss.loss;
   result.live = loss.live;
@@ -118,7 +122,8 @@ std::vector<SlotOutput> TrainingStep::forward(const std::vector<SlotInput>& own)
   return outputs;
 }
 
-at::Tensor TrainingStep::backward(const std::vector<SlotOutput>& outputs, const losses::InfoNce& loss) {
+at::Tensor TrainingStep::backward(const std::vector<SlotOutput>& outputs,
+                                  const losses::ContrastiveResult& loss) {
   const auto own = collective::own_slots(options_.slots, group_.size(), group_.rank());
   collective::SlotAccumulator sums(options_.slots, own);
   pool_.for_each(own.size(), [&](std::int64_t i) {
@@ -127,10 +132,10 @@ at::Tensor TrainingStep::backward(const std::vector<SlotOutput>& outputs, const 
     const auto& gradient = loss.gradients[at];
     const auto gradients = torch::autograd::grad(
         {output.image_BD, output.text_BD}, leaves_,
-        {gradient.image_bD.to(output.image_BD.device()), gradient.text_bD.to(output.text_BD.device())},
+        {gradient.image_bD.to(output.image_BD.device()), gradient.text_bD[0].to(output.text_BD.device())},
         /*retain_graph=*/false, /*create_graph=*/false, /*allow_unused=*/true);
     at::Tensor flat = free_buffer();
-    flatten(gradients, gradient.logit_scale, flat);
+    flatten(gradients, gradient.log_scale, flat);
     sums.add(own.first + i, on_wire(flat));
   });
   fault_point("train.before_reduce");

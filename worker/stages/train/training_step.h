@@ -1,7 +1,8 @@
 // One step of contrastive training over a gang (METHODS 8 scheme B, RELIABILITY 8.6): forward of own slots,
-// their graphs kept; exact InfoNCE over the global batch; backward slot by slot into one flat float32 vector
-// per slot; the fixed tree over all slots; the same clipping and AdamW update on every rank. With a pool of
-// one-thread workers the weights have the same bits for any number of ranks that divides the slots.
+// their graphs kept; exact contrastive loss over the global batch; backward slot by slot into one flat
+// float32 vector per slot; the fixed tree over all slots; the same clipping and AdamW update on every rank.
+// With a pool of one-thread workers the weights have the same bits for any number of ranks that divides the
+// slots.
 #pragma once
 
 #include <cstdint>
@@ -11,7 +12,7 @@
 #include <vector>
 
 #include "worker/collective/group.h"
-#include "worker/losses/info_nce.h"
+#include "worker/losses/contrastive.h"
 #include "worker/optim/adamw.h"
 #include "worker/optim/schedule.h"
 #include "worker/stages/train/slot_pool.h"
@@ -46,11 +47,11 @@ class TrainingStep {
   optim::AdamW& optimizer() { return optimizer_; }
 
  private:
-  StepResult attempt(const std::vector<SlotInput>& own, double learning_rate);
+  StepResult attempt(const std::vector<SlotInput>& own, std::int64_t step, double learning_rate);
   // The sum over all slots, float32 [numbers]; undefined when there is nothing to update.
-  at::Tensor gradient_of(const std::vector<SlotInput>& own, StepResult& result);
+  at::Tensor gradient_of(const std::vector<SlotInput>& own, std::int64_t step, StepResult& result);
   std::vector<SlotOutput> forward(const std::vector<SlotInput>& own);
-  at::Tensor backward(const std::vector<SlotOutput>& outputs, const losses::InfoNce& loss);
+  at::Tensor backward(const std::vector<SlotOutput>& outputs, const losses::ContrastiveResult& loss);
   at::Tensor free_buffer();
   void flatten(const std::vector<at::Tensor>& gradients, double logit_scale, at::Tensor& flat) const;
   void update(StepResult& result, const at::Tensor& flat);

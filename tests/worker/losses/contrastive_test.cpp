@@ -1,4 +1,4 @@
-#include "worker/losses/info_nce.h"
+#include "worker/losses/contrastive.h"
 
 #include <ATen/ATen.h>
 #include <gtest/gtest.h>
@@ -68,9 +68,11 @@ Output compute(const Input& input, int ranks) {
     const auto rows = input.image.size(0) / input.slots;
     std::vector<SlotEmbeddings> slots;
     for (auto s = own.first; s < own.last; ++s)
-      slots.push_back({input.image.narrow(0, s * rows, rows), input.text.narrow(0, s * rows, rows),
-                       input.live.narrow(0, s * rows, rows)});
-    const auto result = info_nce(slots, input.slots, input.logit_scale, group, in_order);
+      slots.push_back({.image_bD = input.image.narrow(0, s * rows, rows),
+                       .text_bD = {input.text.narrow(0, s * rows, rows)},
+                       .live_b = input.live.narrow(0, s * rows, rows)});
+    const auto result =
+        contrastive(slots, input.slots, {.scale = std::exp(input.logit_scale)}, {}, group, in_order);
     const std::lock_guard lock(mutex);
     for (auto s = own.first; s < own.last; ++s)
       gradients[static_cast<std::size_t>(s)] = result.gradients[static_cast<std::size_t>(s - own.first)];
@@ -81,8 +83,8 @@ Output compute(const Input& input, int ranks) {
   std::vector<at::Tensor> image, text;
   for (const auto& gradient : gradients) {
     image.push_back(gradient.image_bD);
-    text.push_back(gradient.text_bD);
-    output.logit_scale += gradient.logit_scale;
+    text.push_back(gradient.text_bD[0]);
+    output.logit_scale += gradient.log_scale;
   }
   output.image = at::cat(image);
   output.text = at::cat(text);
@@ -106,7 +108,7 @@ void expect_near(const at::Tensor& got, const at::Tensor& want, double tolerance
   EXPECT_LT((got.to(at::kDouble) - want.to(at::kDouble)).abs().max().item<double>(), tolerance) << what;
 }
 
-TEST(InfoNce, GoldenNumbers) {
+TEST(Contrastive, GoldenNumbers) {
   for (const std::int64_t slots : {1, 2, 4}) {
     const auto result = compute(standard(slots), 1);
     EXPECT_NEAR(result.loss, 0.1092807906, 5e-10);
@@ -117,7 +119,7 @@ TEST(InfoNce, GoldenNumbers) {
   }
 }
 
-TEST(InfoNce, GoldenNumbersInFloat32) {
+TEST(Contrastive, GoldenNumbersInFloat32) {
   auto input = standard(2);
   input.image = input.image.to(at::kFloat);
   input.text = input.text.to(at::kFloat);
@@ -126,7 +128,7 @@ TEST(InfoNce, GoldenNumbersInFloat32) {
   EXPECT_NEAR(result.logit_scale, -0.1057488347, 5e-6);
 }
 
-TEST(InfoNce, EqualsAutogradOfTheFullMatrix) {
+TEST(Contrastive, EqualsAutogradOfTheFullMatrix) {
   const auto input = random_input(24, 8, 4, at::kDouble);
   const auto want = oracle(input);
   for (const int ranks : {1, 2, 4}) {
@@ -138,7 +140,7 @@ TEST(InfoNce, EqualsAutogradOfTheFullMatrix) {
   }
 }
 
-TEST(InfoNce, EqualsFiniteDifferences) {
+TEST(Contrastive, EqualsFiniteDifferences) {
   const auto input = standard(2);
   const auto result = compute(input, 1);
   const double h = 1e-6;
@@ -157,7 +159,7 @@ TEST(InfoNce, EqualsFiniteDifferences) {
   EXPECT_NEAR(slope([&](Input& at, double by) { at.logit_scale += by; }), result.logit_scale, 1e-7);
 }
 
-TEST(InfoNce, FloatBitsDoNotDependOnTheNumberOfRanks) {
+TEST(Contrastive, FloatBitsDoNotDependOnTheNumberOfRanks) {
   auto input = random_input(64, 32, 8, at::kFloat);
   input.live[5] = 0;
   const auto alone = compute(input, 1);
@@ -170,7 +172,7 @@ TEST(InfoNce, FloatBitsDoNotDependOnTheNumberOfRanks) {
   }
 }
 
-TEST(InfoNce, DeadRowsLeaveRowsAndNegatives) {
+TEST(Contrastive, DeadRowsLeaveRowsAndNegatives) {
   auto input = random_input(24, 8, 4, at::kDouble);
   for (const int dead : {0, 7, 18, 19, 20, 21, 22, 23}) {  // the last slot is padding
     input.live[dead] = 0;
@@ -188,7 +190,7 @@ TEST(InfoNce, DeadRowsLeaveRowsAndNegatives) {
   EXPECT_EQ(got.image[7].abs().sum().item<double>(), 0);
 }
 
-TEST(InfoNce, FewerThanTwoLiveRowsAreSkipped) {
+TEST(Contrastive, FewerThanTwoLiveRowsAreSkipped) {
   auto input = random_input(8, 4, 2, at::kFloat);
   input.live.zero_();
   input.live[3] = 1;

@@ -1,0 +1,41 @@
+// ALIGN's thinned negatives (METHODS 3.3, arm of T8): every row and, independently, every column keeps its
+// positives and a fixed number of its other live entries in a random order that is a function of (seed, step,
+// direction, row, column) alone, so it is the same on any number of ranks and needs no communication.
+#pragma once
+
+#include <cstdint>
+#include <vector>
+
+namespace trireme::worker::losses {
+
+// Keys the order of one row's candidates. `direction`: 2 * pair, + 1 for columns. `row`: place in slot order.
+std::uint64_t negative_key(std::uint64_t seed, std::int64_t step, std::int64_t direction, std::int64_t row);
+
+// Place of a candidate in the order: the smaller, the earlier; ties by column.
+inline std::uint32_t negative_rank(std::uint64_t key, std::uint32_t column) {
+  std::uint32_t x = (column ^ static_cast<std::uint32_t>(key)) * 0x9E3779B1u;
+  x ^= x >> 16;
+  x = (x ^ static_cast<std::uint32_t>(key >> 32)) * 0x85EBCA6Bu;
+  x ^= x >> 13;
+  x *= 0xC2B2AE35u;
+  x ^= x >> 16;
+  return x;
+}
+
+// The last candidate that is kept; a candidate is kept when (rank, column) is not after it.
+struct NegativeLimit {
+  std::uint32_t rank = 0;
+  std::int64_t column = -1;  // -1: none is kept
+  bool keeps(std::uint32_t its_rank, std::int64_t its_column) const {
+    return column >= 0 && (its_rank < rank || (its_rank == rank && its_column <= column));
+  }
+};
+
+// round(fraction * candidates).
+std::int64_t negatives_kept(double fraction, std::int64_t candidates);
+
+// `is_candidate`: one per column of the global batch, 0 or 1; `kept` at most their number.
+NegativeLimit negative_limit(std::uint64_t key, const std::vector<std::uint8_t>& is_candidate,
+                             std::int64_t kept);
+
+}  // namespace trireme::worker::losses
