@@ -1,6 +1,6 @@
 // Part of speech per token of an English caption: closed-class words by list, open-class words by the
 // lexicon and their endings, and the best sequence by a Viterbi search over hand-set scores of neighbouring
-// tags (tagger.cpp: kNext). Time is linear in the tokens. Thread-safe.
+// tags (tag_steps.cpp). Time is linear in the tokens. Thread-safe.
 #pragma once
 
 #include <array>
@@ -57,6 +57,10 @@ class Tagger {
  private:
   std::shared_ptr<const Lexicon> lexicon_;
 };
+
+// [from][to], in units of a natural logarithm; kStop stands for the beginning and the end too.
+using TagSteps = std::array<std::array<float, kTagCount>, kTagCount>;
+const TagSteps& tag_steps();
 
 // A word with one or two tags, the first with its share. nullptr for open-class words.
 struct ClosedWord {
