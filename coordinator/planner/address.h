@@ -14,7 +14,7 @@
 
 namespace trireme::coordinator::planner {
 
-inline constexpr int kAddressVersion = 1;
+inline constexpr int kAddressVersion = 2;
 
 class AddressText {
  public:

@@ -7,21 +7,12 @@
 #include "common/base/error.h"
 #include "common/base/log.h"
 #include "common/base/nearest_name.h"
+#include "jobs/spec/check_training.h"
 #include "jobs/spec/json_document.h"
+#include "jobs/spec/names.h"
 
 namespace trireme::jobs {
 namespace {
-
-bool good_name(const std::string& name, bool capitals) {
-  return !name.empty() && name.size() <= 64 && std::ranges::all_of(name, [&](char c) {
-    return (c >= 'a' && c <= 'z') || (c >= '0' && c <= '9') || c == '_' || c == '-' ||
-           (capitals && ((c >= 'A' && c <= 'Z') || c == '.'));
-  });
-}
-
-std::string quoted(const std::string& name) {
-  return "\"" + printable(name, 64) + "\"";
-}
 
 template <class Map>
 std::vector<std::string> keys_of(const Map& map) {
@@ -274,6 +265,7 @@ class Checker {
       fault(here_ + "/augment/scale_max", "invalid", "is below scale_min");
     if (s.augment.aspect_min > s.augment.aspect_max)
       fault(here_ + "/augment/aspect_max", "invalid", "is below aspect_min");
+    check_training(spec_, s, here_, faults_);
   }
 
   void check(const EvaluateSettings& s) {
@@ -369,6 +361,8 @@ void check_model(const ModelSpec& model, const std::string& pointer, std::vector
   check_text(model.text, pointer, faults);
   if (model.logit_scale_init > model.logit_scale_max)
     faults.push_back({pointer + "/logit_scale_init", "invalid", "is above logit_scale_max", ""});
+  if (model.logit_scale_init < model.logit_scale_min)
+    faults.push_back({pointer + "/logit_scale_init", "invalid", "is below logit_scale_min", ""});
 }
 
 void check_data(const DataSpec& data, const std::string& pointer, std::vector<SpecFault>& faults) {

@@ -94,6 +94,7 @@ struct ModelSpec {
   TextTowerSpec text;
   std::int64_t embed_dim = 512;
   double logit_scale_init = 2.6592600369327779;  // ln(1/0.07)
+  double logit_scale_min = 0;                    // clamps after every update
   double logit_scale_max = 4.6051701859880914;   // ln 100
 
   template <class Visitor>
@@ -103,6 +104,8 @@ struct ModelSpec {
     v.field("embed_dim", embed_dim, {.help = "width of the shared space", .least = 2, .most = 8192});
     v.field("logit_scale_init", logit_scale_init,
             {.help = "ln(1/temperature) at the start", .least = -5, .most = 10});
+    v.field("logit_scale_min", logit_scale_min,
+            {.help = "lower clamp of ln(1/temperature)", .least = -5, .most = 10});
     v.field("logit_scale_max", logit_scale_max,
             {.help = "upper clamp of ln(1/temperature)", .least = 0, .most = 10});
   }

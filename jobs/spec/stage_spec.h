@@ -7,7 +7,10 @@
 #include <variant>
 #include <vector>
 
+#include "jobs/spec/concepts_spec.h"
 #include "jobs/spec/fields.h"
+#include "jobs/spec/loss_spec.h"
+#include "jobs/spec/optimizer_spec.h"
 
 namespace trireme::jobs {
 
@@ -90,27 +93,6 @@ struct AugmentSpec {
   }
 };
 
-struct OptimizerSpec {
-  double learning_rate = 5e-4;
-  double beta1 = 0.9, beta2 = 0.98, epsilon = 1e-6;
-  double weight_decay = 0.2;        // on matrices; gains, biases and the temperature are exempt
-  double gradient_clip_norm = 0;    // 0: off; the norm is over the global gradient
-  std::int64_t warmup_steps = 0;    // linear from 0
-  std::string schedule = "cosine";  // after the warm-up: "cosine" to 0, "constant"
-
-  template <class Visitor>
-  void visit(Visitor& v) {
-    v.field("learning_rate", learning_rate, {.help = "AdamW: peak learning rate", .least = 0, .most = 100});
-    v.field("beta1", beta1, {.help = "AdamW", .least = 0, .most = 0.999999});
-    v.field("beta2", beta2, {.help = "AdamW", .least = 0, .most = 0.999999});
-    v.field("epsilon", epsilon, {.help = "AdamW", .least = 1e-12, .most = 1});
-    v.field("weight_decay", weight_decay, {.help = "AdamW, on matrices only", .least = 0, .most = 10});
-    v.field("gradient_clip_norm", gradient_clip_norm, {.help = "0: off", .least = 0, .most = 1e6});
-    v.field("warmup_steps", warmup_steps, {.help = "linear warm-up", .least = 0, .most = 1e9});
-    v.field("schedule", schedule, {.help = "after the warm-up", .choices = {"cosine", "constant"}});
-  }
-};
-
 struct EvaluateEverySpec {
   std::int64_t steps = 0;  // 0: never
   std::string data;        // a data set; retrieval, or zero-shot where it has classes
@@ -126,7 +108,7 @@ struct EvaluateEverySpec {
   }
 };
 
-// gang. Contrastive training with global-batch InfoNCE.
+// gang. Contrastive training over the global batch.
 struct TrainSettings {
   std::string data;
   std::string model;  // a name in spec.models
@@ -138,7 +120,16 @@ struct TrainSettings {
   std::string precision = "float32";  // "float32", "bf16" (autocast)
   std::string deterministic =
       "canonical";  // "canonical": bitwise equal for any W that divides the slots; "restart": for the same W
+  LossSpec loss;
+  std::string synthetic_caption = "synthetic_caption";  // field of a sample's .json; read where loss.texts
+                                                        // is "caption" or "both"
+  ConceptsSpec concepts;
+  // Rows of a slot that are encoded at once; 0: all. Smaller chunks need less memory: embeddings first,
+  // without graphs, the loss on the whole batch, then each chunk again with its graph. Same gradients.
+  std::int64_t micro_batch = 0;
   OptimizerSpec optimizer;
+  WeightAverageSpec average;
+  GuardSpec guard;
   AugmentSpec augment;
   bool standardize_features = true;  // stored features: (f - mean)/(std + 1e-3), over the training set
   double feature_dropout = 0;        // stored image features
@@ -161,7 +152,18 @@ struct TrainSettings {
     v.field("deterministic", deterministic,
             {.help = "canonical: the same bits for any worker count; restart: for the same count",
              .choices = {"canonical", "restart"}});
-    v.field("optimizer", optimizer, {.help = "AdamW and its schedule"});
+    v.field("loss", loss, {.help = "what is minimised; default InfoNCE"});
+    v.field(
+        "synthetic_caption", synthetic_caption,
+        {.help = "field of a sample's .json that holds its synthetic caption (loss.texts caption or both)",
+         .least = 1,
+         .most = 256});
+    v.field("concepts", concepts, {.help = "DiHT's concept heads"});
+    v.field("micro_batch", micro_batch,
+            {.help = "rows of a slot encoded at once, for less memory; 0: all", .least = 0, .most = 1048576});
+    v.field("optimizer", optimizer, {.help = "rule of the update and its schedule"});
+    v.field("average", average, {.help = "moving average of the weights"});
+    v.field("guard", guard, {.help = "loss or gradient that is not finite"});
     v.field("augment", augment, {.help = "random crop"});
     v.field("standardize_features", standardize_features,
             {.help = "stored features to zero mean and unit deviation"});

@@ -62,7 +62,7 @@ void measure(const Arguments& given) {
   spec.text.tokenizer.kind = "clip_bpe";
   spec.text.tokenizer.vocabulary = "pretrained:clip";
   models::DualEncoder encoder(spec, 0);
-  DualEncoderModel model(encoder);
+  DualEncoderModel model(encoder, {});
   const auto group = collective::make_local_groups(1);
   SlotPool pool(given.slots == 1 ? 1 : 2, given.slots == 1 ? 2 : 1, {});
   TrainingStep step(model, *group[0], pool,

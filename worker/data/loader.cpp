@@ -13,13 +13,14 @@
 
 #include "common/base/error.h"
 #include "common/base/random.h"
+#include "worker/data/sample_fields.h"
 #include "worker/data/torch_threads.h"
 
 namespace trireme::worker::data {
 namespace {
 
 constexpr std::int64_t kRowsAtOnce = 2;  // rows a thread takes at a time
-constexpr std::string_view kNoCaption = "no_caption";
+constexpr std::string_view kNoCaption = "no_caption", kNoSyntheticCaption = "no_synthetic_caption";
 
 std::size_t index_of(std::int64_t i) {
   return static_cast<std::size_t>(i);
@@ -89,6 +90,15 @@ struct BatchLoader::State {
     return "";
   }
 
+  // Synthetic caption of the row; "" or the reason why there is none.
+  std::string fill_synthetic(const SamplePosition& position, std::int64_t row, SlotBatch& slot) const {
+    const ShardReader& reader = *readers[index_of(position.shard)];
+    std::string text = text_field(reader.json(position.sample), options.synthetic_caption);
+    if (text.empty()) return std::string(kNoSyntheticCaption);
+    slot.synthetic_captions[index_of(row)] = std::move(text);
+    return "";
+  }
+
   // Pixels of the row; "" or the reason why the picture is bad.
   std::string fill_image(const SamplePosition& position, std::int64_t at_epoch, float* out_CHW) const {
     thread_local std::string storage;
@@ -118,10 +128,13 @@ struct BatchLoader::State {
     std::string fault;
     bool live = position.sample >= 0;
     if (live && options.captions) fault = fill_caption(position, work.epoch, row, slot);
+    const bool synthetic = !options.synthetic_caption.empty();
+    if (live && fault.empty() && synthetic) fault = fill_synthetic(position, row, slot);
     if (live && fault.empty() && options.images) fault = fill_image(position, work.epoch, pixels);
     live = live && fault.empty();
     if (!live && pixels != nullptr) std::fill(pixels, pixels + floats, 0.0F);
     if (!live) slot.captions[index_of(row)].clear();
+    if (!live && synthetic) slot.synthetic_captions[index_of(row)].clear();
     slot.live[index_of(row)] = live ? 1 : 0;
     work.faults[index_of(index)] = std::move(fault);
   }
@@ -178,6 +191,7 @@ struct BatchLoader::State {
       SlotBatch slot;
       if (options.images) slot.image_BCHW = tensors.take(slot_rows, options.image_px);
       slot.captions.resize(index_of(slot_rows));
+      if (!options.synthetic_caption.empty()) slot.synthetic_captions.resize(index_of(slot_rows));
       slot.caption_choice.resize(index_of(slot_rows));
       slot.live.resize(index_of(slot_rows));
       for (std::int64_t row = 0; row < slot_rows; ++row, ++position) {

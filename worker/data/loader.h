@@ -23,9 +23,10 @@ struct SlotBatch {
   at::Tensor image_BCHW;  // float32; rows of padding and bad samples are zero; undefined when images are off
   std::vector<std::string>
       captions;  // one per row, drawn by (seed, epoch, shard sha256, sample); "" where not live
-  std::vector<SamplePosition> samples;       // sample -1: padding
-  std::vector<std::int64_t> caption_choice;  // index of the drawn caption
-  std::vector<std::uint8_t> live;            // 0: padding or bad; such a row leaves loss and negatives
+  std::vector<std::string> synthetic_captions;  // one per row when they are asked for
+  std::vector<SamplePosition> samples;          // sample -1: padding
+  std::vector<std::int64_t> caption_choice;     // index of the drawn caption
+  std::vector<std::uint8_t> live;               // 0: padding or bad; such a row leaves loss and negatives
 };
 
 struct LoaderOptions {
@@ -37,6 +38,9 @@ struct LoaderOptions {
   Normalization normalization;
   bool images = true;  // false: positions and captions only (stored features)
   bool captions = true;
+  // Field of the sample's .json that holds its synthetic caption, "": not read. A sample without one is bad
+  // ("no_synthetic_caption").
+  std::string synthetic_caption;
   bool scaled_decode = true;  // let JPEG decode at 1/2 or 1/4 where the crop stays larger than image_px
   int threads = 1;
   std::int64_t steps_ahead = 2;

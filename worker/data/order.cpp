@@ -53,7 +53,9 @@ struct SampleOrder::EpochPlan {
   struct Part {
     std::int64_t shard = 0;
     std::int64_t end = 0;              // entries of the epoch up to and with this shard
-    std::vector<std::int32_t> extras;  // indices into `kept` that the fraction of the weight adds
+    std::int64_t copies = 0;           // of all of `kept`
+    std::vector<std::int32_t> extras;  // indices into `kept` beside them: the fraction of the weight, or all
+                                       // entries where samples are weighted
   };
   struct Window {
     std::int64_t begin = 0, end = 0;  // entries
@@ -79,6 +81,12 @@ SampleOrder::SampleOrder(std::vector<ManifestShard> manifest, std::uint64_t seed
       throw Error(ErrorKind::kInvalid,
                   "weight " + std::to_string(shard.weight) + " of a source is not between 0 and 1,000,000");
     }
+    if (!shard.times.empty() && shard.times.size() != shard.kept.size())
+      throw Error(ErrorKind::kInternal, "sample order: one number of times per kept position is needed");
+    for (const float times : shard.times)
+      if (!(times >= 0) || times > 1e6F)
+        throw Error(ErrorKind::kInternal,
+                    "sample order: a sample is seen " + std::to_string(times) + " times");
     for (const std::int32_t position : shard.kept) {
       if (position < 0 || position >= shard.samples) {
         throw Error(ErrorKind::kInternal, "kept position " + std::to_string(position) + " of a shard with " +
@@ -98,15 +106,22 @@ std::shared_ptr<const SampleOrder::EpochPlan> SampleOrder::make_plan(std::int64_
   std::int64_t end = 0;
   for (const std::int64_t index : shuffled) {
     const ManifestShard& shard = manifest_[static_cast<std::size_t>(index)];
-    EpochPlan::Part part{index, 0, {}};
+    EpochPlan::Part part{index, 0, shard.times.empty() ? static_cast<std::int64_t>(shard.weight) : 0, {}};
     const double fraction = shard.weight - std::floor(shard.weight);
-    for (std::int32_t k = 0; fraction > 0 && k < count(shard.kept); ++k) {
-      const auto sample = static_cast<std::uint64_t>(shard.kept[static_cast<std::size_t>(k)]);
+    const bool draws = fraction > 0 || !shard.times.empty();
+    for (std::int32_t k = 0; draws && k < count(shard.kept); ++k) {
+      const auto at = static_cast<std::size_t>(k);
+      double times = fraction;
+      if (!shard.times.empty()) {
+        const double all = shard.weight * static_cast<double>(shard.times[at]);
+        for (times = all; times >= 1; times -= 1) part.extras.push_back(k);
+      }
+      const auto sample = static_cast<std::uint64_t>(shard.kept[at]);
       RandomStream draw(seed_, RandomPurpose::kSourceWeight, name_key(shard.sha256) + sample,
                         static_cast<std::uint32_t>(epoch));
-      if (draw.uniform() < fraction) part.extras.push_back(k);
+      if (draw.uniform() < times) part.extras.push_back(k);
     }
-    end += static_cast<std::int64_t>(shard.weight) * count(shard.kept) + count(part.extras);
+    end += part.copies * count(shard.kept) + count(part.extras);
     part.end = end;
     plan->parts.push_back(std::move(part));
   }
@@ -154,7 +169,7 @@ SamplePosition SampleOrder::at(std::int64_t epoch, std::int64_t position) const 
                                          [&](const auto& one) { return one.end <= entry; });
   const std::int64_t begin = part == parts.begin() ? 0 : std::prev(part)->end;
   const ManifestShard& shard = manifest_[static_cast<std::size_t>(part->shard)];
-  const std::int64_t copies = static_cast<std::int64_t>(shard.weight) * count(shard.kept);
+  const std::int64_t copies = part->copies * count(shard.kept);
   const std::int64_t offset = entry - begin;
   const std::int64_t kept =
       offset < copies ? offset % count(shard.kept) : part->extras[static_cast<std::size_t>(offset - copies)];
@@ -173,6 +188,7 @@ std::string SampleOrder::manifest_hash() const {
     put(shard.weight);
     put(static_cast<std::uint64_t>(shard.kept.size()));
     for (const std::int32_t position : shard.kept) put(position);
+    for (const float times : shard.times) put(times);
   }
   return io::hex(io::xxh3_128(bytes));
 }

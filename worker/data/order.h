@@ -1,8 +1,8 @@
 // The order of training samples: a pure function of (seed, epoch, manifest), never of rank, thread or time
 // (RELIABILITY 8.6). Shards are shuffled with Philox, then samples within windows of K shards by a keyed
 // permutation, so that the sample at a position is found in O(log shards) without state. Every kept sample
-// occurs exactly once per epoch (`weight` times in a weighted source; the fraction by a keyed draw per sample
-// and epoch).
+// occurs exactly once per epoch (`weight` times in a weighted source, `times` under another sampling; the
+// fraction by a keyed draw per sample and epoch).
 #pragma once
 
 #include <cstdint>
@@ -18,6 +18,9 @@ struct ManifestShard {
   double weight = 1;
   std::vector<std::int32_t>
       kept;  // positions that passed the filters, ascending; empty with samples > 0 means none
+  // Beside `weight`, one per kept position: times it is seen per epoch, a fraction by the same draw.
+  // Empty: once.
+  std::vector<float> times;
 };
 
 struct SamplePosition {

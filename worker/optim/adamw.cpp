@@ -6,37 +6,33 @@
 #include <map>
 #include <numeric>
 
-#include "common/base/error.h"
-
 namespace trireme::worker::optim {
 namespace {
 constexpr std::int64_t kPortion = 131072;  // elements: some ten microseconds of work
 }
 
-AdamW::AdamW(NamedTensors parameters, AdamWOptions options) : options_(options) {
-  for (auto& [name, parameter] : parameters)
-    slots_.push_back({name, parameter.detach(), at::zeros_like(parameter.detach()),
-                      at::zeros_like(parameter.detach()), parameter.dim() >= 2 ? options.weight_decay : 0.0});
+AdamW::AdamW(const NamedTensors& parameters, double beta2, double epsilon, const GroupOptions& groups)
+    : Optimizer(parameters, groups), beta2_(beta2), epsilon_(epsilon) {
   std::vector<std::size_t> order(slots_.size());
   std::iota(order.begin(), order.end(), std::size_t{0});
   std::stable_sort(order.begin(), order.end(), [this](std::size_t a, std::size_t b) {
     return slots_[a].parameter.numel() > slots_[b].parameter.numel();
   });
-  std::map<double, std::int64_t> room;  // per decay: of its last portion
-  std::map<double, std::size_t> last;
+  std::map<Treatment, std::int64_t> room;  // of the last portion of each treatment
+  std::map<Treatment, std::size_t> last;
   for (const auto index : order) {
     const auto& slot = slots_[index];
-    if (room[slot.weight_decay] < slot.parameter.numel()) {
-      last[slot.weight_decay] = portions_.size();
+    if (room[slot.treatment] < slot.parameter.numel()) {
+      last[slot.treatment] = portions_.size();
       portions_.emplace_back();
-      room[slot.weight_decay] = kPortion;
+      room[slot.treatment] = kPortion;
     }
-    portions_[last[slot.weight_decay]].push_back(index);
-    room[slot.weight_decay] -= slot.parameter.numel();
+    portions_[last[slot.treatment]].push_back(index);
+    room[slot.treatment] -= slot.parameter.numel();
   }
 }
 
-void AdamW::step(const std::vector<at::Tensor>& gradients, double learning_rate, const ForEach& for_each) {
+void AdamW::step(const std::vector<at::Tensor>& gradients, const Rates& rates, const ForEach& for_each) {
   ++updates_;
   for_each(static_cast<std::int64_t>(portions_.size()), [&](std::int64_t i) {
     const at::NoGradGuard no_grad;
@@ -52,40 +48,10 @@ void AdamW::step(const std::vector<at::Tensor>& gradients, double learning_rate,
       squares.push_back(slots_[index].square);
     }
     const std::vector<at::Tensor> counts(portion.size(), count);
-    at::_fused_adamw_(weights, slopes, means, squares, {}, counts, learning_rate, options_.beta1,
-                      options_.beta2, first.weight_decay, options_.epsilon, /*amsgrad=*/false,
-                      /*maximize=*/false);
+    at::_fused_adamw_(weights, slopes, means, squares, {}, counts,
+                      rates.learning_rate * first.treatment.learning_rate_factor, rates.beta1, beta2_,
+                      first.treatment.weight_decay, epsilon_, /*amsgrad=*/false, /*maximize=*/false);
   });
-}
-
-std::int64_t AdamW::updates() const {
-  return updates_;
-}
-
-NamedTensors AdamW::state() const {
-  NamedTensors all;
-  for (const auto& slot : slots_) {
-    all.emplace_back("exp_avg." + slot.name, slot.mean);
-    all.emplace_back("exp_avg_sq." + slot.name, slot.square);
-  }
-  all.emplace_back("updates", at::full({1}, updates_, at::kLong));
-  return all;
-}
-
-void AdamW::load_state(const NamedTensors& state) {
-  const std::map<std::string, at::Tensor> given(state.begin(), state.end());
-  std::string faults;
-  for (auto& [name, tensor] : this->state()) {
-    const auto found = given.find(name);
-    if (found == given.end())
-      faults += " " + name + " is missing;";
-    else if (found->second.sizes() != tensor.sizes())
-      faults += " " + name + " has another shape;";
-    else
-      tensor.copy_(found->second);
-  }
-  if (!faults.empty()) throw Error(ErrorKind::kDamaged, "optimizer state does not fit the model:" + faults);
-  updates_ = given.at("updates").item<std::int64_t>();
 }
 
 }  // namespace trireme::worker::optim

@@ -7,7 +7,7 @@
 
 #include <ATen/core/Tensor.h>
 
-#include "worker/optim/adamw.h"
+#include "worker/optim/optimizer.h"
 
 namespace trireme::worker::optim {
 

@@ -33,6 +33,7 @@ class LoaderTest : public ::testing::Test {
         const bool bad = shard == 1 && i == 3;
         tar.add(key + ".jpg", bad ? std::string("no picture") : encode_jpeg(picture(shard, i), 95));
         tar.add(key + ".txt", key + " a\n" + key + " b\n" + key + " c");
+        if (i != 5) tar.add(key + ".json", "{\"caption\": \"x\", \"told\": \" a picture " + key + " \"}");
       }
       const io::Path path = folder / (std::to_string(shard) + ".tar");
       io::write_file_atomic(path, tar.bytes(), false);
@@ -183,6 +184,31 @@ TEST_F(LoaderTest, CaptionsVaryByEpoch) {
   for (const auto& [sample, set] : drawn) choices += set.size();
   EXPECT_EQ(drawn.size(), 21U);  // positions only: nothing is decoded, nothing is bad
   EXPECT_GT(choices, 58U);       // of 63; 12 draws of 3
+}
+
+TEST_F(LoaderTest, SyntheticCaptionsStandBesideTheTexts) {
+  for (const bool captions : {true, false}) {
+    LoaderOptions texts = options(2);
+    texts.images = false;
+    texts.captions = captions;
+    texts.synthetic_caption = "told";
+    const auto source = loader(texts);
+    std::int64_t missing = 0;
+    for (int i = 0; i < 3; ++i) {
+      const auto step = source->next();
+      if (step.bad.contains("no_synthetic_caption")) missing += step.bad.at("no_synthetic_caption");
+      for (const SlotBatch& slot : step.slots)
+        for (std::size_t row = 0; row < 2; ++row) {
+          const auto [shard, sample] = slot.samples[row];
+          const bool padding = sample < 0;
+          EXPECT_EQ(slot.live[row] != 0, !padding && sample != 5);
+          const std::string key = "s" + std::to_string(shard) + "-" + std::to_string(sample);
+          EXPECT_EQ(slot.synthetic_captions[row], slot.live[row] ? "a picture " + key : "");
+          EXPECT_EQ(slot.captions[row].empty(), !captions || !slot.live[row]);
+        }
+    }
+    EXPECT_EQ(missing, 3) << "one sample of each shard has no .json";
+  }
 }
 
 TEST_F(LoaderTest, KeptBatchesAreNotOverwritten) {

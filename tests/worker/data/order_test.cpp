@@ -73,6 +73,35 @@ TEST(SampleOrder, EveryKeptSampleOncePerEpoch) {
   }
 }
 
+TEST(SampleOrder, SamplesAreSeenAsOftenAsTheyAreWeighted) {
+  const std::vector<float> times{0.0F, 0.25F, 1.0F, 2.5F};
+  std::vector<ManifestShard> manifest;
+  for (int i = 0; i < 50; ++i)
+    manifest.push_back({"s" + std::to_string(i), 6, i % 2 == 0 ? 1.0 : 2.0, {0, 2, 3, 5}, times});
+  const SampleOrder order(manifest, 5, 4);
+  std::map<std::pair<std::int64_t, std::int64_t>, int> seen;
+  constexpr int kEpochs = 40;
+  for (std::int64_t epoch = 0; epoch < kEpochs; ++epoch) {
+    const auto all = epoch_of(order, epoch);
+    EXPECT_EQ(all, epoch_of(SampleOrder(manifest, 5, 4), epoch));
+    std::map<std::pair<std::int64_t, std::int64_t>, int> now;
+    for (const auto& one : all) ++now[{one.shard % 2, one.sample}], ++seen[{one.shard % 2, one.sample}];
+    EXPECT_EQ((now[{0, 3}]), 25);      // whole numbers are exact
+    EXPECT_EQ((now[{1, 5}]), 25 * 5);  // 2 * 2.5
+  }
+  const auto mean = [&](std::int64_t weight, std::int64_t sample) {
+    return seen[{weight, sample}] / (25.0 * kEpochs);
+  };
+  EXPECT_EQ(mean(0, 0), 0);
+  EXPECT_NEAR(mean(0, 2), 0.25, 0.05);
+  EXPECT_NEAR(mean(1, 2), 0.5, 0.06);
+  EXPECT_NEAR(mean(0, 5), 2.5, 0.06);
+  manifest[0].times[1] = 0.5F;
+  EXPECT_NE(SampleOrder(manifest, 5, 4).manifest_hash(), order.manifest_hash());
+  manifest[0].times.pop_back();
+  EXPECT_THROW(SampleOrder(manifest, 5, 4), Error);
+}
+
 TEST(SampleOrder, DiffersByEpochAndSeedAndByNothingElse) {
   std::vector<ManifestShard> manifest;
   for (int i = 0; i < 20; ++i) manifest.push_back({"s" + std::to_string(i), 50, 1, first_n(50)});

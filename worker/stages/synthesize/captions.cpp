@@ -122,6 +122,14 @@ std::vector<std::string> captions_of(const Scene& scene, std::int64_t count, Ran
   return captions;
 }
 
+std::string coarse_caption(const Scene& scene) {
+  const Ground ground = scene.background.ground;
+  const bool scenery = ground == Ground::kSky || ground == Ground::kGrass || ground == Ground::kSnow ||
+                       ground == Ground::kSand;
+  const std::string what = scene.equal ? object_phrase(scene, 0, false) : list_of(scene, false);
+  return "a drawing of " + what + (scenery ? " " + background_phrase(scene.background) : "");
+}
+
 std::string boilerplate(RandomStream& random) {
   constexpr std::array kTexts{"image for illustration purposes only", "click here to enlarge the picture",
                               "stock photo royalty free download",    "photo may differ from the product",

@@ -12,6 +12,9 @@ namespace trireme::worker::stages::synthesize {
 // `count` captions of 3 to 20 words, different from one another as long as the templates allow.
 std::vector<std::string> captions_of(const Scene& scene, std::int64_t count, RandomStream& random);
 
+// What a captioner would say that sees shapes, colours and scenery and no more: the same for equal scenes.
+std::string coarse_caption(const Scene& scene);
+
 // "two red stars", "a small blue ring".
 std::string object_phrase(const Scene& scene, std::size_t object, bool with_size);
 

@@ -8,6 +8,8 @@
 #include "common/io/file.h"
 #include "jobs/spec/job_spec.h"
 #include "worker/runtime/parallel.h"
+#include "worker/stages/synthesize/captions.h"
+#include "worker/stages/synthesize/concepts.h"
 #include "worker/stages/synthesize/sample_plan.h"
 #include "worker/stages/synthesize/tar_writer.h"
 
@@ -37,9 +39,13 @@ std::string caption_lines(const SamplePlan& plan) {
 void write_sample(TarWriter& tar, const Rendered& sample) {
   const std::string key = key_of(sample.plan.id);
   tar.add(key + ".jpg", sample.jpeg);
-  tar.add(
-      key + ".json",
-      nlohmann::json{{"key", key}, {"caption", sample.plan.captions.front()}, {"status", "success"}}.dump());
+  tar.add(key + ".json", nlohmann::json{{"key", key},
+                                        {"caption", sample.plan.captions.front()},
+                                        {"status", "success"},
+                                        {"synthetic_caption", coarse_caption(sample.plan.scene)},
+                                        {"objects", object_concepts(sample.plan.scene)},
+                                        {"attributes", attribute_concepts(sample.plan.scene)}}
+                             .dump());
   tar.add(key + ".txt", caption_lines(sample.plan));
 }
 

@@ -18,7 +18,7 @@ namespace {
 
 std::uint64_t bytes_of(const TrainState& state) {
   std::uint64_t bytes = 0;
-  for (const auto* tensors : {&state.model, &state.optimizer, &state.best})
+  for (const auto* tensors : {&state.model, &state.optimizer, &state.average, &state.training, &state.best})
     for (const auto& [name, tensor] : *tensors) bytes += tensor.nbytes();
   return bytes;
 }
@@ -100,6 +100,8 @@ void CheckpointWriter::write(const TrainState& state, bool best, double stall_se
   };
   write_file("model.safetensors", state.model);
   write_file("optimizer.safetensors", state.optimizer);
+  write_file("average.safetensors", state.average);
+  write_file("training.safetensors", state.training);
   write_file("best.safetensors", state.best);
   io::sync_folder(folder);
   io::sync_folder(parent);

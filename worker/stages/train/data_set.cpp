@@ -98,7 +98,7 @@ bool DataSet::stored_texts() const {
 std::vector<data::ManifestShard> DataSet::manifest() const {
   std::vector<data::ManifestShard> manifest;
   for (const auto& shard : shards)
-    manifest.push_back({shard.ref.sha256, shard.ref.samples, shard.weight, shard.kept});
+    manifest.push_back({shard.ref.sha256, shard.ref.samples, shard.weight, shard.kept, shard.times});
   return manifest;
 }
 

@@ -21,6 +21,7 @@ struct DataShard {
   std::vector<std::int32_t> kept;          // ascending
   std::shared_ptr<FeatureTable> features;  // null without stored features
   double weight = 1;
+  std::vector<float> times;  // per kept sample, as ManifestShard::times
 };
 
 struct DataSet {

@@ -2,29 +2,107 @@
 
 #include <ATen/ATen.h>
 
+#include <cmath>
+
+#include "worker/losses/soft_target_loss.h"
+#include "worker/optim/optimizer.h"
+
 namespace trireme::worker::stages::train {
 namespace {
 
 // A frozen tower's activations are not kept.
 template <class Tower>
 at::Tensor tower(bool frozen, Tower run) {
-  const at::AutoGradMode grad(!frozen);
+  const at::AutoGradMode grad(!frozen && at::GradMode::is_enabled());
   return run();
+}
+
+at::Tensor scalar(double value, const at::Tensor& like) {
+  return at::full({}, value, like.options().requires_grad(false));
+}
+
+std::int64_t head_width(const models::DualEncoder& encoder, bool on_embedding) {
+  return on_embedding ? encoder.spec().embed_dim : encoder.image_tower_width();
 }
 
 }  // namespace
 
+DualEncoderModel::DualEncoderModel(models::DualEncoder& encoder, const DualEncoderOptions& options)
+    : encoder_(encoder),
+      kind_(options.temperature),
+      heads_(options.heads, head_width(encoder, options.heads_on_embedding), options.seed, options.device),
+      heads_on_embedding_(options.heads_on_embedding) {
+  const at::NoGradGuard no_grad;
+  const auto scale = encoder.logit_scale();
+  const bool sigma = kind_.kind == losses::TemperatureKind::kSigma;
+  if (sigma)
+    temperature_ = scalar(options.initial_temperature.value_or(1), scale);
+  else if (options.initial_temperature)
+    scale.fill_(kind_.parameter_of(*options.initial_temperature));
+  if (!sigma) temperature_ = scale;
+  temperature_.set_requires_grad(kind_.learnt);
+  if (options.sigmoid_bias) bias_ = scalar(*options.sigmoid_bias, scale).set_requires_grad(true);
+  updated();
+}
+
+NamedTensors DualEncoderModel::parameters() {
+  NamedTensors named;
+  const auto scale = encoder_.logit_scale();
+  for (auto& one : encoder_.trainable_parameters())
+    if (one.second.data_ptr() != scale.data_ptr()) named.push_back(std::move(one));
+  if (kind_.learnt)
+    named.emplace_back(temperature_.data_ptr() == scale.data_ptr() ? "logit_scale" : "sigma", temperature_);
+  if (bias_.defined()) named.emplace_back("sigmoid_bias", bias_);
+  for (auto& one : heads_.parameters()) named.push_back(std::move(one));
+  return named;
+}
+
+void DualEncoderModel::updated() {
+  if (kind_.kind != losses::TemperatureKind::kSigma) return;
+  const at::NoGradGuard no_grad;
+  encoder_.logit_scale().fill_(std::log(kind_.scale(temperature_.item<double>())));
+}
+
+NamedTensors DualEncoderModel::extra_state() const {
+  NamedTensors state;
+  if (kind_.kind == losses::TemperatureKind::kSigma) state.emplace_back("sigma", temperature_.detach());
+  if (bias_.defined()) state.emplace_back("sigmoid_bias", bias_.detach());
+  for (const auto& [name, tensor] : heads_.parameters()) state.emplace_back(name, tensor.detach());
+  return state;
+}
+
+void DualEncoderModel::load_extra_state(const NamedTensors& state) {
+  optim::copy_state(extra_state(), state, "checkpoint does not fit the losses:");
+  updated();
+}
+
 SlotOutput DualEncoderModel::embed(const SlotInput& input) {
   const auto& spec = encoder_.spec();
+  const auto encode = [&](const at::Tensor& tokens_BL) {
+    return tower(spec.text.frozen, [&] { return encoder_.text_features(tokens_BL); });
+  };
   const at::Tensor image =
       input.image_features_BT.defined()
           ? input.image_features_BT
           : tower(spec.image.frozen, [&] { return encoder_.image_features(input.image_BCHW); });
-  const at::Tensor text =
-      input.text_features_BT.defined()
-          ? input.text_features_BT
-          : tower(spec.text.frozen, [&] { return encoder_.text_features(input.tokens_BL); });
-  return {encoder_.project_image(image), encoder_.project_text(text)};
+  SlotOutput output{encoder_.project_image(image), {}, {}};
+  output.text_BD.push_back(encoder_.project_text(input.text_features_BT.defined() ? input.text_features_BT
+                                                                                  : encode(input.tokens_BL)));
+  if (input.caption_tokens_BL.defined())
+    output.text_BD.push_back(encoder_.project_text(encode(input.caption_tokens_BL)));
+  if (heads_.size() > 0)
+    output.head_loss_H = head_losses(heads_on_embedding_ ? output.image_BD : image, input.concepts);
+  return output;
+}
+
+at::Tensor DualEncoderModel::head_losses(const at::Tensor& features_BT,
+                                         const std::vector<ConceptTargets>& targets) const {
+  std::vector<at::Tensor> sums;
+  for (std::size_t h = 0; h < heads_.size(); ++h)
+    sums.push_back(
+        losses::soft_target_loss(heads_.logits(h, features_BT), targets[h].index_Bk, targets[h].weight_Bk)
+            .sum());
+  return at::stack(sums).to(at::kFloat);
 }
 
 }  // namespace trireme::worker::stages::train

@@ -1,22 +1,51 @@
 // The dual encoder as the training step sees it: towers that are not frozen run on images and tokens, frozen
-// ones on stored features or without a graph.
+// ones on stored features or without a graph. Beside the encoder's own parameters it holds what only training
+// needs: ALIGN's sigma in the place of logit_scale, SigLIP's bias, DiHT's concept heads.
 #pragma once
 
+#include <optional>
+#include <vector>
+
+#include "worker/losses/temperature.h"
+#include "worker/models/concept_heads.h"
 #include "worker/models/dual_encoder.h"
 #include "worker/stages/train/trainable_model.h"
 
 namespace trireme::worker::stages::train {
 
+struct DualEncoderOptions {
+  losses::Temperature temperature;
+  std::optional<double> initial_temperature;  // tau; default: the model's logit_scale, for sigma 1
+  std::optional<double> sigmoid_bias;         // at the start; absent: none
+  std::vector<models::ConceptHeadShape> heads;
+  bool heads_on_embedding = false;  // else on the image tower's output
+  std::uint64_t seed = 0;
+  std::string device = "cpu";
+};
+
 class DualEncoderModel final : public TrainableModel {
  public:
-  explicit DualEncoderModel(models::DualEncoder& encoder) : encoder_(encoder) {}  // must outlive this object
+  DualEncoderModel(models::DualEncoder& encoder,
+                   const DualEncoderOptions& options);  // must outlive this object
   SlotOutput embed(const SlotInput& input) override;
-  NamedTensors parameters() override { return encoder_.trainable_parameters(); }
-  at::Tensor logit_scale() override { return encoder_.logit_scale(); }
-  double logit_scale_max() const override { return encoder_.spec().logit_scale_max; }
+  NamedTensors parameters() override;
+  at::Tensor temperature() override { return temperature_; }
+  at::Tensor sigmoid_bias() override { return bias_; }
+  void updated() override;  // the encoder's logit_scale follows sigma
+
+  // What the encoder's own state does not hold: "sigma", "sigmoid_bias", "concepts.…"; shares memory.
+  NamedTensors extra_state() const;
+  // Copies; kDamaged lists missing names and wrong shapes.
+  void load_extra_state(const NamedTensors& state);
 
  private:
+  at::Tensor head_losses(const at::Tensor& features_BT, const std::vector<ConceptTargets>& targets) const;
+
   models::DualEncoder& encoder_;
+  losses::Temperature kind_;
+  at::Tensor temperature_, bias_;
+  models::ConceptHeads heads_;
+  bool heads_on_embedding_;
 };
 
 }  // namespace trireme::worker::stages::train

@@ -11,8 +11,9 @@
 namespace trireme::worker::stages::train {
 namespace {
 
-at::Tensor rows_of(const data::SlotBatch& batch, std::int64_t width,
-                   const std::function<const float*(std::size_t)>& row, std::vector<std::uint8_t>& live) {
+at::Tensor feature_rows(const data::SlotBatch& batch, std::int64_t width,
+                        const std::function<const float*(std::size_t)>& row,
+                        std::vector<std::uint8_t>& live) {
   at::Tensor features = at::zeros({static_cast<std::int64_t>(batch.samples.size()), width}, at::kFloat);
   for (std::size_t i = 0; i < batch.samples.size(); ++i) {
     if (live[i] == 0) continue;
@@ -43,6 +44,19 @@ void each_image(const DataSet& set, Body body) {
       if (const float* row = shard.features->image(sample); row != nullptr) body(row);
 }
 
+// A sample without a label has one of its own.
+at::Tensor labels_of(const DataSet& set, const data::SlotBatch& batch) {
+  std::vector<std::int64_t> labels;
+  for (const auto& sample : batch.samples) {
+    const auto own = -1 - ((sample.shard << 32) + sample.sample);
+    labels.push_back(
+        sample.sample < 0
+            ? own
+            : set.shards[static_cast<std::size_t>(sample.shard)].reader->label(sample.sample).value_or(own));
+  }
+  return at::tensor(labels, at::kLong);
+}
+
 }  // namespace
 
 void drop_features(at::Tensor& features_BT, const at::Tensor& mean_T, double p, std::uint64_t seed,
@@ -60,10 +74,11 @@ void drop_features(at::Tensor& features_BT, const at::Tensor& mean_T, double p, 
 }
 
 SlotInput make_slot_input(const DataSet& set, const models::DualEncoder& encoder, data::SlotBatch& batch,
-                          const SlotInputOptions& options, std::int64_t step, std::int64_t slot) {
+                          const SlotInputOptions& options, std::int64_t step, std::int64_t slot,
+                          std::map<std::string, std::int64_t>& counts) {
   SlotInput input;
   if (options.stored_images) {
-    input.image_features_BT = rows_of(
+    input.image_features_BT = feature_rows(
         batch, any_table(set).image_width(),
         [&](std::size_t i) { return table_of(set, batch.samples[i]).image(batch.samples[i].sample); },
         batch.live);
@@ -74,9 +89,13 @@ SlotInput make_slot_input(const DataSet& set, const models::DualEncoder& encoder
   } else {
     input.image_BCHW = batch.image_BCHW.to(options.device);
   }
+  const auto tokens_of = [&](const std::vector<std::string>& texts) {
+    return models::tokenize(encoder.tokenizer(), texts, encoder.spec().text.context)
+        .tokens_NL.to(options.device);
+  };
   if (options.stored_texts)
     input.text_features_BT =
-        rows_of(
+        feature_rows(
             batch, any_table(set).text_width(),
             [&](std::size_t i) {
               return table_of(set, batch.samples[i]).text(batch.samples[i].sample, batch.caption_choice[i]);
@@ -84,8 +103,13 @@ SlotInput make_slot_input(const DataSet& set, const models::DualEncoder& encoder
             batch.live)
             .to(options.device);
   else
-    input.tokens_BL = models::tokenize(encoder.tokenizer(), batch.captions, encoder.spec().text.context)
-                          .tokens_NL.to(options.device);
+    input.tokens_BL = tokens_of(options.texts == "caption" ? batch.synthetic_captions : batch.captions);
+  if (options.texts == "both") input.caption_tokens_BL = tokens_of(batch.synthetic_captions);
+  if (options.labels) input.label_B = labels_of(set, batch);
+  for (const auto& source : options.concepts) {
+    auto targets = concept_targets(set, source, batch, counts);
+    input.concepts.push_back({targets.index_Bk.to(options.device), targets.weight_Bk.to(options.device)});
+  }
   input.live_B = at::tensor(at::ArrayRef<std::uint8_t>(batch.live), at::kByte);
   return input;
 }

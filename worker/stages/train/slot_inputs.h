@@ -3,11 +3,14 @@
 #pragma once
 
 #include <cstdint>
+#include <map>
 #include <memory>
 #include <string>
+#include <vector>
 
 #include "worker/data/loader.h"
 #include "worker/models/dual_encoder.h"
+#include "worker/stages/train/concept_targets.h"
 #include "worker/stages/train/data_set.h"
 #include "worker/stages/train/trainable_model.h"
 
@@ -24,12 +27,16 @@ struct SlotInputOptions {
   std::uint64_t seed = 0;
   at::Tensor image_mean_T;  // for the dropout; zeros when features are not standardised
   std::string device = "cpu";
+  std::string texts = "raw";  // LossSpec::texts: what the loader brought and the loss pairs images with
+  bool labels = false;        // of the samples, for LossSpec::positives
+  std::vector<ConceptSource> concepts;  // one per head
 };
 
 // `slot`: logical slot, `step`: global, 0-based. Samples whose stored features are missing go dead in
-// batch.live.
+// batch.live. `counts`: see concept_targets().
 SlotInput make_slot_input(const DataSet& set, const models::DualEncoder& encoder, data::SlotBatch& batch,
-                          const SlotInputOptions& options, std::int64_t step, std::int64_t slot);
+                          const SlotInputOptions& options, std::int64_t step, std::int64_t slot,
+                          std::map<std::string, std::int64_t>& counts);
 
 // Mean and 1/(std + 1e-3) of the stored image features of the kept samples, in manifest order in float64;
 // std with n - 1 as torch's.

@@ -42,7 +42,11 @@ void StepLog::append(const StepRow& row) {
                               {"seconds", row.seconds},
                               {"data_wait_seconds", row.data_wait_seconds},
                               {"order_hash", row.order_hash}};
+  for (const auto& [part, value] : row.parts) json["parts"][part] = value;
+  for (const auto& [gate, value] : row.gates) json["gates"][gate] = value;
   if (row.skipped) json["skipped"] = true;
+  if (row.non_finite) json["non_finite"] = true;
+  if (row.rolled_back_to >= 0) json["rolled_back_to"] = row.rolled_back_to;
   if (!row.evaluation.empty()) json["evaluation"] = nlohmann::ordered_json::parse(row.evaluation);
   lines_->append(json.dump());  // a number that is not finite becomes null
 }

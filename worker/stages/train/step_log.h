@@ -5,6 +5,8 @@
 #include <cstdint>
 #include <memory>
 #include <string>
+#include <utility>
+#include <vector>
 
 #include "common/io/file.h"
 
@@ -15,7 +17,10 @@ struct StepRow {
   std::int64_t epoch = 0, samples = 0, live = 0;
   double loss = 0, learning_rate = 0, logit_scale = 0, gradient_norm = 0, seconds = 0, data_wait_seconds = 0;
   std::string order_hash;  // xxh3 of the (shard, sample) pairs of the step's batch, 16 hex digits
-  bool skipped = false;
+  bool skipped = false, non_finite = false;
+  std::int64_t rolled_back_to = -1;                   // step of the checkpoint, -1: not
+  std::vector<std::pair<std::string, double>> parts;  // of the loss, where it has several
+  std::vector<std::pair<std::string, double>> gates;  // running means H and mean weights
   std::string evaluation;  // JSON object of metrics, "" when the step was not evaluated
 };
 

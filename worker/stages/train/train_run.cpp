@@ -4,20 +4,25 @@
 
 #include <algorithm>
 #include <cmath>
-#include <sstream>
+#include <cstdio>
 
 #include "common/base/error.h"
 #include "common/base/fault_point.h"
 #include "common/base/log.h"
 #include "common/io/hash.h"
 #include "common/telemetry/metrics.h"
+#include "worker/stages/train/count_sum.h"
 #include "worker/stages/train/result_folder.h"
+#include "worker/stages/train/step_options.h"
 
 namespace trireme::worker::stages::train {
 namespace {
 
 using std::chrono::steady_clock;
-constexpr std::int64_t kMostSkippedInARow = 3;
+
+at::Tensor on_host(const at::Tensor& tensor) {
+  return tensor.to(at::kCPU, tensor.scalar_type(), false, /*copy=*/true);
+}
 
 double seconds_since(steady_clock::time_point begin) {
   return std::chrono::duration<double>(steady_clock::now() - begin).count();
@@ -46,35 +51,25 @@ std::int64_t steps_of(const jobs::TrainSettings& settings, const data::SampleOrd
   return steps;
 }
 
-StepOptions step_options(const jobs::TrainSettings& settings, std::int64_t total_steps) {
-  const auto& from = settings.optimizer;
-  return {.slots = settings.logical_slots,
-          .bf16 = settings.precision == "bf16",
-          .gradient_clip_norm = from.gradient_clip_norm,
-          .schedule = {from.learning_rate, from.warmup_steps, total_steps, from.schedule == "cosine"},
-          .adamw = {from.beta1, from.beta2, from.epsilon, from.weight_decay}};
-}
-
-// Collective. The counts of all ranks together, on every rank; names hold no line break.
-std::map<std::string, std::int64_t> sum_over(collective::Group& group,
-                                             const std::map<std::string, std::int64_t>& own) {
-  std::string text;
-  for (const auto& [name, count] : own) text += name + "\n" + std::to_string(count) + "\n";
-  const auto length = static_cast<std::int64_t>(text.size());
-  const std::int64_t longest = group.all_gather(at::full({1}, length, at::kLong)).max().item<std::int64_t>();
-  std::map<std::string, std::int64_t> sum;
-  if (longest == 0) return sum;
-  at::Tensor bytes = at::zeros({longest}, at::kByte);
-  std::copy(text.begin(), text.end(), bytes.data_ptr<std::uint8_t>());
-  const at::Tensor all = group.all_gather(bytes);
-  for (int rank = 0; rank < group.size(); ++rank) {
-    const auto* const begin = all.data_ptr<std::uint8_t>() + rank * longest;
-    std::istringstream lines(std::string(begin, std::find(begin, begin + longest, 0)));
-    for (std::string name, count; std::getline(lines, name) && std::getline(lines, count);)
-      sum[name] += std::stoll(count);
+// For its lifetime the model has the average of the weights, where there is one.
+class AveragedWeights {
+ public:
+  AveragedWeights(optim::WeightAverage* average, TrainableModel& model) : average_(average), model_(model) {
+    exchange();
   }
-  return sum;
-}
+  ~AveragedWeights() { exchange(); }
+  AveragedWeights(const AveragedWeights&) = delete;
+  AveragedWeights& operator=(const AveragedWeights&) = delete;
+
+ private:
+  void exchange() {
+    if (average_ == nullptr) return;
+    average_->exchange();
+    model_.updated();
+  }
+  optim::WeightAverage* average_;
+  TrainableModel& model_;
+};
 
 }  // namespace
 
@@ -83,6 +78,7 @@ TrainRun::TrainRun(const jobs::Task& task, runtime::TaskContext& context, collec
       context_(context),
       group_(group),
       settings_(std::get<jobs::TrainSettings>(jobs::settings_from_json("train", task.settings))),
+      guard_(settings_.guard),
       own_(collective::own_slots(settings_.logical_slots, group.size(), group.rank())),
       pool_(settings_.deterministic == "canonical" ? context.threads : 1,
             settings_.deterministic == "canonical" ? 1 : context.threads,
@@ -100,6 +96,13 @@ jobs::TaskDone TrainRun::run() {
 void TrainRun::open_data() {
   const auto inputs = runtime::read_inputs(task_);
   data_ = load_data_set(settings_.data, jobs::data_from_json(task_.data), inputs);
+  input_options_.texts = settings_.loss.texts;
+  input_options_.labels = settings_.loss.positives == "label";
+  input_options_.concepts = concept_sources(settings_.concepts);
+  if (settings_.loss.texts != "raw") require_synthetic_captions(data_, settings_.synthetic_caption);
+  if (input_options_.labels) require_labels(data_);
+  require_concepts(data_, input_options_.concepts);
+  if (settings_.concepts.sampling == "square_root") sample_by_square_root(data_, input_options_.concepts);
   if (settings_.evaluate_every.steps > 0)
     evaluation_data_ =
         load_data_set(settings_.evaluate_every.data, jobs::data_from_json(task_.evaluate_data), inputs);
@@ -116,7 +119,7 @@ void TrainRun::open_model() {
   encoder_->train(true);
   auto& inputs = input_options_;
   inputs.stored_images = spec.image.frozen && data_.stored_images();
-  inputs.stored_texts = spec.text.frozen && data_.stored_texts();
+  inputs.stored_texts = spec.text.frozen && data_.stored_texts() && settings_.loss.texts != "caption";
   inputs.feature_dropout = settings_.feature_dropout;
   inputs.seed = static_cast<std::uint64_t>(settings_.seed);
   inputs.device = context_.device;
@@ -128,8 +131,8 @@ void TrainRun::open_model() {
       encoder_->set_image_standardization(standardization.mean_T, standardization.inverse_std_T);
     }
   }
-  model_ = std::make_unique<DualEncoderModel>(*encoder_);
-  step_ = std::make_unique<TrainingStep>(*model_, group_, pool_, step_options(settings_, total_steps_));
+  model_ = std::make_unique<DualEncoderModel>(*encoder_, encoder_options(settings_, spec, context_.device));
+  step_ = std::make_unique<TrainingStep>(*model_, group_, pool_, step_options(settings_, spec, total_steps_));
   if (evaluation_data_)
     evaluator_ = std::make_unique<Evaluator>(*evaluation_data_, *encoder_, group_, pool_, context_.device);
 }
@@ -144,11 +147,14 @@ void TrainRun::resume() {
                   "checkpoint " + task_.resume_from + " was made with other data (manifest " +
                       state.progress.manifest_hash + ", now " + progress_.manifest_hash + ")",
                   "restore the data, or give the job another output folder to start afresh");
-    load_model_tensors(*encoder_, state.model);
-    step_->optimizer().load_state(state.optimizer);
+    restore(state);
+    if (settings_.loss.gates.reset_h_on_resume) {
+      const double h = settings_.loss.gates.h_init;
+      step_->set_gates({h, h, h});
+    }
     progress_ = state.progress;
     best_ = std::move(state.best);
-    saved_step_ = progress_.step;
+    saved_step_ = resumed_step_ = progress_.step;
     if (leads()) log_info("train", "resumed at step " + std::to_string(progress_.step));
   }
   if (!leads()) return;
@@ -156,6 +162,14 @@ void TrainRun::resume() {
   log_ = std::make_unique<StepLog>(io::Path(task_.stage_folder) / "log.jsonl", progress_.step);
   writer_ = std::make_unique<CheckpointWriter>(task_.checkpoint_folder, context_.incarnation, group_.size(),
                                                context_.checkpoint_written, context_.metrics);
+}
+
+void TrainRun::restore(const TrainState& state) {
+  load_model_tensors(*encoder_, state.model);
+  model_->load_extra_state(state.training);
+  step_->optimizer().load_state(state.optimizer);
+  if (auto* average = step_->average()) average->load_state(state.average);
+  if (settings_.loss.any_gate()) step_->set_gates(losses::gate_state_from(state.training));
 }
 
 void TrainRun::open_loader() {
@@ -176,6 +190,8 @@ void TrainRun::open_loader() {
   options.image_px = preprocess.image_px;
   options.normalization = {preprocess.mean, preprocess.std};
   options.images = !input_options_.stored_images;
+  options.captions = settings_.loss.texts != "caption";
+  if (settings_.loss.texts != "raw") options.synthetic_caption = settings_.synthetic_caption;
   options.threads = context_.threads;
   loader_ =
       std::make_unique<data::BatchLoader>(readers, hashes, order_, data_.classes, data_.templates, options);
@@ -200,39 +216,59 @@ void TrainRun::train() {
 StepRow TrainRun::one_step() {
   auto batch = loader_->next();
   std::vector<SlotInput> inputs(batch.slots.size());
+  std::vector<std::map<std::string, std::int64_t>> counts(batch.slots.size());
   pool_.for_each(own_.size(), [&](std::int64_t i) {
     const auto at = static_cast<std::size_t>(i);
-    inputs[at] =
-        make_slot_input(data_, *encoder_, batch.slots[at], input_options_, progress_.step, own_.first + i);
+    inputs[at] = make_slot_input(data_, *encoder_, batch.slots[at], input_options_, progress_.step,
+                                 own_.first + i, counts[at]);
   });
   const StepResult done = step_->run(inputs, progress_.step);
-  for (const auto& [reason, count] : batch.bad) bad_[reason] += count;
-  StepRow row{.step = progress_.step + 1,
-              .epoch = batch.epoch,
-              .live = done.live,
-              .loss = done.loss,
-              .learning_rate = done.learning_rate,
-              .logit_scale = done.logit_scale,
-              .gradient_norm = done.gradient_norm,
-              .data_wait_seconds = batch.wait_seconds,
-              .skipped = done.too_few || done.non_finite};
+  for (const auto& [reason, count] : batch.bad) counts_["bad." + reason] += count;
+  for (const auto& slot : counts)
+    for (const auto& [name, count] : slot) counts_["concepts." + name] += count;
+  StepRow row = row_of(done, loss_parts(settings_));
+  row.step = progress_.step + 1;
+  row.epoch = batch.epoch;
+  row.data_wait_seconds = batch.wait_seconds;
   if (leads()) row.order_hash = order_hash(batch.epoch, batch.step_in_epoch);
-  skipped_in_a_row_ = done.non_finite ? skipped_in_a_row_ + 1 : 0;
   skipped_ += row.skipped ? 1 : 0;
-  if (skipped_in_a_row_ >= kMostSkippedInARow)
-    throw Error(ErrorKind::kInvalid,
-                "loss or gradient of " + std::to_string(kMostSkippedInARow) + " steps in a row up to step " +
-                    std::to_string(row.step) + " was not finite",
-                "lower optimizer.learning_rate, or set optimizer.gradient_clip_norm");
-  if (context_.metrics != nullptr && leads()) {
-    if (row.skipped) context_.metrics->count("trireme_train_steps_skipped_total");
-    if (done.non_finite)
-      context_.metrics->count("trireme_train_nonfinite_total", 1,
-                              {{"where", std::isfinite(done.loss) ? "gradient" : "loss"}});
-    context_.metrics->observe("trireme_train_step_duration_seconds", batch.wait_seconds,
-                              {{"phase", "data_wait"}});
-  }
+  if (leads()) count_guarded(done);
+  if (guard_.after(row.step, done.non_finite, progress_.rollbacks) == GuardAction::kRollBack) roll_back(row);
   return row;
+}
+
+void TrainRun::count_guarded(const StepResult& done) {
+  if (context_.metrics == nullptr) return;
+  if (done.too_few || done.non_finite) context_.metrics->count("trireme_train_steps_skipped_total");
+  if (done.non_finite)
+    context_.metrics->count("trireme_train_nonfinite_total", 1,
+                            {{"where", std::isfinite(done.loss) ? "gradient" : "loss"}});
+}
+
+// Collective: gang rank 0 knows what the coordinator has committed.
+void TrainRun::roll_back(StepRow& row) {
+  std::int64_t step = -1;
+  if (leads()) {
+    writer_->wait();
+    step = resumed_step_;
+    if (context_.last_committed_checkpoint) step = std::max(step, context_.last_committed_checkpoint());
+  }
+  step = group_.all_gather(at::full({1}, step, at::kLong))[0].item<std::int64_t>();
+  if (step < 0)
+    throw Error(ErrorKind::kInvalid,
+                "loss or gradient of step " + std::to_string(row.step) +
+                    " was not finite, and no checkpoint has been committed to go back to",
+                "set checkpoint.every_steps, or guard.on_non_finite to \"skip\"");
+  char name[32];
+  std::snprintf(name, sizeof name, "/step-%08lld", static_cast<long long>(step));
+  restore(read_state(step == resumed_step_ ? task_.resume_from : task_.checkpoint_folder + name));
+  row.rolled_back_to = step;
+  ++progress_.rollbacks;
+  save_now_ = true;  // so that a restart does not go through it again
+  if (!leads()) return;
+  log_warning("train", "step " + std::to_string(row.step) + " was not finite: weights of step " +
+                           std::to_string(step) + " again, the batches since are left out");
+  if (context_.metrics != nullptr) context_.metrics->count("trireme_train_rollbacks_total");
 }
 
 void TrainRun::finish_step(StepRow& row) {
@@ -245,6 +281,7 @@ void TrainRun::finish_step(StepRow& row) {
 }
 
 void TrainRun::evaluate(StepRow& row) {
+  const AveragedWeights averaged(step_->average(), *model_);
   const auto metrics = evaluator_->run();
   row.evaluation = evaluation::to_json(metrics);
   const double value = evaluation::metric(metrics, settings_.evaluate_every.metric);
@@ -279,30 +316,39 @@ void TrainRun::report(const StepRow& row) {
   auto& metrics = *context_.metrics;
   metrics.count("trireme_train_steps_total");
   metrics.count("trireme_train_samples_total", static_cast<double>(row.live));
+  metrics.observe("trireme_train_step_duration_seconds", row.data_wait_seconds, {{"phase", "data_wait"}});
   metrics.observe("trireme_train_step_duration_seconds", row.seconds, {{"phase", "total"}});
   metrics.set("trireme_train_loss", row.loss);
   metrics.set("trireme_train_grad_norm", row.gradient_norm);
   metrics.set("trireme_train_logit_scale", row.logit_scale);
   metrics.set("trireme_train_learning_rate", row.learning_rate);
+  for (const auto& [part, value] : row.parts) metrics.set("trireme_train_loss_part", value, {{"part", part}});
+  for (const auto& [gate, value] : row.gates) metrics.set("trireme_train_gate", value, {{"gate", gate}});
 }
 
 // Every rank holds the same state, so rank 0 saves and decides alone; only stopping must be agreed on.
 void TrainRun::checkpoint_if_due() {
   if (!leads()) return;
   const bool best = progress_.best_step == progress_.step;
-  if (best || progress_.step == total_steps_) writer_->wait();
+  if (best || save_now_ || progress_.step == total_steps_) writer_->wait();
   const bool by_steps =
       task_.checkpoint_every_steps > 0 && progress_.step % task_.checkpoint_every_steps == 0;
   const bool by_time =
       task_.checkpoint_every_seconds > 0 && seconds_since(last_save_) >= task_.checkpoint_every_seconds;
-  if (best || by_steps || by_time || progress_.step == total_steps_) save(best);
+  if (best || by_steps || by_time || save_now_ || progress_.step == total_steps_) save(best);
+  save_now_ = false;
 }
 
 void TrainRun::save(bool best) {
   const auto begin = steady_clock::now();
   TrainState state{.progress = progress_, .model = model_tensors(*encoder_), .best = best_};
   for (const auto& [name, tensor] : step_->optimizer().state())
-    state.optimizer.emplace_back(name, tensor.to(at::kCPU, tensor.scalar_type(), false, /*copy=*/true));
+    state.optimizer.emplace_back(name, on_host(tensor));
+  if (const auto* average = step_->average())
+    for (const auto& [name, tensor] : average->state()) state.average.emplace_back(name, on_host(tensor));
+  for (const auto& [name, tensor] : model_->extra_state()) state.training.emplace_back(name, on_host(tensor));
+  if (settings_.loss.any_gate())
+    for (auto& named : losses::tensors_of(step_->gates())) state.training.push_back(std::move(named));
   last_save_ = begin;
   if (writer_->start(std::move(state), best, seconds_since(begin))) saved_step_ = progress_.step;
 }
@@ -329,9 +375,11 @@ jobs::TaskDone TrainRun::result() {
   done.counts["steps"] = total_steps_;
   done.counts["samples"] = progress_.samples;
   done.counts["skipped_steps"] = skipped_;
-  for (const auto& [reason, count] : sum_over(group_, bad_)) done.counts["bad." + reason] = count;
+  done.counts["rollbacks"] = progress_.rollbacks;
+  for (const auto& [name, count] : sum_over(group_, counts_)) done.counts[name] = count;
   if (!leads()) return done;
   writer_->wait();
+  const AveragedWeights averaged(step_->average(), *model_);
   if (!best_.empty()) load_model_tensors(*encoder_, best_);
   done.summary = to_json(progress_, group_.size());
   const auto log = (io::Path(task_.stage_folder) / "log.jsonl").string();

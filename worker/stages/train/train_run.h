@@ -14,6 +14,7 @@
 #include "worker/stages/train/data_set.h"
 #include "worker/stages/train/dual_encoder_model.h"
 #include "worker/stages/train/evaluator.h"
+#include "worker/stages/train/guard.h"
 #include "worker/stages/train/slot_inputs.h"
 #include "worker/stages/train/step_log.h"
 #include "worker/stages/train/training_step.h"
@@ -33,11 +34,14 @@ class TrainRun {
   void open_data();
   void open_model();
   void resume();
+  void restore(const TrainState& state);  // all but progress and best
   void open_loader();
 
   // The loop.
   void train();
   StepRow one_step();
+  void count_guarded(const StepResult& done);
+  void roll_back(StepRow& row);
   void finish_step(StepRow& row);
   void evaluate(StepRow& row);
   void report(const StepRow& row);
@@ -53,6 +57,7 @@ class TrainRun {
   runtime::TaskContext& context_;
   collective::Group& group_;
   jobs::TrainSettings settings_;
+  Guard guard_;
   collective::SlotRange own_;
   SlotPool pool_;
   DataSet data_;
@@ -69,8 +74,9 @@ class TrainRun {
   std::int64_t total_steps_ = 0;
   Progress progress_;
   NamedTensors best_;
-  std::map<std::string, std::int64_t> bad_;
-  std::int64_t skipped_ = 0, skipped_in_a_row_ = 0, saved_step_ = -1;
+  std::map<std::string, std::int64_t> counts_;  // of own slots: "bad.<reason>", "concepts.<head>.<what>"
+  std::int64_t skipped_ = 0, saved_step_ = -1, resumed_step_ = -1;
+  bool save_now_ = false;
   double trained_seconds_ = 0;
   double recent_samples_ = 0, recent_seconds_ = 0;
   std::chrono::steady_clock::time_point last_save_ = std::chrono::steady_clock::now();

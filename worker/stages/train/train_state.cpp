@@ -2,6 +2,7 @@
 
 #include <ATen/ATen.h>
 
+#include <filesystem>
 #include <map>
 #include <nlohmann/json.hpp>
 #include <set>
@@ -42,13 +43,10 @@ NamedTensors live_tensors(models::DualEncoder& encoder) {
 }  // namespace
 
 std::string to_json(const Progress& progress, int world_size) {
-  return nlohmann::ordered_json{{"seed", progress.seed},
-                                {"manifest_hash", progress.manifest_hash},
-                                {"epoch", progress.epoch},
-                                {"step", progress.step},
-                                {"samples", progress.samples},
-                                {"best_step", progress.best_step},
-                                {"best_metric", progress.best_metric},
+  return nlohmann::ordered_json{{"seed", progress.seed},           {"manifest_hash", progress.manifest_hash},
+                                {"epoch", progress.epoch},         {"step", progress.step},
+                                {"samples", progress.samples},     {"rollbacks", progress.rollbacks},
+                                {"best_step", progress.best_step}, {"best_metric", progress.best_metric},
                                 {"world_size", world_size}}
       .dump();
 }
@@ -62,6 +60,7 @@ Progress progress_from_json(const std::string& text) {
     json.at("epoch").get_to(progress.epoch);
     json.at("step").get_to(progress.step);
     json.at("samples").get_to(progress.samples);
+    json.at("rollbacks").get_to(progress.rollbacks);
     json.at("best_step").get_to(progress.best_step);
     json.at("best_metric").get_to(progress.best_metric);
     return progress;
@@ -105,6 +104,11 @@ TrainState read_state(const std::string& folder) {
   state.model = read_tensors(path / "model.safetensors", &progress);
   state.progress = progress_from_json(progress);
   state.optimizer = read_tensors(path / "optimizer.safetensors");
+  const auto read_optional = [&](const char* name, NamedTensors& tensors) {
+    if (std::filesystem::exists(path / name)) tensors = read_tensors(path / name);
+  };
+  read_optional("average.safetensors", state.average);
+  read_optional("training.safetensors", state.training);
   if (state.progress.best_step >= 0) state.best = read_tensors(path / "best.safetensors");
   return state;
 }

@@ -1,14 +1,14 @@
 // Everything a training run needs to go on at a step as if nothing had happened, and its files:
 // model.safetensors (trainable parameters, standardisation buffers; metadata "state": JSON of Progress),
-// optimizer.safetensors, and best.safetensors where evaluation chooses the result. Loadable at any number of
-// workers.
+// optimizer.safetensors, average.safetensors where weights are averaged, training.safetensors where losses
+// have state of their own (gates, concept heads, sigma, bias), and best.safetensors where evaluation chooses
+// the result. Loadable at any number of workers.
 #pragma once
 
 #include <cstdint>
 #include <string>
 
 #include "worker/models/dual_encoder.h"
-#include "worker/optim/adamw.h"
 #include "worker/stages/train/trainable_model.h"
 
 namespace trireme::worker::stages::train {
@@ -18,6 +18,7 @@ struct Progress {
   std::uint64_t seed = 0;
   std::string manifest_hash;
   std::int64_t step = 0, epoch = 0, samples = 0;
+  std::int64_t rollbacks = 0;   // returns to a checkpoint, see jobs::GuardSpec
   std::int64_t best_step = -1;  // -1: nothing was evaluated yet
   double best_metric = 0;
 };
@@ -28,7 +29,9 @@ Progress progress_from_json(const std::string& text);
 struct TrainState {
   Progress progress;
   NamedTensors model, optimizer;
-  NamedTensors best;  // model tensors at best_step, empty without one
+  NamedTensors average;   // WeightAverage::state(), empty when off
+  NamedTensors training;  // DualEncoderModel::extra_state() and the gates' state; may be empty
+  NamedTensors best;      // model tensors at best_step, empty without one
 };
 
 // Trainable parameters and standardisation buffers, copied to the host.

@@ -1,6 +1,7 @@
 // What the training step needs to know of a model; DualEncoderModel is the real one, tests have a toy.
 #pragma once
 
+#include <cstdint>
 #include <string>
 #include <utility>
 #include <vector>
@@ -11,28 +12,45 @@ namespace trireme::worker::stages::train {
 
 using NamedTensors = std::vector<std::pair<std::string, at::Tensor>>;
 
-// Rows of one logical slot; of each pair one is defined. Rows that are not live hold zeros or padding tokens.
+// Sparse soft targets of one concept head. Rows that are not live or have none hold zero weights.
+struct ConceptTargets {
+  at::Tensor index_Bk, weight_Bk;  // int64, float32
+};
+
+// Rows of one logical slot; of image and of text one of each pair is defined. Rows that are not live hold
+// zeros or padding tokens.
 struct SlotInput {
   at::Tensor image_BCHW;         // float32
   at::Tensor image_features_BT;  // stored output of a frozen tower
   at::Tensor tokens_BL;          // int64
   at::Tensor text_features_BT;
-  at::Tensor live_B;  // uint8
+  at::Tensor live_B;                     // uint8, on the CPU
+  at::Tensor caption_tokens_BL;          // int64: synthetic captions beside the raw texts; undefined: none
+  at::Tensor label_B;                    // int64, on the CPU; undefined: every row is its own
+  std::vector<ConceptTargets> concepts;  // one per head
 };
 
+// Rows [first, first + count): views of the same memory.
+SlotInput rows_of(const SlotInput& input, std::int64_t first, std::int64_t count);
+
 struct SlotOutput {
-  at::Tensor image_BD, text_BD;  // unit rows, float32, with their graphs
+  at::Tensor image_BD;              // unit rows, float32, with their graphs
+  std::vector<at::Tensor> text_BD;  // one per pair of the loss: raw texts, synthetic captions
+  at::Tensor head_loss_H;           // float32, sums over the rows, one per concept head; undefined without
 };
 
 class TrainableModel {
  public:
   virtual ~TrainableModel() = default;
-  // Called by several threads at once; changes nothing.
+  // Called by several threads at once; changes nothing, and a row of the result is a function of that row of
+  // the input alone, whatever rows stand beside it.
   virtual SlotOutput embed(const SlotInput& input) = 0;
-  // In a fixed order; float32 leaves that require gradients, the temperature logit_scale() among them.
+  // In a fixed order; float32 leaves that require gradients, temperature and bias among them where learnt.
   virtual NamedTensors parameters() = 0;
-  virtual at::Tensor logit_scale() = 0;
-  virtual double logit_scale_max() const = 0;
+  virtual at::Tensor temperature() = 0;             // scalar, see losses::Temperature
+  virtual at::Tensor sigmoid_bias() { return {}; }  // scalar; undefined but for the sigmoid loss
+  // Parameters have changed.
+  virtual void updated() {}
 };
 
 }  // namespace trireme::worker::stages::train

@@ -4,6 +4,7 @@
 #include <ATen/autocast_mode.h>
 #include <torch/csrc/autograd/autograd.h>
 
+#include <algorithm>
 #include <cmath>
 #include <cstring>
 #include <utility>
@@ -69,24 +70,40 @@ TrainingStep::TrainingStep(TrainableModel& model, collective::Group& group, Slot
     : model_(model),
       group_(group),
       pool_(pool),
-      options_(options),
+      options_(std::move(options)),
       parameters_(model.parameters()),
       leaves_(tensors_of(parameters_)),
       numbers_(count_numbers(leaves_)),
-      optimizer_(parameters_, options.adamw) {}
+      optimizer_(optim::make_optimizer(parameters_, options_.optimizer)),
+      gates_(options_.gates_at_start) {
+  losses::check(options_.loss);
+  if (options_.gates) losses::check(*options_.gates);
+  if (options_.average_decay > 0)
+    average_ =
+        std::make_unique<optim::WeightAverage>(parameters_, options_.average_decay, options_.average_warm_up);
+}
+
+optim::ForEach TrainingStep::for_each() {
+  return [this](std::int64_t n, const std::function<void(std::int64_t)>& body) { pool_.for_each(n, body); };
+}
+
+bool TrainingStep::chunked(const SlotInput& input) const {
+  return options_.micro_batch > 0 && options_.micro_batch < input.live_B.size(0);
+}
 
 StepResult TrainingStep::run(const std::vector<SlotInput>& own, std::int64_t step) {
-  const double rate = optim::learning_rate(options_.schedule, step);
-  StepResult result = attempt(own, step, rate);
-  if (result.non_finite) result = attempt(own, step, rate);
+  const optim::Rates rates = optim::rates(options_.schedule, step);
+  StepResult result = attempt(own, step, rates);
+  if (result.non_finite) result = attempt(own, step, rates);
   return result;
 }
 
-StepResult TrainingStep::attempt(const std::vector<SlotInput>& own, std::int64_t step, double learning_rate) {
+StepResult TrainingStep::attempt(const std::vector<SlotInput>& own, std::int64_t step,
+                                 const optim::Rates& rates) {
   StepResult result;
-  result.learning_rate = learning_rate;
+  result.learning_rate = rates.learning_rate;
   const at::Tensor gradient = gradient_of(own, step, result);
-  if (gradient.defined()) update(result, gradient);
+  if (gradient.defined()) update(result, gradient, rates);
   return result;
 }
 
@@ -94,22 +111,29 @@ at::Tensor TrainingStep::gradient_of(const std::vector<SlotInput>& own, std::int
                                      StepResult& result) {
   const CastsOfOneAttempt casts(options_.bf16);
   const auto outputs = forward(own);
-  std::vector<losses::SlotEmbeddings> embeddings;
-  for (std::size_t i = 0; i < own.size(); ++i)
-    embeddings.push_back({.image_bD = on_wire(outputs[i].image_BD),
-                          .text_bD = {on_wire(outputs[i].text_BD)},
-                          .live_b = own[i].live_B});
-  result.logit_scale = model_.logit_scale().item<double>();
-  const losses::ContrastivePoint point{.scale = std::exp(result.logit_scale), .step = step};
-  const auto loss = losses::contrastive(
-      embeddings, options_.slots, point, {}, group_,
-      [this](std::int64_t n, const std::function<void(std::int64_t)>& body) { pool_.for_each(n, body); });
-  result.loss = loss.loss;
+  auto embeddings = embeddings_of(own, outputs);
+  if (options_.gates) {
+    auto gates = losses::alip_gates(embeddings, options_.slots, gates_, *options_.gates, group_);
+    for (std::size_t i = 0; i < own.size(); ++i) embeddings[i].weight_b = std::move(gates.weight_b[i]);
+    gates.weight_b.clear();
+    result.gates = gates;
+  }
+  const auto bias = model_.sigmoid_bias();
+  const losses::ContrastivePoint point{
+      .scale = options_.temperature.scale(model_.temperature().item<double>()),
+      .bias = bias.defined() ? bias.item<double>() : 0,
+      .step = step};
+  const auto loss = losses::contrastive(embeddings, options_.slots, point, options_.loss, group_, for_each());
+  const auto heads = head_losses(own, outputs, options_.slots, options_.head_weights, group_);
+  result.logit_scale = std::log(point.scale);
+  result.loss = loss.loss + heads.weighted;
+  result.pair_loss = loss.pair_loss;
+  result.head_loss = heads.mean;
   result.live = loss.live;
   result.too_few = loss.skipped;
   if (result.too_few) return {};
   result.non_finite = !std::isfinite(result.loss);
-  return result.non_finite ? at::Tensor() : backward(outputs, loss);
+  return result.non_finite ? at::Tensor() : backward(own, outputs, loss, heads);
 }
 
 std::vector<SlotOutput> TrainingStep::forward(const std::vector<SlotInput>& own) {
@@ -117,30 +141,103 @@ std::vector<SlotOutput> TrainingStep::forward(const std::vector<SlotInput>& own)
   const auto device = leaves_.front().device().type();
   pool_.for_each(static_cast<std::int64_t>(own.size()), [&](std::int64_t i) {
     const Autocast autocast(options_.bf16, device);
-    outputs[static_cast<std::size_t>(i)] = model_.embed(own[static_cast<std::size_t>(i)]);
+    const auto& input = own[static_cast<std::size_t>(i)];
+    outputs[static_cast<std::size_t>(i)] = chunked(input) ? in_chunks(input) : model_.embed(input);
   });
+  // Casts that were made without a graph would give the second pass none.
+  if (options_.bf16 && chunked(own.front())) at::autocast::clear_cache();
   return outputs;
 }
 
-at::Tensor TrainingStep::backward(const std::vector<SlotOutput>& outputs,
-                                  const losses::ContrastiveResult& loss) {
-  const auto own = collective::own_slots(options_.slots, group_.size(), group_.rank());
-  collective::SlotAccumulator sums(options_.slots, own);
-  pool_.for_each(own.size(), [&](std::int64_t i) {
+SlotOutput TrainingStep::in_chunks(const SlotInput& input) {
+  const at::NoGradGuard no_grad;
+  std::vector<at::Tensor> images;
+  std::vector<std::vector<at::Tensor>> texts;
+  SlotOutput whole;
+  const auto rows = input.live_B.size(0);
+  for (std::int64_t first = 0; first < rows; first += options_.micro_batch) {
+    const auto part = model_.embed(rows_of(input, first, std::min(options_.micro_batch, rows - first)));
+    images.push_back(part.image_BD);
+    texts.resize(part.text_BD.size());
+    for (std::size_t p = 0; p < texts.size(); ++p) texts[p].push_back(part.text_BD[p]);
+    if (!part.head_loss_H.defined()) continue;
+    whole.head_loss_H = first == 0 ? part.head_loss_H : whole.head_loss_H + part.head_loss_H;
+  }
+  whole.image_BD = at::cat(images);
+  for (const auto& parts : texts) whole.text_BD.push_back(at::cat(parts));
+  return whole;
+}
+
+std::vector<losses::SlotEmbeddings> TrainingStep::embeddings_of(
+    const std::vector<SlotInput>& own, const std::vector<SlotOutput>& outputs) const {
+  std::vector<losses::SlotEmbeddings> embeddings(own.size());
+  for (std::size_t i = 0; i < own.size(); ++i) {
+    embeddings[i].image_bD = on_wire(outputs[i].image_BD);
+    for (const auto& text : outputs[i].text_BD) embeddings[i].text_bD.push_back(on_wire(text));
+    embeddings[i].live_b = own[i].live_B;
+    embeddings[i].label_b = own[i].label_B;
+  }
+  return embeddings;
+}
+
+at::Tensor TrainingStep::backward(const std::vector<SlotInput>& own, const std::vector<SlotOutput>& outputs,
+                                  const losses::ContrastiveResult& loss, const HeadLosses& heads) {
+  const auto range = collective::own_slots(options_.slots, group_.size(), group_.rank());
+  collective::SlotAccumulator sums(options_.slots, range);
+  pool_.for_each(range.size(), [&](std::int64_t i) {
     const auto at = static_cast<std::size_t>(i);
-    const auto& output = outputs[at];
-    const auto& gradient = loss.gradients[at];
-    const auto gradients = torch::autograd::grad(
-        {output.image_BD, output.text_BD}, leaves_,
-        {gradient.image_bD.to(output.image_BD.device()), gradient.text_bD[0].to(output.text_BD.device())},
-        /*retain_graph=*/false, /*create_graph=*/false, /*allow_unused=*/true);
     at::Tensor flat = free_buffer();
-    flatten(gradients, gradient.log_scale, flat);
-    sums.add(own.first + i, on_wire(flat));
+    slot_gradient(own[at], outputs[at], loss.gradients[at], heads, flat);
+    set_scalars(loss.gradients[at], flat);
+    sums.add(range.first + i, on_wire(flat));
   });
   fault_point("train.before_reduce");
   const at::Tensor total = collective::reduce_slots(options_.slots, sums.take(), group_);
   return total.to(leaves_.front().device());
+}
+
+void TrainingStep::slot_gradient(const SlotInput& input, const SlotOutput& output,
+                                 const losses::SlotGradient& gradient, const HeadLosses& heads,
+                                 at::Tensor& flat) {
+  if (!chunked(input)) return through(output, gradient, 0, heads, false, flat);
+  const auto rows = input.live_B.size(0);
+  for (std::int64_t first = 0; first < rows; first += options_.micro_batch) {
+    const auto part = [&] {
+      const Autocast autocast(options_.bf16, leaves_.front().device().type());
+      return model_.embed(rows_of(input, first, std::min(options_.micro_batch, rows - first)));
+    }();
+    through(part, gradient, first, heads, first > 0, flat);
+  }
+}
+
+void TrainingStep::through(const SlotOutput& output, const losses::SlotGradient& gradient, std::int64_t first,
+                           const HeadLosses& heads, bool add, at::Tensor& flat) const {
+  const auto rows = output.image_BD.size(0);
+  std::vector<at::Tensor> ends{output.image_BD};
+  std::vector<at::Tensor> slopes{gradient.image_bD.narrow(0, first, rows).to(output.image_BD.device())};
+  for (std::size_t p = 0; p < output.text_BD.size(); ++p) {
+    ends.push_back(output.text_BD[p]);
+    slopes.push_back(gradient.text_bD[p].narrow(0, first, rows).to(output.text_BD[p].device()));
+  }
+  if (output.head_loss_H.defined()) {
+    ends.push_back(output.head_loss_H);
+    slopes.push_back(at::tensor(heads.factor, at::kDouble).to(output.head_loss_H.options()));
+  }
+  const auto gradients = torch::autograd::grad(ends, leaves_, slopes, /*retain_graph=*/false,
+                                               /*create_graph=*/false, /*allow_unused=*/true);
+  const at::NoGradGuard no_grad;
+  std::int64_t at = 0;
+  for (std::size_t p = 0; p < leaves_.size(); ++p) {
+    at::Tensor part = flat.narrow(0, at, leaves_[p].numel()).view(leaves_[p].sizes());
+    at += leaves_[p].numel();
+    if (!gradients[p].defined()) {
+      if (!add) part.zero_();
+    } else if (add) {
+      part.add_(gradients[p]);
+    } else {
+      part.copy_(gradients[p]);
+    }
+  }
 }
 
 // One that nobody else holds, or a new one: fresh memory of this size costs a page fault every 4 KiB.
@@ -151,40 +248,39 @@ at::Tensor TrainingStep::free_buffer() {
   return buffers_.emplace_back(at::empty({numbers_}, leaves_.front().options().requires_grad(false)));
 }
 
-void TrainingStep::flatten(const std::vector<at::Tensor>& gradients, double logit_scale,
-                           at::Tensor& flat) const {
-  const at::NoGradGuard no_grad;
-  const auto temperature = model_.logit_scale();
+// Temperature and bias meet the rows in the loss alone, which gives their gradient in closed form.
+void TrainingStep::set_scalars(const losses::SlotGradient& gradient, at::Tensor& flat) const {
+  const auto temperature = model_.temperature(), bias = model_.sigmoid_bias();
   std::int64_t at = 0;
-  for (std::size_t p = 0; p < leaves_.size(); ++p) {
-    at::Tensor part = flat.narrow(0, at, leaves_[p].numel());
-    at += leaves_[p].numel();
-    if (leaves_[p].data_ptr() == temperature.data_ptr())
-      part.fill_(logit_scale);
-    else if (gradients[p].defined())
-      part.view(leaves_[p].sizes()).copy_(gradients[p]);
-    else
-      part.zero_();
+  for (const auto& leaf : leaves_) {
+    if (leaf.data_ptr() == temperature.data_ptr())
+      flat.narrow(0, at, 1).fill_(
+          options_.temperature.gradient(temperature.item<double>(), gradient.log_scale));
+    else if (bias.defined() && leaf.data_ptr() == bias.data_ptr())
+      flat.narrow(0, at, 1).fill_(gradient.bias);
+    at += leaf.numel();
   }
 }
 
-void TrainingStep::update(StepResult& result, const at::Tensor& flat) {
+void TrainingStep::update(StepResult& result, const at::Tensor& flat, const optim::Rates& rates) {
   const at::NoGradGuard no_grad;
-  const optim::ForEach for_each = [this](std::int64_t n, const std::function<void(std::int64_t)>& body) {
-    pool_.for_each(n, body);
-  };
   std::vector<at::Tensor> gradients;
   std::int64_t at = 0;
   for (const auto& leaf : leaves_) {
     gradients.push_back(flat.narrow(0, at, leaf.numel()).view(leaf.sizes()));
     at += leaf.numel();
   }
-  result.gradient_norm = optim::gradient_norm(gradients, for_each);
+  result.gradient_norm = optim::gradient_norm(gradients, for_each());
   result.non_finite = !std::isfinite(result.gradient_norm);
   if (result.non_finite) return;
-  optim::clip_gradients(gradients, result.gradient_norm, options_.gradient_clip_norm, for_each);
-  optimizer_.step(gradients, result.learning_rate, for_each);
-  model_.logit_scale().clamp_max_(model_.logit_scale_max());
+  optim::clip_gradients(gradients, result.gradient_norm, options_.gradient_clip_norm, for_each());
+  optimizer_->step(gradients, rates, for_each());
+  const auto temperature = model_.temperature();
+  const double now = temperature.item<double>(), clamped = options_.temperature.clamp(now);
+  if (options_.temperature.learnt && clamped != now) temperature.fill_(clamped);
+  if (result.gates) gates_ = result.gates->state;
+  if (average_) average_->update(for_each());
+  model_.updated();
 }
 
 at::Tensor TrainingStep::on_wire(const at::Tensor& tensor) const {

@@ -217,6 +217,52 @@ TEST(SynthesizeStage, ShardsAreByteIdenticalAndHoldEverySampleOnce) {
   fs::remove_all(folder);
 }
 
+// What a captioner and a teacher would say is in .json, true also where the text is not.
+TEST(SynthesizeStage, JsonTellsOfTheSceneWhateverTheTextSays) {
+  const fs::path folder = fs::temp_directory_path() / ("trireme-fields-" + std::to_string(::getpid()));
+  jobs::SyntheticSpec spec = noisy(120);
+  spec.swapped = 0.5;
+  jobs::Task task;
+  task.settings = jobs::synthetic_json(spec);
+  task.count = 1;
+  task.output = (folder / "shard").string();
+  runtime::StopRequest stop;
+  runtime::TaskContext context;
+  context.stop = &stop;
+  SynthesizeStage().run(task, context);
+  const std::string tar = io::read_file(task.output + ".tar");
+  std::vector<json> fields;
+  data::scan_tar(tar, [&](const data::TarMember& member) {
+    if (member.name.ends_with(".json")) fields.push_back(json::parse(tar.substr(member.offset, member.size)));
+  });
+  ASSERT_EQ(fields.size(), 120U);
+  const Planner planner(spec);
+  std::set<std::string> captions;
+  for (std::size_t id = 0; id < fields.size(); ++id) {
+    const json truth = json::parse(Planner::truth_line(planner.plan(static_cast<std::int64_t>(id))));
+    const std::string caption = fields[id]["synthetic_caption"];
+    captions.insert(caption);
+    EXPECT_EQ(fault_of(caption, truth["scene"]), "") << caption << " " << truth.dump();
+    double objects = 0, attributes = 0;
+    for (const auto& [name, probability] : fields[id]["objects"].items()) {
+      objects += probability.get<double>();
+      const bool ground = name == truth["scene"]["ground"];
+      EXPECT_TRUE(ground || caption.find(name) != std::string::npos) << name << ": " << caption;
+    }
+    for (const auto& [name, probability] : fields[id]["attributes"].items())
+      attributes += probability.get<double>();
+    for (const json& object : truth["scene"]["objects"]) {
+      EXPECT_TRUE(fields[id]["objects"].contains(object["shape"]));
+      EXPECT_TRUE(fields[id]["attributes"].contains(object["colour"]));
+    }
+    EXPECT_NEAR(objects, 1, 1e-9);
+    EXPECT_NEAR(attributes, 1, 1e-9);
+  }
+  EXPECT_LT(captions.size(), 120U) << "coarse";
+  EXPECT_GT(captions.size(), 60U);
+  fs::remove_all(folder);
+}
+
 TEST(SynthesizeStage, StopsWhenAsked) {
   jobs::Task task;
   task.settings = jobs::synthetic_json(noisy(1000));

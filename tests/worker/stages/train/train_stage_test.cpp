@@ -4,6 +4,7 @@
 #include <gtest/gtest.h>
 
 #include <chrono>
+#include <cmath>
 #include <fstream>
 #include <thread>
 
@@ -97,6 +98,154 @@ TEST(TrainStage, ResumesAtEveryStepWithTheSameBits) {
     EXPECT_EQ(io::read_file(job.output("whole") + "/log.jsonl"),
               io::read_file(job.output(run) + "/log.jsonl"));
   }
+}
+
+// Gates, heads, moments, averages, clipping, chunks, the choice of negatives and of samples.
+TEST(TrainStage, EverythingCombinedHasTheSameBitsForAnyWorkersAndResumed) {
+  TinyJob job(folder_of_test());
+  job.combine_everything();
+  job.settings.epochs = 2;
+  job.settings.evaluate_every = {.steps = 3, .data = "test"};
+  job.checkpoint_every_steps = 1;
+  const auto whole = job.train("w1", 1, "", [&](std::int64_t, runtime::StopRequest&) {
+    std::this_thread::sleep_for(std::chrono::milliseconds(30));  // checkpoints are written meanwhile
+  });
+  ASSERT_EQ(whole.error, "");
+  const auto log = io::read_file(job.output("w1") + "/log.jsonl");
+  for (const char* part :
+       {"image_text", "image_caption", "concepts.objects", "h_text_caption", "mean_sample"})
+    EXPECT_NE(log.find(part), std::string::npos) << part;
+  EXPECT_GT(whole.done.counts.at("concepts.attributes.beyond_vocabulary"), 0);
+  for (const int ranks : {2, 4}) {
+    const auto run = "w" + std::to_string(ranks);
+    ASSERT_EQ(job.train(run, ranks).error, "");
+    EXPECT_EQ(weights_hash(job, "w1"), weights_hash(job, run));
+    EXPECT_EQ(log, io::read_file(job.output(run) + "/log.jsonl"));
+  }
+  ASSERT_GE(whole.checkpoints.size(), 3U);
+  for (std::size_t i = 0; i < whole.checkpoints.size(); ++i) {
+    const auto run = "r" + std::to_string(i);
+    std::filesystem::create_directories(io::Path(job.log(run)).parent_path());
+    std::filesystem::copy_file(job.log("w1"), job.log(run));
+    ASSERT_EQ(job.train(run, i % 2 == 0 ? 2 : 1, whole.checkpoints[i]).error, "");
+    EXPECT_EQ(weights_hash(job, "w1"), weights_hash(job, run)) << whole.checkpoints[i];
+    EXPECT_EQ(log, io::read_file(job.output(run) + "/log.jsonl"));
+  }
+  // ALIP's code starts H again; that is an option and no accident.
+  job.settings.loss.gates.reset_h_on_resume = true;
+  ASSERT_EQ(job.train("reset", 1, whole.checkpoints[0]).error, "");
+  EXPECT_NE(weights_hash(job, "w1"), weights_hash(job, "reset"));
+}
+
+TEST(TrainStage, CombinedLossesLearn) {
+  TinyJob job(folder_of_test());
+  job.combine_everything();
+  job.settings.epochs = 16;
+  job.settings.evaluate_every = {.steps = 48, .data = "test"};
+  const auto outcome = job.train("a", 2);
+  ASSERT_EQ(outcome.error, "");
+  const auto log = io::read_file(job.log("a"));
+  const auto last = log.rfind("concepts.objects");
+  EXPECT_LT(std::stod(log.substr(last + 18)), 0.85) << "0.56 is the entropy of the targets, ln 3 is chance";
+  const auto recall = log.rfind("\"mean_recall@1\":");
+  ASSERT_NE(recall, std::string::npos);
+  EXPECT_GT(std::stod(log.substr(recall + 16)), 5.0 / 48) << "five times chance";
+}
+
+TEST(TrainStage, SigmaIsLearntAndBecomesTheModelsTemperature) {
+  TinyJob job(folder_of_test());
+  job.settings.epochs = 4;
+  job.settings.loss.temperature.parameter = "sigma";
+  job.settings.loss.label_smoothing = 0.1;
+  const auto outcome = job.train("w1", 1);
+  ASSERT_EQ(outcome.error, "");
+  EXPECT_NEAR(outcome.reports.front().logit_scale, 0, 1e-6) << "sigma 1";
+  EXPECT_GT(outcome.reports.back().logit_scale, 0);
+  const auto loaded = models::DualEncoder::load(outcome.done.outputs[0].path);
+  EXPECT_GT(loaded->logit_scale().item<double>(), outcome.reports.back().logit_scale * 0.99);
+  ASSERT_EQ(job.train("w2", 2).error, "");
+  EXPECT_EQ(weights_hash(job, "w1"), weights_hash(job, "w2"));
+  job.settings.loss.temperature = {.parameter = "sigma", .learnt = false, .initial = 1.0 / 32};
+  const auto fixed = job.train("fixed", 1);
+  EXPECT_NEAR(fixed.reports.back().logit_scale, std::log(32.0), 1e-6);
+}
+
+TEST(TrainStage, TheAverageIsWhatIsLeft) {
+  TinyJob job(folder_of_test());
+  job.settings.epochs = 3;
+  const auto plain = job.train("plain", 1);
+  job.settings.average = {.decay = 0.999, .warm_up = false};
+  const auto averaged = job.train("averaged", 1);
+  ASSERT_EQ(averaged.error, "");
+  EXPECT_EQ(plain.reports.back().loss, averaged.reports.back().loss) << "training is not disturbed";
+  const checkpoint::SafetensorsFile first(averaged.checkpoints[0] + "/average.safetensors"),
+      last(averaged.checkpoints[0] + "/model.safetensors"),
+      result(job.output("averaged") + "/model.safetensors");
+  EXPECT_TRUE(at::equal(result.load("visual.proj"), first.load("visual.proj")));
+  EXPECT_FALSE(at::equal(result.load("visual.proj"), last.load("visual.proj")));
+}
+
+TEST(TrainStage, StepsThatAreNotFiniteAreSkippedOrEndTheStage) {
+  TinyJob job(folder_of_test());
+  job.model.image.frozen = job.model.text.frozen = true;
+  job.stored_features = job.broken_feature = true;
+  job.settings.standardize_features = false;
+  job.settings.epochs = 4;
+  const auto skipped = job.train("skip", 2);
+  ASSERT_EQ(skipped.error, "");
+  EXPECT_EQ(skipped.done.counts.at("skipped_steps"), 4) << "one batch of each epoch";
+  EXPECT_NE(io::read_file(job.log("skip")).find("\"non_finite\":true"), std::string::npos);
+  job.settings.guard.on_non_finite = "stop";
+  const auto stopped = job.train("stop", 2);
+  EXPECT_EQ(stopped.error_kind, ErrorKind::kInvalid);
+  EXPECT_NE(stopped.error.find("was not finite"), std::string::npos) << stopped.error;
+}
+
+TEST(TrainStage, RollsBackToTheCommittedCheckpoint) {
+  TinyJob job(folder_of_test());
+  job.model.image.frozen = job.model.text.frozen = true;
+  job.stored_features = job.broken_feature = job.commit = true;
+  job.settings.standardize_features = false;
+  job.settings.epochs = 3;
+  job.settings.seed = 2;  // the bad sample is not in the first step
+  job.settings.guard = {.on_non_finite = "rollback", .most_rollbacks = 3};
+  job.checkpoint_every_steps = 1;
+  const auto slow = [&](std::int64_t, runtime::StopRequest&) {
+    std::this_thread::sleep_for(std::chrono::milliseconds(30));
+  };
+  const auto outcome = job.train("a", 2, "", slow);
+  ASSERT_EQ(outcome.error, "");
+  EXPECT_EQ(outcome.done.counts.at("rollbacks"), 3);
+  EXPECT_NE(io::read_file(job.log("a")).find("\"rolled_back_to\":"), std::string::npos);
+  EXPECT_EQ(rows_of(job.log("a")), 9);
+  job.settings.guard.most_rollbacks = 1;
+  const auto limited = job.train("b", 2, "", slow);
+  EXPECT_EQ(limited.error_kind, ErrorKind::kInvalid);
+  EXPECT_NE(limited.error.find("after 1 returns"), std::string::npos) << limited.error;
+  job.checkpoint_every_steps = 0;
+  const auto without = job.train("c", 1);
+  EXPECT_NE(without.error.find("no checkpoint has been committed"), std::string::npos) << without.error;
+}
+
+TEST(TrainStage, WhatTheLossNeedsMustBeInTheData) {
+  TinyJob job(folder_of_test());
+  job.settings.loss.texts = "both";
+  job.settings.synthetic_caption = "told";
+  auto outcome = job.train("a", 1);
+  EXPECT_EQ(outcome.error_kind, ErrorKind::kInvalid);
+  EXPECT_NE(outcome.error.find("'told'"), std::string::npos) << outcome.error;
+  job.settings.loss.texts = "raw";
+  job.settings.concepts.heads = {{.name = "h", .field = "objects", .vocabulary = {"x", "y"}, .top_k = 0}};
+  outcome = job.train("b", 1);
+  EXPECT_NE(outcome.error.find("no concept of head 'h'"), std::string::npos) << outcome.error;
+  job.settings.concepts.heads.clear();
+  job.settings.loss.positives = "label";
+  outcome = job.train("c", 1);
+  EXPECT_NE(outcome.error.find("no labels"), std::string::npos) << outcome.error;
+  job.settings.loss.positives = "pair";
+  job.settings.optimizer.groups = {{.names = "head.*"}};
+  outcome = job.train("d", 1);
+  EXPECT_NE(outcome.error.find("head.*"), std::string::npos) << outcome.error;
 }
 
 TEST(TrainStage, StopsAfterACheckpointWhenAskedTo) {

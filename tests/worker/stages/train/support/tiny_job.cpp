@@ -2,6 +2,8 @@
 
 #include <ATen/ATen.h>
 
+#include <atomic>
+#include <cmath>
 #include <cstdio>
 #include <cstring>
 #include <fstream>
@@ -41,7 +43,7 @@ void add_member(std::string& tar, const std::string& name, const std::string& by
 }
 
 struct Scene {
-  std::string caption, jpeg;
+  std::string caption, jpeg, json;
 };
 
 Scene scene(std::int64_t number) {
@@ -59,7 +61,10 @@ Scene scene(std::int64_t number) {
             kRgb[colour][c];
   return {std::string("a ") + kColours[colour] + " square in the " + kPlaces[place] + " on " +
               (ground == 0 ? "black" : "grey"),
-          data::encode_jpeg(image, 92)};
+          data::encode_jpeg(image, 92),
+          std::string("{\"synthetic_caption\": \"a ") + kColours[colour] + " thing\", \"objects\": {\"" +
+              (ground == 0 ? "night" : "fog") + "\": 0.75, \"square\": 0.25}, \"attributes\": [\"" +
+              kColours[colour] + "\", \"" + kPlaces[place] + "\"]}"};
 }
 
 }  // namespace
@@ -75,7 +80,7 @@ TinyJob::TinyJob(const std::string& folder) : folder_(folder) {
       std::snprintf(key, sizeof key, "%09ld", static_cast<long>(s * kSamples + i));
       add_member(tar, std::string(key) + ".jpg", made.jpeg);
       add_member(tar, std::string(key) + ".txt", made.caption);
-      add_member(tar, std::string(key) + ".json", "{}");
+      add_member(tar, std::string(key) + ".json", made.json);
     }
     tar.append(1024, '\0');
     const auto path = folder_ + "/" + std::to_string(s) + ".tar";
@@ -104,6 +109,33 @@ TinyJob::TinyJob(const std::string& folder) : folder_(folder) {
   settings.logical_slots = 4;
   settings.optimizer.learning_rate = 3e-3;
   settings.optimizer.warmup_steps = 4;
+}
+
+void TinyJob::combine_everything() {
+  settings.loss.texts = "both";
+  settings.loss.label_smoothing = 0.1;
+  settings.loss.negative_fraction = 0.8;
+  settings.loss.hard_negatives = {.alpha = 0.999, .beta = 0.25};
+  settings.loss.gates = {.sample = true, .text = true, .caption = true, .momentum = 0.8, .h_init = 0.9};
+  settings.concepts.heads = {
+      {.name = "objects", .field = "objects", .vocabulary = {"square", "night", "fog"}, .top_k = 2},
+      {.name = "attributes",
+       .field = "attributes",
+       .vocabulary = {"red", "green", "blue", "yellow", "purple", "top left", "bottom right"},
+       .top_k = 0,
+       .weight = 0.5}};
+  settings.concepts.sampling = "square_root";
+  settings.micro_batch = 3;
+  settings.optimizer.kind = "lamb";
+  settings.optimizer.schedule = "one_cycle";
+  settings.optimizer.warmup_steps = 0;
+  settings.optimizer.learning_rate = 0.02;
+  settings.optimizer.decay_on = "all";
+  settings.optimizer.weight_decay = 0.01;
+  settings.optimizer.groups = {
+      {.names = "concepts.*", .learning_rate_factor = 10, .weight_decay_factor = 0.01}};
+  settings.optimizer.gradient_clip_norm = 1;
+  settings.average.decay = 0.9;
 }
 
 jobs::Task TinyJob::task(const std::string& run) const {
@@ -144,13 +176,12 @@ jobs::Task TinyJob::task(const std::string& run) const {
           return values;
         };
         const auto rows = at::arange(kSamples, at::kLong);
-        checkpoint::write_safetensors(path,
-                                      {{"sample", rows},
-                                       {"image", draw(model.image.width)},
-                                       {"text", draw(model.text.width)},
-                                       {"text_owner", rows}},
-                                      {{"format", "trireme-features"}, {"version", "1"}, {"space", "tower"}},
-                                      false);
+        at::Tensor images = draw(model.image.width);
+        if (broken_feature && shard.shard == 1) images[4][7] = std::nanf("");
+        checkpoint::write_safetensors(
+            path,
+            {{"sample", rows}, {"image", images}, {"text", draw(model.text.width)}, {"text_owner", rows}},
+            {{"format", "trireme-features"}, {"version", "1"}, {"space", "tower"}}, false);
         add_file(shard, "features", path, 0);
       }
     }
@@ -175,6 +206,7 @@ TinyJob::Outcome TinyJob::train(const std::string& run, int ranks, const std::st
   Outcome outcome;
   runtime::StopRequest stop;
   std::mutex mutex;
+  std::atomic<std::int64_t> committed{-1};
   auto groups = collective::make_local_groups(ranks, {.stopped = [&] { return stop.stop_now(); }});
   const auto run_rank = [&](int rank) {
     runtime::TaskContext context;
@@ -188,8 +220,18 @@ TinyJob::Outcome TinyJob::train(const std::string& run, int ranks, const std::st
     };
     context.checkpoint_written = [&](const jobs::CheckpointWritten& written) {
       const std::lock_guard lock(mutex);
-      outcome.checkpoints.push_back(written.folder);
+      auto folder = io::Path(written.folder);
+      if (commit) {
+        char name[32];
+        std::snprintf(name, sizeof name, "step-%08ld", static_cast<long>(written.step));
+        folder = folder.parent_path() / name;
+        std::filesystem::remove_all(folder);
+        std::filesystem::rename(written.folder, folder);
+        committed = written.step;
+      }
+      outcome.checkpoints.push_back(folder.string());
     };
+    context.last_committed_checkpoint = [&] { return committed.load(); };
     try {
       TrainStage stage;
       const auto done = stage.run(work, context);

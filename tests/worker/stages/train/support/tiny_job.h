@@ -1,5 +1,6 @@
-// A training task on pictures made on the spot: 48 distinct scenes of a coloured square, their captions, in
-// three tar shards with their indexes. Runs it over a gang of threads.
+// A training task on pictures made on the spot: 48 distinct scenes of a coloured square, their captions, and
+// synthetic captions and concepts in their .json, in three tar shards with their indexes. Runs it over a gang
+// of threads.
 #pragma once
 
 #include <functional>
@@ -21,6 +22,8 @@ class TinyJob {
   std::int64_t checkpoint_every_steps = 0;
   bool filtered = false;         // add verdicts that drop every fifth sample
   bool stored_features = false;  // random features of width 24 and 20 instead of frozen towers' runs
+  bool broken_feature = false;   // one sample's image feature is not a number
+  bool commit = false;           // checkpoints are sealed as the coordinator does it, at once
 
   struct Outcome {
     jobs::TaskDone done;
@@ -33,6 +36,9 @@ class TinyJob {
   // on rank 0 after each step.
   Outcome train(const std::string& run, int ranks, const std::string& resume_from = "",
                 const std::function<void(std::int64_t step, runtime::StopRequest&)>& on_step = {});
+
+  // ALIP's gates, DiHT's hard negatives and heads, ALIGN's smoothing, LAMB, one cycle, averaged weights.
+  void combine_everything();
 
   std::string output(const std::string& run) const { return folder_ + "/" + run + "/store/result"; }
   std::string log(const std::string& run) const { return folder_ + "/" + run + "/stages/log.jsonl"; }

@@ -1,0 +1,131 @@
+#include "jobs/spec/check_training.h"
+
+#include <cmath>
+#include <set>
+
+#include "jobs/spec/names.h"
+
+namespace trireme::jobs {
+namespace {
+
+class TrainingChecker {
+ public:
+  TrainingChecker(const PipelineSpec& spec, std::string at, std::vector<SpecFault>& faults)
+      : spec_(spec), at_(std::move(at)), faults_(faults) {}
+
+  void run(const TrainSettings& s) {
+    const auto model = spec_.models.find(s.model);
+    check(s.optimizer, at_ + "/optimizer");
+    check(s.loss, at_ + "/loss");
+    if (model != spec_.models.end()) check(s.loss.temperature, model->second, at_ + "/loss/temperature");
+    check(s.concepts, at_ + "/concepts");
+    if (s.loss.texts != "raw") needs_json(s.data, "/loss/texts", "synthetic captions");
+    if (!s.concepts.heads.empty()) needs_json(s.data, "/concepts/heads", "concepts");
+  }
+
+ private:
+  void fault(const std::string& pointer, const std::string& code, const std::string& detail,
+             const std::string& hint = "") {
+    faults_.push_back({pointer, code, detail, hint});
+  }
+
+  // Captions and concepts stand in the .json members of tars; a table has none.
+  void needs_json(const std::string& data, const char* field, const char* what) {
+    const auto found = spec_.data.find(data);
+    if (found == spec_.data.end()) return;
+    for (const SourceSpec& source : found->second.sources)
+      if (source.format == "table" || source.path.ends_with(".csv") || source.path.ends_with(".tsv"))
+        fault(at_ + field, "invalid",
+              std::string(what) + " stand in the samples' .json, and data set " + quoted(data) +
+                  " has a table without them");
+  }
+
+  void check(const LossSpec& l, const std::string& at) {
+    const auto contradiction = [&](bool wrong, const char* field, const std::string& detail,
+                                   const std::string& hint) {
+      if (wrong) fault(at + "/" + field, "invalid", detail, hint);
+    };
+    const bool sigmoid = l.kind == "sigmoid";
+    const char* const no_denominator = "the sigmoid loss has no denominator to smooth or to re-weight";
+    contradiction(sigmoid && l.label_smoothing > 0, "label_smoothing", no_denominator, "leave it 0");
+    contradiction(sigmoid && l.hard_negatives.alpha != 1, "hard_negatives/alpha", no_denominator,
+                  "leave it 1");
+    contradiction(sigmoid && l.hard_negatives.beta > 0, "hard_negatives/beta", no_denominator, "leave it 0");
+    const char* const both = "set loss.texts to \"both\"";
+    for (const auto& [on, name] : {std::pair{l.gates.sample, "gates/sample"},
+                                   {l.gates.text, "gates/text"},
+                                   {l.gates.caption, "gates/caption"}})
+      contradiction(on && l.texts != "both", name, "gates compare raw texts with synthetic captions", both);
+    if (l.any_gate())
+      contradiction(l.gates.momentum >= 1, "gates/momentum", "at 1 the running means never move", "use 0.99");
+  }
+
+  void check(const TemperatureSpec& t, const ModelSpec& model, const std::string& at) {
+    if (!t.initial && t.parameter != "sigma") return;  // the model's own, checked there
+    const double tau = t.initial.value_or(t.parameter == "sigma" ? 1 : std::exp(-model.logit_scale_init));
+    const double slack = 1e-9, scale = -std::log(tau);
+    if (scale > model.logit_scale_max + slack || scale < model.logit_scale_min - slack)
+      fault(at + "/initial", "out_of_range",
+            "temperature " + std::to_string(tau) + " lies outside the model's clamps [" +
+                std::to_string(std::exp(-model.logit_scale_max)) + ", " +
+                std::to_string(std::exp(-model.logit_scale_min)) + "]",
+            "logit_scale_min and logit_scale_max are ln(1/temperature)");
+  }
+
+  void check(const ConceptsSpec& c, const std::string& at) {
+    std::set<std::string> names;
+    for (std::size_t i = 0; i < c.heads.size(); ++i) {
+      const ConceptHeadSpec& head = c.heads[i];
+      const std::string here = at + "/heads/" + std::to_string(i);
+      if (!head.name.empty() && !good_name(head.name, false))
+        fault(here + "/name", "invalid", quoted(head.name) + " is no name of a head",
+              "use a-z, 0-9, '_' and '-', at most 64");
+      if (!head.name.empty() && !names.insert(head.name).second)
+        fault(here + "/name", "duplicate_name", "two heads are called " + quoted(head.name));
+      if (head.top_k > static_cast<std::int64_t>(head.vocabulary.size()) && !head.vocabulary.empty())
+        fault(here + "/top_k", "out_of_range",
+              std::to_string(head.top_k) + " targets are beyond a vocabulary of " +
+                  std::to_string(head.vocabulary.size()),
+              "at most the size of the vocabulary, or 0 for all");
+      check_vocabulary(head.vocabulary, here + "/vocabulary");
+    }
+    if (c.sampling == "square_root" && c.heads.empty())
+      fault(at + "/sampling", "invalid", "without a head there are no concepts to sample by",
+            "add heads, or sample uniformly");
+  }
+
+  void check_vocabulary(const std::vector<std::string>& vocabulary, const std::string& at) {
+    std::set<std::string> seen;
+    for (std::size_t i = 0; i < vocabulary.size(); ++i) {
+      if (vocabulary[i].empty()) fault(at + "/" + std::to_string(i), "invalid", "an empty concept");
+      if (!seen.insert(vocabulary[i]).second)
+        fault(at + "/" + std::to_string(i), "duplicate_name", quoted(vocabulary[i]) + " stands twice");
+    }
+  }
+
+  void check(const OptimizerSpec& o, const std::string& at) {
+    if (o.schedule == "one_cycle" && o.warmup_steps > 0)
+      fault(at + "/warmup_steps", "invalid", "schedule one_cycle has its own rise",
+            "set one_cycle.rise, and warmup_steps to 0");
+    if (o.one_cycle.beta1_low > o.one_cycle.beta1_high)
+      fault(at + "/one_cycle/beta1_high", "invalid", "is below beta1_low");
+    std::set<std::string> seen;
+    for (std::size_t i = 0; i < o.groups.size(); ++i)
+      if (!seen.insert(o.groups[i].names).second)
+        fault(at + "/groups/" + std::to_string(i) + "/names", "duplicate_name",
+              quoted(o.groups[i].names) + " stands twice; the first one holds");
+  }
+
+  const PipelineSpec& spec_;
+  std::string at_;
+  std::vector<SpecFault>& faults_;
+};
+
+}  // namespace
+
+void check_training(const PipelineSpec& spec, const TrainSettings& settings, const std::string& at,
+                    std::vector<SpecFault>& faults) {
+  TrainingChecker(spec, at, faults).run(settings);
+}
+
+}  // namespace trireme::jobs

@@ -1,0 +1,62 @@
+#include "worker/optim/optimizer.h"
+
+#include <ATen/ATen.h>
+
+#include <map>
+
+#include "common/base/error.h"
+#include "worker/optim/adamw.h"
+#include "worker/optim/lamb.h"
+
+namespace trireme::worker::optim {
+
+Optimizer::Optimizer(const NamedTensors& parameters, const GroupOptions& groups) {
+  const auto treated = treatments(parameters, groups);
+  for (std::size_t i = 0; i < parameters.size(); ++i) {
+    const auto plain = parameters[i].second.detach();
+    slots_.push_back({parameters[i].first, plain, at::zeros_like(plain), at::zeros_like(plain), treated[i]});
+  }
+}
+
+NamedTensors Optimizer::state() const {
+  NamedTensors all;
+  for (const auto& slot : slots_) {
+    all.emplace_back("exp_avg." + slot.name, slot.mean);
+    all.emplace_back("exp_avg_sq." + slot.name, slot.square);
+  }
+  all.emplace_back("updates", at::full({1}, updates_, at::kLong));
+  return all;
+}
+
+void Optimizer::load_state(const NamedTensors& state) {
+  at::Tensor updates = at::zeros({1}, at::kLong);
+  NamedTensors into = this->state();
+  into.back().second = updates;
+  copy_state(into, state, "optimizer state does not fit the model:");
+  updates_ = updates.item<std::int64_t>();
+}
+
+void copy_state(const NamedTensors& into, const NamedTensors& from, const std::string& what) {
+  const at::NoGradGuard no_grad;
+  const std::map<std::string, at::Tensor> given(from.begin(), from.end());
+  std::string faults;
+  for (const auto& [name, tensor] : into) {
+    const auto found = given.find(name);
+    if (found == given.end())
+      faults += " " + name + " is missing;";
+    else if (found->second.sizes() != tensor.sizes())
+      faults += " " + name + " has another shape;";
+  }
+  if (!faults.empty()) throw Error(ErrorKind::kDamaged, what + faults);
+  for (const auto& [name, tensor] : into) tensor.copy_(given.at(name));
+}
+
+std::unique_ptr<Optimizer> make_optimizer(const NamedTensors& parameters, const OptimizerOptions& options) {
+  if (options.kind == "adamw")
+    return std::make_unique<AdamW>(parameters, options.beta2, options.epsilon, options.groups);
+  if (options.kind == "lamb")
+    return std::make_unique<Lamb>(parameters, options.beta2, options.epsilon, options.groups);
+  throw Error(ErrorKind::kInvalid, "unknown optimizer '" + options.kind + "'", "known are adamw and lamb");
+}
+
+}  // namespace trireme::worker::optim

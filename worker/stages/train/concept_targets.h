@@ -1,0 +1,40 @@
+// The concepts that samples bring along, as targets of the concept heads, and sampling by their frequency
+// (METHODS 2.3, 10.6).
+#pragma once
+
+#include <cstdint>
+#include <map>
+#include <string>
+#include <vector>
+
+#include "jobs/spec/concepts_spec.h"
+#include "worker/data/loader.h"
+#include "worker/data/sample_fields.h"
+#include "worker/stages/train/data_set.h"
+#include "worker/stages/train/trainable_model.h"
+
+namespace trireme::worker::stages::train {
+
+struct ConceptSource {
+  std::string name, field;
+  data::ConceptPlaces places;
+  std::int64_t top_k = 0;
+};
+std::vector<ConceptSource> concept_sources(const jobs::ConceptsSpec& spec);
+
+// Targets of the slot's live rows. Adds to `counts`: "<name>.missing", "<name>.malformed" (rows without
+// targets) and "<name>.beyond_vocabulary" (concepts left out).
+ConceptTargets concept_targets(const DataSet& set, const ConceptSource& source, const data::SlotBatch& batch,
+                               std::map<std::string, std::int64_t>& counts);
+
+// Times each kept sample is seen per epoch, written to DataShard::times: sum over its concepts c of n_c^-0.5,
+// n_c samples having c, scaled to a mean of 1 over the samples that have any; the others once. Reads every
+// .json once.
+void sample_by_square_root(DataSet& set, const std::vector<ConceptSource>& sources);
+
+// Throw kInvalid when none of the first 100 kept samples has what training needs.
+void require_synthetic_captions(const DataSet& set, const std::string& field);
+void require_concepts(const DataSet& set, const std::vector<ConceptSource>& sources);
+void require_labels(const DataSet& set);
+
+}  // namespace trireme::worker::stages::train

@@ -1,0 +1,42 @@
+#include "worker/stages/train/head_losses.h"
+
+#include <ATen/ATen.h>
+
+#include "worker/collective/slot_tree.h"
+
+namespace trireme::worker::stages::train {
+namespace {
+
+// Rows with a target, per head.
+at::Tensor counts_of(const SlotInput& input) {
+  at::Tensor counts = at::zeros({static_cast<std::int64_t>(input.concepts.size())}, at::kDouble);
+  for (std::size_t h = 0; h < input.concepts.size(); ++h)
+    counts[static_cast<std::int64_t>(h)] =
+        input.concepts[h].weight_Bk.cpu().sum(1).gt(0).sum().item<std::int64_t>();
+  return counts;
+}
+
+}  // namespace
+
+HeadLosses head_losses(const std::vector<SlotInput>& own, const std::vector<SlotOutput>& outputs,
+                       std::int64_t slots, const std::vector<double>& weights, collective::Group& group) {
+  HeadLosses result;
+  if (weights.empty()) return result;
+  const at::NoGradGuard no_grad;
+  std::vector<at::Tensor> rows;  // per slot: sums, then counts
+  for (std::size_t i = 0; i < own.size(); ++i)
+    rows.push_back(at::cat({outputs[i].head_loss_H.detach().cpu().to(at::kDouble), counts_of(own[i])}));
+  const at::Tensor all = group.all_gather(at::stack(rows));
+  const at::Tensor total = collective::tree_sum_rows(all.view({slots, -1})).view({-1});
+  const auto heads = static_cast<std::int64_t>(weights.size());
+  for (std::int64_t h = 0; h < heads; ++h) {
+    const auto count = total[heads + h].item<double>();
+    const double weight = weights[static_cast<std::size_t>(h)];
+    result.mean.push_back(count > 0 ? total[h].item<double>() / count : 0);
+    result.factor.push_back(count > 0 ? weight / count : 0);
+    result.weighted += weight * result.mean.back();
+  }
+  return result;
+}
+
+}  // namespace trireme::worker::stages::train
