@@ -61,11 +61,11 @@ Direction masks(const at::Tensor& label, const std::vector<std::int64_t>& place,
         candidate[static_cast<std::size_t>(place[j])] = 1;
         ++count;
       }
-    const auto key = negative_key(o.seed, point.step, direction, place[i]);
-    const auto limit = negative_limit(key, candidate, negatives_kept(o.negative_fraction, count));
+    const auto key = kernels::negative_key(o.seed, point.step, direction, place[i]);
+    const auto limit = kernels::negative_limit(key, candidate, count, kernels::negatives_kept(o.negative_fraction, count));
     for (std::size_t j = 0; j < place.size(); ++j)
       if (candidate[static_cast<std::size_t>(place[j])] != 0 &&
-          !limit.keeps(negative_rank(key, static_cast<std::uint32_t>(place[j])), place[j]))
+          !limit.keeps(kernels::negative_rank(key, static_cast<std::uint32_t>(place[j])), place[j]))
         result.negative_NN[row][static_cast<std::int64_t>(j)] = false;
   }
   return result;

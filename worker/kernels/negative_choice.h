@@ -6,20 +6,25 @@
 #include <cstdint>
 #include <vector>
 
-namespace trireme::worker::losses {
+namespace trireme::worker::kernels {
 
 // Keys the order of one row's candidates. `direction`: 2 * pair, + 1 for columns. `row`: place in slot order.
 std::uint64_t negative_key(std::uint64_t seed, std::int64_t step, std::int64_t direction, std::int64_t row);
 
-// Place of a candidate in the order: the smaller, the earlier; ties by column.
-inline std::uint32_t negative_rank(std::uint64_t key, std::uint32_t column) {
-  std::uint32_t x = (column ^ static_cast<std::uint32_t>(key)) * 0x9E3779B1u;
+// Place of a candidate in the order: the smaller, the earlier; ties by column. For std::uint32_t and vectors of
+// it.
+template <class U>
+inline __attribute__((always_inline)) U negative_mix(U column, U key_low, U key_high) {
+  U x = (column ^ key_low) * 0x9E3779B1U;
   x ^= x >> 16;
-  x = (x ^ static_cast<std::uint32_t>(key >> 32)) * 0x85EBCA6Bu;
+  x = (x ^ key_high) * 0x85EBCA6BU;
   x ^= x >> 13;
-  x *= 0xC2B2AE35u;
+  x *= 0xC2B2AE35U;
   x ^= x >> 16;
   return x;
+}
+inline std::uint32_t negative_rank(std::uint64_t key, std::uint32_t column) {
+  return negative_mix(column, static_cast<std::uint32_t>(key), static_cast<std::uint32_t>(key >> 32));
 }
 
 // The last candidate that is kept; a candidate is kept when (rank, column) is not after it.
@@ -34,8 +39,8 @@ struct NegativeLimit {
 // round(fraction * candidates).
 std::int64_t negatives_kept(double fraction, std::int64_t candidates);
 
-// `is_candidate`: one per column of the global batch, 0 or 1; `kept` at most their number.
+// `is_candidate`: one per column of the global batch, 0 or 1, `candidates` of them 1; `kept` at most that.
 NegativeLimit negative_limit(std::uint64_t key, const std::vector<std::uint8_t>& is_candidate,
-                             std::int64_t kept);
+                             std::int64_t candidates, std::int64_t kept);
 
-}  // namespace trireme::worker::losses
+}  // namespace trireme::worker::kernels
