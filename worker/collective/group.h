@@ -15,6 +15,20 @@
 
 namespace trireme::worker::collective {
 
+// A tensor to or from a peer; contiguous, its size the same on both sides.
+struct Parcel {
+  int peer = 0;
+  at::Tensor tensor;
+};
+
+// Transfers under way. Destroyed before wait() returned, the group is unusable.
+class Flight {
+ public:
+  virtual ~Flight() = default;
+  virtual bool poll() = 0;  // moves them on; true when all have arrived
+  virtual void wait() = 0;
+};
+
 class Group {
  public:
   virtual ~Group() = default;
@@ -39,6 +53,12 @@ class Group {
   // Sends `out` to and receives into `in` from `peer` (they may differ in shape; sizes must match the
   // peer's).
   virtual void exchange(int peer, const at::Tensor& out, at::Tensor& in) = 0;
+
+  // Begins to send and receive, so that the caller can compute meanwhile; parcels between two ranks arrive in
+  // the order of the lists. `operation` names it in errors. Tensors must not be written before wait()
+  // returns.
+  virtual std::unique_ptr<Flight> start(const std::vector<Parcel>& sends, const std::vector<Parcel>& receives,
+                                        const char* operation) = 0;
 
   virtual void barrier() = 0;
 };

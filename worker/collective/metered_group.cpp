@@ -38,6 +38,13 @@ class MeteredGroup final : public Group {
     const Timer timer(*this, "exchange", out.nbytes());
     group_->exchange(peer, out, in);
   }
+  // Counts the bytes, and of the time what the caller waits.
+  std::unique_ptr<Flight> start(const std::vector<Parcel>& sends, const std::vector<Parcel>& receives,
+                                const char* operation) override {
+    std::size_t bytes = 0;
+    for (const auto& parcel : sends) bytes += parcel.tensor.nbytes();
+    return std::make_unique<MeteredFlight>(*this, group_->start(sends, receives, operation), bytes);
+  }
   void barrier() override {
     const Timer timer(*this, "barrier", 0);
     group_->barrier();
@@ -64,6 +71,22 @@ class MeteredGroup final : public Group {
     const char* operation_;
     std::size_t bytes_;
     Steady::time_point begin_ = Steady::now();
+  };
+
+  class MeteredFlight final : public Flight {
+   public:
+    MeteredFlight(MeteredGroup& owner, std::unique_ptr<Flight> flight, std::size_t bytes)
+        : owner_(owner), flight_(std::move(flight)), bytes_(bytes) {}
+    bool poll() override { return flight_->poll(); }
+    void wait() override {
+      const Timer timer(owner_, "start", bytes_);
+      flight_->wait();
+    }
+
+   private:
+    MeteredGroup& owner_;
+    std::unique_ptr<Flight> flight_;
+    std::size_t bytes_;
   };
 
   std::size_t peers() const { return static_cast<std::size_t>(size() - 1); }

@@ -28,7 +28,7 @@ at::Tensor PairwiseGroup::all_gather(const at::Tensor& local) {
   shape[0] *= size_;
   at::Tensor gathered = at::empty(shape, local.options());
   gathered.narrow(0, rank_ * rows, rows).copy_(local);
-  std::vector<Transfer> sends, receives;
+  std::vector<Parcel> sends, receives;
   for (const int peer : peers()) {
     sends.push_back({peer, local});
     receives.push_back({peer, gathered.narrow(0, peer * rows, rows)});
@@ -55,7 +55,7 @@ at::Tensor PairwiseGroup::reduce_scatter_sum(const at::Tensor& full) {
   std::vector<at::Tensor> parts(static_cast<std::size_t>(size_));
   const auto own = full.narrow(0, rank_ * rows, rows);
   parts[static_cast<std::size_t>(rank_)] = own;
-  std::vector<Transfer> sends, receives;
+  std::vector<Parcel> sends, receives;
   for (const int peer : peers()) {
     auto& part = parts[static_cast<std::size_t>(peer)];
     part = at::empty_like(own);

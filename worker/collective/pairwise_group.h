@@ -1,4 +1,4 @@
-// Every collective out of point-to-point transfers, so that a backend needs only to move bytes and sums have
+// Every collective out of start()ed transfers, so that a backend needs only to move bytes and sums have
 // the same order of additions (by rank) on all of them. Sums move each element twice: pieces to the rank that
 // adds them, then the sums to all.
 #pragma once
@@ -24,14 +24,11 @@ class PairwiseGroup : public Group {
   void barrier() final;  // dissemination
 
  protected:
-  struct Transfer {
-    int peer = 0;
-    at::Tensor tensor;  // contiguous
-  };
-  // Sends and receives at the same time; returns when all are done. Throws as the header of group.h says,
-  // `operation` in the message.
-  virtual void transfer(const std::vector<Transfer>& sends, const std::vector<Transfer>& receives,
-                        const char* operation) = 0;
+  // Sends and receives at the same time; returns when all are done.
+  void transfer(const std::vector<Parcel>& sends, const std::vector<Parcel>& receives,
+                const char* operation) {
+    start(sends, receives, operation)->wait();
+  }
 
  private:
   std::vector<int> peers() const;

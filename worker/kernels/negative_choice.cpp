@@ -22,8 +22,8 @@ std::int64_t negatives_kept(double fraction, std::int64_t candidates) {
   return std::llround(fraction * static_cast<double>(candidates));
 }
 
-// The kept-th smallest of N uniform ranks lies within a few deviations of its expectation, so only the ranks in
-// that band are sorted; a band that misses it is widened to everything.
+// The kept-th smallest of N uniform ranks lies within a few deviations of its expectation, so only the ranks
+// in that band are sorted; a band that misses it is widened to everything.
 NegativeLimit negative_limit(std::uint64_t key, const std::vector<std::uint8_t>& is_candidate,
                              std::int64_t candidates, std::int64_t kept) {
   if (kept <= 0) return {};

@@ -11,8 +11,8 @@ namespace trireme::worker::kernels {
 // Keys the order of one row's candidates. `direction`: 2 * pair, + 1 for columns. `row`: place in slot order.
 std::uint64_t negative_key(std::uint64_t seed, std::int64_t step, std::int64_t direction, std::int64_t row);
 
-// Place of a candidate in the order: the smaller, the earlier; ties by column. For std::uint32_t and vectors of
-// it.
+// Place of a candidate in the order: the smaller, the earlier; ties by column. For std::uint32_t and vectors
+// of it.
 template <class U>
 inline __attribute__((always_inline)) U negative_mix(U column, U key_low, U key_high) {
   U x = (column ^ key_low) * 0x9E3779B1U;

@@ -1,72 +1,366 @@
 #include "worker/losses/contrastive.h"
 
 #include <ATen/ATen.h>
-#include <torch/csrc/autograd/autograd.h>
 
-#include <cmath>
+#include <algorithm>
+#include <cstring>
 #include <limits>
+#include <mutex>
+#include <string>
+#include <thread>
+#include <utility>
 
 #include "common/base/error.h"
 #include "worker/collective/slot_tree.h"
-#include "worker/losses/negative_choice.h"
+#include "worker/kernels/negative_choice.h"
+#include "worker/kernels/pair_tile/pair_tile.h"
+#include "worker/losses/global_batch.h"
+#include "worker/losses/line_losses.h"
+#include "worker/losses/tile_ring.h"
 
 namespace trireme::worker::losses {
 namespace {
 
-constexpr double kNone = -std::numeric_limits<double>::infinity();
+constexpr std::int64_t kCpuTile = 256, kCudaTile = 8192;  // rows at most
+enum Direction : std::size_t { kRows, kColumns, kDirections };
 
-at::Tensor gathered(const std::vector<at::Tensor>& parts, collective::Group& group) {
-  return group.all_gather(at::cat(parts).contiguous());
-}
-
-// -- one direction on the full matrix of live rows; columns by transposing --
-struct Direction {
-  at::Tensor positive_NN, negative_NN;  // bool
+// Two tiles that meet: an own one of at least one modality.
+struct Meeting {
+  std::int64_t row_tile, column_tile;
+  bool own_row, own_column;
+  const at::Tensor* image;
+  const Texts* texts;
 };
 
-at::Tensor masked_logsumexp(const at::Tensor& s, const at::Tensor& mask) {
-  return at::logsumexp(s.masked_fill(mask.logical_not(), kNone), 1);
-}
+// Scratch of the threads: one tile of logits each.
+class Scratch {
+ public:
+  at::Tensor take(std::int64_t rows, std::int64_t columns, const at::TensorOptions& options) {
+    {
+      const std::lock_guard lock(mutex_);
+      for (auto& buffer : free_)
+        if (buffer.size(0) == rows && buffer.size(1) == columns) {
+          std::swap(buffer, free_.back());
+          at::Tensor found = std::move(free_.back());
+          free_.pop_back();
+          return found;
+        }
+    }
+    return kernels::tile_buffer(rows, columns, options);
+  }
+  void give(at::Tensor buffer) {
+    const std::lock_guard lock(mutex_);
+    free_.push_back(std::move(buffer));
+  }
 
-at::Tensor softmax_rows(const at::Tensor& s, const Direction& d, const ContrastiveOptions& o) {
-  const at::Tensor positives = d.positive_NN.to(at::kDouble), negatives = d.negative_NN.to(at::kDouble);
-  const at::Tensor n_pos = positives.sum(1), n_neg = negatives.sum(1);
-  const at::Tensor base = o.beta * s;
-  at::Tensor weight = base - masked_logsumexp(base, d.negative_NN).unsqueeze(1) + n_neg.log().unsqueeze(1);
-  if (o.detach_weights) weight = weight.detach();
-  const at::Tensor hard = masked_logsumexp(s + weight, d.negative_NN);
-  const at::Tensor pos = masked_logsumexp(s, d.positive_NN) + std::log(o.alpha);
-  const at::Tensor denominator = at::logsumexp(at::stack({hard, pos}, 1), 1);
-  const at::Tensor q = positives * ((1 - o.smoothing) / n_pos).unsqueeze(1) +
-                       (positives + negatives) * (o.smoothing / (n_pos + n_neg)).unsqueeze(1);
-  return denominator - (q * s).sum(1);
-}
+ private:
+  std::mutex mutex_;
+  std::vector<at::Tensor> free_;
+};
 
-at::Tensor sigmoid_rows(const at::Tensor& z, const Direction& d) {
-  return (at::softplus(-z) * d.positive_NN + at::softplus(z) * d.negative_NN).sum(1);
-}
+// One call of contrastive().
+class Computation {
+ public:
+  Computation(const std::vector<SlotEmbeddings>& own, const GlobalBatch& batch, const ContrastivePoint& point,
+              const ContrastiveOptions& options, collective::Group& group, const ForEach& for_each)
+      : own_(own),
+        batch_(batch),
+        point_(point),
+        options_(options),
+        group_(group),
+        for_each_(for_each),
+        device_(own.front().image_bD.device()),
+        grid_(batch, device_.is_cuda() ? kCudaTile : kCpuTile),
+        ring_(grid_, cut_images(), cut_texts(), group) {}
 
-Direction masks(const at::Tensor& label, const std::vector<std::int64_t>& place, std::int64_t all,
-                std::int64_t direction, const ContrastivePoint& point, const ContrastiveOptions& o) {
-  Direction result;
-  result.positive_NN = label.unsqueeze(1).eq(label.unsqueeze(0));
-  result.negative_NN = result.positive_NN.logical_not();
-  if (o.negative_fraction >= 1) return result;
-  for (std::size_t i = 0; i < place.size(); ++i) {
-    const auto row = static_cast<std::int64_t>(i);
-    std::vector<std::uint8_t> candidate(static_cast<std::size_t>(all), 0);
-    std::int64_t count = 0;
-    for (std::size_t j = 0; j < place.size(); ++j)
-      if (result.negative_NN[row][static_cast<std::int64_t>(j)].item<bool>()) {
-        candidate[static_cast<std::size_t>(place[j])] = 1;
-        ++count;
+  ContrastiveResult run() {
+    count_negatives();
+    choose_negatives();
+    forward();
+    ContrastiveResult result{.live = batch_.live};
+    finish_lines(result);
+    backward(result);
+    result.waited_seconds = ring_.waited_seconds();
+    return result;
+  }
+
+ private:
+  // -- tiles --
+  // Own rows [size, D] of a tile: dead ones zero, contiguous, on a multiple of 64 bytes, float32 for bfloat16
+  // on the CPU; the slot's memory itself where it is all that.
+  at::Tensor cut(const at::Tensor& slot_bD, std::int64_t tile) const {
+    const auto place = grid_.place(tile) - (tile / grid_.parts()) * batch_.rows, size = grid_.size(tile);
+    at::Tensor rows = slot_bD.narrow(0, place, size);
+    const at::Tensor live = batch_.live_N.narrow(0, grid_.place(tile), size);
+    if (!device_.is_cuda()) rows = rows.to(batch_.compute);
+    if (!live.all().item<bool>()) return rows.masked_fill(live.eq(0).unsqueeze(1).to(device_), 0);
+    const bool aligned = reinterpret_cast<std::uintptr_t>(rows.data_ptr()) % 64 == 0;
+    return rows.is_contiguous() && aligned ? rows : rows.clone(at::MemoryFormat::Contiguous);
+  }
+  const SlotEmbeddings& slot_of(std::int64_t tile) const {
+    return own_[static_cast<std::size_t>(tile / grid_.parts() - batch_.first_slot)];
+  }
+  std::vector<at::Tensor> cut_images() const {
+    std::vector<at::Tensor> tiles;
+    for (std::int64_t i = 0; i < grid_.own(); ++i) {
+      const auto tile = grid_.first_own() + i;
+      tiles.push_back(cut(slot_of(tile).image_bD, tile));
+    }
+    return tiles;
+  }
+  std::vector<Texts> cut_texts() const {
+    std::vector<Texts> tiles;
+    for (std::int64_t i = 0; i < grid_.own(); ++i) {
+      const auto tile = grid_.first_own() + i;
+      tiles.emplace_back();
+      for (const auto& text : slot_of(tile).text_bD) tiles.back().push_back(cut(text, tile));
+    }
+    return tiles;
+  }
+
+  // -- what takes part --
+  void count_negatives() {
+    negatives_N_ = batch_.live - batch_.positives_N;
+    if (options_.negative_fraction >= 1) return;
+    auto* counts = negatives_N_.data_ptr<std::int64_t>();
+    for (std::int64_t i = 0; i < batch_.all_rows(); ++i)
+      counts[i] = kernels::negatives_kept(options_.negative_fraction, counts[i]);
+  }
+
+  void choose_negatives() {
+    if (options_.negative_fraction >= 1) return;
+    const auto lists = static_cast<std::int64_t>(kDirections) * batch_.pairs;
+    at::Tensor own = at::zeros({batch_.own_rows(), lists, 3}, at::kLong);
+    for_each_(batch_.own_slots, [&](std::int64_t slot) {
+      for (std::int64_t i = slot * batch_.rows; i < (slot + 1) * batch_.rows; ++i)
+        choose_for(batch_.first_row() + i, own.data_ptr<std::int64_t>() + i * lists * 3);
+    });
+    const at::Tensor all = group_.all_gather(own);
+    for (std::int64_t list = 0; list < lists; ++list) choices_.push_back(all.select(1, list).contiguous());
+  }
+  void choose_for(std::int64_t row, std::int64_t* choice) const {
+    const auto* live = batch_.live_N.data_ptr<std::uint8_t>();
+    if (live[row] == 0) return;
+    std::vector<std::uint8_t> candidate(live, live + batch_.all_rows());
+    candidate[static_cast<std::size_t>(row)] = 0;
+    if (batch_.label_N.defined()) {
+      const auto* label = batch_.label_N.data_ptr<std::int64_t>();
+      for (std::int64_t j = 0; j < batch_.all_rows(); ++j)
+        if (label[j] == label[row]) candidate[static_cast<std::size_t>(j)] = 0;
+    }
+    const auto candidates = batch_.live - batch_.positives_N.data_ptr<std::int64_t>()[row];
+    const auto kept = negatives_N_.data_ptr<std::int64_t>()[row];
+    for (std::int64_t list = 0; list < 2 * batch_.pairs; ++list, choice += 3) {
+      const auto key = kernels::negative_key(options_.seed, point_.step, list, row);
+      const auto limit = kernels::negative_limit(key, candidate, candidates, kept);
+      choice[0] = static_cast<std::int64_t>(key);
+      choice[1] = limit.rank;
+      choice[2] = limit.column;
+    }
+  }
+
+  kernels::TileLines lines(std::int64_t tile, std::size_t pair, Direction direction) const {
+    const auto place = grid_.place(tile), size = grid_.size(tile);
+    kernels::TileLines result{.first = place};
+    const at::Tensor live = batch_.live_N.narrow(0, place, size);
+    if (std::memchr(live.data_ptr(), 0, static_cast<std::size_t>(size)) != nullptr)
+      result.live_n = live.to(device_);
+    if (batch_.label_N.defined()) result.label_n = batch_.label_N.narrow(0, place, size).to(device_);
+    if (!choices_.empty())
+      result.choice_n3 = choices_[kDirections * pair + direction].narrow(0, place, size).to(device_);
+    return result;
+  }
+  kernels::PairTile tile_of(const Meeting& meeting, std::size_t pair) const {
+    return {.rows = lines(meeting.row_tile, pair, kRows),
+            .columns = lines(meeting.column_tile, pair, kColumns),
+            .bias = point_.bias,
+            .sigmoid = options_.kind == ContrastiveKind::kSigmoid,
+            .linear = options_.smoothing > 0,
+            .beta = options_.beta,
+            .weight_gradient = !options_.detach_weights};
+  }
+
+  // -- rounds --
+  std::vector<Meeting> meetings(std::int64_t round) const {
+    const auto tiles = grid_.tiles(), first = grid_.first_own();
+    std::vector<Meeting> result;
+    for (std::int64_t i = 0; i < grid_.own(); ++i) {
+      const auto column = (first + i + round) % tiles;
+      result.push_back(
+          {first + i, column, true, grid_.is_own(column), &ring_.own_image(i), &ring_.texts_met(i)});
+    }
+    for (std::int64_t i = 0; i < grid_.own(); ++i) {
+      const auto row = (first + i - round + tiles) % tiles;
+      if (!grid_.is_own(row))
+        result.push_back({row, first + i, false, true, &ring_.image_met(i), &ring_.own_texts(i)});
+    }
+    return result;
+  }
+
+  void stream(const std::function<void(const Meeting&)>& body) {
+    const auto driver = std::this_thread::get_id();
+    ring_.begin();
+    for (std::int64_t round = 0; round < grid_.tiles(); ++round) {
+      ring_.depart();
+      const auto together = meetings(round);
+      for_each_(static_cast<std::int64_t>(together.size()), [&](std::int64_t i) {
+        if (std::this_thread::get_id() == driver) ring_.poll();
+        body(together[static_cast<std::size_t>(i)]);
+      });
+      ring_.arrive();
+    }
+  }
+
+  // scale image text^T.
+  at::Tensor logits(const at::Tensor& image_RD, const at::Tensor& text_CD) {
+    if (image_RD.scalar_type() == at::kBFloat16)
+      return at::mm(image_RD, text_CD.t(), at::kFloat).mul_(point_.scale);
+    at::Tensor buffer = scratch_.take(image_RD.size(0), text_CD.size(0), image_RD.options());
+    at::addmm_out(buffer, buffer, image_RD, text_CD.t(), 0, point_.scale);
+    return buffer;
+  }
+  // gradient += scale weights rows.
+  void add_product(const at::Tensor& gradient, const at::Tensor& weights, const at::Tensor& rows) const {
+    if (rows.scalar_type() == at::kBFloat16)
+      gradient.add_(at::mm(weights.to(at::kBFloat16), rows, at::kFloat), point_.scale);
+    else
+      at::Tensor(gradient).addmm_(weights, rows, 1, point_.scale);
+  }
+  std::int64_t own_place(std::int64_t tile) const { return grid_.place(tile) - batch_.first_row(); }
+
+  // -- passes --
+  void forward() {
+    for (std::int64_t list = 0; list < 2 * batch_.pairs; ++list)
+      statistics_.push_back(kernels::start_statistics(batch_.own_rows(), device_));
+    const auto part = [&](bool own, std::int64_t tile, std::size_t list) {
+      return own ? statistics_[list].narrow(1, own_place(tile), grid_.size(tile)) : at::Tensor();
+    };
+    stream([&](const Meeting& meeting) {
+      for (std::size_t p = 0; p < meeting.texts->size(); ++p) {
+        at::Tensor s = logits(*meeting.image, (*meeting.texts)[p]);
+        kernels::add_statistics(s, tile_of(meeting, p),
+                                part(meeting.own_row, meeting.row_tile, 2 * p + kRows),
+                                part(meeting.own_column, meeting.column_tile, 2 * p + kColumns));
+        scratch_.give(std::move(s));
       }
-    const auto key = kernels::negative_key(o.seed, point.step, direction, place[i]);
-    const auto limit = kernels::negative_limit(key, candidate, count, kernels::negatives_kept(o.negative_fraction, count));
-    for (std::size_t j = 0; j < place.size(); ++j)
-      if (candidate[static_cast<std::size_t>(place[j])] != 0 &&
-          !limit.keeps(kernels::negative_rank(key, static_cast<std::uint32_t>(place[j])), place[j]))
-        result.negative_NN[row][static_cast<std::int64_t>(j)] = false;
+    });
+  }
+
+  double share() const {
+    const double n = static_cast<double>(batch_.live);
+    if (options_.reduction == Reduction::kSum) return 1;
+    return options_.reduction == Reduction::kSumOfMeans ? 1 / n : 0.5 / n;
+  }
+
+  at::Tensor own_weight(std::size_t pair) const {
+    if (own_.front().weight_b.empty()) return at::ones({batch_.own_rows()}, at::kDouble);
+    std::vector<at::Tensor> parts;
+    for (const auto& slot : own_) parts.push_back(slot.weight_b[pair]);
+    return at::cat(parts);
+  }
+
+  // Losses of own lines; coefficients of all.
+  void finish_lines(ContrastiveResult& result) {
+    const auto own = [&](const at::Tensor& all) {
+      return all.narrow(0, batch_.first_row(), batch_.own_rows());
+    };
+    at::Tensor slot_losses = at::zeros({batch_.own_slots, batch_.pairs}, at::kDouble);
+    std::vector<at::Tensor> coefficients;
+    for (std::size_t list = 0; list < statistics_.size(); ++list) {
+      const std::size_t pair = list / kDirections;
+      const auto losses = line_losses({.statistics_7n = statistics_[list].cpu(),
+                                       .live_n = own(batch_.live_N),
+                                       .weight_n = own_weight(pair),
+                                       .positives_n = own(batch_.positives_N),
+                                       .negatives_n = own(negatives_N_)},
+                                      options_, share());
+      coefficients.push_back(losses.coefficients_5n.t().to(batch_.compute));
+      const auto* loss = losses.loss_n.contiguous().data_ptr<double>();
+      for (std::int64_t i = 0; i < batch_.own_rows(); ++i)
+        slot_losses[i / batch_.rows].data_ptr<double>()[pair] += loss[i];
+    }
+    statistics_.clear();
+    const at::Tensor all = group_.all_gather(at::cat(coefficients, 1).contiguous());
+    for (std::size_t list = 0; list < coefficients.size(); ++list)
+      coefficients_.push_back(
+          all.narrow(1, static_cast<std::int64_t>(list) * kernels::kCoefficients, kernels::kCoefficients)
+              .t()
+              .contiguous()
+              .to(device_));
+    const at::Tensor total = collective::tree_sum_rows(group_.all_gather(slot_losses)) * share();
+    for (std::int64_t p = 0; p < batch_.pairs; ++p) {
+      result.pair_loss.push_back(total[p].item<double>());
+      result.loss += result.pair_loss.back();
+    }
+  }
+
+  void start_gradients(ContrastiveResult& result) const {
+    for (const auto& slot : own_) {
+      const auto zeros = [&] {
+        return at::zeros(slot.image_bD.sizes(), slot.image_bD.options().dtype(batch_.compute));
+      };
+      SlotGradient gradient{.image_bD = zeros()};
+      for (std::size_t p = 0; p < slot.text_bD.size(); ++p) gradient.text_bD.push_back(zeros());
+      result.gradients.push_back(std::move(gradient));
+    }
+  }
+
+  void backward(ContrastiveResult& result) {
+    start_gradients(result);
+    at::Tensor sums = at::zeros({grid_.own(), 2}, at::TensorOptions(device_).dtype(at::kDouble));
+    const auto slot = [&](std::int64_t tile) -> SlotGradient& {
+      return result.gradients[static_cast<std::size_t>(tile / grid_.parts() - batch_.first_slot)];
+    };
+    const auto part = [&](const at::Tensor& slot_bD, std::int64_t tile) {
+      return slot_bD.narrow(0, grid_.place(tile) % batch_.rows, grid_.size(tile));
+    };
+    const auto of = [&](std::size_t list, std::int64_t tile) {
+      return coefficients_[list].narrow(1, grid_.place(tile), grid_.size(tile));
+    };
+    stream([&](const Meeting& m) {
+      for (std::size_t p = 0; p < m.texts->size(); ++p) {
+        const at::Tensor& text = (*m.texts)[p];
+        at::Tensor g = logits(*m.image, text);
+        kernels::tile_gradient(g, tile_of(m, p), of(2 * p + kRows, m.row_tile),
+                               of(2 * p + kColumns, m.column_tile),
+                               m.own_row ? sums[m.row_tile - grid_.first_own()] : at::zeros_like(sums[0]));
+        if (m.own_row) add_product(part(slot(m.row_tile).image_bD, m.row_tile), g, text);
+        if (m.own_column) add_product(part(slot(m.column_tile).text_bD[p], m.column_tile), g.t(), *m.image);
+        scratch_.give(std::move(g));
+      }
+    });
+    const at::Tensor on_host = sums.cpu();
+    for (std::int64_t i = 0; i < grid_.own(); ++i) {
+      auto& gradient = slot(grid_.first_own() + i);
+      gradient.log_scale += on_host.data_ptr<double>()[2 * i];
+      gradient.bias += on_host.data_ptr<double>()[2 * i + 1];
+    }
+  }
+
+  const std::vector<SlotEmbeddings>& own_;
+  const GlobalBatch& batch_;
+  const ContrastivePoint& point_;
+  const ContrastiveOptions& options_;
+  collective::Group& group_;
+  const ForEach& for_each_;
+  c10::Device device_;
+  TileGrid grid_;
+  TileRing ring_;
+  Scratch scratch_;
+  at::Tensor negatives_N_;                // |K(i)|
+  std::vector<at::Tensor> choices_;       // [pair][direction], int64 [N, 3]; empty: all negatives are kept
+  std::vector<at::Tensor> statistics_;    // [pair][direction], own lines
+  std::vector<at::Tensor> coefficients_;  // [pair][direction], all lines
+};
+
+ContrastiveResult skipped(const std::vector<SlotEmbeddings>& own, const GlobalBatch& batch) {
+  ContrastiveResult result{.live = batch.live, .skipped = true};
+  result.pair_loss.assign(static_cast<std::size_t>(batch.pairs), 0);
+  for (const auto& slot : own) {
+    const auto zeros = at::zeros(slot.image_bD.sizes(), slot.image_bD.options().dtype(batch.compute));
+    SlotGradient gradient{.image_bD = zeros};
+    for (std::size_t p = 0; p < slot.text_bD.size(); ++p) gradient.text_bD.push_back(zeros.clone());
+    result.gradients.push_back(std::move(gradient));
   }
   return result;
 }
@@ -89,77 +383,12 @@ void check(const ContrastiveOptions& o) {
 }
 
 ContrastiveResult contrastive(const std::vector<SlotEmbeddings>& own, std::int64_t slots,
-                              const ContrastivePoint& point, const ContrastiveOptions& o,
-                              collective::Group& group, const ForEach&) {
-  check(o);
-  const auto pairs = own.front().text_bD.size();
-  const auto rows = own.front().image_bD.size(0);
-  const auto first = collective::own_slots(slots, group.size(), group.rank()).first * rows;
-  const auto collect = [&](auto pick) {
-    std::vector<at::Tensor> parts;
-    for (const auto& slot : own) parts.push_back(pick(slot));
-    return gathered(parts, group);
-  };
-  const at::Tensor live = collect([](const auto& s) { return s.live_b; }).to(at::kBool);
-  const auto all = live.size(0);
-  const at::Tensor place_n = live.nonzero().view({-1});
-  const auto n = place_n.numel();
-  const bool labelled = own.front().label_b.defined();
-  const at::Tensor label =
-      (labelled ? collect([](const auto& s) { return s.label_b; }) : at::arange(all, at::kLong))
-          .index({place_n});
-  std::vector<std::int64_t> place(place_n.data_ptr<std::int64_t>(), place_n.data_ptr<std::int64_t>() + n);
-  const auto type = own.front().image_bD.scalar_type();
-  std::vector<at::Tensor> leaves{collect([](const auto& s) { return s.image_bD; })};
-  for (std::size_t p = 0; p < pairs; ++p)
-    leaves.push_back(collect([&](const auto& s) { return s.text_bD[p]; }));
-  for (auto& leaf : leaves)
-    leaf = leaf.masked_fill(live.logical_not().unsqueeze(1), 0).to(at::kDouble).requires_grad_();
-  const at::Tensor log_scale = at::full({}, std::log(point.scale), at::kDouble).requires_grad_();
-  const at::Tensor bias = at::full({}, point.bias, at::kDouble).requires_grad_();
-
-  ContrastiveResult result{.live = n, .skipped = n < 2};
-  at::Tensor total = (leaves[0].sum() + log_scale + bias) * 0;
-  for (auto& leaf : leaves) total = total + leaf.sum() * 0;
-  for (std::size_t p = 0; p < pairs && !result.skipped; ++p) {
-    const at::Tensor x = leaves[0].index({place_n}), t = leaves[p + 1].index({place_n});
-    const at::Tensor s = log_scale.exp() * at::mm(x, t.t());
-    const at::Tensor u = own.front().weight_b.empty()
-                             ? at::ones({n}, at::kDouble)
-                             : collect([&](const auto& slot) { return slot.weight_b[p]; }).index({place_n});
-    at::Tensor both;
-    for (const int column : {0, 1}) {
-      const auto d = masks(label, place, all, 2 * static_cast<std::int64_t>(p) + column, point, o);
-      const at::Tensor side = column == 0 ? s : s.t();
-      const at::Tensor loss =
-          o.kind == ContrastiveKind::kSoftmax ? softmax_rows(side, d, o) : sigmoid_rows(side + bias, d);
-      both = both.defined() ? both + loss : loss;
-    }
-    const double count = static_cast<double>(n);
-    const double c = o.reduction == Reduction::kSum          ? 1
-                     : o.reduction == Reduction::kSumOfMeans ? 1 / count
-                                                             : 0.5 / count;
-    const at::Tensor pair = c * (u * both).sum();
-    result.pair_loss.push_back(pair.item<double>());
-    total = total + pair;
-  }
-  result.pair_loss.resize(pairs, 0);
-  result.loss = total.item<double>();
-  std::vector<at::Tensor> inputs = leaves;
-  inputs.push_back(log_scale);
-  inputs.push_back(bias);
-  const auto gradients = torch::autograd::grad({total}, inputs);
-  const auto out = type == at::kDouble ? at::kDouble : at::kFloat;
-  for (std::size_t i = 0; i < own.size(); ++i) {
-    const auto at = first + static_cast<std::int64_t>(i) * rows;
-    SlotGradient slot{.image_bD = gradients[0].narrow(0, at, rows).to(out)};
-    for (std::size_t p = 0; p < pairs; ++p)
-      slot.text_bD.push_back(gradients[p + 1].narrow(0, at, rows).to(out));
-    slot.log_scale = gradients[pairs + 1].item<double>() / static_cast<double>(slots);
-    slot.bias = gradients[pairs + 2].item<double>() / static_cast<double>(slots);
-    result.gradients.push_back(std::move(slot));
-  }
-  return result;
+                              const ContrastivePoint& point, const ContrastiveOptions& options,
+                              collective::Group& group, const ForEach& for_each) {
+  const at::NoGradGuard no_grad;
+  const GlobalBatch batch = agree(own, slots, point, options, group);
+  if (batch.live < 2) return skipped(own, batch);
+  return Computation(own, batch, point, options, group, for_each).run();
 }
 
 }  // namespace trireme::worker::losses

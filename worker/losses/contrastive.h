@@ -65,6 +65,7 @@ struct ContrastiveResult {
   std::int64_t live = 0;
   bool skipped = false;                 // fewer than two live rows: loss and gradients are zero
   std::vector<SlotGradient> gradients;  // of own slots
+  double waited_seconds = 0;            // for tiles that had not arrived when they were needed
 };
 
 // What changes from step to step.
@@ -77,9 +78,9 @@ struct ContrastivePoint {
 // Runs body(i) for i in [0, n), maybe at the same time; returns when all are done.
 using ForEach = std::function<void(std::int64_t n, const std::function<void(std::int64_t)>& body)>;
 
-// `own`: this rank's slots of `slots`, in slot order. Collective; bodies given to for_each never call the
-// group. Slots whose shapes, dtypes or options differ throw kInvalid on every rank, naming two ranks and
-// their values; NaN and infinity in live rows come out in loss and gradients.
+// `own`: this rank's slots of `slots`, in slot order. Collective; the caller's thread drives the group, also
+// while it runs bodies. Slots whose shapes, dtypes or options differ throw kInvalid on every rank, naming two
+// ranks and their values; NaN and infinity in live rows come out in loss and gradients.
 ContrastiveResult contrastive(const std::vector<SlotEmbeddings>& own, std::int64_t slots,
                               const ContrastivePoint& point, const ContrastiveOptions& options,
                               collective::Group& group, const ForEach& for_each);

@@ -72,21 +72,71 @@ class LocalGroup final : public Group {
   }
 
   void exchange(int peer, const at::Tensor& out, at::Tensor& in) override {
+    {
+      const std::lock_guard lock(shared_->mutex);
+      refuse_spoiled("exchange");
+      shared_->mail[{rank_, peer}].push_back(out.clone());
+      shared_->changed.notify_all();
+    }
+    exchange_in(peer, in, "exchange");
+  }
+
+  std::unique_ptr<Flight> start(const std::vector<Parcel>& sends, const std::vector<Parcel>& receives,
+                                const char* operation) override {
+    {
+      const std::lock_guard lock(shared_->mutex);
+      refuse_spoiled(operation);
+      for (const auto& [peer, tensor] : sends) shared_->mail[{rank_, peer}].push_back(tensor.clone());
+      shared_->changed.notify_all();
+    }
+    return std::make_unique<LocalFlight>(*this, receives, operation);
+  }
+
+  void barrier() override { meet("barrier"); }
+
+ private:
+  class LocalFlight final : public Flight {
+   public:
+    LocalFlight(LocalGroup& group, std::vector<Parcel> receives, const char* operation)
+        : group_(group), receives_(std::move(receives)), operation_(operation) {}
+    bool poll() override {
+      while (arrived_ < receives_.size() && group_.take(receives_[arrived_])) ++arrived_;
+      return arrived_ == receives_.size();
+    }
+    void wait() override {
+      for (; arrived_ < receives_.size(); ++arrived_)
+        group_.exchange_in(receives_[arrived_].peer, receives_[arrived_].tensor, operation_);
+    }
+
+   private:
+    LocalGroup& group_;
+    std::vector<Parcel> receives_;
+    const char* operation_;
+    std::size_t arrived_ = 0;
+  };
+
+  bool take(const Parcel& parcel) {
     std::unique_lock lock(shared_->mutex);
-    refuse_spoiled("exchange");
-    shared_->mail[{rank_, peer}].push_back(out.clone());
-    shared_->changed.notify_all();
+    auto& arrived = shared_->mail[{parcel.peer, rank_}];
+    if (arrived.empty()) return false;
+    const at::Tensor received = arrived.front();
+    arrived.pop_front();
+    lock.unlock();
+    parcel.tensor.copy_(received.view(parcel.tensor.sizes()));
+    return true;
+  }
+
+  // The next mail from `peer`.
+  void exchange_in(int peer, const at::Tensor& in, const char* operation) {
+    std::unique_lock lock(shared_->mutex);
     auto& arrived = shared_->mail[{peer, rank_}];
-    wait(lock, "exchange", [&] { return !arrived.empty(); });
+    wait(lock, operation, [&] { return !arrived.empty(); });
     const at::Tensor received = arrived.front();
     arrived.pop_front();
     lock.unlock();
     in.copy_(received.view(in.sizes()));
   }
 
-  void barrier() override { meet("barrier"); }
-
- private:
   at::Tensor sum_of_published() const {
     at::Tensor sum = shared_->published[0].clone();
     for (int r = 1; r < size_; ++r) sum.add_(shared_->published[static_cast<std::size_t>(r)]);

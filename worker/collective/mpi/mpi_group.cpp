@@ -82,14 +82,35 @@ class MpiGroup final : public PairwiseGroup {
 
   const char* backend() const override { return "mpi"; }
 
- private:
-  void transfer(const std::vector<Transfer>& sends, const std::vector<Transfer>& receives,
-                const char* operation) override {
-    Pending pending(communicator_, tag_);
-    for (const auto& [peer, tensor] : receives) pending.receive(on_host(tensor), world(peer));
-    for (const auto& [peer, tensor] : sends) pending.send(on_host(tensor), world(peer));
-    finish(pending, operation);
+  std::unique_ptr<Flight> start(const std::vector<Parcel>& sends, const std::vector<Parcel>& receives,
+                                const char* operation) override {
+    auto flight = std::make_unique<MpiFlight>(*this, operation);
+    for (const auto& [peer, tensor] : receives) flight->pending.receive(on_host(tensor), world(peer));
+    for (const auto& [peer, tensor] : sends) flight->pending.send(on_host(tensor), world(peer));
+    return flight;
   }
+
+ private:
+  class MpiFlight final : public Flight {
+   public:
+    MpiFlight(MpiGroup& group, const char* operation)
+        : group_(group), operation_(operation), pending(group.communicator_, group.tag_) {}
+    ~MpiFlight() override {
+      if (!landed_) pending.abandon();
+    }
+    bool poll() override { return landed_ = landed_ || pending.done(); }
+    void wait() override {
+      if (!landed_) group_.finish(*this, operation_);
+    }
+
+   private:
+    MpiGroup& group_;
+    const char* operation_;
+    bool landed_ = false;
+
+   public:
+    Pending pending;
+  };
 
   static const at::Tensor& on_host(const at::Tensor& tensor) {
     if (!tensor.is_cpu()) throw Error(ErrorKind::kInternal, "mpi collectives take tensors on the CPU");
@@ -97,15 +118,14 @@ class MpiGroup final : public PairwiseGroup {
   }
   int world(int rank) const { return members_[static_cast<std::size_t>(rank)]; }
 
-  void finish(Pending& pending, const char* operation) {
+  void finish(Flight& flight, const char* operation) {
     const auto begin = steady_clock::now();
-    while (!pending.done()) {
+    while (!flight.poll()) {
       const auto waited = steady_clock::now() - begin;
       if (waited < kSpin) continue;
-      if (options_.stopped && options_.stopped())
-        give_up(pending, ErrorKind::kCancelled, operation, "cancelled");
+      if (options_.stopped && options_.stopped()) give_up(ErrorKind::kCancelled, operation, "cancelled");
       if (waited > options_.deadline)
-        give_up(pending, ErrorKind::kTryAgain, operation,
+        give_up(ErrorKind::kTryAgain, operation,
                 "a peer did not come within " + std::to_string(options_.deadline.count()) + " ms");
       if (waited < kYield)
         sched_yield();
@@ -114,8 +134,7 @@ class MpiGroup final : public PairwiseGroup {
     }
   }
 
-  [[noreturn]] void give_up(Pending& pending, ErrorKind kind, const char* operation, const std::string& why) {
-    pending.abandon();
+  [[noreturn]] void give_up(ErrorKind kind, const char* operation, const std::string& why) {
     std::string what = operation;
     what.append(" at rank ").append(std::to_string(rank())).append(": ").append(why);
     throw Error(kind, what);

@@ -32,7 +32,7 @@ class NcclGroup final : public PairwiseGroup {
     std::memcpy(unique.internal, id, kNcclIdBytes);
     ncclConfig_t config = NCCL_CONFIG_INITIALIZER;
     config.blocking = 0;
-    start("ncclCommInitRankConfig", ncclCommInitRankConfig(&communicator_, size, unique, rank, &config));
+    accept("ncclCommInitRankConfig", ncclCommInitRankConfig(&communicator_, size, unique, rank, &config));
     wait("ncclCommInitRankConfig", /*stream=*/false);
   }
   ~NcclGroup() override {
@@ -44,46 +44,76 @@ class NcclGroup final : public PairwiseGroup {
   const char* backend() const override { return "nccl"; }
 
  private:
-  void transfer(const std::vector<Transfer>& sends, const std::vector<Transfer>& receives,
-                const char* operation) override {
+  // Tensors on the host pass through the device.
+  class NcclFlight final : public Flight {
+   public:
+    NcclFlight(NcclGroup& group, std::vector<Parcel> receives, const char* operation)
+        : group_(group), receives_(std::move(receives)), operation_(operation) {}
+    bool poll() override { return landed_ || group_.arrived(operation_, /*stream=*/true); }
+    void wait() override {
+      if (landed_) return;
+      const c10::cuda::CUDAGuard guard(group_.device_);
+      group_.wait(operation_, /*stream=*/true);
+      for (std::size_t i = 0; i < receives_.size(); ++i)
+        if (!receives_[i].tensor.is_cuda()) receives_[i].tensor.copy_(staged[i]);
+      landed_ = true;
+    }
+
+   private:
+    NcclGroup& group_;
+    std::vector<Parcel> receives_;
+    const char* operation_;
+    bool landed_ = false;
+
+   public:
+    std::vector<at::Tensor> staged;  // on the device: those received, then those sent
+  };
+
+ public:
+  std::unique_ptr<Flight> start(const std::vector<Parcel>& sends, const std::vector<Parcel>& receives,
+                                const char* operation) override {
     if (communicator_ == nullptr) throw Error(ErrorKind::kTryAgain, "the NCCL group has failed before");
     const c10::cuda::CUDAGuard guard(device_);
     // What was computed so far on the caller's stream comes first.
     cudaStreamSynchronize(c10::cuda::getCurrentCUDAStream(device_).stream());
-    std::vector<at::Tensor> staged;
+    auto flight = std::make_unique<NcclFlight>(*this, receives, operation);
+    auto& staged = flight->staged;
     const auto options = at::TensorOptions().device(at::kCUDA, device_);
-    start(operation, ncclGroupStart());
+    accept(operation, ncclGroupStart());
     for (const auto& [peer, tensor] : receives) {
       staged.push_back(tensor.is_cuda() ? tensor : at::empty_like(tensor, options));
-      start(operation,
-            ncclRecv(staged.back().data_ptr(), tensor.nbytes(), ncclUint8, peer, communicator_, stream_));
+      accept(operation,
+             ncclRecv(staged.back().data_ptr(), tensor.nbytes(), ncclUint8, peer, communicator_, stream_));
     }
     for (const auto& [peer, tensor] : sends) {
       staged.push_back(tensor.is_cuda() ? tensor : tensor.to(options));
-      start(operation,
-            ncclSend(staged.back().data_ptr(), tensor.nbytes(), ncclUint8, peer, communicator_, stream_));
+      accept(operation,
+             ncclSend(staged.back().data_ptr(), tensor.nbytes(), ncclUint8, peer, communicator_, stream_));
     }
-    start(operation, ncclGroupEnd());
-    wait(operation, /*stream=*/true);
-    for (std::size_t i = 0; i < receives.size(); ++i)
-      if (!receives[i].tensor.is_cuda()) at::Tensor(receives[i].tensor).copy_(staged[i]);
+    accept(operation, ncclGroupEnd());
+    return flight;
   }
 
-  void start(const char* operation, ncclResult_t result) {
+ private:
+  void accept(const char* operation, ncclResult_t result) {
     if (result != ncclSuccess && result != ncclInProgress) fail(operation, ncclGetErrorString(result));
+  }
+
+  bool arrived(const char* operation, bool stream) {
+    ncclResult_t state = ncclSuccess;
+    ncclCommGetAsyncError(communicator_, &state);
+    if (state != ncclSuccess && state != ncclInProgress) fail(operation, ncclGetErrorString(state));
+    const bool taken = state == ncclSuccess;
+    const auto done = taken && stream ? cudaStreamQuery(stream_.stream()) : cudaSuccess;
+    if (done != cudaSuccess && done != cudaErrorNotReady) fail(operation, cudaGetErrorString(done));
+    return taken && done == cudaSuccess;
   }
 
   // Until the communicator has taken the call and, with `stream`, its work is done.
   void wait(const char* operation, bool stream) {
     const auto begin = steady_clock::now();
     for (;;) {
-      ncclResult_t state = ncclSuccess;
-      ncclCommGetAsyncError(communicator_, &state);
-      if (state != ncclSuccess && state != ncclInProgress) fail(operation, ncclGetErrorString(state));
-      const bool taken = state == ncclSuccess;
-      const auto done = taken && stream ? cudaStreamQuery(stream_.stream()) : cudaSuccess;
-      if (done != cudaSuccess && done != cudaErrorNotReady) fail(operation, cudaGetErrorString(done));
-      if (taken && done == cudaSuccess) return;
+      if (arrived(operation, stream)) return;
       const auto waited = steady_clock::now() - begin;
       if (options_.stopped && options_.stopped()) fail(operation, "cancelled", ErrorKind::kCancelled);
       if (waited > options_.deadline)

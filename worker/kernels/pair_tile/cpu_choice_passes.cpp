@@ -13,8 +13,8 @@ namespace {
 
 using Words = std::uint32_t __attribute__((vector_size(64)));
 
-// What negative_choice.h needs of each line, as arrays: key words, rank of the last kept, and one more than its
-// place (0: none is kept).
+// What negative_choice.h needs of each line, as arrays: key words, rank of the last kept, and one more than
+// its place (0: none is kept).
 struct Choices {
   Choices(const at::Tensor& choice_n3, std::int64_t padded)
       : low(static_cast<std::size_t>(padded)), high(low), rank(low), places(low) {
@@ -35,11 +35,14 @@ TRIREME_LANES_INLINE auto keeps(U place, U low, U high, U rank, U places) {
   return (places != 0) & ((its_rank < rank) | ((its_rank == rank) & (place < places)));
 }
 
-// Entry j of a row: its place is `place` plus `step` j; line parameters are arrays or, with step 1, one line's.
+// Entry j of a row: its place is `place` plus `step` j; line parameters are arrays or, with step 1, one
+// line's.
 template <bool kRows>
 TRIREME_LANES_INLINE void drop(float* row, std::int64_t padded, std::uint32_t place, const Choices& c,
                                std::size_t line) {
-  const auto words = [](std::uint32_t value) __attribute__((always_inline)) { return Words{} + value; };
+  const auto words = [](std::uint32_t value) __attribute__((always_inline)) {
+    return Words{} + value;
+  };
   Words places = words(place);
   if constexpr (kRows)
     for (std::uint32_t lane = 0; lane < 16; ++lane) places[lane] += lane;
@@ -86,7 +89,8 @@ void drop_by_rows(const Panel<float>& panel, const at::Tensor& choice_n3, std::i
 void drop_by_rows(const Panel<double>& panel, const at::Tensor& choice_n3, std::int64_t first) {
   const Choices choices(choice_n3, panel.rows);
   for (std::int64_t i = 0; i < panel.rows; ++i)
-    drop<true>(panel.row(i), panel.columns, static_cast<std::uint32_t>(first), choices, static_cast<std::size_t>(i));
+    drop<true>(panel.row(i), panel.columns, static_cast<std::uint32_t>(first), choices,
+               static_cast<std::size_t>(i));
 }
 
 void drop_by_columns(const Panel<float>& panel, const at::Tensor& choice_n3, std::int64_t first) {

@@ -1,4 +1,5 @@
-// Drops the negatives that a row (or a column) has not chosen, over a whole panel: they become minus infinity.
+// Drops the negatives that a row (or a column) has not chosen, over a whole panel: they become minus
+// infinity.
 #pragma once
 
 #include "worker/kernels/pair_tile/cpu_masks.h"

@@ -144,8 +144,8 @@ TRIREME_LANES_INLINE Vector<T> negative_part(Vector<T> s, T beta, Vector<T> hard
 
 template <class T, bool kHardNegatives, bool kWeights>
 TRIREME_LANES_INLINE void softmax_gradient(const Panel<T>& by_rows, const Panel<T>& by_columns, T beta,
-                                           const LineCoefficients<T>& rows, const LineCoefficients<T>& columns,
-                                           double sums[2]) {
+                                           const LineCoefficients<T>& rows,
+                                           const LineCoefficients<T>& columns, double sums[2]) {
   for (std::int64_t i = 0; i < by_rows.rows; ++i) {
     const Vector<T> hard = Vector<T>{} + rows.of(kHard)[i], base = Vector<T>{} + rows.of(kBase)[i],
                     uniform = Vector<T>{} + rows.of(kUniform)[i];
@@ -168,8 +168,8 @@ TRIREME_LANES_INLINE void softmax_gradient(const Panel<T>& by_rows, const Panel<
 
 template <class T>
 TRIREME_LANES_INLINE void sigmoid_gradient(const Panel<T>& by_rows, const Panel<T>& by_columns, T bias,
-                                           const LineCoefficients<T>& rows, const LineCoefficients<T>& columns,
-                                           double sums[2]) {
+                                           const LineCoefficients<T>& rows,
+                                           const LineCoefficients<T>& columns, double sums[2]) {
   for (std::int64_t i = 0; i < by_rows.rows; ++i) {
     const T weight = rows.of(kHard)[i];
     T* row = by_rows.row(i);
@@ -189,9 +189,9 @@ TRIREME_LANES_INLINE void sigmoid_gradient(const Panel<T>& by_rows, const Panel<
 }
 
 template <class T>
-TRIREME_LANES_INLINE void any_gradient(const Panel<T>& by_rows, const Panel<T>& by_columns, const PassOptions& o,
-                                       const LineCoefficients<T>& rows, const LineCoefficients<T>& columns,
-                                       double sums[2]) {
+TRIREME_LANES_INLINE void any_gradient(const Panel<T>& by_rows, const Panel<T>& by_columns,
+                                       const PassOptions& o, const LineCoefficients<T>& rows,
+                                       const LineCoefficients<T>& columns, double sums[2]) {
   const T beta = static_cast<T>(o.beta);
   if (o.sigmoid)
     sigmoid_gradient<T>(by_rows, by_columns, static_cast<T>(o.bias), rows, columns, sums);
@@ -205,7 +205,8 @@ TRIREME_LANES_INLINE void any_gradient(const Panel<T>& by_rows, const Panel<T>& 
 
 }  // namespace
 
-TRIREME_PER_MACHINE void sum_rows(const Panel<float>& panel, const PassOptions& options, LineSums<float>& sums) {
+TRIREME_PER_MACHINE void sum_rows(const Panel<float>& panel, const PassOptions& options,
+                                  LineSums<float>& sums) {
   all_rows(panel, options, sums);
 }
 TRIREME_PER_MACHINE void sum_rows(const Panel<double>& panel, const PassOptions& options,

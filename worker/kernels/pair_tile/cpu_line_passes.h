@@ -37,10 +37,11 @@ void sum_rows(const Panel<double>& panel, const PassOptions& options, LineSums<d
 void sum_columns(const Panel<float>& panel, const PassOptions& options, LineSums<float>& sums);
 void sum_columns(const Panel<double>& panel, const PassOptions& options, LineSums<double>& sums);
 
-// by_rows becomes dL/ds without positives (0 there and wherever nothing takes part); sums[0] += sum dL/ds * s,
-// sums[1] += sum dL/ds. The panels may be one. `columns` has padded() lines.
+// by_rows becomes dL/ds without positives (0 there and wherever nothing takes part); sums[0] += sum dL/ds *
+// s, sums[1] += sum dL/ds. The panels may be one. `columns` has padded() lines.
 void gradient_rows(const Panel<float>& by_rows, const Panel<float>& by_columns, const PassOptions& options,
-                   const LineCoefficients<float>& rows, const LineCoefficients<float>& columns, double sums[2]);
+                   const LineCoefficients<float>& rows, const LineCoefficients<float>& columns,
+                   double sums[2]);
 void gradient_rows(const Panel<double>& by_rows, const Panel<double>& by_columns, const PassOptions& options,
                    const LineCoefficients<double>& rows, const LineCoefficients<double>& columns,
                    double sums[2]);

@@ -108,7 +108,8 @@ std::vector<T> coefficients_of(const at::Tensor& values_5n, std::int64_t padded)
 }
 
 template <class T>
-double positive_gradient(const LineCoefficients<T>& lines, std::int64_t line, double s, const PairTile& tile) {
+double positive_gradient(const LineCoefficients<T>& lines, std::int64_t line, double s,
+                         const PairTile& tile) {
   const auto at = [&](Coefficient which) { return static_cast<double>(lines.of(which)[line]); };
   if (tile.sigmoid) return -at(kHard) * sigmoid_of(-s - tile.bias);
   return std::exp(s + at(kPositive)) - at(kTarget);
@@ -126,8 +127,8 @@ void differentiate(const at::Tensor& logits_RC, const PairTile& tile, const at::
   gradient_rows(panel, masked_tile.by_columns, pass_options(tile), rows, columns, sums);
   for (const auto& positive : masked_tile.positives) {
     const double s = static_cast<double>(positive.s);
-    const double gradient = positive_gradient(rows, positive.row, s, tile) +
-                            positive_gradient(columns, positive.column, s, tile);
+    const double gradient =
+        positive_gradient(rows, positive.row, s, tile) + positive_gradient(columns, positive.column, s, tile);
     panel.row(positive.row)[positive.column] = static_cast<T>(gradient);
     sums[0] += gradient * s;
     sums[1] += gradient;

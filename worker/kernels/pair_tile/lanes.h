@@ -1,6 +1,7 @@
-// Vectors of 64 bytes and the functions the tile passes need on them, written once with GCC's vector extension
-// and compiled for AVX-512, AVX2 and plain x86-64 by target_clones. A vector has as many lanes on every machine,
-// so sums have one order. NaN stays NaN. Include only where -Wpsabi is off: everything is inlined.
+// Vectors of 64 bytes and the functions the tile passes need on them, written once with GCC's vector
+// extension and compiled for AVX-512, AVX2 and plain x86-64 by target_clones. A vector has as many lanes on
+// every machine, so sums have one order. NaN stays NaN. Include only where -Wpsabi is off: everything is
+// inlined.
 #pragma once
 
 #include <cmath>

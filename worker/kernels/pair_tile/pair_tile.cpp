@@ -14,7 +14,8 @@ PairTileCuda cuda_functions;  // set once, before the first tensor is on a GPU
 
 const PairTileCuda& cuda() {
   if (cuda_functions.statistics == nullptr)
-    throw Error(ErrorKind::kUnavailable, "the contrastive loss on a GPU needs the CUDA plug-in, which is not loaded",
+    throw Error(ErrorKind::kUnavailable,
+                "the contrastive loss on a GPU needs the CUDA plug-in, which is not loaded",
                 "build with -DTRIREME_CUDA_TORCH_ROOT, or train on the CPU");
   return cuda_functions;
 }

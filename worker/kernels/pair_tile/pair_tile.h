@@ -1,8 +1,8 @@
 // What the contrastive family does to one tile of logits s_ij = scale x_i.t_j between its matrix products:
-// statistics of rows and columns, and the tile of dL/ds from final statistics (worker/losses/README.md derives both). The CPU
-// code is the reference; the CUDA code, in the plug-in, is judged by it. An entry of the tile is dead (its row
-// or column is), positive (same place of the global batch, or same label), a kept negative or dropped (by the
-// row's or the column's choice, each for itself).
+// statistics of rows and columns, and the tile of dL/ds from final statistics (worker/losses/README.md
+// derives both). The CPU code is the reference; the CUDA code, in the plug-in, is judged by it. An entry of
+// the tile is dead (its row or column is), positive (same place of the global batch, or same label), a kept
+// negative or dropped (by the row's or the column's choice, each for itself).
 #pragma once
 
 #include <cstdint>
@@ -30,11 +30,17 @@ struct PairTile {
 };
 
 // Running statistics per line, float64 [kStatistics, n], start_statistics() at first:
-//   M = max s, sum e^{(1+beta)(s-M)}, sum e^{beta(s-M)} (beta > 0), sum s (linear) over kept negatives; max, sum
-//   e^{s-max} and sum s over positives. Sigmoid: sum softplus(s+bias) over negatives in kNegativeLinear and
-//   softplus(-s-bias) over positives in kPositiveLinear.
+//   M = max s, sum e^{(1+beta)(s-M)}, sum e^{beta(s-M)} (beta > 0), sum s (linear) over kept negatives; max,
+//   sum e^{s-max} and sum s over positives. Sigmoid: sum softplus(s+bias) over negatives in kNegativeLinear
+//   and softplus(-s-bias) over positives in kPositiveLinear.
 enum Statistic : std::int64_t {
-  kNegativeMax, kNegativeHard, kNegativeBase, kNegativeLinear, kPositiveMax, kPositiveSum, kPositiveLinear,
+  kNegativeMax,
+  kNegativeHard,
+  kNegativeBase,
+  kNegativeLinear,
+  kPositiveMax,
+  kPositiveSum,
+  kPositiveLinear,
   kStatistics
 };
 at::Tensor start_statistics(std::int64_t lines, const at::TensorOptions& device);

@@ -83,6 +83,35 @@ std::string exchanges_unequal_sizes(Group& group) {
   return "";
 }
 
+// Two rings in opposite directions under way at once, as the streamed loss does; small and large parcels.
+std::string rings_in_flight(Group& group) {
+  const int ranks = group.size(), next = (group.rank() + 1) % ranks,
+            last = (group.rank() + ranks - 1) % ranks;
+  if (ranks == 1) return "";
+  for (const std::int64_t count : {1, 1000, 300000}) {
+    at::Tensor up = test_values(count, static_cast<std::uint64_t>(group.rank()));
+    at::Tensor down = test_values(count + 1, static_cast<std::uint64_t>(100 + group.rank()));
+    for (int step = 1; step <= ranks; ++step) {
+      const at::Tensor new_up = at::empty_like(up), new_down = at::empty_like(down);
+      const auto flight =
+          group.start({{next, up}, {last, down}}, {{last, new_up}, {next, new_down}}, "rings");
+      while (step % 2 == 0 && !flight->poll()) {
+      }
+      flight->wait();
+      up = new_up;
+      down = new_down;
+      const int from_up = (group.rank() + ranks * 2 - step) % ranks,
+                from_down = (group.rank() + step) % ranks;
+      auto fault = expect_equal(up, test_values(count, static_cast<std::uint64_t>(from_up)), "ring up");
+      if (fault.empty())
+        fault = expect_equal(down, test_values(count + 1, static_cast<std::uint64_t>(100 + from_down)),
+                             "ring down");
+      if (!fault.empty()) return fault;
+    }
+  }
+  return "";
+}
+
 std::string barriers_many_times(Group& group) {
   for (int i = 0; i < 20; ++i) group.barrier();
   return "";
@@ -124,6 +153,7 @@ const std::vector<std::pair<std::string, GroupCheck>>& group_checks() {
       {"reduce_scatters", reduce_scatters},
       {"broadcasts_from_every_root", broadcasts_from_every_root},
       {"exchanges_unequal_sizes", exchanges_unequal_sizes},
+      {"rings_in_flight", rings_in_flight},
       {"barriers_many_times", barriers_many_times},
       {"slot_sums_are_canonical", slot_sums_are_canonical},
   };
