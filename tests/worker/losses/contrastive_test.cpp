@@ -21,8 +21,12 @@ constexpr double kTau = 0.07;
 
 WholeBatch standard(std::int64_t slots = 1, const ContrastiveOptions& options = {}) {
   const auto input = standard_input();
-  return {.image = input.x, .texts = {input.t}, .live = at::ones({4}, at::kByte), .slots = slots,
-          .point = {.scale = 1 / kTau}, .options = options};
+  return {.image = input.x,
+          .texts = {input.t},
+          .live = at::ones({4}, at::kByte),
+          .slots = slots,
+          .point = {.scale = 1 / kTau},
+          .options = options};
 }
 
 class Random {
@@ -78,7 +82,8 @@ WholeBatch random_batch(std::uint64_t key, at::ScalarType type = at::kDouble) {
   }
   o.negative_fraction = random.one_of({1.0, 1.0, 0.5, 0.25});
   o.seed = static_cast<std::uint64_t>(random.below(1000));
-  batch.point = {.scale = random.one_of({1.0, 5.0, 20.0, 100.0}), .bias = random.uniform(-5, 5),
+  batch.point = {.scale = random.one_of({1.0, 5.0, 20.0, 100.0}),
+                 .bias = random.uniform(-5, 5),
                  .step = random.below(1000)};
   return batch;
 }
@@ -87,8 +92,8 @@ std::string described(std::uint64_t key, const WholeBatch& batch) {
   const auto& o = batch.options;
   return "case " + std::to_string(key) + ": " + std::to_string(batch.live.size(0)) + " rows, slots " +
          std::to_string(batch.slots) + ", kind " + std::to_string(static_cast<int>(o.kind)) + ", smoothing " +
-         std::to_string(o.smoothing) + ", alpha " + std::to_string(o.alpha) + ", beta " + std::to_string(o.beta) +
-         ", fraction " + std::to_string(o.negative_fraction) + ", labels " +
+         std::to_string(o.smoothing) + ", alpha " + std::to_string(o.alpha) + ", beta " +
+         std::to_string(o.beta) + ", fraction " + std::to_string(o.negative_fraction) + ", labels " +
          std::to_string(batch.labels.defined()) + ", scale " + std::to_string(batch.point.scale);
 }
 
@@ -132,7 +137,8 @@ TEST(Contrastive, FloatBitsDoNotDependOnTheNumberOfRanks) {
     if (batch.labels.defined()) batch.labels = at::arange(n, at::kLong).floor_divide(3);
     const auto alone = streamed(batch, 1);
     for (const int ranks : {2, 4, 8, 16})
-      EXPECT_EQ(difference(streamed(batch, ranks), alone, 0), "") << ranks << " ranks, " << described(key, batch);
+      EXPECT_EQ(difference(streamed(batch, ranks), alone, 0), "")
+          << ranks << " ranks, " << described(key, batch);
   }
 }
 
@@ -140,8 +146,11 @@ TEST(Contrastive, FloatBitsDoNotDependOnTheNumberOfRanks) {
 TEST(Contrastive, TiledEqualsTheFullMatrix) {
   for (const std::int64_t rows : {255, 256, 257, 300, 700}) {
     Random random(static_cast<std::uint64_t>(rows));
-    WholeBatch batch{.image = random.rows(rows * 2, 8), .texts = {random.rows(rows * 2, 8)},
-                     .live = at::ones({rows * 2}, at::kByte), .slots = 2, .point = {.scale = 10}};
+    WholeBatch batch{.image = random.rows(rows * 2, 8),
+                     .texts = {random.rows(rows * 2, 8)},
+                     .live = at::ones({rows * 2}, at::kByte),
+                     .slots = 2,
+                     .point = {.scale = 10}};
     batch.live[rows - 1] = 0;
     batch.options = {.smoothing = 0.1, .alpha = 0.9, .beta = 0.5};
     EXPECT_EQ(difference(streamed(batch, 2), full_matrix(batch), 1e-10), "") << rows;
@@ -197,7 +206,8 @@ TEST(Contrastive, NumbersOfHardNegatives) {
 TEST(Contrastive, ClosedFormOfThreeRows) {
   const double logits[9] = {2, 1, 0, 0, 2, 1, 1, 0, 2};
   WholeBatch batch{.image = at::tensor(at::ArrayRef<double>(logits, 9), at::kDouble).view({3, 3}),
-                   .texts = {at::eye(3, at::kDouble)}, .live = at::ones({3}, at::kByte)};
+                   .texts = {at::eye(3, at::kDouble)},
+                   .live = at::ones({3}, at::kByte)};
   EXPECT_NEAR(streamed(batch, 1).loss, 0.4076059644, 5e-11);
   batch.options.beta = 1;
   EXPECT_NEAR(streamed(batch, 1).loss, 0.4766548170, 5e-11);
@@ -237,8 +247,11 @@ TEST(Contrastive, LossAndGradientsEqualFiniteDifferences) {
     for (std::int64_t i = 0; i < std::min<std::int64_t>(batch.image.numel(), 12); ++i)
       EXPECT_NEAR(slope([&](WholeBatch& at, double by) {
                     if (at.live[i / at.image.size(1)].item<int>() != 0) at.image.data_ptr<double>()[i] += by;
-                  }), result.image.view({-1})[i].item<double>(), 2e-6) << described(key, batch);
-    EXPECT_NEAR(slope([](WholeBatch& at, double by) { at.point.scale *= std::exp(by); }), result.log_scale, 2e-6);
+                  }),
+                  result.image.view({-1})[i].item<double>(), 2e-6)
+          << described(key, batch);
+    EXPECT_NEAR(slope([](WholeBatch& at, double by) { at.point.scale *= std::exp(by); }), result.log_scale,
+                2e-6);
     EXPECT_NEAR(slope([](WholeBatch& at, double by) { at.point.bias += by; }), result.bias, 2e-6);
   }
 }
@@ -292,13 +305,17 @@ TEST(Contrastive, MembersThatCoincide) {
     }
     auto weighted = batch;
     weighted.weights.assign(batch.texts.size(), at::ones({batch.live.size(0)}, at::kDouble));
-    if (batch.weights.empty()) EXPECT_EQ(difference(streamed(weighted, 1), info_nce, 1e-13), "") << "weights of 1";
+    if (batch.weights.empty()) {
+      EXPECT_EQ(difference(streamed(weighted, 1), info_nce, 1e-13), "") << "weights of 1";
+    }
   }
 }
 
 TEST(Contrastive, LossGrowsWithBetaAndAlphaAndTendsToTheHardestNegative) {
   Random random(130);
-  WholeBatch batch{.image = random.rows(12, 5), .texts = {random.rows(12, 5)}, .live = at::ones({12}, at::kByte),
+  WholeBatch batch{.image = random.rows(12, 5),
+                   .texts = {random.rows(12, 5)},
+                   .live = at::ones({12}, at::kByte),
                    .point = {.scale = 4}};
   double before = -1e9;
   for (const double beta : {0.0, 0.1, 0.5, 1.0, 5.0, 20.0}) {
@@ -324,7 +341,9 @@ TEST(Contrastive, LossGrowsWithBetaAndAlphaAndTendsToTheHardestNegative) {
 
 TEST(Contrastive, TwoRowsMakeBetaIrrelevant) {
   Random random(131);
-  WholeBatch batch{.image = random.rows(2, 4), .texts = {random.rows(2, 4)}, .live = at::ones({2}, at::kByte),
+  WholeBatch batch{.image = random.rows(2, 4),
+                   .texts = {random.rows(2, 4)},
+                   .live = at::ones({2}, at::kByte),
                    .point = {.scale = 10}};
   const auto want = streamed(batch, 1);
   batch.options.beta = 2;
@@ -337,9 +356,13 @@ TEST(Contrastive, SmoothedLossNeverFallsUnderItsFloor) {
     const auto n = static_cast<std::int64_t>(rows);
     const double off = 0.1 / rows, on = 0.9 + off;
     const double floor = -on * std::log(on) - (rows - 1) * off * std::log(off);
-    if (given > 0) EXPECT_NEAR(floor, given, 5e-11);
-    WholeBatch batch{.image = at::eye(n, at::kDouble), .texts = {at::eye(n, at::kDouble)},
-                     .live = at::ones({n}, at::kByte), .options = {.smoothing = 0.1}};
+    if (given > 0) {
+      EXPECT_NEAR(floor, given, 5e-11);
+    }
+    WholeBatch batch{.image = at::eye(n, at::kDouble),
+                     .texts = {at::eye(n, at::kDouble)},
+                     .live = at::ones({n}, at::kByte),
+                     .options = {.smoothing = 0.1}};
     batch.point.scale = std::log(on / off);  // the best gap: the floor itself
     EXPECT_NEAR(streamed(batch, 1).loss, floor, 1e-12);
     for (const double scale : {1.0, 5.0, 20.0}) {
@@ -351,8 +374,12 @@ TEST(Contrastive, SmoothedLossNeverFallsUnderItsFloor) {
 
 TEST(Contrastive, NegativesAreThinnedToTheirShareAndChangeWithTheStep) {
   Random random(140);
-  WholeBatch batch{.image = random.rows(64, 8), .texts = {random.rows(64, 8)}, .live = at::ones({64}, at::kByte),
-                   .slots = 8, .point = {.scale = 0.0 + 1e-9}, .options = {.negative_fraction = 0.25}};
+  WholeBatch batch{.image = random.rows(64, 8),
+                   .texts = {random.rows(64, 8)},
+                   .live = at::ones({64}, at::kByte),
+                   .slots = 8,
+                   .point = {.scale = 0.0 + 1e-9},
+                   .options = {.negative_fraction = 0.25}};
   // With all logits equal the loss of a row is the logarithm of what it keeps: its positive and 16 of 63.
   EXPECT_NEAR(streamed(batch, 4).loss, std::log(1 + 16), 1e-8);
   batch.point.scale = 10;
@@ -364,8 +391,11 @@ TEST(Contrastive, NegativesAreThinnedToTheirShareAndChangeWithTheStep) {
 
 TEST(Contrastive, DeadRowsMayHoldAnything) {
   Random random(150);
-  WholeBatch batch{.image = random.rows(24, 8), .texts = {random.rows(24, 8)}, .live = at::ones({24}, at::kByte),
-                   .slots = 4, .point = {.scale = 10}};
+  WholeBatch batch{.image = random.rows(24, 8),
+                   .texts = {random.rows(24, 8)},
+                   .live = at::ones({24}, at::kByte),
+                   .slots = 4,
+                   .point = {.scale = 10}};
   for (const int dead : {0, 7, 18, 19, 20, 21, 22, 23}) {  // the last slot is padding
     batch.live[dead] = 0;
     batch.image[dead].fill_(std::nan(""));
@@ -383,8 +413,11 @@ TEST(Contrastive, NotANumberInALiveRowComesOut) {
     for (const auto type : {at::kFloat, at::kDouble})
       for (const double beta : {0.0, 0.5}) {
         Random random(160);
-        WholeBatch batch{.image = random.rows(20, 8, type), .texts = {random.rows(20, 8, type)},
-                         .live = at::ones({20}, at::kByte), .slots = 2, .point = {.scale = 10},
+        WholeBatch batch{.image = random.rows(20, 8, type),
+                         .texts = {random.rows(20, 8, type)},
+                         .live = at::ones({20}, at::kByte),
+                         .slots = 2,
+                         .point = {.scale = 10},
                          .options = {.smoothing = 0.1, .beta = beta}};
         batch.image[13][2] = poison;
         const auto result = streamed(batch, 2);
@@ -396,8 +429,11 @@ TEST(Contrastive, NotANumberInALiveRowComesOut) {
 }
 
 TEST(Contrastive, ZeroVectorsAndDuplicatesAreDefined) {
-  WholeBatch batch{.image = at::zeros({6, 4}, at::kFloat), .texts = {at::zeros({6, 4}, at::kFloat)},
-                   .live = at::ones({6}, at::kByte), .slots = 2, .point = {.scale = 100}};
+  WholeBatch batch{.image = at::zeros({6, 4}, at::kFloat),
+                   .texts = {at::zeros({6, 4}, at::kFloat)},
+                   .live = at::ones({6}, at::kByte),
+                   .slots = 2,
+                   .point = {.scale = 100}};
   EXPECT_NEAR(streamed(batch, 2).loss, std::log(6), 1e-6);
   batch.image = batch.texts[0] = Random(170).rows(1, 4, at::kFloat).expand({6, 4}).contiguous();
   const auto same = streamed(batch, 1);
@@ -409,8 +445,11 @@ TEST(Contrastive, GreatScalesNeitherOverflowNorVanish) {
   for (const double beta : {0.0, 0.5})
     for (const double scale : {100.0, 1000.0}) {
       Random random(180);
-      WholeBatch batch{.image = random.rows(40, 6, at::kFloat), .texts = {random.rows(40, 6, at::kFloat)},
-                       .live = at::ones({40}, at::kByte), .slots = 2, .point = {.scale = scale},
+      WholeBatch batch{.image = random.rows(40, 6, at::kFloat),
+                       .texts = {random.rows(40, 6, at::kFloat)},
+                       .live = at::ones({40}, at::kByte),
+                       .slots = 2,
+                       .point = {.scale = scale},
                        .options = {.beta = beta}};
       EXPECT_EQ(difference(streamed(batch, 2), full_matrix(batch), 2e-3), "") << scale;
     }
@@ -451,14 +490,18 @@ std::vector<std::string> said(const std::function<void(WholeBatch&)>& change) {
   std::vector<std::string> messages(4);
   run_ranks(4, [&](Group& group) {
     Random random(190);
-    WholeBatch batch{.image = random.rows(16, 4), .texts = {random.rows(16, 4)}, .live = at::ones({16}, at::kByte),
-                     .slots = 4, .point = {.scale = 10}};
+    WholeBatch batch{.image = random.rows(16, 4),
+                     .texts = {random.rows(16, 4)},
+                     .live = at::ones({16}, at::kByte),
+                     .slots = 4,
+                     .point = {.scale = 10}};
     if (group.rank() == 2) change(batch);
     try {
       contrastive(slots_of(batch, 4, group.rank()), batch.slots, batch.point, batch.options, group,
                   one_after_the_other);
     } catch (const Error& error) {
-      if (error.kind() == ErrorKind::kInvalid) messages[static_cast<std::size_t>(group.rank())] = error.what();
+      if (error.kind() == ErrorKind::kInvalid)
+        messages[static_cast<std::size_t>(group.rank())] = error.what();
     }
     group.barrier();  // nobody waits for anybody else
   });
@@ -487,7 +530,8 @@ TEST(Contrastive, RanksThatDisagreeAllSaySo) {
 }
 
 TEST(Contrastive, OneRowWithoutNegativesNeedsAlphaOne) {
-  WholeBatch batch{.image = at::ones({1, 2}, at::kDouble), .texts = {at::ones({1, 2}, at::kDouble)},
+  WholeBatch batch{.image = at::ones({1, 2}, at::kDouble),
+                   .texts = {at::ones({1, 2}, at::kDouble)},
                    .live = at::ones({1}, at::kByte)};
   EXPECT_TRUE(streamed(batch, 1).skipped);
   batch.options.alpha = 0.5;

@@ -27,14 +27,16 @@ at::Tensor masked_logsumexp(const at::Tensor& s, const at::Tensor& mask) {
 at::Tensor softmax_rows(const at::Tensor& s, const Masks& masks, const ContrastiveOptions& o) {
   const at::Tensor positives = masks.positive.to(at::kDouble), negatives = masks.negative.to(at::kDouble);
   const at::Tensor some = negatives.sum(1, true).gt(0);
-  at::Tensor weight = o.beta * s - masked_logsumexp(o.beta * s, masks.negative).unsqueeze(1) +
-                      negatives.sum(1, true).log();
+  at::Tensor weight =
+      o.beta * s - masked_logsumexp(o.beta * s, masks.negative).unsqueeze(1) + negatives.sum(1, true).log();
   weight = at::where(some, weight, at::zeros_like(weight));
   if (o.detach_weights) weight = weight.detach();
   const at::Tensor positive = masked_logsumexp(s, masks.positive) + std::log(o.alpha);
-  const at::Tensor both = at::where(some.squeeze(1), at::logaddexp(masked_logsumexp(s + weight, masks.negative), positive), positive);
+  const at::Tensor both = at::where(
+      some.squeeze(1), at::logaddexp(masked_logsumexp(s + weight, masks.negative), positive), positive);
   const at::Tensor kept = positives + negatives;
-  const at::Tensor q = positives * (1 - o.smoothing) / positives.sum(1, true) + kept * o.smoothing / kept.sum(1, true);
+  const at::Tensor q =
+      positives * (1 - o.smoothing) / positives.sum(1, true) + kept * o.smoothing / kept.sum(1, true);
   return both - (q * s).sum(1);
 }
 
@@ -43,7 +45,8 @@ at::Tensor sigmoid_rows(const at::Tensor& z, const Masks& masks) {
 }
 
 // Sorts all candidates of a row: nothing of negative_limit().
-Masks masks_of(const at::Tensor& label, const at::Tensor& place, std::int64_t direction, const WholeBatch& batch) {
+Masks masks_of(const at::Tensor& label, const at::Tensor& place, std::int64_t direction,
+               const WholeBatch& batch) {
   Masks masks;
   masks.positive = label.unsqueeze(1).eq(label.unsqueeze(0));
   masks.negative = masks.positive.logical_not();
@@ -57,7 +60,8 @@ Masks masks_of(const at::Tensor& label, const at::Tensor& place, std::int64_t di
         order.emplace_back(kernels::negative_rank(key, static_cast<std::uint32_t>(places[j])), j);
     std::sort(order.begin(), order.end());
     const auto kept = std::llround(batch.options.negative_fraction * static_cast<double>(order.size()));
-    for (auto k = static_cast<std::size_t>(kept); k < order.size(); ++k) masks.negative[i][order[k].second] = false;
+    for (auto k = static_cast<std::size_t>(kept); k < order.size(); ++k)
+      masks.negative[i][order[k].second] = false;
   }
   return masks;
 }
@@ -75,17 +79,20 @@ WholeResult full_matrix(const WholeBatch& batch) {
   const auto all = batch.live.size(0), n = place.numel();
   const at::Tensor label = batch.labels.defined() ? batch.labels.index_select(0, place) : place;
   std::vector<at::Tensor> leaves{batch.image.index_select(0, place).to(at::kDouble).requires_grad_()};
-  for (const auto& text : batch.texts) leaves.push_back(text.index_select(0, place).to(at::kDouble).requires_grad_());
+  for (const auto& text : batch.texts)
+    leaves.push_back(text.index_select(0, place).to(at::kDouble).requires_grad_());
   leaves.push_back(at::full({}, std::log(batch.point.scale), at::kDouble).requires_grad_());
   leaves.push_back(at::full({}, batch.point.bias, at::kDouble).requires_grad_());
   const auto pairs = batch.texts.size();
   const double count = static_cast<double>(n);
-  const double share = o.reduction == Reduction::kSum ? 1 : (o.reduction == Reduction::kHalfMean ? 0.5 : 1) / count;
+  const double share =
+      o.reduction == Reduction::kSum ? 1 : (o.reduction == Reduction::kHalfMean ? 0.5 : 1) / count;
   WholeResult result{.live = n};
   at::Tensor total;
   for (std::size_t p = 0; p < pairs; ++p) {
     const at::Tensor s = leaves[pairs + 1].exp() * at::mm(leaves[0], leaves[p + 1].t());
-    const at::Tensor u = batch.weights.empty() ? at::ones({n}, at::kDouble) : batch.weights[p].index_select(0, place);
+    const at::Tensor u =
+        batch.weights.empty() ? at::ones({n}, at::kDouble) : batch.weights[p].index_select(0, place);
     at::Tensor lines = at::zeros({n}, at::kDouble);
     for (const int columns : {0, 1}) {
       const auto masks = masks_of(label, place, 2 * static_cast<std::int64_t>(p) + columns, batch);
@@ -97,7 +104,8 @@ WholeResult full_matrix(const WholeBatch& batch) {
     result.pair_loss.push_back(pair.item<double>());
     total = p == 0 ? pair : total + pair;
   }
-  const auto gradients = torch::autograd::grad({total}, leaves, {}, std::nullopt, false, /*allow_unused=*/true);
+  const auto gradients =
+      torch::autograd::grad({total}, leaves, {}, std::nullopt, false, /*allow_unused=*/true);
   result.loss = total.item<double>();
   result.image = scattered(gradients[0], place, all);
   for (std::size_t p = 0; p < pairs; ++p) result.texts.push_back(scattered(gradients[p + 1], place, all));
@@ -130,7 +138,8 @@ WholeResult streamed(const WholeBatch& batch, int ranks) {
     const auto part = contrastive(own, batch.slots, batch.point, batch.options, group, one_after_the_other);
     const std::lock_guard lock(mutex);
     const auto first = collective::own_slots(batch.slots, ranks, group.rank()).first;
-    for (std::size_t i = 0; i < own.size(); ++i) gradients[static_cast<std::size_t>(first) + i] = part.gradients[i];
+    for (std::size_t i = 0; i < own.size(); ++i)
+      gradients[static_cast<std::size_t>(first) + i] = part.gradients[i];
     result.loss = part.loss;
     result.pair_loss = part.pair_loss;
     result.live = part.live;
@@ -165,7 +174,8 @@ std::string difference(const WholeResult& got, const WholeResult& want, double t
   std::string faults;
   const auto compare = [&](const char* what, double a, double b) {
     const double allowed = tolerance * std::max(1.0, std::abs(b));
-    if (!(std::abs(a - b) <= allowed)) faults += std::string(what) + " " + std::to_string(a) + " is not " + std::to_string(b) + "; ";
+    if (!(std::abs(a - b) <= allowed))
+      faults += std::string(what) + " " + std::to_string(a) + " is not " + std::to_string(b) + "; ";
   };
   const auto compare_all = [&](const char* what, const at::Tensor& a, const at::Tensor& b) {
     if (tolerance == 0 && at::equal(a, b)) return;
@@ -177,7 +187,8 @@ std::string difference(const WholeResult& got, const WholeResult& want, double t
   compare("loss", got.loss, want.loss);
   compare("d ln scale", got.log_scale, want.log_scale);
   compare("d bias", got.bias, want.bias);
-  for (std::size_t p = 0; p < want.pair_loss.size(); ++p) compare("pair loss", got.pair_loss[p], want.pair_loss[p]);
+  for (std::size_t p = 0; p < want.pair_loss.size(); ++p)
+    compare("pair loss", got.pair_loss[p], want.pair_loss[p]);
   compare_all("image", got.image, want.image);
   for (std::size_t p = 0; p < want.texts.size(); ++p) compare_all("text", got.texts[p], want.texts[p]);
   return faults;

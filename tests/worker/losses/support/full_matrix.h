@@ -1,5 +1,6 @@
-// The oracle of the contrastive family: the definition of worker/losses/contrastive.h on the full matrix of live
-// rows in float64, differentiated by autograd. Shares with the code under test only which negatives a row keeps.
+// The oracle of the contrastive family: the definition of worker/losses/contrastive.h on the full matrix of
+// live rows in float64, differentiated by autograd. Shares with the code under test only which negatives a
+// row keeps.
 #pragma once
 
 #include <cstdint>
