@@ -105,7 +105,7 @@ int random_ranks(std::uint64_t key, std::int64_t slots) {
 }
 
 TEST(Contrastive, EqualsTheFullMatrixForEveryCombination) {
-  for (std::uint64_t key = 0; key < 400; ++key) {
+  for (std::uint64_t key = 0; key < 300; ++key) {
     const auto batch = random_batch(key);
     EXPECT_EQ(difference(streamed(batch, random_ranks(key, batch.slots)), full_matrix(batch), 1e-10), "")
         << described(key, batch);
@@ -144,7 +144,7 @@ TEST(Contrastive, FloatBitsDoNotDependOnTheNumberOfRanks) {
 
 // Slots over the largest tile, cut unevenly; every mask in one.
 TEST(Contrastive, TiledEqualsTheFullMatrix) {
-  for (const std::int64_t rows : {255, 256, 257, 300, 700}) {
+  for (const std::int64_t rows : {255, 256, 257, 300, 530}) {
     Random random(static_cast<std::uint64_t>(rows));
     WholeBatch batch{.image = random.rows(rows * 2, 8),
                      .texts = {random.rows(rows * 2, 8)},
@@ -154,7 +154,6 @@ TEST(Contrastive, TiledEqualsTheFullMatrix) {
     batch.live[rows - 1] = 0;
     batch.options = {.smoothing = 0.1, .alpha = 0.9, .beta = 0.5};
     EXPECT_EQ(difference(streamed(batch, 2), full_matrix(batch), 1e-10), "") << rows;
-    batch.options.kind = ContrastiveKind::kSigmoid;
     batch.options = {.kind = ContrastiveKind::kSigmoid};
     batch.labels = at::arange(rows * 2, at::kLong).remainder(40);
     EXPECT_EQ(difference(streamed(batch, 1), full_matrix(batch), 1e-10), "") << rows;

@@ -1,6 +1,7 @@
 #include "tests/worker/losses/support/full_matrix.h"
 
 #include <ATen/ATen.h>
+#include <ATen/Parallel.h>
 #include <torch/csrc/autograd/autograd.h>
 
 #include <cmath>
@@ -74,6 +75,7 @@ at::Tensor scattered(const at::Tensor& live_rows, const at::Tensor& place, std::
 }  // namespace
 
 WholeResult full_matrix(const WholeBatch& batch) {
+  at::set_num_threads(1);
   const auto& o = batch.options;
   const at::Tensor place = batch.live.nonzero().view({-1});
   const auto all = batch.live.size(0), n = place.numel();
@@ -134,6 +136,7 @@ WholeResult streamed(const WholeBatch& batch, int ranks) {
   WholeResult result;
   std::mutex mutex;
   collective::run_ranks(ranks, [&](collective::Group& group) {
+    at::set_num_threads(1);  // as slot pools do
     const auto own = slots_of(batch, ranks, group.rank());
     const auto part = contrastive(own, batch.slots, batch.point, batch.options, group, one_after_the_other);
     const std::lock_guard lock(mutex);
