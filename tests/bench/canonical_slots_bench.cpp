@@ -57,7 +57,7 @@ std::vector<SlotInput> inputs_of(const Case& one, std::int64_t slots) {
 
 double samples_per_second(const Case& one, std::int64_t slots, int threads, bool canonical, bool bf16) {
   models::DualEncoder encoder(one.model, 1);
-  DualEncoderModel model(encoder);
+  DualEncoderModel model(encoder, {});
   const auto group = collective::make_local_groups(1);
   SlotPool pool(canonical ? threads : 1, canonical ? 1 : threads, {});
   TrainingStep step(model, *group[0], pool, {.slots = slots, .bf16 = bf16, .schedule = {.total_steps = 100}});

@@ -3,15 +3,16 @@
 //
 //   cmake -S . -B build/bench -G Ninja -DTRIREME_BENCH=ON && ninja -C build/bench step_bench
 //   build/bench/step_bench fp32|bf16 [batch 32] [slots 2] [steps 8] [captions
-//   ../shared/data/multi30k/train.en.gz]
+//   ../shared/data/multi30k/train.en.gz] [micro_batch 0]
 // The peer, in the same session and turn by turn:
 //   python ../shared/peers/open_clip_step.py ViT-B-32 32 fp32|bf16
 //
 // slots = n: the batch is cut into n slots, side by side on two threads of one intra-op thread each
 // (canonical mode); slots = 1: the whole batch with two intra-op threads (restart mode). Prints a line of
 // JSON; `seconds` is the median step, `cpu_seconds` the processor time of the step that took least, which
-// tells more on a machine that is not idle.
+// tells more on a machine that is not idle; `peak_mib` is the most memory the process has held.
 #include <ATen/ATen.h>
+#include <sys/resource.h>
 #include <unistd.h>
 
 #include <algorithm>
@@ -54,7 +55,14 @@ struct Arguments {
   std::int64_t batch = 32;
   int slots = 2, steps = 8;
   std::string captions;
+  std::int64_t micro_batch = 0;
 };
+
+double peak_mib() {
+  rusage used{};
+  getrusage(RUSAGE_SELF, &used);
+  return static_cast<double>(used.ru_maxrss) / 1024;
+}
 
 void measure(const Arguments& given) {
   const auto captions = text::read_vocabulary_lines(given.captions);
@@ -68,6 +76,7 @@ void measure(const Arguments& given) {
   TrainingStep step(model, *group[0], pool,
                     {.slots = given.slots,
                      .bf16 = given.bf16,
+                     .micro_batch = given.micro_batch,
                      .schedule = {.peak = 1e-4, .warmup_steps = 0, .total_steps = 1000}});
   const at::Tensor images = at::randn({given.batch, 3, 224, 224});
   std::vector<double> times, work;
@@ -82,10 +91,12 @@ void measure(const Arguments& given) {
   std::sort(times.begin(), times.end());
   const double median = times[times.size() / 2];
   std::printf(
-      "{\"model\": \"ViT-B-32\", \"batch\": %lld, \"precision\": \"%s\", \"slots\": %d, \"seconds\": %.3f, "
-      "\"cpu_seconds\": %.3f, \"samples_per_s\": %.2f}\n",
-      static_cast<long long>(given.batch), given.bf16 ? "bf16" : "fp32", given.slots, median,
-      *std::min_element(work.begin(), work.end()), static_cast<double>(given.batch) / median);
+      "{\"model\": \"ViT-B-32\", \"batch\": %lld, \"precision\": \"%s\", \"slots\": %d, \"micro_batch\": "
+      "%lld, "
+      "\"seconds\": %.3f, \"cpu_seconds\": %.3f, \"samples_per_s\": %.2f, \"peak_mib\": %.0f}\n",
+      static_cast<long long>(given.batch), given.bf16 ? "bf16" : "fp32", given.slots,
+      static_cast<long long>(given.micro_batch), median, *std::min_element(work.begin(), work.end()),
+      static_cast<double>(given.batch) / median, peak_mib());
 }
 
 }  // namespace
@@ -98,7 +109,8 @@ int main(int argc, char** argv) {
            .batch = std::stoll(argument(2, "32")),
            .slots = std::stoi(argument(3, "2")),
            .steps = std::stoi(argument(4, "8")),
-           .captions = argument(5, "../shared/data/multi30k/train.en.gz")});
+           .captions = argument(5, "../shared/data/multi30k/train.en.gz"),
+           .micro_batch = std::stoll(argument(6, "0"))});
   std::fflush(stdout);
   _exit(0);  // no need to wait for a gigabyte to be given back
 }

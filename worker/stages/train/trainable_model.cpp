@@ -5,15 +5,18 @@
 namespace trireme::worker::stages::train {
 
 SlotInput rows_of(const SlotInput& input, std::int64_t first, std::int64_t count) {
-  const auto part = [&](const at::Tensor& tensor) {
-    return tensor.defined() ? tensor.narrow(0, first, count) : tensor;
+  SlotInput rows = input;
+  const auto cut = [&](at::Tensor& tensor) {
+    if (tensor.defined()) tensor = tensor.narrow(0, first, count);
   };
-  SlotInput rows{part(input.image_BCHW), part(input.image_features_BT),
-                 part(input.tokens_BL),  part(input.text_features_BT),
-                 part(input.live_B),     part(input.caption_tokens_BL),
-                 part(input.label_B),    {}};
-  for (const auto& head : input.concepts)
-    rows.concepts.push_back({part(head.index_Bk), part(head.weight_Bk)});
+  for (at::Tensor* tensor : {&rows.image_BCHW, &rows.image_features_BT, &rows.tokens_BL,
+                             &rows.text_features_BT, &rows.live_B, &rows.caption_tokens_BL, &rows.label_B})
+    cut(*tensor);
+  for (auto& head : rows.concepts) {
+    cut(head.index_Bk);
+    cut(head.weight_Bk);
+  }
+  rows.first_row += first;
   return rows;
 }
 

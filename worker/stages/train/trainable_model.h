@@ -28,6 +28,7 @@ struct SlotInput {
   at::Tensor caption_tokens_BL;          // int64: synthetic captions beside the raw texts; undefined: none
   at::Tensor label_B;                    // int64, on the CPU; undefined: every row is its own
   std::vector<ConceptTargets> concepts;  // one per head
+  std::int64_t first_row = 0;            // of the slot: what is drawn at random is drawn by row
 };
 
 // Rows [first, first + count): views of the same memory.
