@@ -4,9 +4,9 @@
 // one-thread workers the weights have the same bits for any number of ranks that divides the slots.
 //
 // With micro_batch, embeddings are computed without graphs, and each chunk of rows once more with its graph
-// when the loss has given its gradient: memory of one chunk's graph, the same gradients (Gao et al., 2021,
-// GradCache). What a model draws at random is a function of the row (TrainableModel::embed), so that both
-// passes and every size of chunk see the same numbers.
+// when the loss has given its gradient: one chunk's graph in memory, the same gradients (Gao et al., 2021).
+// What a model draws at random is a function of the row (TrainableModel::embed), and batch norms use their
+// stored statistics (models/towers.h), so both passes and every size of chunk see the same numbers.
 #pragma once
 
 #include <cstdint>
