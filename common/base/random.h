@@ -25,6 +25,7 @@ enum class RandomPurpose : std::uint32_t {
   kSynthetic,
   kSourceWeight,
   kTest,
+  kProbeDraw,
 };
 
 // A stream keyed by (seed, purpose, a, b); draw i depends on nothing else. Cheap to make; not thread-safe.
