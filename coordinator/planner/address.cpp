@@ -44,8 +44,7 @@ io::Hash128 AddressText::finish() {
 
 std::string address_part(const jobs::StageSettings& settings) {
   jobs::Json tree = tree_of(jobs::settings_json(settings));
-  leave_out(tree, "data");
-  leave_out(tree, "model");
+  for (const char* name : {"data", "train_data", "model"}) leave_out(tree, name);
   if (jobs::Json* every = tree.find("evaluate_every")) leave_out(*every, "data");
   return jobs::dump_json(tree);
 }

@@ -23,6 +23,9 @@ std::vector<std::string> data_of(const StageSpec& stage) {
           names = settings.data;
       },
       stage.settings);
+  if (const auto* evaluate = std::get_if<jobs::EvaluateSettings>(&stage.settings);
+      evaluate != nullptr && !evaluate->train_data.empty() && evaluate->train_data != evaluate->data)
+    names.push_back(evaluate->train_data);
   return names;
 }
 
@@ -232,9 +235,9 @@ struct GraphState::Builder {
     if (spec.kind == "embed") add_embed(stage, spec);
     if (spec.kind == "train") add_train(stage, spec, sets);
     if (const auto* evaluate = std::get_if<jobs::EvaluateSettings>(&spec.settings); evaluate != nullptr)
-      add_trained(stage, spec, evaluate->data, evaluate->model, TaskKind::kEvaluate);
+      add_trained(stage, spec, sets, evaluate->model, TaskKind::kEvaluate);
     if (const auto* index = std::get_if<jobs::IndexSettings>(&spec.settings); index != nullptr)
-      add_trained(stage, spec, index->data, index->model, TaskKind::kIndex);
+      add_trained(stage, spec, sets, index->model, TaskKind::kIndex);
   }
 
   struct MapPart {
@@ -345,28 +348,38 @@ struct GraphState::Builder {
     result_of[spec.name] = made;
   }
 
-  // evaluate and index: embeddings of a trained model, which both share, then one merge.
-  void add_trained(std::uint32_t stage, const StageSpec& spec, const std::string& data,
+  // evaluate and index: embeddings of a trained model, which both share, then one merge. The first of `sets`
+  // is the one that is evaluated or indexed.
+  void add_trained(std::uint32_t stage, const StageSpec& spec, const std::vector<std::string>& sets,
                    const std::string& trained, TaskKind merge_kind) {
     const std::size_t model = result_of.at(trained);
-    jobs::EmbedSettings embed;
-    embed.data = {data};
-    embed.model = std::get<jobs::TrainSettings>(spec_of.at(trained)->settings).model;
-    const MapPart map{TaskKind::kEmbed,
-                      jobs::settings_json(embed),
-                      address_part(jobs::StageSettings(embed)),
-                      embed.model,
-                      {model}};
-    const std::size_t mapped = add_map(stage, spec, data, 0, map, true);
-    std::vector<std::size_t> providers{mapped};
-    const auto verdicts = range_inputs(spec, data, "");
-    providers.insert(providers.end(), verdicts.begin(), verdicts.end());
-    const std::size_t merge = add_fixed(stage, 1, merge_kind, 1, spec, data_head(data), {mapped});
+    std::string head;
+    std::vector<Part::Listed> listed_parts;
+    std::set<std::size_t> maps;
+    for (std::uint32_t i = 0; i < sets.size(); ++i) {
+      jobs::EmbedSettings embed;
+      embed.data = {sets[i]};
+      embed.model = std::get<jobs::TrainSettings>(spec_of.at(trained)->settings).model;
+      const MapPart map{TaskKind::kEmbed,
+                        jobs::settings_json(embed),
+                        address_part(jobs::StageSettings(embed)),
+                        embed.model,
+                        {model}};
+      const std::size_t mapped = add_map(stage, spec, sets[i], i, map, true);
+      std::vector<std::size_t> providers{mapped};
+      const auto verdicts = range_inputs(spec, sets[i], "");
+      providers.insert(providers.end(), verdicts.begin(), verdicts.end());
+      listed_parts.push_back({table_of.at(sets[i]), std::move(providers)});
+      maps.insert(mapped);
+      head += data_head(sets[i]);
+    }
+    const std::size_t merge = add_fixed(stage, 1, merge_kind, 1, spec, head, maps);
     Part& part = graph.parts[merge];
-    part.listed.push_back({table_of.at(data), providers});
+    const Part& mapped = graph.parts[*maps.begin()];
+    part.listed = std::move(listed_parts);
     part.artifacts = {model};
-    part.data_json = graph.parts[mapped].data_json;
-    part.model_json = graph.parts[mapped].model_json;
+    part.data_json = mapped.data_json;
+    part.model_json = mapped.model_json;
   }
 
   // Parts whose tasks may be the same work: the later one is held back until the first is done.

@@ -168,7 +168,9 @@ class Planner {
         samples = samples_of(embed->data);
       } else if (const auto* evaluate = std::get_if<jobs::EvaluateSettings>(&stage.settings)) {
         per_sample = shared_bytes(evaluate->model);
-        samples = samples_of({evaluate->data});
+        std::vector<std::string> sets{evaluate->data};
+        if (!evaluate->train_data.empty()) sets.push_back(evaluate->train_data);
+        samples = samples_of(sets);
       } else if (const auto* index = std::get_if<jobs::IndexSettings>(&stage.settings)) {
         per_sample = 2 * shared_bytes(index->model);
         samples = samples_of({index->data});

@@ -271,6 +271,20 @@ class Checker {
   void check(const EvaluateSettings& s) {
     required_data(s.data, "data");
     trained_model(s.model);
+    const bool learns = s.task == "linear_probe" || s.task == "knn" || s.task == "few_shot";
+    known_data(s.train_data, here_ + "/train_data");
+    if (learns && s.train_data == s.data && !s.data.empty())
+      fault(here_ + "/train_data", "invalid", "is the data set it is evaluated on",
+            "select another part of it, for example with \"select\"");
+    if (learns && s.train_data.empty())
+      fault(here_ + "/train_data", "missing", "task " + s.task + " learns from labelled samples",
+            "name a data set");
+    if (!learns && !s.train_data.empty())
+      fault(here_ + "/train_data", "invalid", "task " + s.task + " learns from nothing",
+            "leave it out, or choose linear_probe, knn or few_shot");
+    for (std::size_t i = 0; i < s.shots.size(); ++i)
+      if (s.shots[i] < 1 || s.shots[i] > 1000000)
+        fault(here_ + "/shots/" + std::to_string(i), "out_of_range", "shots lie between 1 and 1000000");
     std::set<std::int64_t> seen;
     for (std::size_t i = 0; i < s.recall_k.size(); ++i) {
       const std::string pointer = here_ + "/recall_k/" + std::to_string(i);

@@ -174,22 +174,39 @@ struct TrainSettings {
   }
 };
 
-// map (embeddings of the trained model) and one merge. Definitions and JSON of CLIP_benchmark 1.6.1.
+// map (embeddings of the trained model) and one merge. Definitions and JSON of CLIP_benchmark 1.6.1; the
+// probes are METHODS 2.6, 7.3 and 7.4.
 struct EvaluateSettings {
   std::string data;
-  std::string model;                   // a train stage in needs
-  std::string task = "auto";           // "zero_shot" (labels), "retrieval" (texts), auto by what the data has
+  std::string model;          // a train stage in needs
+  std::string task = "auto";  // "zero_shot" (labels), "retrieval" (texts), auto by what the data has;
+                              // "linear_probe", "knn", "few_shot" (labels of both data sets)
+  std::string train_data;     // what the probes learn from
   std::vector<std::string> templates;  // zero-shot prompts, {c} is the class; empty: the file beside the
                                        // shards, or "a photo of a {c}."
   std::vector<std::int64_t> recall_k = {1, 5, 10};
+  std::vector<std::int64_t> shots = {1, 2, 4, 8, 16};
+  std::int64_t shot_seeds = 3;
+  std::int64_t seed = 0;
 
   template <class Visitor>
   void visit(Visitor& v) {
     v.field("data", data, {.help = "data set", .required = true});
     v.field("model", model, {.help = "the train stage whose result is evaluated", .required = true});
-    v.field("task", task, {.help = "what to measure", .choices = {"auto", "zero_shot", "retrieval"}});
+    v.field("task", task,
+            {.help = "what to measure; the probes learn from train_data",
+             .choices = {"auto", "zero_shot", "retrieval", "linear_probe", "knn", "few_shot"}});
+    v.field("train_data", train_data,
+            {.help = "labelled data set that linear_probe, knn and few_shot learn from"});
     v.field("templates", templates, {.help = "zero-shot prompts; {c} is the class name"});
-    v.field("recall_k", recall_k, {.help = "k of R@k", .least = 1, .most = 16});
+    v.field("recall_k", recall_k, {.help = "k of R@k, of retrieval and knn", .least = 1, .most = 16});
+    v.field("shots", shots, {.help = "few_shot: samples per class", .least = 1, .most = 16});
+    v.field("shot_seeds", shot_seeds,
+            {.help = "few_shot: draws per number of shots", .least = 1, .most = 100});
+    v.field("seed", seed,
+            {.help = "few_shot: the draws; linear_probe: what is held out",
+             .least = 0,
+             .most = 9007199254740992.0});
   }
 };
 

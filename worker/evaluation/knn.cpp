@@ -65,4 +65,18 @@ Metrics knn_recall(const at::Tensor& train_ND, const at::Tensor& train_label_N, 
   return metrics;
 }
 
+Metrics knn_chance(const at::Tensor& train_label_N, const at::Tensor& query_label_M,
+                   const std::vector<std::int64_t>& k) {
+  const auto n = static_cast<double>(train_label_N.size(0));
+  const auto others_M = (query_label_M.unsqueeze(1) != train_label_N).sum(1).to(at::kDouble);
+  Metrics metrics;
+  for (const auto one : k) {
+    at::Tensor missed_M = at::ones_like(others_M);
+    for (std::int64_t j = 0; j < one; ++j)
+      missed_M *= (others_M - static_cast<double>(j)).clamp_min(0) / (n - static_cast<double>(j));
+    metrics.emplace_back("knn_recall@" + std::to_string(one), 1 - missed_M.mean().item<double>());
+  }
+  return metrics;
+}
+
 }  // namespace trireme::worker::evaluation

@@ -19,4 +19,9 @@ Metrics knn_recall(const at::Tensor& train_ND, const at::Tensor& train_label_N, 
                    const at::Tensor& query_label_M, const std::vector<std::int64_t>& k,
                    std::int64_t tile_elements = std::int64_t{1} << 23);
 
+// The same names with what random similarities give: the mean over queries of 1 - C(N-n,k)/C(N,k), n training
+// rows of the query's class.
+Metrics knn_chance(const at::Tensor& train_label_N, const at::Tensor& query_label_M,
+                   const std::vector<std::int64_t>& k);
+
 }  // namespace trireme::worker::evaluation

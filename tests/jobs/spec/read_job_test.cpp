@@ -270,5 +270,19 @@ TEST(ReadJob, ADataSetNobodyUsesIsAFaultWhenItsNameIsASlipOfAUsedOne) {
   EXPECT_EQ(all_of(faults_with("spec.data.reserve=elsewhere.tar")), "");
 }
 
+TEST(ReadJob, ProbesNeedAnotherDataSetToLearnFrom) {
+  const auto faults = [](const std::string& task, const std::string& train) {
+    return read_job(kJob, {"spec.stages.evaluate.task=" + task, "spec.stages.evaluate.train_data=" + train})
+        .faults;
+  };
+  const std::string at = "/spec/stages/4/train_data";
+  EXPECT_EQ(all_of(faults("few_shot", "train")), "");
+  expect_fault(faults_with("spec.stages.evaluate.task=knn"), at, "missing");
+  expect_fault(faults("knn", "test"), at, "invalid", "evaluated on");
+  expect_fault(faults("knn", "trian"), at, "unknown_name", "\"train\"");
+  expect_fault(faults("retrieval", "train"), at, "invalid", "learns from nothing");
+  expect_fault(faults_with("spec.stages.evaluate.shots=[0]"), "/spec/stages/4/shots/0", "out_of_range");
+}
+
 }  // namespace
 }  // namespace trireme::jobs

@@ -29,6 +29,14 @@ TEST(Knn, LengthsAndTilesDoNotMatterAndTiesGoToTheSmallerPosition) {
   EXPECT_EQ(metric(knn_recall(rows, labels, rows, labels + 5, {2}), "knn_recall@2"), 0);
 }
 
+TEST(Knn, ChanceIsWhatRandomOrdersGive) {
+  const auto train = at::tensor({0, 0, 1, 2}, at::kLong), query = at::tensor({0, 1, 3}, at::kLong);
+  const auto chance = knn_chance(train, query, {1, 2, 3});
+  EXPECT_NEAR(metric(chance, "knn_recall@1"), (0.5 + 0.25 + 0) / 3, 1e-12);
+  EXPECT_NEAR(metric(chance, "knn_recall@2"), (5.0 / 6 + 0.5 + 0) / 3, 1e-12);
+  EXPECT_NEAR(metric(chance, "knn_recall@3"), (1 + 0.75 + 0) / 3, 1e-12);
+}
+
 TEST(Knn, FaultsAreNamed) {
   const auto rows = at::ones({2, 3}), labels = at::arange(2);
   EXPECT_THROW(knn_recall(rows, labels, rows, labels, {3}), Error);

@@ -1,6 +1,10 @@
 #include "worker/stages/evaluate/evaluate_stage.h"
 
 #include <algorithm>
+#include <cmath>
+#include <functional>
+#include <memory>
+#include <utility>
 
 #include <ATen/ATen.h>
 #include <nlohmann/json.hpp>
@@ -9,6 +13,9 @@
 #include "common/io/hash.h"
 #include "jobs/spec/job_spec.h"
 #include "worker/data/shard_reader.h"
+#include "worker/evaluation/few_shot.h"
+#include "worker/evaluation/knn.h"
+#include "worker/evaluation/linear_probe.h"
 #include "worker/evaluation/retrieval.h"
 #include "worker/evaluation/zero_shot.h"
 #include "worker/models/dual_encoder.h"
@@ -20,35 +27,47 @@ namespace {
 struct Inputs {
   std::vector<jobs::ShardRef> shards;
   jobs::InputFile model;
-  checkpoint::Features features;
-  std::string data;  // name of the data set
+  checkpoint::Features features, train_features;  // the latter of train_data
+  std::string data;                               // name of the data set
 };
 
-Inputs read_all(const jobs::Task& task, const runtime::StopRequest& stop) {
-  Inputs inputs;
-  std::vector<checkpoint::Features> parts;
-  for (const auto& line : runtime::read_inputs(task)) {
-    stop.throw_if_stopped();
-    if (line.shard) inputs.shards.push_back(*line.shard);
-    if (!line.input) continue;
-    if (line.input->role == "model") inputs.model = *line.input;
-    if (line.input->role != "features") continue;
-    auto part = checkpoint::read_features(line.input->path);
-    if (part.space == "shared") parts.push_back(std::move(part));
-  }
+using Parts = std::vector<checkpoint::Features>;
+
+checkpoint::Features whole(Parts parts, const std::string& stage, const std::string& data) {
   // A range without labels among ranges with them (or an empty one) has none of the tensor.
   const bool labelled =
       std::any_of(parts.begin(), parts.end(), [](const auto& part) { return part.label.defined(); });
   for (auto& part : parts) {
     if (labelled && !part.label.defined()) part.label = at::full_like(part.sample, -1);
   }
-  inputs.features = checkpoint::concatenate(parts);
-  inputs.data = inputs.shards.empty() ? "" : inputs.shards.front().data;
-  if (!inputs.features.image.defined() || inputs.features.image.size(0) == 0) {
-    throw Error(ErrorKind::kInvalid,
-                "stage '" + task.stage + "' has no embedded image of data set '" + inputs.data + "'",
+  auto features = checkpoint::concatenate(parts);
+  if (!features.image.defined() || features.image.size(0) == 0) {
+    throw Error(ErrorKind::kInvalid, "stage '" + stage + "' has no embedded image of data set '" + data + "'",
                 "look at the counts of its embed tasks: every image was bad or dropped");
   }
+  return features;
+}
+
+Inputs read_all(const jobs::Task& task, const jobs::EvaluateSettings& settings,
+                const runtime::StopRequest& stop) {
+  Inputs inputs;
+  Parts parts, train_parts;
+  const auto learnt = [&](const std::string& data) {
+    return !settings.train_data.empty() && data == settings.train_data;
+  };
+  for (const auto& line : runtime::read_inputs(task)) {
+    stop.throw_if_stopped();
+    if (line.shard && !learnt(line.shard->data)) inputs.shards.push_back(*line.shard);
+    if (!line.input) continue;
+    if (line.input->role == "model") inputs.model = *line.input;
+    if (line.input->role != "features") continue;
+    auto part = checkpoint::read_features(line.input->path);
+    if (part.space == "shared") (learnt(line.input->data) ? train_parts : parts).push_back(std::move(part));
+  }
+  inputs.data = inputs.shards.empty() ? "" : inputs.shards.front().data;
+  inputs.features = whole(std::move(parts), task.stage, inputs.data);
+  if (!settings.train_data.empty())
+    inputs.train_features = whole(std::move(train_parts), task.stage, settings.train_data);
   return inputs;
 }
 
@@ -78,38 +97,125 @@ std::vector<std::string> prompt_templates(const jobs::EvaluateSettings& settings
   return templates.empty() ? std::vector<std::string>{"a photo of a {c}."} : templates;
 }
 
-Outcome zero_shot(const Inputs& inputs, const jobs::EvaluateSettings& settings, const jobs::DataSpec& data,
-                  const std::string& device) {
-  const std::string& shard = inputs.shards.front().path;
-  const auto classes = data::class_names(shard, data.classes);
-  if (classes.empty()) {
-    throw Error(
-        ErrorKind::kInvalid, "data set '" + inputs.data + "' has labels, but its classes have no names",
-        "list them in spec.data." + inputs.data + ".classes, or put classnames.txt beside the shards");
+// The model's class vectors; loaded only where prompts are needed.
+class Classes {
+ public:
+  Classes(const Inputs& inputs, const jobs::EvaluateSettings& settings, const jobs::DataSpec& data,
+          std::string device)
+      : inputs_(inputs), device_(std::move(device)) {
+    const std::string& shard = inputs.shards.front().path;
+    names_ = data::class_names(shard, data.classes);
+    if (names_.empty()) {
+      throw Error(
+          ErrorKind::kInvalid, "data set '" + inputs.data + "' has labels, but its classes have no names",
+          "list them in spec.data." + inputs.data + ".classes, or put classnames.txt beside the shards");
+    }
+    templates_ = prompt_templates(settings, shard);
   }
-  const auto templates = prompt_templates(settings, shard);
-  auto model = models::DualEncoder::load(inputs.model.path);
-  model->to(device);
-  model->train(false);
-  const auto labelled = inputs.features.label.ge(0).nonzero().squeeze(1);
-  const auto image = inputs.features.image.index_select(0, labelled);
-  const auto label = inputs.features.label.index_select(0, labelled);
-  const auto count = static_cast<std::int64_t>(classes.size());
+
+  std::int64_t count() const { return static_cast<std::int64_t>(names_.size()); }
+  const std::vector<std::string>& templates() const { return templates_; }
+
+  // [C, D] of the prompts that the templates give.
+  at::Tensor vectors(const std::vector<std::string>& fill_in) {
+    const auto prompts = models::encode_texts(model(), device_, evaluation::class_prompts(names_, fill_in),
+                                              /*project=*/true)
+                             .rows;
+    return evaluation::class_embeddings(prompts, count());
+  }
+  double logit_scale() { return model().logit_scale().item<double>(); }
+
+ private:
+  models::DualEncoder& model() {
+    if (model_ == nullptr) {
+      model_ = models::DualEncoder::load(inputs_.model.path);
+      model_->to(device_);
+      model_->train(false);
+    }
+    return *model_;
+  }
+
+  const Inputs& inputs_;
+  std::string device_;
+  std::vector<std::string> names_, templates_;
+  std::unique_ptr<models::DualEncoder> model_;
+};
+
+evaluation::LabelledFeatures labelled(const checkpoint::Features& features) {
+  const auto with = features.label.ge(0).nonzero().squeeze(1);
+  return {features.image.index_select(0, with), features.label.index_select(0, with)};
+}
+
+Outcome zero_shot(const Inputs& inputs, Classes& classes) {
+  const auto [image, label] = labelled(inputs.features);
   const auto measure = [&](const std::vector<std::string>& fill_in) {
-    const auto prompts =
-        models::encode_texts(*model, device, evaluation::class_prompts(classes, fill_in), /*project=*/true)
-            .rows;
-    return evaluation::zero_shot_metrics(image, evaluation::class_embeddings(prompts, count), label);
+    return evaluation::zero_shot_metrics(image, classes.vectors(fill_in), label);
   };
   Outcome outcome;
   outcome.result.task = "zeroshot_classification";
-  outcome.result.metrics = measure(templates);
+  outcome.result.metrics = measure(classes.templates());
   outcome.summary["bare_names"] = json_of(measure({"{c}"}));
-  outcome.result.chance = evaluation::zero_shot_chance(count);
+  outcome.result.chance = evaluation::zero_shot_chance(classes.count());
   outcome.summary["images"] = image.size(0);
-  outcome.summary["classes"] = count;
-  outcome.summary["templates"] = templates.size();
+  outcome.summary["classes"] = classes.count();
+  outcome.summary["templates"] = classes.templates().size();
   return outcome;
+}
+
+void need_labels(const checkpoint::Features& features, const std::string& data) {
+  if (features.label.defined() && features.label.ge(0).any().item<bool>()) return;
+  throw Error(ErrorKind::kInvalid, "data set '" + data + "' has no labels for a probe",
+              "its shards need .cls members");
+}
+
+Outcome probe(const std::string& kind, const Inputs& inputs, const jobs::EvaluateSettings& settings,
+              Classes& classes, const std::function<void()>& poll) {
+  const auto train = labelled(inputs.train_features), test = labelled(inputs.features);
+  const auto count = classes.count();
+  const auto seed = static_cast<std::uint64_t>(settings.seed);
+  Outcome outcome;
+  outcome.result.task = kind;
+  if (kind == "knn") {
+    outcome.result.metrics = evaluation::knn_recall(train.features_ND, train.label_N, test.features_ND,
+                                                    test.label_N, settings.recall_k);
+  } else if (kind == "linear_probe") {
+    const auto sweep =
+        evaluation::sweep_logistic_regression(train.features_ND, train.label_N, count, seed, poll);
+    outcome.result.metrics = {
+        {"acc1", evaluation::accuracy(sweep.classifier, test.features_ND, test.label_N)}};
+    outcome.summary["c"] = sweep.c;
+    outcome.summary["validation_accuracy"] = sweep.validation_accuracy;
+  } else {
+    evaluation::FewShotOptions options{.shots = settings.shots, .seeds = settings.shot_seeds, .seed = seed};
+    options.scale = std::exp(classes.logit_scale());
+    const auto result = evaluation::few_shot(
+        train, test, classes.vectors(classes.templates()).to(at::kCPU, at::kDouble), options, poll);
+    outcome.result.metrics = result.metrics;
+    outcome.summary["spread"] = json_of(result.spread);
+  }
+  if (kind == "knn")
+    outcome.result.chance = evaluation::knn_chance(train.label_N, test.label_N, settings.recall_k);
+  else
+    for (const auto& [name, value] : outcome.result.metrics)
+      outcome.result.chance.emplace_back(name, 1 / static_cast<double>(count));
+  outcome.summary["images"] = test.label_N.size(0);
+  outcome.summary["train_images"] = train.label_N.size(0);
+  outcome.summary["classes"] = count;
+  return outcome;
+}
+
+Outcome measure(const jobs::Task& task, const Inputs& inputs, const jobs::EvaluateSettings& settings,
+                const runtime::TaskContext& context) {
+  const bool learns = !settings.train_data.empty();
+  const std::string kind = learns ? settings.task : choose_task(settings.task, inputs.features, inputs.data);
+  if (kind == "retrieval") return retrieval(inputs, settings);
+  if (learns) {
+    need_labels(inputs.features, inputs.data);
+    need_labels(inputs.train_features, settings.train_data);
+  }
+  Classes classes(inputs, settings, jobs::data_from_json(task.data), context.device);
+  if (!learns) return zero_shot(inputs, classes);
+  return probe(kind, inputs, settings, classes, [&context] { context.stop->throw_if_stopped(); });
 }
 
 }  // namespace
@@ -131,11 +237,8 @@ std::string choose_task(const std::string& wanted, const checkpoint::Features& f
 
 jobs::TaskDone EvaluateStage::run(const jobs::Task& task, runtime::TaskContext& context) {
   const auto settings = std::get<jobs::EvaluateSettings>(jobs::settings_from_json("evaluate", task.settings));
-  const Inputs inputs = read_all(task, *context.stop);
-  const std::string kind = choose_task(settings.task, inputs.features, inputs.data);
-  Outcome outcome = kind == "retrieval"
-                        ? retrieval(inputs, settings)
-                        : zero_shot(inputs, settings, jobs::data_from_json(task.data), context.device);
+  const Inputs inputs = read_all(task, settings, *context.stop);
+  Outcome outcome = measure(task, inputs, settings, context);
   outcome.result.dataset = inputs.data;
   outcome.result.model = settings.model;
   outcome.result.pretrained = io::hex(inputs.model.xxh3);

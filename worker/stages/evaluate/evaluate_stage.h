@@ -5,7 +5,9 @@
 //
 // Class names come from DataSpec::classes or classnames.txt beside the shards; prompts from the stage's
 // templates, else zeroshot_classification_templates.txt beside the shards, else "a photo of a {c}.". The
-// summary also holds the result of the bare class names (METHODS 7.1).
+// summary also holds the result of the bare class names (METHODS 7.1). linear_probe, knn and few_shot learn
+// from the image embeddings of `train_data`, after the projection, and need labels in both
+// (METHODS 2.6, 7.3, 7.4).
 #pragma once
 
 #include <string>

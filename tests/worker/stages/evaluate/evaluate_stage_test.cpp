@@ -112,5 +112,93 @@ TEST_F(EvaluateTest, NothingEmbeddedIsSaidSo) {
   }
 }
 
+class ProbeTest : public EvaluateTest {
+ protected:
+  // Ten classes round the unit vectors, 40 pictures to learn from and 20 to be judged by.
+  ProbeTest() {
+    settings_.train_data = "train";
+    settings_.recall_k = {1, 3};
+    settings_.shots = {1, 2};
+    settings_.shot_seeds = 2;
+    auto data = testing::test_data();
+    for (int c = 0; c < 10; ++c) data.classes.push_back("class " + std::to_string(c));
+    task_.data = jobs::data_json(data);
+  }
+
+  void set_both() {
+    auto generator = at::detail::createCPUGenerator(3);
+    const auto features = [&](std::int64_t count) {
+      const auto label = at::arange(count) % 10;
+      const auto rows = at::eye(10, 16).index_select(0, label) + 0.1 * at::randn({count, 16}, generator);
+      return checkpoint::Features{"shared", at::arange(count), rows / rows.norm(2, {1}, true), {}, {}, label};
+    };
+    const std::string folder = (folder_ / "model").string();
+    models::DualEncoder(testing::small_model(false), 0).save(folder, "{}");
+    std::vector<jobs::InputsLine> lines;
+    for (const auto& [data, count] : {std::pair{"test", 20}, std::pair{"train", 40}}) {
+      lines.push_back({jobs::ShardRef{.data = data, .path = (folder_ / "0.tar").string()}, {}});
+      const auto path = out(data, ".features.safetensors");
+      checkpoint::write_features(path, features(count));
+      auto file = input("features", path);
+      file.data = data;
+      lines.push_back({{}, file});
+    }
+    lines.push_back({{}, input("model", folder)});
+    set_inputs(task_, lines);
+    task_.settings = jobs::settings_json(settings_);
+  }
+
+  nlohmann::json run(const std::string& task) {
+    settings_.task = task;
+    set_both();
+    const auto done = EvaluateStage().run(task_, context_);
+    summary_ = nlohmann::json::parse(done.summary);
+    EXPECT_EQ(summary_.at("images"), 20);
+    EXPECT_EQ(summary_.at("train_images"), 40);
+    return nlohmann::json::parse(io::read_file(done.outputs.at(0).path));
+  }
+
+  nlohmann::json summary_;
+};
+
+TEST_F(ProbeTest, LinearProbeLearnsFromTheOtherSet) {
+  const auto result = run("linear_probe");
+  EXPECT_EQ(result.at("task"), "linear_probe");
+  EXPECT_EQ(result.at("dataset"), "test");
+  EXPECT_GT(result.at("metrics").at("acc1"), 0.9);
+  EXPECT_EQ(result.at("chance").at("acc1"), 0.1);
+  EXPECT_GT(summary_.at("c"), 0);
+}
+
+TEST_F(ProbeTest, Neighbours) {
+  const auto result = run("knn");
+  EXPECT_GT(result.at("metrics").at("knn_recall@1"), 0.9);
+  EXPECT_NEAR(result.at("chance").at("knn_recall@1"), 0.1, 1e-9);
+}
+
+TEST_F(ProbeTest, FewShotHasAllArmsAndTheirSpread) {
+  const auto result = run("few_shot");
+  for (const char* name : {"zero_shot_acc1", "probe_acc1@1", "prompt_l2_acc1@1", "prompt_ball_acc1@2"}) {
+    EXPECT_GE(result.at("metrics").at(name), 0) << name;
+    EXPECT_GE(summary_.at("spread").at(name), 0) << name;
+  }
+  EXPECT_GT(result.at("metrics").at("prompt_ball_acc1@2"), result.at("metrics").at("zero_shot_acc1"));
+  const auto again = run("few_shot");
+  EXPECT_EQ(again, result);
+}
+
+TEST_F(ProbeTest, NamesTheSetThatHasNoLabels) {
+  settings_.task = "knn";
+  set_both();
+  const auto path = out("train", ".features.safetensors");
+  checkpoint::write_features(path, {"shared", at::arange(4), at::eye(4, 16), {}, {}, {}});
+  try {
+    EvaluateStage().run(task_, context_);
+    FAIL();
+  } catch (const Error& error) {
+    EXPECT_NE(std::string(error.what()).find("'train'"), std::string::npos) << error.what();
+  }
+}
+
 }  // namespace
 }  // namespace trireme::worker::stages::evaluate
