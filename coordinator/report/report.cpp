@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <cstdlib>
 #include <fstream>
 #include <limits>
 
@@ -105,21 +106,43 @@ std::string curves(const ReportInput& input) {
   return out;
 }
 
+// Accuracy against shots (METHODS 2.6), a line per arm, zero-shot across; "" for other evaluations.
+std::string few_shot_chart(const json& document, const std::string& stage) {
+  if (document.value("task", std::string()) != "few_shot") return "";
+  std::vector<Series> arms;
+  double last = 1;
+  for (const auto& [metric, value] : document["metrics"].items()) {
+    const auto at = metric.find("_acc1@");
+    if (at == std::string::npos || !value.is_number()) continue;
+    const std::string arm = metric.substr(0, at);
+    auto found = std::find_if(arms.begin(), arms.end(), [&](const Series& one) { return one.name == arm; });
+    if (found == arms.end()) found = arms.insert(arms.end(), Series{arm, {}, false});
+    last = std::max(last, std::atof(metric.c_str() + at + 6));
+    found->points.emplace_back(std::atof(metric.c_str() + at + 6), value.get<double>());
+  }
+  for (auto& arm : arms) std::sort(arm.points.begin(), arm.points.end());
+  const double zero_shot = number(document["metrics"], "zero_shot_acc1");
+  arms.push_back({"zero_shot", {{1, zero_shot}, {last, zero_shot}}, true});
+  return line_chart(arms, {.title = "Few-shot: " + stage, .x_label = "shots per class", .y_label = "acc1"});
+}
+
 std::string evaluations(const ReportInput& input) {
   std::vector<std::vector<std::string>> rows;
+  std::string charts;
   for (const auto& stage : input.stages) {
     std::ifstream file(input.output / "stages" / stage.name / "evaluation.json");
     const json document = json::parse(file, nullptr, false);
     if (!document.is_object() || !document.contains("metrics") || !document["metrics"].is_object()) continue;
+    charts += few_shot_chart(document, stage.name);
     const json chance = document.value("chance", json::object());
     for (const auto& [metric, value] : document["metrics"].items())
       rows.push_back({stage.name, document.value("dataset", std::string()), metric,
                       value.is_number() ? rounded(value.get<double>()) : value.dump(),
                       rounded(number(chance, metric.c_str()))});
   }
-  return rows.empty()
-             ? ""
-             : "<h2>Evaluation</h2>" + table({"stage", "data set", "metric", "value", "chance"}, rows);
+  return rows.empty() ? ""
+                      : "<h2>Evaluation</h2>" +
+                            table({"stage", "data set", "metric", "value", "chance"}, rows) + charts;
 }
 
 std::string stages_table(const ReportInput& input) {

@@ -66,6 +66,22 @@ TEST_F(ReportTest, ShowsFunnelCurvesEvaluationAndPictures) {
   EXPECT_LT(html.size(), 200000U);        // 2000 points are thinned
 }
 
+TEST_F(ReportTest, DrawsTheFewShotCurves) {
+  io::write_file_atomic(
+      folder / "stages/few/evaluation.json",
+      R"({"task":"few_shot","dataset":"test","metrics":{"zero_shot_acc1":0.4,"probe_acc1@1":0.2,)"
+      R"("prompt_ball_acc1@1":0.45,"probe_acc1@16":0.6,"prompt_ball_acc1@16":0.61}})");
+  ReportInput input;
+  input.output = folder;
+  ReportStage few;
+  few.name = "few";
+  few.kind = "evaluate";
+  input.stages = {few};
+  const std::string html = render_report(input);
+  EXPECT_NE(html.find("Few-shot: few"), std::string::npos);
+  EXPECT_EQ(count(html, "<polyline") + count(html, "<path"), 3U);  // probe, prompt_ball, zero-shot
+}
+
 TEST_F(ReportTest, ARunningJobWithNothingYetStillRenders) {
   ReportInput running;
   running.state = "RUNNING";
