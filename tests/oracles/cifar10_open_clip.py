@@ -3,7 +3,7 @@
 usage: cifar10_open_clip.py JOB.json [seed …]       prints one JSON line per seed and the mean zero-shot accuracy
 needs: torch open_clip_torch torchvision Pillow. JOB.json is the effective job (trireme plan -o json, or the run folder's spec.json).
 """
-import io, json, math, pathlib, sys, tarfile, time
+import io, json, math, os, pathlib, sys, tarfile, time
 import numpy, torch, open_clip
 from open_clip.model import CLIP, CLIPTextCfg, CLIPVisionCfg
 from PIL import Image
@@ -15,7 +15,7 @@ train = next(s for s in job["stages"] if s["kind"] == "train")
 evaluate = next(s for s in job["stages"] if s["kind"] == "evaluate")
 model_spec = job["models"][train["model"]]
 image_spec, text_spec, optimizer_spec, augment = model_spec["image"], model_spec["text"], train["optimizer"], train["augment"]
-torch.set_num_threads(2)
+torch.set_num_threads(int(os.environ.get("OMP_NUM_THREADS", 2)))
 
 
 def folder(name):
