@@ -1,9 +1,12 @@
 #include "common/io/hash.h"
 
+#include <algorithm>
 #include <array>
 #include <cerrno>
 #include <cstdio>
+#include <filesystem>
 #include <fstream>
+#include <vector>
 
 #include <openssl/evp.h>
 #include <xxhash.h>
@@ -84,6 +87,23 @@ std::uint64_t xxh3_of_file(const Path& path) {
   const std::uint64_t value = XXH3_64bits_digest(state);
   XXH3_freeState(state);
   return value;
+}
+
+FolderDigest digest_of_folder(const Path& folder) {
+  std::vector<Path> files;
+  for (const auto& entry : std::filesystem::recursive_directory_iterator(folder))
+    if (entry.is_regular_file()) files.push_back(std::filesystem::relative(entry.path(), folder));
+  std::sort(files.begin(), files.end());
+  FolderDigest digest;
+  std::string listing;
+  for (const auto& file : files) {
+    const auto bytes = std::filesystem::file_size(folder / file);
+    digest.bytes += bytes;
+    listing +=
+        file.generic_string() + '\0' + std::to_string(bytes) + '\0' + hex(xxh3_of_file(folder / file)) + '\n';
+  }
+  digest.xxh3 = xxh3_64(listing);
+  return digest;
 }
 
 }  // namespace trireme::io

@@ -22,6 +22,13 @@ std::string hex(std::uint64_t value);            // 16 digits
 std::string hex(const Hash128& value);           // 32 digits
 std::string sha256_hex(std::string_view bytes);  // 64 digits
 
+// A folder as one value: all its regular files, sub-folders included. xxh3 is that of the sorted lines
+// `name \0 bytes \0 xxh3 \n`, so that a changed byte anywhere shows.
+struct FolderDigest {
+  std::uint64_t bytes = 0, xxh3 = 0;
+};
+FolderDigest digest_of_folder(const Path& folder);
+
 // Both streamed in 1 MiB pieces.
 std::string sha256_of_file(const Path& path);
 std::uint64_t xxh3_of_file(const Path& path);

@@ -48,6 +48,10 @@ void print_job(std::ostream& out, const JobView& job) {
 
 // Logs of a folder on this machine.
 int show_local_logs(std::ostream& out, const io::Path& folder, bool follow, int rank, std::int64_t tail) {
+  if (!std::filesystem::is_directory(folder / "logs"))
+    throw Error(ErrorKind::kNotFound,
+                folder.string() + " holds no logs: the run was not started by trireme launch",
+                "look where mpirun was started: the ranks wrote to its standard error");
   io::LogTail logs(folder / "logs", rank, tail);
   for (;;) {
     const std::string text = logs.next();

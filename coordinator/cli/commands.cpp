@@ -26,7 +26,7 @@ constexpr const char* kVersion = "0.1.0";
 struct Given {
   std::string job, file, key, state, run = "runs/service", run_folder, listen, output_format = "text",
                                      mpirun = "mpirun";
-  std::vector<std::string> overrides, mpirun_arguments, data_roots;
+  std::vector<std::string> overrides, mpirun_arguments, data_roots, output_roots;
   int workers = 1, rank = -1;
   std::int64_t limit = 100, tail = -1;
   std::uint64_t after = 0;
@@ -75,6 +75,10 @@ void add_launch(CLI::App& app, Given& given) {
   command
       .add_option("--data-root", given.data_roots, "folder that jobs sent over HTTP may read (repeatable)")
       ->allow_extra_args(false);
+  command
+      .add_option("--output-root", given.output_roots,
+                  "folder that jobs sent over HTTP may write (repeatable)")
+      ->allow_extra_args(false);
   command.add_option("--mpirun", given.mpirun, "the mpirun to use")->capture_default_str();
   command
       .add_option("--mpirun-arg", given.mpirun_arguments,
@@ -83,7 +87,8 @@ void add_launch(CLI::App& app, Given& given) {
   command.callback([&given] {
     given.command = [&given] {
       return launch({given.file, given.overrides, given.workers, given.run_folder, given.listen, given.mpirun,
-                     given.mpirun_arguments, given.data_roots, &std::cout, ::isatty(STDOUT_FILENO) == 1});
+                     given.mpirun_arguments, given.data_roots, given.output_roots, &std::cout,
+                     ::isatty(STDOUT_FILENO) == 1});
     };
   });
 }

@@ -1,5 +1,7 @@
 #include "coordinator/cli/format.h"
 
+#include "common/base/log.h"
+
 #include <algorithm>
 #include <array>
 #include <cctype>
@@ -78,6 +80,16 @@ std::string table_text(const std::vector<std::vector<std::string>>& rows) {
     text += line + "\n";
   }
   return text;
+}
+
+std::string printable_lines(const std::string& text) {
+  std::string out;
+  for (std::size_t at = 0; at <= text.size();) {
+    const std::size_t end = std::min(text.find('\n', at), text.size());
+    out += (out.empty() ? "" : "\n  ") + printable(std::string_view(text).substr(at, end - at));
+    at = end + 1;
+  }
+  return out;
 }
 
 }  // namespace trireme::coordinator::cli

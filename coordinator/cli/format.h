@@ -17,4 +17,7 @@ std::string bar(double share, int width);           // "[######----]"
 // right.
 std::string table_text(const std::vector<std::vector<std::string>>& rows);
 
+// Text of several lines, each made printable, those after the first indented.
+std::string printable_lines(const std::string& text);
+
 }  // namespace trireme::coordinator::cli

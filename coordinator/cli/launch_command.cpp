@@ -11,6 +11,7 @@
 #include "common/base/error.h"
 #include "common/base/log.h"
 #include "coordinator/cli/display.h"
+#include "coordinator/cli/format.h"
 #include "coordinator/cli/mpirun.h"
 #include "coordinator/cli/process.h"
 #include "coordinator/cli/results.h"
@@ -45,7 +46,17 @@ LaunchPlan plan_of(const LaunchOptions& options, const io::Path& run_folder) {
   if (options.job.empty() || !options.run_folder.empty()) add("--run-dir", run_folder.string());
   add("--listen", options.listen);
   for (const auto& root : options.data_roots) add("--data-root", root);
+  for (const auto& root : options.output_roots) add("--output-root", root);
   return plan;
+}
+
+// Open MPI's frame round the line that matters.
+bool says_nothing(const std::string& line) {
+  for (const char* frame : {"Primary job  terminated normally", "Primary job terminated normally",
+                            "mpirun detected that one or more processes exited", "a non-zero exit code.",
+                            "thus causing", "Per user-direction, the job has been aborted"})
+    if (line.find(frame) != std::string::npos) return true;
+  return false;
 }
 
 // The end of the file that mpirun and its ranks complain into, for a run that failed.
@@ -53,7 +64,7 @@ std::string last_complaints(const io::Path& run_folder) {
   std::ifstream file(run_folder / "logs" / "mpirun.log");
   std::deque<std::string> lines;
   for (std::string line; std::getline(file, line);) {
-    if (line.empty() || line.find_first_not_of('-') == std::string::npos) continue;
+    if (line.empty() || line.find_first_not_of('-') == std::string::npos || says_nothing(line)) continue;
     lines.push_back(line);
     if (lines.size() > 12) lines.pop_front();
   }
@@ -81,7 +92,7 @@ int report_end(const LaunchOptions& options, const io::Path& run_folder, const S
   const auto progress = read_progress(run_folder);
   if (progress && progress->job && result.state == "SUCCEEDED") out << "\n" << results_text(*progress->job);
   if (result.exit_code == 0) return 0;
-  out << "\n" << result.state << ": " << printable(result.reason) << "\n";
+  out << "\n" << result.state << ": " << printable_lines(result.reason) << "\n";
   if (result.exit_code == 75) {
     out << "Start the same command again to go on from the last checkpoint.\n";
   } else if (result.state == "FAILED") {
@@ -121,8 +132,10 @@ int launch(const LaunchOptions& options) {
   supervisor.on_poll = [&] {
     if (clock.now() < next) return;
     next = clock.now() + std::chrono::milliseconds(200);
-    if (const auto progress = read_progress(run_folder); progress && progress->job)
-      display.update(*progress->job);
+    const auto progress = read_progress(run_folder);
+    if (!progress || !progress->job) return;
+    if (stale && progress->incarnation == stale->incarnation) return;
+    display.update(*progress->job);
   };
   catch_stop_signals();
   const SupervisorResult result = supervise(supervisor);

@@ -16,7 +16,7 @@ struct LaunchOptions {
   io::Path run_folder;  // "": the job's output, runs/service without a job
   std::string listen;   // handed to the coordinator
   std::string mpirun = "mpirun";
-  std::vector<std::string> mpirun_arguments, data_roots;
+  std::vector<std::string> mpirun_arguments, data_roots, output_roots;
   std::ostream* out = nullptr;
   bool is_terminal = false;
 };

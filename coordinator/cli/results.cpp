@@ -1,16 +1,18 @@
 #include "coordinator/cli/results.h"
 
 #include <algorithm>
+#include <cmath>
 #include <filesystem>
+
+#include <nlohmann/json.hpp>
 
 #include "common/base/log.h"
 #include "common/io/file.h"
 #include "coordinator/cli/format.h"
-#include "coordinator/cli/json_members.h"
 
 namespace trireme::coordinator::cli {
 namespace {
-using nlohmann::json;
+using json = nlohmann::ordered_json;  // metrics stay in the order in which they were written
 
 std::string evaluation_table(const std::string& stage, const json& document) {
   const auto metrics = document.find("metrics");
@@ -23,11 +25,10 @@ std::string evaluation_table(const std::string& stage, const json& document) {
     if (!value.is_number()) continue;
     rows.push_back({printable(name, 60), number_text(value.get<double>(), 4)});
     if (has_chance)
-      rows.back().push_back(chance->contains(name) ? number_text(number_of<double>(*chance, name.c_str()), 4)
-                                                   : "");
+      rows.back().push_back(chance->contains(name) ? number_text(chance->value(name, std::nan("")), 4) : "");
   }
   if (rows.size() == 1) return "";
-  const std::string data = text_of(document, "dataset");
+  const std::string data = document.value("dataset", std::string());
   return "Evaluation " + printable(stage, 60) + (data.empty() ? "" : " on " + printable(data, 200)) + "\n" +
          table_text(rows) + "\n";
 }
@@ -38,9 +39,9 @@ std::string evaluations(const JobView& job) {
     const io::Path file = io::Path(job.output) / "stages" / stage.name / "evaluation.json";
     if (!std::filesystem::exists(file)) continue;
     try {
-      text += evaluation_table(stage.name, object_from(io::read_file(file, 64U << 20), file.string()));
-    } catch (const Error& error) {
-      text += std::string(error.what()) + "\n";
+      text += evaluation_table(stage.name, json::parse(io::read_file(file, 64U << 20)));
+    } catch (const std::exception& error) {
+      text += file.string() + ": " + error.what() + "\n";
     }
   }
   return text;
@@ -91,7 +92,9 @@ std::string results_text(const JobView& job) {
     reused += stage.tasks_reused;
   }
   text += evaluations(job);
-  if (reused > 0) text += count_text(reused) + " tasks were reused from the store\n";
+  if (reused > 0)
+    text += count_text(reused) + (reused == 1 ? " task was" : " tasks were") +
+            " not run again: the store, or another stage of this job, had the result\n";
   return text + places(job);
 }
 

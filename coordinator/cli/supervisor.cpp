@@ -3,7 +3,10 @@
 #include <algorithm>
 #include <atomic>
 #include <cmath>
+#include <filesystem>
+#include <fstream>
 #include <optional>
+#include <regex>
 #include <thread>
 
 #include <signal.h>
@@ -38,11 +41,27 @@ FileStamp stamp_of(const io::Path& file) {
   return {status.st_ino, status.st_mtim.tv_sec * 1000000000LL + status.st_mtim.tv_nsec};
 }
 
+// Who died, as mpirun tells it: "… process rank 2 with PID 0 on node n exited on signal 9 (Killed)."
+std::string cause_of_end(const io::Path& log, std::uintmax_t begin, int code) {
+  std::ifstream file(log);
+  file.seekg(static_cast<std::streamoff>(begin));
+  static const std::regex kSignal(R"(process rank (\d+) .*exited on signal (\d+))");
+  for (std::string line; std::getline(file, line);) {
+    std::smatch found;
+    if (!std::regex_search(line, found, kSignal)) continue;
+    const std::string who = found[1] == "0" ? "the coordinator" : "worker " + found[1].str();
+    return who + " was killed by signal " + found[2].str();
+  }
+  if (code > 128) return "mpirun was killed by signal " + std::to_string(code - 128);
+  return "mpirun ended with code " + std::to_string(code);
+}
+
 class Incarnation {
  public:
   Incarnation(const SupervisorOptions& options, std::uint64_t number);
   void watch();             // until mpirun and every local rank are gone
   std::string cause;        // why it ended, as far as we saw
+  int exit_code = -1;       // mpirun's, when it ended by itself
   bool stop_asked = false;  // by a signal to us
 
  private:
@@ -55,6 +74,7 @@ class Incarnation {
   const SupervisorOptions& options_;
   std::uint64_t number_;
   pid_t mpirun_ = 0;
+  std::uintmax_t log_begin_ = 0;  // where this incarnation's lines begin in mpirun.log
   Steady::time_point started_ = Steady::now(), pulse_ = Steady::now(), stop_since_{};
   FileStamp stamp_;
   bool seen_ = false, over_ = false;
@@ -66,13 +86,17 @@ Incarnation::Incarnation(const SupervisorOptions& options, std::uint64_t number)
   what.environment["TRIREME_INCARNATION"] = std::to_string(number);
   what.environment[kMark] = std::to_string(::getpid());
   what.environment["TRIREME_LOG_DIR"] = (options.run_folder / "logs").string();
+  std::error_code none;
+  log_begin_ = std::filesystem::file_size(what.output, none);
+  if (none) log_begin_ = 0;
   mpirun_ = spawn(what);
 }
 
 void Incarnation::watch() {
   while (!over_) {
     if (const auto code = exit_code_if_ended(mpirun_)) {
-      if (cause.empty()) cause = "mpirun ended with code " + std::to_string(*code);
+      exit_code = *code;
+      if (cause.empty()) cause = cause_of_end(options_.run_folder / "logs" / "mpirun.log", log_begin_, *code);
       mpirun_ = 0;
       end_everything();
       return;
@@ -205,6 +229,9 @@ bool Supervisor::decide(const std::optional<Terminal>& terminal, const Incarnati
     if (terminal->state == "FAILED" && !terminal->retryable)
       return stop(terminal->exit_code == 0 ? 1 : terminal->exit_code, terminal->state, terminal->reason);
   }
+  if (!terminal && incarnation.exit_code == exit_code(ErrorKind::kConflict))
+    return stop(incarnation.exit_code, "FAILED",
+                "something else is in the way; starting again would not help");
   const std::string cause = terminal && !terminal->reason.empty() ? terminal->reason : incarnation.cause;
   if (incarnation.stop_asked) return stop(75, "STOPPED", cause);
   const auto progress = read_progress(options_.run_folder);

@@ -56,6 +56,7 @@ class Planner {
   Plan run() {
     walk(graph_);
     plan_.name = job_.name;
+    plan_.spec_json = jobs::effective_json(job_);
     plan_.output = job_.spec.output;
     plan_.store = job_.spec.store.empty() ? job_.spec.output + "/store" : job_.spec.store;
     for (const auto& info : graph_.data())

@@ -121,7 +121,10 @@ std::string plan_json(const Plan& plan) {
   root.set("name", plan.name).set("output", plan.output).set("store", plan.store);
   root.set("data", data).set("stages", stages).set("tasks", plan.tasks).set("reused", plan.reused);
   root.set("disk_bytes", number_or_null(plan.disk_bytes)).set("disk_free_bytes", plan.disk_free_bytes);
-  return jobs::dump_json(root.set("notes", notes));
+  root.set("notes", notes);
+  std::vector<jobs::SpecFault> faults;
+  if (!plan.spec_json.empty()) root.set("job", jobs::parse_json(plan.spec_json, faults));
+  return jobs::dump_json(root);
 }
 
 }  // namespace trireme::coordinator::planner

@@ -33,6 +33,7 @@ struct Plan {
   double disk_bytes = -1;  // estimate of what the store still needs, checkpoints left out; -1 unknown
   std::int64_t disk_free_bytes = 0;
   std::vector<std::string> notes;
+  std::string spec_json;  // the effective job, defaults filled in
 };
 
 // Throws kInvalid as TaskGraph does.

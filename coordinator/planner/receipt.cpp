@@ -1,11 +1,10 @@
 #include "coordinator/planner/receipt.h"
 
-#include <algorithm>
 #include <filesystem>
-#include <vector>
 
 #include <nlohmann/json.hpp>
 
+#include "common/base/log.h"
 #include "common/io/file.h"
 #include "common/io/hash.h"
 
@@ -23,20 +22,9 @@ jobs::OutputFile measure(const fs::path& path) {
     found.xxh3 = io::xxh3_of_file(path);
     return found;
   }
-  std::vector<fs::path> files;
-  for (const auto& entry : fs::recursive_directory_iterator(path))
-    if (entry.is_regular_file()) files.push_back(fs::relative(entry.path(), path));
-  std::ranges::sort(files);
-  for (const auto& file : files) found.bytes += fs::file_size(path / file);
-  if (fs::exists(path / "manifest.json")) {
-    found.xxh3 = io::xxh3_of_file(path / "manifest.json");
-    return found;
-  }
-  std::string listing;
-  for (const auto& file : files)
-    listing += file.string() + '\0' + std::to_string(fs::file_size(path / file)) + '\0' +
-               io::hex(io::xxh3_of_file(path / file)) + '\n';
-  found.xxh3 = io::xxh3_64(listing);
+  const auto digest = io::digest_of_folder(path);
+  found.bytes = digest.bytes;
+  found.xxh3 = digest.xxh3;
   return found;
 }
 
@@ -51,13 +39,16 @@ bool find_reusable(const jobs::Task& task, jobs::TaskDone& done) {
     const std::string claimed = receipt.at("xxh3").get<std::string>();
     receipt.erase("xxh3");
     if (claimed != io::hex(io::xxh3_64(receipt.dump())) || receipt.at("format") != "trireme-receipt" ||
-        receipt.at("version") != 1 || receipt.at("address") != task.address ||
+        receipt.at("version") != 2 || receipt.at("address") != task.address ||
         receipt.at("kind") != jobs::name_of(task.kind))
       return false;
     jobs::TaskDone found;
     for (const auto& entry : receipt.at("outputs")) {
       jobs::OutputFile file = measure(receipt_path.parent_path() / entry.at("path").get<std::string>());
-      if (file.bytes != entry.at("bytes") || io::hex(file.xxh3) != entry.at("xxh3")) return false;
+      if (file.bytes != entry.at("bytes") || io::hex(file.xxh3) != entry.at("xxh3")) {
+        log_warning("store", file.path + " is not what was written; its task runs again");
+        return false;
+      }
       file.name = entry.at("name").get<std::string>();
       found.outputs.push_back(std::move(file));
     }

@@ -17,6 +17,7 @@ namespace trireme::coordinator::report {
 namespace {
 
 using nlohmann::json;
+using OrderedJson = nlohmann::ordered_json;  // metrics stay in the order in which they were written
 
 constexpr const char* kStyle = R"(
 :root{color-scheme:light dark;--ink:#1d2330;--quiet:#687084;--line:#d8dce5;--paper:#fff;--bar:#2f6fde;--drop:#d9622b}
@@ -107,7 +108,7 @@ std::string curves(const ReportInput& input) {
 }
 
 // Accuracy against shots (METHODS 2.6), a line per arm, zero-shot across; "" for other evaluations.
-std::string few_shot_chart(const json& document, const std::string& stage) {
+std::string few_shot_chart(const OrderedJson& document, const std::string& stage) {
   if (document.value("task", std::string()) != "few_shot") return "";
   std::vector<Series> arms;
   double last = 1;
@@ -121,7 +122,7 @@ std::string few_shot_chart(const json& document, const std::string& stage) {
     found->points.emplace_back(std::atof(metric.c_str() + at + 6), value.get<double>());
   }
   for (auto& arm : arms) std::sort(arm.points.begin(), arm.points.end());
-  const double zero_shot = number(document["metrics"], "zero_shot_acc1");
+  const double zero_shot = document["metrics"].value("zero_shot_acc1", std::nan(""));
   arms.push_back({"zero_shot", {{1, zero_shot}, {last, zero_shot}}, true});
   return line_chart(arms, {.title = "Few-shot: " + stage, .x_label = "shots per class", .y_label = "acc1"});
 }
@@ -131,14 +132,16 @@ std::string evaluations(const ReportInput& input) {
   std::string charts;
   for (const auto& stage : input.stages) {
     std::ifstream file(input.output / "stages" / stage.name / "evaluation.json");
-    const json document = json::parse(file, nullptr, false);
+    const auto document = OrderedJson::parse(file, nullptr, false);
     if (!document.is_object() || !document.contains("metrics") || !document["metrics"].is_object()) continue;
     charts += few_shot_chart(document, stage.name);
-    const json chance = document.value("chance", json::object());
+    const OrderedJson chance = document.value("chance", OrderedJson::object());
     for (const auto& [metric, value] : document["metrics"].items())
       rows.push_back({stage.name, document.value("dataset", std::string()), metric,
                       value.is_number() ? rounded(value.get<double>()) : value.dump(),
-                      rounded(number(chance, metric.c_str()))});
+                      rounded(chance.is_object() && chance.contains(metric) && chance[metric].is_number()
+                                  ? chance[metric].get<double>()
+                                  : std::nan(""))});
   }
   return rows.empty() ? ""
                       : "<h2>Evaluation</h2>" +

@@ -75,16 +75,28 @@ double progress_ratio(const JobView& view) {
 
 std::optional<double> remaining_seconds(const JobView& view) {
   if (ledger::is_terminal(view.row.state)) return std::nullopt;
-  if (view.training && view.training->step < view.training->steps && view.training->samples_per_second > 0) {
-    // Training dwarfs the stages beside it, and its steps are all alike.
+  double left = 0;
+  bool measured = false;
+  if (view.training && view.training->samples_per_second > 0) {  // its steps are all alike
     const auto& at = *view.training;
     const double samples_per_step =
         static_cast<double>(at.samples) / static_cast<double>(std::max<std::int64_t>(at.step, 1));
-    return static_cast<double>(at.steps - at.step) * samples_per_step / at.samples_per_second;
+    left += static_cast<double>(at.steps - at.step) * samples_per_step / at.samples_per_second;
+    measured = true;
   }
-  const double done = progress_ratio(view);
-  if (done < 0.02 || view.active_seconds <= 0) return std::nullopt;
-  return view.active_seconds * (1 - done) / done;
+  const auto workers = static_cast<double>(std::max<std::size_t>(view.workers.size(), 1));
+  for (const auto& stage : view.stages) {
+    if (stage.kind == "train") {
+      // A run that has not begun to train, or is to train once more, has nothing to go by.
+      if (!stage.progress.committed && stage.name != view.training_stage) return std::nullopt;
+      continue;
+    }
+    const auto open = static_cast<double>(stage.progress.tasks_known - stage.progress.tasks_done);
+    if (open <= 0) continue;
+    if (stage.task_seconds > 0) measured = true;
+    left += open * stage.task_seconds / std::min(workers, open);
+  }
+  return measured ? std::optional(left) : std::nullopt;
 }
 
 std::string iso_time(std::int64_t milliseconds) {

@@ -17,6 +17,7 @@ struct StageView {
   std::string name, kind, state;  // "waiting", "running", "done", "failed", "cancelled"
   bool implicit = false;
   planner::StageProgress progress;
+  double task_seconds = 0;  // mean of the tasks done in this incarnation, 0 when none was
 };
 
 struct WorkerView {

@@ -44,6 +44,7 @@ JobRun::JobRun(const std::string& job, const jobs::JobSpec& spec, std::unique_pt
       leases_(last_lease, limits.lease),
       replayed_ready_(graph_->start()),  // from here on every task that is ready has its address
       leased_by_stage_(graph_->stages().size(), 0),
+      timed_by_stage_(graph_->stages().size()),
       stage_committed_(graph_->stages().size(), false) {}
 
 ledger::LeaseRow JobRun::row_of(const scheduler::Lease& lease, const std::string& state) const {
@@ -242,6 +243,9 @@ void JobRun::task_done(Rank rank, const jobs::TaskDone& done, SteadyTime now, De
 
 void JobRun::note_speed(Rank rank, const scheduler::Lease& lease, const jobs::TaskDone& done) {
   if (done.reused || done.seconds <= 0 || lease.task.slots > 0) return;
+  auto& [tasks, seconds] = timed_by_stage_[static_cast<std::size_t>(lease.task.stage)];
+  ++tasks;
+  seconds += done.seconds;
   const auto in = done.counts.find("in");
   const double samples = in != done.counts.end() ? static_cast<double>(in->second) : 1;
   const auto& stage = graph_->stages()[static_cast<std::size_t>(lease.task.stage)];
@@ -343,6 +347,11 @@ std::string JobRun::stuck(SteadyTime now) const {
 
 std::vector<std::size_t> JobRun::take_committed_stages() {
   return std::exchange(committed_stages_, {});
+}
+
+double JobRun::task_seconds(std::size_t stage) const {
+  const auto& [tasks, seconds] = timed_by_stage_[stage];
+  return tasks == 0 ? 0 : seconds / static_cast<double>(tasks);
 }
 
 std::size_t JobRun::leased(std::size_t stage) const {

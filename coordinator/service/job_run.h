@@ -73,6 +73,8 @@ class JobRun {
   std::vector<std::size_t> take_committed_stages();
   std::int64_t tasks_done() const { return tasks_done_; }
   std::size_t leased(std::size_t stage) const;
+  // Mean of the stage's tasks that were done here, gangs left out; 0 when none was.
+  double task_seconds(std::size_t stage) const;
   std::string task_text(Rank rank);  // "filter 3/8" for people, "" when idle
   const std::optional<jobs::StepReport>& last_step() const { return last_step_; }
   std::string training_stage() const;
@@ -105,6 +107,7 @@ class JobRun {
   std::map<LeaseId, std::set<Rank>> early_;                 // members that ended before gang rank 0
   std::map<Rank, std::pair<LeaseId, SteadyTime>> leaving_;  // members of a gang that has ended
   std::vector<std::int64_t> leased_by_stage_;
+  std::vector<std::pair<std::int64_t, double>> timed_by_stage_;  // tasks, their seconds
   std::vector<bool> stage_committed_;
   std::vector<std::size_t> committed_stages_;
   std::optional<jobs::StepReport> last_step_;

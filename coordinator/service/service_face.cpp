@@ -223,6 +223,7 @@ std::vector<StageView> Service::stages_of(Job& job) {
   const auto& stages = run_->graph().stages();
   for (std::size_t i = 0; i < stages.size(); ++i) {
     StageView view{stages[i].name, stages[i].kind, "waiting", stages[i].implicit, run_->graph().progress(i)};
+    view.task_seconds = run_->task_seconds(i);
     const bool begun = view.progress.tasks_done > 0 || run_->leased(i) > 0;
     if (view.progress.committed)
       view.state = "done";

@@ -24,7 +24,9 @@ std::int64_t milliseconds(SystemTime time) {
 // JSON string without what could break it; events are for people.
 std::string json_text(const std::string& text) {
   std::string out = "\"";
-  for (const char c : printable(text, 512)) {
+  std::string one_line = text;
+  std::ranges::replace(one_line, '\n', ' ');
+  for (const char c : printable(one_line, 512)) {
     if (c == '"' || c == '\\') out += '\\';
     out += c;
   }

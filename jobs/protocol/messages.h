@@ -58,7 +58,7 @@ struct InputFile {
   std::int64_t shard = -1;  // -1 for artifacts
   std::int64_t first = -1;  // first sample of the range, -1 for whole shards and artifacts
   std::string path;
-  std::uint64_t xxh3 = 0;  // of the file; of manifest.json for a folder
+  std::uint64_t xxh3 = 0;  // of the file; for a folder that of its listing
 };
 
 struct Task {
@@ -118,7 +118,7 @@ struct OutputFile {
   std::string name;  // "" for the main output, else what it is: "thumbnails"
   std::string path;
   std::uint64_t bytes = 0;
-  std::uint64_t xxh3 = 0;  // of the file; of manifest.json for a folder
+  std::uint64_t xxh3 = 0;  // of the file; for a folder that of its listing
 };
 
 struct TaskDone {

@@ -1,5 +1,4 @@
 // Receipts and outputs: the functions that stage.h declares for stages and for the actor.
-#include <algorithm>
 #include <filesystem>
 
 #include <nlohmann/json.hpp>
@@ -14,29 +13,10 @@ namespace {
 using nlohmann::json;
 namespace fs = std::filesystem;
 
-constexpr int kReceiptVersion = 1;
+constexpr int kReceiptVersion = 2;
 
 fs::path receipt_path(const jobs::Task& task) {
   return task.output + ".receipt.json";
-}
-
-// Regular files below a folder with their names relative to it, sorted.
-std::vector<fs::path> files_below(const fs::path& folder) {
-  std::vector<fs::path> files;
-  for (const auto& entry : fs::recursive_directory_iterator(folder))
-    if (entry.is_regular_file()) files.push_back(fs::relative(entry.path(), folder));
-  std::sort(files.begin(), files.end());
-  return files;
-}
-
-// manifest.json where the folder has one, else a listing of names, sizes and hashes.
-std::uint64_t folder_hash(const fs::path& folder, const std::vector<fs::path>& files) {
-  if (fs::exists(folder / "manifest.json")) return io::xxh3_of_file(folder / "manifest.json");
-  std::string listing;
-  for (const auto& file : files)
-    listing += file.string() + '\0' + std::to_string(fs::file_size(folder / file)) + '\0' +
-               io::hex(io::xxh3_of_file(folder / file)) + '\n';
-  return io::xxh3_64(listing);
 }
 
 json receipt_of(const jobs::Task& task, const jobs::TaskDone& done) {
@@ -79,10 +59,8 @@ jobs::OutputFile describe_output(const std::string& name, const std::string& pat
   const auto status = fs::status(path, failure);
   if (!fs::exists(status)) throw Error(ErrorKind::kNotFound, "the output " + path + " is not there");
   if (!fs::is_directory(status)) return {name, path, fs::file_size(path), io::xxh3_of_file(path)};
-  const auto files = files_below(path);
-  std::uint64_t bytes = 0;
-  for (const auto& file : files) bytes += fs::file_size(fs::path(path) / file);
-  return {name, path, bytes, folder_hash(path, files)};
+  const auto digest = io::digest_of_folder(path);
+  return {name, path, digest.bytes, digest.xxh3};
 }
 
 void write_receipt(const jobs::Task& task, const jobs::TaskDone& done) {

@@ -34,7 +34,7 @@ class PlanTest : public ::testing::Test {
     const std::string hash = io::hex(io::xxh3_of_file(path));
     json receipt = {
         {"format", "trireme-receipt"},
-        {"version", 1},
+        {"version", 2},
         {"address", task.address},
         {"kind", jobs::name_of(task.kind)},
         {"outputs", {{{"name", ""}, {"path", fs::path(path).filename()}, {"bytes", 32}, {"xxh3", hash}}}},
