@@ -64,7 +64,10 @@ std::string dropped_table(const StageView& stage) {
     text += ": kept " + count_text(count_of("kept")) + " of " + count_text(count_of("in"));
   std::vector<std::vector<std::string>> rows{{"reason", "samples"}};
   for (const auto& [negative, name] : reasons) rows.push_back({printable(name, 60), count_text(-negative)});
-  return text + "\n" + table_text(rows) + "\n";
+  text += "\n" + table_text(rows);
+  if (stage.name.rfind("inspect:", 0) == 0)
+    text += "The shards are named in report.html (Damaged shards) and in logs/rank-0.log.\n";
+  return text + "\n";
 }
 
 std::string places(const JobView& job) {

@@ -80,6 +80,7 @@ std::vector<std::int64_t> DataTable::set_inspected(std::int64_t shard, const job
   ++inspected_;
   usable_ += summary.samples;
   for (const auto& [reason, count] : summary.bad) bad_[reason] += count;
+  if (!summary.bad.empty()) note_damage(path, summary);
   std::vector<std::int64_t> fresh;
   const bool everything = spec_.select.empty();
   if (everything) cut(shard, 0, fresh);
@@ -90,6 +91,16 @@ std::vector<std::int64_t> DataTable::set_inspected(std::int64_t shard, const job
   }
   if (all_known()) check_totals();
   return fresh;
+}
+
+void DataTable::note_damage(const std::string& path, const jobs::ShardSummary& summary) {
+  Damaged found{0, path, listed(summary.bad)};
+  for (const auto& [reason, count] : summary.bad) found.bad += count;
+  for (std::size_t i = 0; i < summary.examples.size(); ++i)
+    found.text += (i == 0 ? "; " : ", ") + summary.examples[i];
+  const auto place = std::ranges::upper_bound(damaged_, found.bad, std::greater<>(), &Damaged::bad);
+  damaged_.insert(place, std::move(found));
+  if (damaged_.size() > kDamagedListed) damaged_.pop_back();
 }
 
 // `before`: usable samples in all shards before this one.
@@ -115,7 +126,9 @@ void DataTable::check_totals() const {
   if (all > 0 && static_cast<double>(bad) > spec_.max_bad_fraction * static_cast<double>(all))
     throw Error(ErrorKind::kInvalid,
                 std::to_string(bad) + " of " + std::to_string(all) + " samples of data set \"" + name_ +
-                    "\" are bad (" + listed(bad_) + "), more than max_bad_fraction allows",
+                    "\" are bad (" + listed(bad_) + "), more than max_bad_fraction allows; worst shard " +
+                    (damaged_.empty() ? std::string("unknown")
+                                      : damaged_.front().path + ": " + damaged_.front().text),
                 "repair the data, or raise spec.data." + name_ + ".max_bad_fraction");
   if (range_count() == 0)
     throw Error(ErrorKind::kInvalid,

@@ -41,6 +41,13 @@ class DataTable {
   std::uint64_t identity(std::int64_t shard) const { return at(shard).identity; }
   bool all_known() const { return frontier_ == size(); }  // every shard inspected, every range there
   std::int64_t bad_samples() const;
+  // The shards with most bad samples, worst first, at most kDamagedListed: path, counts, first examples.
+  struct Damaged {
+    std::int64_t bad = 0;
+    std::string path, text;
+  };
+  const std::vector<Damaged>& damaged() const { return damaged_; }
+  static constexpr std::size_t kDamagedListed = 20;
   std::int64_t usable_samples() const { return usable_; }  // of inspected shards, selected or not
 
   std::int64_t range_count() const { return static_cast<std::int64_t>(range_shard_.size()); }
@@ -66,6 +73,7 @@ class DataTable {
   };
   const Shard& at(std::int64_t shard) const { return shards_[static_cast<std::size_t>(shard)]; }
   void cut(std::int64_t shard, std::int64_t before, std::vector<std::int64_t>& fresh);
+  void note_damage(const std::string& path, const jobs::ShardSummary& summary);
   void check_totals() const;
 
   std::string name_;
@@ -78,6 +86,7 @@ class DataTable {
   std::vector<std::uint32_t> range_shard_;
   std::int64_t inspected_ = 0, frontier_ = 0, before_frontier_ = 0, usable_ = 0;
   std::map<std::string, std::int64_t> bad_;
+  std::vector<Damaged> damaged_;
 };
 
 }  // namespace trireme::coordinator::planner

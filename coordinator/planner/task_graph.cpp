@@ -92,6 +92,7 @@ std::vector<DataInfo> TaskGraph::data() const {
     info.usable = table.usable_samples();
     info.bad = table.bad_samples();
     info.all_known = table.all_known();
+    for (const auto& shard : table.damaged()) info.damaged.emplace_back(shard.path, shard.text);
     for (std::int64_t shard = 0; shard < table.size(); ++shard) {
       const jobs::ShardRef ref = table.shard_ref(shard);
       info.bytes += static_cast<std::int64_t>(ref.bytes);

@@ -53,6 +53,8 @@ struct DataInfo {
   std::int64_t usable = 0, bad = 0, selected = 0;  // samples of the inspected shards
   double per_epoch = 0;                            // selected samples, by the weight of their source
   bool all_known = false;
+  // The shards with most bad samples: path, and what is wrong in it.
+  std::vector<std::pair<std::string, std::string>> damaged;
 };
 
 // Files looked up once, before the graph is built (listing.h). What is missing counts as 0 or as its name.

@@ -79,6 +79,12 @@ std::string funnel(const ReportInput& input) {
   return out.empty() ? "" : "<h2>Samples</h2>" + out;
 }
 
+std::string damaged_shards(const ReportInput& input) {
+  std::vector<std::vector<std::string>> rows;
+  for (const auto& [data, shard, what] : input.damaged) rows.push_back({data, shard, what});
+  return rows.empty() ? "" : "<h2>Damaged shards</h2>" + table({"data set", "shard", "bad samples"}, rows);
+}
+
 std::string curves(const ReportInput& input) {
   std::string out;
   for (const auto& stage : input.stages) {
@@ -205,8 +211,8 @@ std::string render_report(const ReportInput& input) {
   out += "<h1>" + escape(input.name) + "</h1><p class='quiet'>job " + escape(input.job_id) + " · <b>" +
          escape(input.state) + "</b>" + (input.cause.empty() ? "" : " · " + escape(input.cause)) +
          " · written " + utc_now() + "</p>";
-  out += stages_table(input) + evaluations(input) + funnel(input) + curves(input) + pictures(input) +
-         timeline(input);
+  out += stages_table(input) + evaluations(input) + funnel(input) + damaged_shards(input) + curves(input) +
+         pictures(input) + timeline(input);
   out += "<h2>Effective job file</h2><details><summary>Show</summary><pre>";
   for (std::size_t at = 0;
        at < input.spec_json.size();) {  // line by line: escape() cuts what is too long for a cell

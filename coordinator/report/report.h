@@ -3,6 +3,7 @@
 // it serves a running job too.
 #pragma once
 
+#include <array>
 #include <cstdint>
 #include <map>
 #include <string>
@@ -32,6 +33,8 @@ struct ReportInput {
   io::Path output;        // <output>/stages/<stage>/{log.jsonl, evaluation.json} are read
   std::vector<ReportStage> stages;
   std::vector<ReportSpan> timeline;
+  // Data set, shard and what is wrong in it; the worst of each set.
+  std::vector<std::array<std::string, 3>> damaged;
 };
 
 std::string render_report(const ReportInput& input);

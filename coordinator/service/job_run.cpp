@@ -236,9 +236,26 @@ void JobRun::task_done(Rank rank, const jobs::TaskDone& done, SteadyTime now, De
   const planner::TaskRef ref = task_ref(lease->task);
   end_lease(*lease, rank, "done", "", ledger::result_json(done), decision);
   gang_tasks_.erase(ref);
+  warn_of_damage(ref, done);
   complete(ref, done);
   // The end of one stage can be that of others: the last shard inspected may hold nothing for them to do.
   if (note_stage(ref.stage)) note_stages();
+}
+
+// The report lists the worst shards; the log names each as it is found, up to a point.
+void JobRun::warn_of_damage(const planner::TaskRef& ref, const jobs::TaskDone& done) {
+  constexpr int kMostWarnings = 100;
+  if (done.summary.empty() || damage_warnings_ >= kMostWarnings) return;
+  const jobs::Task task = graph_->describe_task(ref);
+  if (task.kind != jobs::TaskKind::kInspect || !task.shard) return;
+  const auto summary = jobs::summary_from_json(done.summary);
+  if (summary.bad.empty()) return;
+  std::string text = task.shard->path + ":";
+  for (const auto& [reason, count] : summary.bad) text += " " + std::to_string(count) + " " + reason;
+  for (std::size_t i = 0; i < summary.examples.size(); ++i)
+    text += (i == 0 ? " (first: " : ", ") + summary.examples[i];
+  log_warning("data", text + (summary.examples.empty() ? "" : ")"));
+  if (++damage_warnings_ == kMostWarnings) log_warning("data", "further damaged shards stand in the report");
 }
 
 void JobRun::note_speed(Rank rank, const scheduler::Lease& lease, const jobs::TaskDone& done) {

@@ -89,6 +89,7 @@ class JobRun {
   void note_stages();
   void retry(const planner::TaskRef& ref);
   void release(Rank rank);
+  void warn_of_damage(const planner::TaskRef& ref, const jobs::TaskDone& done);
   void note_speed(Rank rank, const scheduler::Lease& lease, const jobs::TaskDone& done);
   void count_attempt(std::size_t stage, const char* outcome);
   ledger::LeaseRow row_of(const scheduler::Lease& lease, const std::string& state) const;
@@ -107,6 +108,7 @@ class JobRun {
   std::map<LeaseId, std::set<Rank>> early_;                 // members that ended before gang rank 0
   std::map<Rank, std::pair<LeaseId, SteadyTime>> leaving_;  // members of a gang that has ended
   std::vector<std::int64_t> leased_by_stage_;
+  int damage_warnings_ = 0;
   std::vector<std::pair<std::int64_t, double>> timed_by_stage_;  // tasks, their seconds
   std::vector<bool> stage_committed_;
   std::vector<std::size_t> committed_stages_;

@@ -160,6 +160,9 @@ void Service::write_report(const std::string& job_id, std::function<void(const s
                             view.progress.tasks_reused,
                             view.progress.counts,
                             {}});
+  if (run_ != nullptr && job.row.job == running_)
+    for (const auto& data : run_->graph().data())
+      for (const auto& [path, what] : data.damaged) input.damaged.push_back({data.name, path, what});
   ledger_.for_each_lease(job_id, [&](const ledger::LeaseRow& row) {
     if (row.state != "done" || static_cast<std::size_t>(row.stage) >= input.stages.size()) return;
     auto& stage = input.stages[static_cast<std::size_t>(row.stage)];

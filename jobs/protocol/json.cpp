@@ -37,6 +37,7 @@ void describe(V& v, Task& m) {
 template <class V>
 void describe(V& v, ShardSummary& m) {
   v("sha256", m.sha256)("samples", m.samples)("captions", m.captions)("labels", m.labels)("bad", m.bad);
+  v("examples", m.examples);
 }
 template <class V>
 void describe(V& v, Hello& m) {

@@ -217,7 +217,8 @@ struct ShardSummary {
   std::int64_t samples = 0;  // usable: an image and a caption or a label
   std::int64_t captions = 0;
   bool labels = false;                      // .cls members
-  std::map<std::string, std::int64_t> bad;  // reason -> count
+  std::map<std::string, std::int64_t> bad;  // reason -> samples that cannot be used
+  std::vector<std::string> examples;        // the first of them, "<sample>: <reason>"
 };
 std::string to_json(const ShardSummary& summary);
 ShardSummary summary_from_json(std::string_view text);

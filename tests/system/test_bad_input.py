@@ -129,7 +129,12 @@ def test_truncated_duplicate_and_captionless_samples_are_counted(tmp_path, good_
     assert done.returncode == 0, done.stdout + done.stderr
     seen = counts(tmp_path)
     bad = {name[4:]: count for name, count in seen.items() if name.startswith("bad.")}
-    assert bad == {"duplicate_key": 1, "no_caption": 2, "bad_text": 1, "long_caption": 1, "truncated": 1}, seen
+    assert bad == {"duplicate_key": 1, "no_caption": 2, "bad_text": 1, "truncated": 1}, seen
+    assert seen["noted.long_caption"] == 1, seen
+    report = (tmp_path / "run" / "report.html").read_text()
+    log = (tmp_path / "run" / "logs" / "rank-0.log").read_text()
+    for text in (report, log):
+        assert "a.tar" in text and f"the file ends at byte {cut}" in text and "000000100: no_caption" in text
     assert seen["kept"] == 20, seen  # the long caption is cut to its limit, and then has too many words
 
 

@@ -23,8 +23,14 @@ struct ShardScan {
   std::string sha256;
   std::int64_t samples = 0, captions = 0;
   bool labels = false;
-  std::map<std::string, std::int64_t>
-      bad;  // "no_image", "no_caption", "duplicate_key", "truncated", "oversized_member", "bad_label" …
+  std::map<std::string, std::int64_t> bad;  // samples that cannot be used: "no_image", "unsupported_image",
+                                            // "no_caption", "bad_text", "duplicate_key", "truncated" …
+  // Of samples that are kept: captions cut ("long_caption") or left out ("bad_text"), labels left out.
+  std::map<std::string, std::int64_t> noted;
+  std::vector<std::string> examples;  // the first of `bad`, "<key or place>: <reason>", at most kExamples
+  static constexpr std::size_t kExamples = 5;
+
+  void blame(const std::string& what, const std::string& reason);
 };
 
 // Scans the shard once, front to back, and writes its index at `index_path`. Damage is counted, not thrown;

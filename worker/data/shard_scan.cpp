@@ -22,6 +22,13 @@ constexpr std::uint64_t kPollBytes = std::uint64_t{16} << 20;  // far below a se
 constexpr std::uint64_t kImageLimitBytes = std::uint64_t{64} << 20;
 constexpr std::array<std::string_view, 4> kImageSuffixes = {"webp", "png", "jpg", "jpeg"};  // first one wins
 
+constexpr std::array<std::string_view, 7> kOtherImages = {"gif", "bmp", "tif", "tiff", "avif", "heic", "jp2"};
+
+void note(const CaptionText& text, ShardScan& scan) {
+  if (text.long_caption > 0) scan.noted["long_caption"] += text.long_caption;
+  if (text.bad_text > 0) scan.noted["bad_text"] += text.bad_text;
+}
+
 std::string_view text_of(const io::MappedFile& file) {
   return {reinterpret_cast<const char*>(file.bytes().data()), file.bytes().size()};
 }
@@ -94,6 +101,11 @@ class Grouper {
   bool has_suffix(std::string_view suffix) const {
     return std::find(suffixes_.begin(), suffixes_.end(), suffix) != suffixes_.end();
   }
+  bool has_other_image() const {
+    return std::any_of(suffixes_.begin(), suffixes_.end(), [](const std::string& suffix) {
+      return std::find(kOtherImages.begin(), kOtherImages.end(), suffix) != kOtherImages.end();
+    });
+  }
   bool usable_parts() const { return has_image() && (has_suffix("txt") || has_suffix("cls")); }
 
   void drop() {
@@ -106,25 +118,17 @@ class Grouper {
 
   void judge() {
     if (!has_image() && !has_suffix("txt") && !has_suffix("cls")) return;  // a readme, a stats file
-    if (!seen_.insert(key_).second) {
-      ++scan_.bad["duplicate_key"];
-      return;
-    }
-    if (!has_image()) {
-      ++scan_.bad["no_image"];
-      return;
-    }
+    if (!seen_.insert(key_).second) return scan_.blame(key_, "duplicate_key");
+    if (!has_image()) return scan_.blame(key_, has_other_image() ? "unsupported_image" : "no_image");
     const bool has_label = has_suffix("cls");
     if (has_label) sample_.label = parse_label(tar_.substr(label_.offset, label_.size));
     const std::string_view raw = tar_.substr(sample_.text.offset, sample_.text.size);
     const CaptionText text = lines_ ? read_caption_lines(raw) : read_caption(raw);
-    if (text.long_caption > 0) scan_.bad["long_caption"] += text.long_caption;
-    if (text.bad_text > 0) scan_.bad["bad_text"] += text.bad_text;
-    if (has_label && sample_.label < 0) ++scan_.bad["bad_label"];
-    if (text.captions.empty() && sample_.label < 0) {
-      if (!has_label && text.bad_text == 0) ++scan_.bad["no_caption"];
-      return;
-    }
+    const bool bad_label = has_label && sample_.label < 0;
+    if (text.captions.empty() && sample_.label < 0)
+      return scan_.blame(key_, bad_label ? "bad_label" : text.bad_text > 0 ? "bad_text" : "no_caption");
+    if (bad_label) ++scan_.noted["bad_label"];
+    note(text, scan_);
     scan_.labels = scan_.labels || sample_.label >= 0;
     scan_.captions += static_cast<std::int64_t>(text.captions.size());
     sample_.key = index_.intern(valid_utf8(key_) ? key_ : printable(key_));
@@ -170,6 +174,9 @@ void scan_tar_shard(const io::Path& shard, std::string_view tar, const std::func
   hash_up_to(tar.size());
   index.sha256 = hash.finish_hex();
   for (const auto& [reason, count] : found.bad) scan.bad[reason] += count;
+  if (found.cut_short)
+    scan.examples.insert(scan.examples.begin(), "the file ends at byte " + std::to_string(tar.size()) +
+                                                    ", in the middle of the archive: truncated");
 }
 
 // "" when the file can be an image, else why not.
@@ -186,29 +193,32 @@ void scan_table_shard(const io::Path& shard, std::string_view bytes, const std::
                       ShardScan& scan) {
   index.sha256 = io::sha256_hex(bytes);
   const Table table = group_table(bytes, shard, image_column, caption_column);
-  if (table.short_rows > 0) scan.bad["short_row"] = table.short_rows;
+  if (table.short_rows > 0) {
+    scan.bad["short_row"] = table.short_rows;
+    scan.examples.push_back("line " + std::to_string(table.first_short_line) + ": short_row");
+  }
   for (const TableEntry& entry : table.entries) {
     if (poll) poll();
     const std::string fault = image_file_fault(shard.parent_path() / entry.image_path);
     if (!fault.empty()) {
-      ++scan.bad[fault];
+      scan.blame(entry.image_path, fault);
       continue;
     }
     IndexSample sample;
     sample.text.offset = index.captions.size();
-    std::int64_t bad_text = 0;
+    CaptionText all;
     for (const std::string& raw : entry.raw_captions) {
       const CaptionText text = read_caption(raw);
-      if (text.long_caption > 0) scan.bad["long_caption"] += text.long_caption;
-      bad_text += text.bad_text;
+      all.long_caption += text.long_caption;
+      all.bad_text += text.bad_text;
       for (const std::string& caption : text.captions) index.captions.push_back(index.intern(caption));
     }
-    if (bad_text > 0) scan.bad["bad_text"] += bad_text;
     sample.text.size = index.captions.size() - sample.text.offset;
     if (sample.text.size == 0) {
-      if (bad_text == 0) ++scan.bad["no_caption"];
+      scan.blame(entry.image_path, all.bad_text > 0 ? "bad_text" : "no_caption");
       continue;
     }
+    note(all, scan);
     sample.image = index.intern(entry.image_path);
     sample.key = valid_utf8(entry.image_path) ? sample.image : index.intern(printable(entry.image_path));
     scan.captions += static_cast<std::int64_t>(sample.text.size);
@@ -217,6 +227,11 @@ void scan_table_shard(const io::Path& shard, std::string_view bytes, const std::
 }
 
 }  // namespace
+
+void ShardScan::blame(const std::string& what, const std::string& reason) {
+  ++bad[reason];
+  if (examples.size() < kExamples) examples.push_back(printable(what, 200) + ": " + reason);
+}
 
 ShardScan build_shard_index(const io::Path& shard, const std::string& format, const std::string& image_column,
                             const std::string& caption_column, const io::Path& index_path,

@@ -11,8 +11,13 @@
 namespace trireme::worker::data {
 
 // Rows of fields. A quoted field may hold separators, quotes (doubled) and line ends; \r\n and \n end a row;
-// a quote left open ends with the text. Blank lines are no rows.
-std::vector<std::vector<std::string>> parse_table(std::string_view text, char separator);
+// Blank lines are no rows. A quote that is never closed swallows the rest: its line goes into `open_quote`, 0
+// when there is none.
+struct TableRow {
+  std::size_t line = 0;  // from 1
+  std::vector<std::string> fields;
+};
+std::vector<TableRow> parse_table(std::string_view text, char separator, std::size_t& open_quote);
 
 // One image of a table with all of its rows' captions, in order of first occurrence.
 struct TableEntry {
@@ -22,9 +27,11 @@ struct TableEntry {
 struct Table {
   std::vector<TableEntry> entries;
   std::int64_t short_rows = 0;  // rows without one of the two columns, left out
+  std::size_t first_short_line = 0;
 };
 
-// Throws kInvalid naming the table and its columns when one of the two is not there.
+// Throws kInvalid naming the table, and its columns when one of the two is not there, or the line of a quote
+// that is never closed.
 Table group_table(std::string_view text, const io::Path& path, const std::string& image_column,
                   const std::string& caption_column);
 

@@ -135,9 +135,10 @@ TEST_F(ShardTest, CountsEveryKindOfBadSample) {
                                    .add("stats.json", "{}")
                                    .bytes());
   EXPECT_EQ(found.samples, 3);
-  EXPECT_EQ(
-      found.bad,
-      (Bad{{"no_image", 1}, {"no_caption", 2}, {"bad_text", 1}, {"long_caption", 1}, {"duplicate_key", 2}}));
+  EXPECT_EQ(found.bad, (Bad{{"no_image", 1}, {"no_caption", 2}, {"bad_text", 1}, {"duplicate_key", 2}}));
+  EXPECT_EQ(found.noted, (Bad{{"long_caption", 1}}));  // cut, and kept
+  EXPECT_EQ(found.examples.size(), ShardScan::kExamples);
+  EXPECT_EQ(found.examples.back(), "f: duplicate_key");
   const ShardReader reader(shard, index);
   EXPECT_EQ(reader.captions(0), Strings{std::string(65535, 'a')});  // not through the middle of a character
   EXPECT_EQ(image(reader, 1), "J1");
@@ -275,14 +276,31 @@ TEST_F(ShardTest, TablesGroupCaptionsByImage) {
 
 TEST(Table, ParsesTabsQuotesAndOpenEnds) {
   using Rows = std::vector<Strings>;
-  EXPECT_EQ(parse_table("a\tb\n1\t\"x\ty\"", '\t'), (Rows{{"a", "b"}, {"1", "x\ty"}}));
-  EXPECT_EQ(parse_table("a,\n,b\n", ','), (Rows{{"a", ""}, {"", "b"}}));
-  EXPECT_EQ(parse_table("\"open, end\n", ','), (Rows{{"open, end\n"}}));
-  EXPECT_EQ(parse_table("\xEF\xBB\xBF"
-                        "a\r\n\r\n",
-                        ','),
+  std::size_t open_quote = 0;
+  const auto rows_of = [&](std::string_view text, char separator) {
+    Rows rows;
+    for (auto& row : parse_table(text, separator, open_quote)) rows.push_back(std::move(row.fields));
+    return rows;
+  };
+  EXPECT_EQ(rows_of("a\tb\n1\t\"x\ty\"", '\t'), (Rows{{"a", "b"}, {"1", "x\ty"}}));
+  EXPECT_EQ(rows_of("a,\n,b\n", ','), (Rows{{"a", ""}, {"", "b"}}));
+  EXPECT_EQ(open_quote, 0U);
+  EXPECT_EQ(rows_of("a\n\"b\nc\"\n\"open, end\n", ','), (Rows{{"a"}, {"b\nc"}, {"open, end\n"}}));
+  EXPECT_EQ(open_quote, 4U);
+  EXPECT_EQ(rows_of("\xEF\xBB\xBF"
+                    "a\r\n\r\n",
+                    ','),
             (Rows{{"a"}}));
-  EXPECT_TRUE(parse_table("", ',').empty());
+  EXPECT_TRUE(rows_of("", ',').empty());
+}
+
+TEST_F(ShardTest, AQuoteThatIsNeverClosedIsNamedByItsLine) {
+  try {
+    scan("filepath,title\na.jpg,\"fine\"\na.jpg,\"open\na.jpg,lost\n", "table");
+    FAIL();
+  } catch (const Error& error) {
+    EXPECT_NE(std::string(error.what()).find("line 3"), std::string::npos) << error.what();
+  }
 }
 
 TEST_F(ShardTest, ClassFilesLieBesideTheShardOrOneFolderUp) {

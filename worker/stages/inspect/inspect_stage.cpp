@@ -40,8 +40,9 @@ jobs::TaskDone InspectStage::run(const jobs::Task& task, runtime::TaskContext& c
   done.outputs.push_back(runtime::describe_output("", index));
   done.counts["in"] = scan.samples;
   for (const auto& [reason, count] : scan.bad) done.counts["bad." + reason] = count;
-  done.summary =
-      jobs::to_json(jobs::ShardSummary{scan.sha256, scan.samples, scan.captions, scan.labels, scan.bad});
+  for (const auto& [reason, count] : scan.noted) done.counts["noted." + reason] = count;
+  done.summary = jobs::to_json(
+      jobs::ShardSummary{scan.sha256, scan.samples, scan.captions, scan.labels, scan.bad, scan.examples});
   if (context.progress) context.progress(scan.samples, scan.samples);
   return done;
 }
