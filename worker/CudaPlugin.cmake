@@ -1,5 +1,5 @@
 # The CUDA plug-in, opened at run time where a GPU is: built only where the CUDA headers, NCCL and the CUDA torch
-# libraries are. TRIREME_CUDA_TORCH_ROOT: site-packages/torch of the full wheel, when TRIREME_TORCH_ROOT is CPU-only.
+# libraries are; with nvcc it also has the kernels (worker/kernels), for sm_80 and sm_90. TRIREME_CUDA_TORCH_ROOT: site-packages/torch of the full wheel, when TRIREME_TORCH_ROOT is CPU-only.
 set(TRIREME_CUDA_TORCH_ROOT "${TRIREME_TORCH_ROOT}" CACHE PATH "site-packages/torch that has libtorch_cuda.so")
 find_path(TRIREME_CUDA_INCLUDE cuda_runtime_api.h HINTS /usr/local/cuda/include ENV CUDA_HOME PATH_SUFFIXES include)
 find_path(TRIREME_NCCL_INCLUDE nccl.h
@@ -24,6 +24,27 @@ if(TRIREME_CUDA_INCLUDE AND TRIREME_NCCL_INCLUDE AND TRIREME_NCCL_LIBRARY AND TR
   target_link_options(trireme_cuda PRIVATE -Wl,-z,defs -Wl,--allow-shlib-undefined -Wl,--no-as-needed
                       -Wl,-rpath,${TRIREME_CUDA_TORCH_ROOT}/lib)
   set_target_properties(trireme_cuda PROPERTIES LIBRARY_OUTPUT_DIRECTORY ${CMAKE_BINARY_DIR}/bin)
+
+  # Kernels: nvcc by a command of its own, so that a machine without a GPU or a CUDA language of CMake compiles them.
+  find_program(TRIREME_NVCC nvcc HINTS /usr/local/cuda/bin ENV CUDA_HOME PATH_SUFFIXES bin)
+  if(TRIREME_NVCC)
+    file(GLOB_RECURSE kernels CONFIGURE_DEPENDS ${CMAKE_SOURCE_DIR}/worker/kernels/*.cu)
+    foreach(kernel IN LISTS kernels)
+      get_filename_component(name ${kernel} NAME_WE)
+      set(object ${CMAKE_BINARY_DIR}/cuda/${name}.o)
+      add_custom_command(OUTPUT ${object}
+        COMMAND ${CMAKE_COMMAND} -E make_directory ${CMAKE_BINARY_DIR}/cuda
+        COMMAND ${TRIREME_NVCC} -std=c++20 -O3 --expt-relaxed-constexpr -gencode arch=compute_80,code=sm_80 -gencode
+                arch=compute_90,code=[sm_90,compute_90] -Xcompiler -fPIC,-fvisibility=hidden -D_GLIBCXX_USE_CXX11_ABI=1
+                -I${CMAKE_SOURCE_DIR} -isystem ${TRIREME_CUDA_TORCH_ROOT}/include
+                -isystem ${TRIREME_CUDA_TORCH_ROOT}/include/torch/csrc/api/include -isystem ${TRIREME_CUDA_INCLUDE}
+                -MD -MF ${object}.d -c ${kernel} -o ${object}
+        DEPENDS ${kernel} DEPFILE ${object}.d COMMENT "nvcc ${name} for sm_80 and sm_90" VERBATIM)
+      target_sources(trireme_cuda PRIVATE ${object})
+    endforeach()
+  else()
+    message(STATUS "CUDA kernels: not built (needs nvcc)")
+  endif()
 else()
   message(STATUS "CUDA plug-in: not built (needs the CUDA headers, NCCL and a torch with libtorch_cuda.so)")
 endif()

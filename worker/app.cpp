@@ -15,6 +15,7 @@
 #include "worker/collective/cuda_plugin.h"
 #include "worker/collective/gang_group.h"
 #include "worker/collective/mpi/mpi_group.h"
+#include "worker/kernels/pair_tile/pair_tile.h"
 #include "worker/runtime/actor.h"
 #include "worker/runtime/affinity.h"
 #include "worker/runtime/device.h"
@@ -80,7 +81,13 @@ std::optional<collective::CudaPlugin> open_plugin(const runtime::DeviceChoice& d
   std::error_code failure;
   const auto program = std::filesystem::read_symlink("/proc/self/exe", failure);
   try {
-    return collective::CudaPlugin(environment("TRIREME_CUDA_PLUGIN", program.parent_path().c_str()));
+    collective::CudaPlugin plugin(environment("TRIREME_CUDA_PLUGIN", program.parent_path().c_str()));
+    if (auto* const fill = plugin.find(kernels::kPairTileCudaSymbol)) {
+      kernels::PairTileCuda functions;
+      reinterpret_cast<kernels::PairTileCudaFunction>(fill)(&functions);
+      kernels::set_pair_tile_cuda(functions);
+    }
+    return plugin;
   } catch (const Error& error) {
     log_warning("device", std::string("no NCCL, gangs talk over MPI: ") + error.what());
     return std::nullopt;

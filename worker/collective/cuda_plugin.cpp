@@ -39,8 +39,12 @@ std::unique_ptr<Group> CudaPlugin::nccl_group(const std::string& id, int rank, i
   return group;
 }
 
+void* CudaPlugin::find(const char* name) const {
+  return dlsym(library_, name);
+}
+
 void* CudaPlugin::symbol(const char* name) const {
-  void* found = dlsym(library_, name);
+  void* found = find(name);
   if (found == nullptr)
     throw Error(ErrorKind::kUnavailable, path_ + " has no " + name, "build it with this version of Trireme");
   return found;

@@ -19,6 +19,9 @@ class CudaPlugin {
   std::unique_ptr<Group> nccl_group(const std::string& id, int rank, int size, int device,
                                     const GroupOptions& options) const;
 
+  // A function that the library exports; nullptr when it has none of that name.
+  void* find(const char* name) const;
+
  private:
   void* symbol(const char* name) const;
   std::string path_;

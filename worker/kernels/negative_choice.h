@@ -14,7 +14,7 @@ std::uint64_t negative_key(std::uint64_t seed, std::int64_t step, std::int64_t d
 // Place of a candidate in the order: the smaller, the earlier; ties by column. For std::uint32_t and vectors
 // of it.
 template <class U>
-inline __attribute__((always_inline)) U negative_mix(U column, U key_low, U key_high) {
+constexpr __attribute__((always_inline)) U negative_mix(U column, U key_low, U key_high) {
   U x = (column ^ key_low) * 0x9E3779B1U;
   x ^= x >> 16;
   x = (x ^ key_high) * 0x85EBCA6BU;

@@ -1,5 +1,5 @@
-// The CUDA side of pair_tile.h. One block per line of a tile: a pass for the maximum and a pass for the sums of
-// rows, the same for columns over strips of 32 neighbours, so that loads are coalesced; the gradient is
+// The CUDA side of pair_tile.h. One block per line of a tile: a pass for the maximum and a pass for the sums
+// of rows, the same for columns over strips of 32 neighbours, so that loads are coalesced; the gradient is
 // one pass. Sums in float32 within a line, merged into the running float64 statistics.
 #include "worker/kernels/pair_tile/cuda_pair_tile.h"
 
@@ -38,8 +38,14 @@ DeviceLines on_device(const TileLines& lines) {
 }
 
 Shape shape_of(const at::Tensor& logits_RC, const PairTile& tile) {
-  return {logits_RC.size(0), logits_RC.size(1), logits_RC.stride(0), static_cast<float>(tile.bias),
-          static_cast<float>(tile.beta), tile.sigmoid, tile.linear, tile.weight_gradient};
+  return {logits_RC.size(0),
+          logits_RC.size(1),
+          logits_RC.stride(0),
+          static_cast<float>(tile.bias),
+          static_cast<float>(tile.beta),
+          tile.sigmoid,
+          tile.linear,
+          tile.weight_gradient};
 }
 
 enum class Role { kDead, kPositive, kKept, kDropped };
@@ -54,7 +60,8 @@ __device__ Role role(const DeviceLines& lines, const DeviceLines& others, long i
   if ((lines.live != nullptr && lines.live[i] == 0) || (others.live != nullptr && others.live[j] == 0))
     return Role::kDead;
   const long place = others.first + j;
-  if (lines.label != nullptr ? lines.label[i] == others.label[j] : lines.first + i == place) return Role::kPositive;
+  if (lines.label != nullptr ? lines.label[i] == others.label[j] : lines.first + i == place)
+    return Role::kPositive;
   if (lines.choice == nullptr) return Role::kKept;
   const long* choice = lines.choice + 3 * i;
   const unsigned rank = rank_of(choice[0], place), limit = static_cast<unsigned>(choice[1]);
@@ -87,7 +94,8 @@ __device__ Sums merged(const Sums& a, const Sums& b, float beta) {
   r.negative_max = fmaxf(a.negative_max, b.negative_max);
   r.hard = scaled(a.hard, a.negative_max, r.negative_max, 1 + beta) +
            scaled(b.hard, b.negative_max, r.negative_max, 1 + beta);
-  r.base = scaled(a.base, a.negative_max, r.negative_max, beta) + scaled(b.base, b.negative_max, r.negative_max, beta);
+  r.base = scaled(a.base, a.negative_max, r.negative_max, beta) +
+           scaled(b.base, b.negative_max, r.negative_max, beta);
   r.linear = a.linear + b.linear;
   r.positive_max = fmaxf(a.positive_max, b.positive_max);
   r.positive = scaled(a.positive, a.positive_max, r.positive_max, 1) +
@@ -132,7 +140,8 @@ __device__ void store(double* running, long stride, long i, const Sums& sums, co
   at(kNegativeLinear) += sums.linear;
   at(kPositiveLinear) += sums.positive_linear;
   if (shape.sigmoid) return;
-  const auto grow = [&](Statistic max_of, double tile_max, Statistic sum_of, double tile_sum, double power, double most) {
+  const auto grow = [&](Statistic max_of, double tile_max, Statistic sum_of, double tile_sum, double power,
+                        double most) {
     const double old_part = at(max_of) == -INFINITY ? 0 : at(sum_of) * exp(power * (at(max_of) - most));
     const double new_part = tile_max == -INFINITY ? tile_sum : tile_sum * exp(power * (tile_max - most));
     at(sum_of) = (isnan(at(sum_of)) ? at(sum_of) : old_part) + new_part;
@@ -148,18 +157,19 @@ __device__ void store(double* running, long stride, long i, const Sums& sums, co
 
 __device__ Sums from_lane(const Sums& sums, int offset) {
   const auto moved = [&](float value) { return __shfl_down_sync(0xFFFFFFFFU, value, offset); };
-  return {moved(sums.negative_max), moved(sums.hard), moved(sums.base), moved(sums.linear),
+  return {moved(sums.negative_max), moved(sums.hard),     moved(sums.base),           moved(sums.linear),
           moved(sums.positive_max), moved(sums.positive), moved(sums.positive_linear)};
 }
 
 // grid: one block per row.
-__global__ void row_statistics(const float* s, Shape shape, DeviceLines rows, DeviceLines columns, double* running,
-                               long running_stride) {
+__global__ void row_statistics(const float* s, Shape shape, DeviceLines rows, DeviceLines columns,
+                               double* running, long running_stride) {
   const long i = blockIdx.x;
   Sums sums = nothing();
   for (long j = threadIdx.x; j < shape.columns; j += kThreads)
     add(sums, s[i * shape.stride + j], role(rows, columns, i, j), shape);
-  for (int offset = kStrip / 2; offset > 0; offset /= 2) sums = merged(sums, from_lane(sums, offset), shape.beta);
+  for (int offset = kStrip / 2; offset > 0; offset /= 2)
+    sums = merged(sums, from_lane(sums, offset), shape.beta);
   __shared__ Sums of_warp[kWarps];
   if (threadIdx.x % kStrip == 0) of_warp[threadIdx.x / kStrip] = sums;
   __syncthreads();
@@ -203,8 +213,8 @@ __device__ float part(const DeviceCoefficients& line, long i, float s, Role its_
 }
 
 // grid: one block per row. of_row: [rows][2], summed by the caller in one order.
-__global__ void gradient(float* s, Shape shape, DeviceLines rows, DeviceLines columns, DeviceCoefficients of_rows,
-                         DeviceCoefficients of_columns, double* of_row) {
+__global__ void gradient(float* s, Shape shape, DeviceLines rows, DeviceLines columns,
+                         DeviceCoefficients of_rows, DeviceCoefficients of_columns, double* of_row) {
   const long i = blockIdx.x;
   float with_s = 0, plain = 0;
   for (long j = threadIdx.x; j < shape.columns; j += kThreads) {
@@ -262,5 +272,6 @@ void cuda_tile_gradient(const at::Tensor& logits_RC, const PairTile& tile, const
 
 extern "C" __attribute__((visibility("default"))) void trireme_pair_tile_cuda(
     trireme::worker::kernels::PairTileCuda* functions) {
-  *functions = {&trireme::worker::kernels::cuda_add_statistics, &trireme::worker::kernels::cuda_tile_gradient};
+  *functions = {&trireme::worker::kernels::cuda_add_statistics,
+                &trireme::worker::kernels::cuda_tile_gradient};
 }

@@ -1,6 +1,5 @@
-// The CUDA side of pair_tile.h, in the CUDA plug-in: same contract, float32 logits on one GPU, asynchronous on
-// the current stream. Exports trireme_pair_tile_cuda(PairTileCuda*), which the plug-in's opener hands to
-// set_pair_tile_cuda().
+// The CUDA side of pair_tile.h, in the CUDA plug-in: same contract, float32 logits on one GPU, asynchronous
+// on the current stream. Exported as kPairTileCudaSymbol.
 #pragma once
 
 #include "worker/kernels/pair_tile/pair_tile.h"

@@ -63,12 +63,16 @@ void add_statistics(const at::Tensor& logits_RC, const PairTile& tile, const at:
 void tile_gradient(const at::Tensor& logits_RC, const PairTile& tile, const at::Tensor& rows_5R,
                    const at::Tensor& columns_5C, const at::Tensor& sums_2);
 
-// The CUDA code, once the plug-in is loaded (worker/collective/cuda_plugin.h). Throws kUnavailable before.
+// The CUDA code, once the plug-in is loaded (CudaPlugin::find). Throws kUnavailable before.
 struct PairTileCuda {
   decltype(&add_statistics) statistics = nullptr;
   decltype(&tile_gradient) gradient = nullptr;
 };
 void set_pair_tile_cuda(const PairTileCuda& functions);
+
+// What the plug-in exports under this name: fills a PairTileCuda.
+constexpr const char* kPairTileCudaSymbol = "trireme_pair_tile_cuda";
+using PairTileCudaFunction = void (*)(PairTileCuda*);
 
 // Width of the padding of a row, in elements: one vector register of 64 bytes of float32.
 constexpr std::int64_t kTilePadding = 16;
