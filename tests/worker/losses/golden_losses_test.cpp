@@ -45,7 +45,7 @@ WholeBatch read(std::istream& line, int of_case) {
 }
 
 TEST(GoldenLosses, AThousandConfigurations) {
-  std::ifstream file(std::string(TRIREME_SOURCE_DIR) + "/tests/golden/losses.txt");
+  std::ifstream file(TRIREME_SOURCE_DIR "/tests/golden/losses.txt");
   ASSERT_TRUE(file.is_open());
   int count = 0;
   for (std::string text; std::getline(file, text); ++count) {
