@@ -48,7 +48,12 @@ struct TokenizerSpec {
   std::string kind =
       "hashed_words";      // "clip_bpe", "wordpiece", "hashed_words" (lower-cased words hashed into buckets)
   std::string vocabulary;  // clip_bpe: merges file; wordpiece: vocab.txt; a path or "pretrained:<name>"
-  std::int64_t buckets = 4096;  // hashed_words: vocabulary size, specials included
+  std::int64_t buckets = 4096;        // hashed_words: vocabulary size, specials included
+  bool lower_case = true;             // wordpiece (false: a cased vocabulary), clip_bpe
+  std::optional<bool> strip_accents;  // wordpiece; as lower_case when null
+  bool split_ideographs = true;       // wordpiece
+  bool unescape_html = true;          // clip_bpe: twice
+  bool collapse_space = true;         // clip_bpe
 
   template <class Visitor>
   void visit(Visitor& v) {
@@ -58,6 +63,11 @@ struct TokenizerSpec {
     v.field("vocabulary", vocabulary,
             {.help = "merges file or vocab.txt; pretrained:clip or pretrained:minilm"});
     v.field("buckets", buckets, {.help = "hashed_words: vocabulary size", .least = 16, .most = 1048576});
+    v.field("lower_case", lower_case, {.help = "wordpiece, clip_bpe: false for a cased vocabulary"});
+    v.field("strip_accents", strip_accents, {.help = "wordpiece: null means as lower_case"});
+    v.field("split_ideographs", split_ideographs, {.help = "wordpiece: every CJK ideograph by itself"});
+    v.field("unescape_html", unescape_html, {.help = "clip_bpe: HTML references, twice over"});
+    v.field("collapse_space", collapse_space, {.help = "clip_bpe: runs of white space to one blank"});
   }
 };
 

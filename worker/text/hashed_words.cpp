@@ -49,4 +49,9 @@ Tokens HashedWords::encode(std::string_view caption_utf8, std::int64_t context) 
   return tokens;
 }
 
+std::string HashedWords::decode(std::span<const std::int64_t>) const {
+  throw Error(ErrorKind::kInvalid, "hashed words cannot be turned back into text",
+              "use a tokenizer with a vocabulary: clip_bpe or wordpiece");
+}
+
 }  // namespace trireme::worker::text

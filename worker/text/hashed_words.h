@@ -15,6 +15,7 @@ class HashedWords final : public Tokenizer {
   explicit HashedWords(std::int64_t buckets);  // >= 16, kInvalid otherwise
 
   Tokens encode(std::string_view caption_utf8, std::int64_t context) const override;
+  std::string decode(std::span<const std::int64_t> ids) const override;
   std::int64_t vocabulary_size() const override { return buckets_; }
   std::int64_t pad_id() const override { return 0; }
   std::int64_t end_id() const override { return 2; }

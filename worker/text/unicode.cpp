@@ -91,6 +91,12 @@ std::string lower_case(std::string_view utf8) {
   return lower;
 }
 
+void append_lower_case(std::string& utf8, std::int32_t code_point) {
+  constexpr std::int32_t kDottedI = 0x130, kDotAbove = 0x307;  // the only one that becomes two
+  append_code_point(utf8, code_point == kDottedI ? 'i' : u_tolower(code_point));
+  if (code_point == kDottedI) append_code_point(utf8, kDotAbove);
+}
+
 std::string nfc(std::string_view utf8) {
   if (is_ascii(utf8)) return std::string(utf8);
   UErrorCode status = U_ZERO_ERROR;

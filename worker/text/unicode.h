@@ -21,6 +21,8 @@ bool is_ascii(std::string_view text);
 
 // Full lower case of the root locale (final sigma, İ).
 std::string lower_case(std::string_view utf8);
+// One character, without regard to its neighbours (no final sigma).
+void append_lower_case(std::string& utf8, std::int32_t code_point);
 std::string nfc(std::string_view utf8);
 std::string nfd(std::string_view utf8);
 

@@ -1,77 +1,75 @@
 #include "worker/text/wordpiece.h"
 
 #include <algorithm>
+#include <array>
 
 #include "common/base/error.h"
-#include "worker/text/unicode.h"
 #include "worker/text/vocabulary_file.h"
 
 namespace trireme::worker::text {
 namespace {
 
 constexpr std::int64_t kMostCharacters = 100;
+constexpr std::string_view kPrefix = "##";
 
-bool is_cjk(std::int32_t c) {
-  return (c >= 0x4E00 && c <= 0x9FFF) || (c >= 0x3400 && c <= 0x4DBF) || (c >= 0x20000 && c <= 0x2A6DF) ||
-         (c >= 0x2A700 && c <= 0x2B73F) || (c >= 0x2B740 && c <= 0x2B81F) || (c >= 0x2B820 && c <= 0x2CEAF) ||
-         (c >= 0xF900 && c <= 0xFAFF) || (c >= 0x2F800 && c <= 0x2FA1F);
+void replace_all(std::string& text, std::string_view from, std::string_view to) {
+  for (std::size_t at = 0; (at = text.find(from, at)) != std::string::npos; at += to.size())
+    text.replace(at, from.size(), to);
 }
 
-bool is_control(std::int32_t c) {
-  if (c == '\t' || c == '\n' || c == '\r') return false;
-  return c == 0xFFFD || (c >= 0x1c && c <= 0x1f) || c == 0x0b || c == 0x0c || c == 0x85 ||
-         classify(c) == CharClass::kControl;
-}
-
-// Everything before the split into words: accents and control characters gone, lower case.
-std::string normalize(std::string_view caption) {
-  if (is_ascii(caption)) return lower_case(caption);
-  std::string kept;
-  kept.reserve(caption.size() + 8);
-  for (std::size_t at = 0; at < caption.size();) {
-    const std::int32_t c = next_code_point(caption, at);
-    if (is_control(c)) continue;
-    if (is_cjk(c)) kept += ' ';
-    append_code_point(kept, c);
-    if (is_cjk(c)) kept += ' ';
-  }
-  const std::string split = nfd(kept);
-  std::string bare;
-  bare.reserve(split.size());
-  for (std::size_t at = 0; at < split.size();) {
-    const std::int32_t c = next_code_point(split, at);
-    if (classify(c) != CharClass::kMark) append_code_point(bare, c);
-  }
-  return lower_case(bare);
+// The blanks that the reference decoder takes away again, token by token.
+void clean_up(std::string& token) {
+  static constexpr std::array<std::array<std::string_view, 2>, 11> kRules{{{" .", "."},
+                                                                           {" ?", "?"},
+                                                                           {" !", "!"},
+                                                                           {" ,", ","},
+                                                                           {" ' ", "'"},
+                                                                           {" n't", "n't"},
+                                                                           {" 'm", "'m"},
+                                                                           {" do not", " don't"},
+                                                                           {" 's", "'s"},
+                                                                           {" 've", "'ve"},
+                                                                           {" 're", "'re"}}};
+  for (const auto& [from, to] : kRules) replace_all(token, from, to);
 }
 
 }  // namespace
 
-WordPiece::WordPiece(const std::string& vocab_path) {
-  const std::vector<std::string> lines = read_vocabulary_lines(vocab_path);
-  size_ = static_cast<std::int64_t>(lines.size());
-  starts_ = PieceTable(lines.size());
-  continuations_ = PieceTable(lines.size());
-  for (std::size_t i = 0; i < lines.size(); ++i) {
-    const bool continues = lines[i].size() > 2 && lines[i].compare(0, 2, "##") == 0;
-    const bool fresh =
-        continues ? continuations_.insert(std::string_view(lines[i]).substr(2), static_cast<std::int32_t>(i))
-                  : starts_.insert(lines[i], static_cast<std::int32_t>(i));
-    if (!fresh)
-      throw Error(ErrorKind::kInvalid, "vocabulary " + vocab_path + ", line " + std::to_string(i + 1) +
-                                           ": '" + lines[i] + "' occurs twice");
-  }
+WordPiece::WordPiece(const std::string& vocab_path, const BertRules& rules) : rules_(rules) {
+  read_pieces(vocab_path);
   const auto special = [&](const char* piece) {
     const std::int32_t id = starts_.find(piece);
     if (id < 0)
       throw Error(ErrorKind::kInvalid, "vocabulary " + vocab_path + " has no line " + piece,
-                  "use a BERT vocab.txt, or pretrained:minilm");
+                  "use a BERT vocab.txt, pretrained:minilm, or the result of a vocabulary stage");
+    marks_.push_back({piece, id});
     return id;
   };
   pad_ = special("[PAD]");
   unknown_ = special("[UNK]");
   cls_ = special("[CLS]");
   sep_ = special("[SEP]");
+  if (starts_.find("[MASK]") >= 0) special("[MASK]");
+}
+
+void WordPiece::read_pieces(const std::string& vocab_path) {
+  pieces_ = read_vocabulary_lines(vocab_path);
+  starts_ = PieceTable(pieces_.size());
+  continuations_ = PieceTable(pieces_.size());
+  for (std::size_t i = 0; i < pieces_.size(); ++i) {
+    const std::string& piece = pieces_[i];
+    const auto refuse = [&](const std::string& what) {
+      throw Error(ErrorKind::kInvalid,
+                  "vocabulary " + vocab_path + ", line " + std::to_string(i + 1) + ": " + what,
+                  "ids are line numbers: take the file as it was published, one piece per line");
+    };
+    if (piece.empty()) refuse("a hole, the line is empty");
+    const auto id = static_cast<std::int32_t>(i);
+    const bool continues = piece.size() > kPrefix.size() && piece.starts_with(kPrefix);
+    const bool fresh = continues ? continuations_.insert(std::string_view(piece).substr(kPrefix.size()), id)
+                                 : starts_.insert(piece, id);
+    if (!fresh) refuse("'" + piece + "' occurs twice");
+  }
 }
 
 void WordPiece::append_word(std::string_view word, std::int64_t characters,
@@ -96,6 +94,13 @@ void WordPiece::append_word(std::string_view word, std::int64_t characters,
   }
 }
 
+void WordPiece::append_text(std::string_view text, std::size_t most, std::vector<std::int64_t>& ids) const {
+  thread_local BertWords words;
+  split_bert_words(text, rules_, words);
+  for (std::size_t i = 0; i < words.words.size() && ids.size() < most; ++i)
+    append_word(words[i], words.words[i].characters, ids);
+}
+
 Tokens WordPiece::encode(std::string_view caption_utf8, std::int64_t context) const {
   if (context < 2)
     throw Error(ErrorKind::kInvalid, "a context of " + std::to_string(context) + " tokens is too short");
@@ -103,39 +108,42 @@ Tokens WordPiece::encode(std::string_view caption_utf8, std::int64_t context) co
   Tokens tokens;
   tokens.ids.reserve(32);
   tokens.ids.push_back(cls_);
-  std::string text = normalize(caption_utf8);
-  std::size_t begin = 0, end = 0;  // of the word being read, compacted in place over control characters
-  std::int64_t characters = 0;
-  const auto finish_word = [&](std::size_t next) {
-    if (end > begin) append_word(std::string_view(text).substr(begin, end - begin), characters, tokens.ids);
-    begin = end = next;
-    characters = 0;
-  };
-  for (std::size_t at = 0; at < text.size() && tokens.ids.size() < most;) {
-    const std::size_t start = at;
-    const std::int32_t c = next_code_point(text, at);
-    if (is_control(c)) {
-      if (end == begin) begin = end = at;
+  std::size_t begin = 0;  // of the text not yet appended
+  for (std::size_t at = 0; tokens.ids.size() < most;) {
+    at = caption_utf8.find('[', at);
+    if (at == std::string_view::npos) break;
+    const auto mark = std::ranges::find_if(
+        marks_, [&](const Mark& m) { return caption_utf8.substr(at).starts_with(m.text); });
+    if (mark == marks_.end()) {
+      ++at;
       continue;
     }
-    const CharClass kind = classify(c);
-    if (kind == CharClass::kSpace) {
-      finish_word(at);
-    } else if (kind == CharClass::kPunctuation) {
-      finish_word(start);
-      if (tokens.ids.size() < most)
-        append_word(std::string_view(text).substr(start, at - start), 1, tokens.ids);
-      begin = end = at;
-    } else {
-      for (std::size_t i = start; i < at; ++i) text[end++] = text[i];
-      ++characters;
-    }
+    append_text(caption_utf8.substr(begin, at - begin), most, tokens.ids);
+    tokens.ids.push_back(mark->id);
+    begin = at += mark->text.size();
   }
-  if (tokens.ids.size() < most) finish_word(text.size());
+  if (tokens.ids.size() < most) append_text(caption_utf8.substr(begin), most, tokens.ids);
   tokens.truncated = tokens.ids.size() + 1 > most;
   if (tokens.truncated) tokens.ids.resize(most - 1);
   tokens.ids.push_back(sep_);
   return tokens;
+}
+
+std::string WordPiece::decode(std::span<const std::int64_t> ids) const {
+  std::string text;
+  bool first = true;
+  for (const std::int64_t id : ids) {
+    if (id < 0 || id >= vocabulary_size())
+      throw Error(ErrorKind::kInvalid, "token " + std::to_string(id) + " is not in a vocabulary of " +
+                                           std::to_string(vocabulary_size()));
+    if (std::ranges::find(marks_, id, &Mark::id) != marks_.end()) continue;
+    std::string token = pieces_[static_cast<std::size_t>(id)];
+    if (!first) token = token.starts_with(kPrefix) ? token.substr(kPrefix.size()) : " " + token;
+    clean_up(token);
+    text += token;
+    first = false;
+  }
+  return text;
 }
 
 }  // namespace trireme::worker::text
