@@ -28,6 +28,7 @@
 #include "worker/stages/pair_counts/pair_counts_stage.h"
 #include "worker/stages/synthesize/synthesize_stage.h"
 #include "worker/stages/train/train_stage.h"
+#include "worker/stages/vocabulary/vocabulary_stage.h"
 
 namespace trireme::worker {
 namespace {
@@ -44,6 +45,9 @@ runtime::Stages all_stages() {
   stages[TaskKind::kSynthesize] = std::make_unique<stages::synthesize::SynthesizeStage>();
   stages[TaskKind::kInspect] = std::make_unique<stages::inspect::InspectStage>();
   stages[TaskKind::kFilter] = std::make_unique<stages::filter::FilterStage>();
+  stages[TaskKind::kVocabularyMap] = std::make_unique<stages::vocabulary::VocabularyMapStage>();
+  stages[TaskKind::kVocabularyMerge] = std::make_unique<stages::vocabulary::VocabularyMergeStage>();
+  stages[TaskKind::kVocabularyTrain] = std::make_unique<stages::vocabulary::VocabularyTrainStage>();
   stages[TaskKind::kPairCountsMap] = std::make_unique<stages::pair_counts::PairCountsMapStage>();
   stages[TaskKind::kPairCountsMerge] = std::make_unique<stages::pair_counts::PairCountsMergeStage>();
   stages[TaskKind::kEmbed] = std::make_unique<stages::embed::EmbedStage>();

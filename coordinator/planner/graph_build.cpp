@@ -232,12 +232,21 @@ struct GraphState::Builder {
     parts_of[spec.name];
     if (spec.kind == "filter") add_filter(stage, spec);
     if (spec.kind == "pair_counts") add_pair_counts(stage, spec);
+    if (spec.kind == "vocabulary") add_vocabulary(stage, spec);
     if (spec.kind == "embed") add_embed(stage, spec);
     if (spec.kind == "train") add_train(stage, spec, sets);
     if (const auto* evaluate = std::get_if<jobs::EvaluateSettings>(&spec.settings); evaluate != nullptr)
       add_trained(stage, spec, sets, evaluate->model, TaskKind::kEvaluate);
     if (const auto* index = std::get_if<jobs::IndexSettings>(&spec.settings); index != nullptr)
       add_trained(stage, spec, sets, index->model, TaskKind::kIndex);
+  }
+
+  // The last part of the vocabulary stage that model `name` takes its vocabulary from, kNone without one. A
+  // part that runs the model waits for it and has it among its artifacts.
+  std::size_t vocabulary_of(const std::string& name) const {
+    if (name.empty()) return kNone;
+    const std::string stage = jobs::vocabulary_stage(graph.job.spec.models.at(name).text.tokenizer);
+    return stage.empty() ? kNone : parts_of.at(stage).back();
   }
 
   struct MapPart {
@@ -259,8 +268,11 @@ struct GraphState::Builder {
     if (!map.model.empty()) part.model_json = jobs::model_json(graph.job.spec.models.at(map.model));
     part.providers = range_inputs(spec, data, features ? map.model : "");
     part.artifacts = map.artifacts;
+    part.model_name = map.model;
+    part.vocabulary = vocabulary_of(map.model);
+    if (part.vocabulary != kNone) part.artifacts.push_back(part.vocabulary);
     for (const std::size_t provider : part.providers) graph.parts[provider].consumers.push_back(made);
-    std::set<std::size_t> barriers(map.artifacts.begin(), map.artifacts.end());
+    std::set<std::size_t> barriers(part.artifacts.begin(), part.artifacts.end());
     for (const auto& need : spec.needs)  // a need that gives nothing range by range comes first as a whole
       if (std::ranges::none_of(
               part.providers, [&](std::size_t p) { return graph.stages[graph.parts[p].stage].name == need; }))
@@ -325,6 +337,24 @@ struct GraphState::Builder {
     graph.parts[merge].listed = std::move(listed_parts);
   }
 
+  void add_vocabulary(std::uint32_t stage, const StageSpec& spec) {
+    const auto& settings = std::get<jobs::VocabularySettings>(spec.settings);
+    const MapPart map{
+        TaskKind::kVocabularyMap, jobs::settings_json(spec.settings), address_part(spec.settings), "", {}};
+    std::vector<Part::Listed> listed_parts;
+    std::set<std::size_t> maps;
+    for (std::uint32_t i = 0; i < settings.data.size(); ++i) {
+      const std::size_t made = add_map(stage, spec, settings.data[i], i, map, false);
+      maps.insert(made);
+      listed_parts.push_back({table_of.at(settings.data[i]), {made}});
+    }
+    const std::size_t merge =
+        add_fixed(stage, 1, TaskKind::kVocabularyMerge, settings.partitions, spec, "", maps);
+    graph.parts[merge].listed = std::move(listed_parts);
+    const std::size_t last = add_fixed(stage, 2, TaskKind::kVocabularyTrain, 1, spec, "", {merge});
+    graph.parts[last].artifacts = {merge};
+  }
+
   void add_train(std::uint32_t stage, const StageSpec& spec, const std::vector<std::string>& sets) {
     const auto& settings = std::get<jobs::TrainSettings>(spec.settings);
     std::set<std::size_t> barriers;
@@ -338,8 +368,13 @@ struct GraphState::Builder {
       head += data_head(data);
     }
     for (const auto& need : spec.needs) barriers.insert(parts_of.at(need).begin(), parts_of.at(need).end());
+    const std::size_t vocabulary = vocabulary_of(settings.model);
+    if (vocabulary != kNone) barriers.insert(vocabulary);
     const std::size_t made = add_fixed(stage, 0, TaskKind::kTrain, 1, spec, head, barriers);
     Part& part = graph.parts[made];
+    part.model_name = settings.model;
+    part.vocabulary = vocabulary;
+    if (vocabulary != kNone) part.artifacts.push_back(vocabulary);
     part.listed = std::move(listed_parts);
     part.data_json = jobs::data_json(graph.job.spec.data.at(settings.data));
     part.model_json = jobs::model_json(graph.job.spec.models.at(settings.model));
@@ -378,6 +413,8 @@ struct GraphState::Builder {
     const Part& mapped = graph.parts[*maps.begin()];
     part.listed = std::move(listed_parts);
     part.artifacts = {model};
+    part.model_name = mapped.model_name;
+    part.vocabulary = mapped.vocabulary;
     part.data_json = mapped.data_json;
     part.model_json = mapped.model_json;
   }

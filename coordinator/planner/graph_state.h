@@ -31,14 +31,16 @@ struct Part {
   jobs::TaskKind kind = jobs::TaskKind::kInspect;
   Items items = Items::kFixed;
   std::size_t table = kNone;
+  std::size_t vocabulary = kNone;  // part that makes the vocabulary of model `model_name`
+  std::string model_name;
   std::int64_t base = 0;  // kSynthetic: manifest position of the source's first shard
   std::string settings, data_json, model_json, evaluate_data_json;  // as tasks carry them
   std::string address_head;
   bool may_have_twins = false;
 
   std::vector<std::size_t> providers, consumers;  // same item; providers give "verdicts" and "features"
-  std::vector<std::size_t> artifacts;             // "pair_counts", "model": every item of the part
-  std::vector<std::size_t> waiters;               // parts for which this one is a barrier
+  std::vector<std::size_t> artifacts;  // "pair_counts", "model", "vocabulary": every item of the part
+  std::vector<std::size_t> waiters;    // parts for which this one is a barrier
   std::size_t barriers_left = 0;
 
   // Gangs and merges: what their inputs file lists, data set by data set.

@@ -24,6 +24,12 @@ const char* output_extension(jobs::TaskKind kind) {
       return ".pairs";
     case jobs::TaskKind::kPairCountsMerge:
       return ".counts";
+    case jobs::TaskKind::kVocabularyMap:
+      return ".words";
+    case jobs::TaskKind::kVocabularyMerge:
+      return ".word_counts";
+    case jobs::TaskKind::kVocabularyTrain:
+      return ".vocab.txt";
     case jobs::TaskKind::kEmbed:
       return ".features.safetensors";
     case jobs::TaskKind::kEvaluate:
@@ -160,6 +166,15 @@ jobs::InputFile GraphState::input_file(const Part& from, std::int64_t item) cons
     case jobs::TaskKind::kPairCountsMerge:
       file.role = "pair_counts";
       break;
+    case jobs::TaskKind::kVocabularyMap:
+      file.role = "words";
+      break;
+    case jobs::TaskKind::kVocabularyMerge:
+      file.role = "word_counts";
+      break;
+    case jobs::TaskKind::kVocabularyTrain:
+      file.role = "vocabulary";
+      break;
     default:
       file.role = "model";
       break;
@@ -223,6 +238,11 @@ jobs::Task GraphState::task(std::size_t index, std::int64_t item) const {
   task.settings = part.settings;
   task.data = part.data_json;
   task.model = part.model_json;
+  if (part.vocabulary != kNone) {  // its path is known by now
+    jobs::ModelSpec model = job.spec.models.at(part.model_name);
+    model.text.tokenizer.vocabulary = input_file(parts[part.vocabulary], 0).path;
+    task.model = jobs::model_json(model);
+  }
   task.evaluate_data = part.evaluate_data_json;
   task.address = io::hex(place);
   task.output = output_base(store, part.kind, place);

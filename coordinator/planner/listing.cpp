@@ -116,7 +116,7 @@ class Lister {
       const std::string at = "/spec/models" + jobs::pointer_token(name);
       hash("weights", model.image.weights, at + "/image/weights", resolve_weights);
       hash("weights", model.text.weights, at + "/text/weights", resolve_weights);
-      if (model.text.tokenizer.kind != "hashed_words")
+      if (model.text.tokenizer.kind != "hashed_words" && jobs::vocabulary_stage(model.text.tokenizer).empty())
         hash("vocabulary", model.text.tokenizer.vocabulary, at + "/text/tokenizer/vocabulary",
              resolve_vocabulary);
     }

@@ -10,7 +10,7 @@ namespace trireme::coordinator::planner {
 namespace {
 
 constexpr double kFloatBytes = 4, kGuessedCaptions = 5, kIndexBytes = 200, kVerdictBytes = 60,
-                 kPairBytes = 64;
+                 kPairBytes = 64, kWordBytes = 150;
 
 // Completes every task whose result lies in the store.
 void walk(TaskGraph& graph) {
@@ -27,7 +27,9 @@ void walk(TaskGraph& graph) {
 
 std::string shape_of(const std::string& kind) {
   if (kind == "train") return "gang";
-  return kind == "evaluate" || kind == "index" || kind == "pair_counts" ? "map + merge" : "map";
+  return kind == "evaluate" || kind == "index" || kind == "pair_counts" || kind == "vocabulary"
+             ? "map + merge"
+             : "map";
 }
 
 PlannedData planned_data(const jobs::DataSpec& spec, const DataInfo& info) {
@@ -162,6 +164,9 @@ class Planner {
       } else if (const auto* counts = std::get_if<jobs::PairCountsSettings>(&stage.settings)) {
         per_sample = kPairBytes * kGuessedCaptions;
         samples = samples_of(counts->data);
+      } else if (const auto* vocabulary = std::get_if<jobs::VocabularySettings>(&stage.settings)) {
+        per_sample = kWordBytes;
+        samples = samples_of(vocabulary->data);
       } else if (const auto* embed = std::get_if<jobs::EmbedSettings>(&stage.settings)) {
         const jobs::ModelSpec& model = job_.spec.models.at(embed->model);
         const double image = model.image.kind == "vit" ? static_cast<double>(model.image.width) : 1280;

@@ -60,6 +60,8 @@ void publish_stage(const io::Path& output, const std::string& stage, const std::
       if (!file.name.empty()) continue;
       if (kind == "evaluate" && file.path.ends_with(".evaluation.json"))
         publish_file(file.path, output / "stages" / stage / "evaluation.json");
+      if (kind == "vocabulary" && file.path.ends_with(".vocab.txt"))
+        publish_file(file.path, output / "stages" / stage / "vocab.txt");
       if (!last_of_kind || !std::filesystem::is_directory(file.path)) continue;
       if (kind == "train") publish_folder(file.path, output / "final");
       if (kind == "index") publish_folder(file.path, output / "index");

@@ -337,9 +337,9 @@ Message message_of_type(std::size_t type, std::string_view body, std::index_sequ
   return message;
 }
 
-constexpr std::string_view kTaskKindNames[] = {"synthesize",      "inspect",           "filter",
-                                               "pair_counts_map", "pair_counts_merge", "embed",
-                                               "train",           "evaluate",          "index"};
+constexpr std::string_view kTaskKindNames[] = {
+    "synthesize", "inspect",  "filter", "pair_counts_map", "pair_counts_merge", "embed",
+    "train",      "evaluate", "index",  "vocabulary_map",  "vocabulary_merge",  "vocabulary_train"};
 }  // namespace
 
 std::string_view name_of(TaskKind kind) {

@@ -29,7 +29,10 @@ enum class TaskKind {
   kEmbed,
   kTrain,
   kEvaluate,
-  kIndex
+  kIndex,
+  kVocabularyMap,
+  kVocabularyMerge,
+  kVocabularyTrain
 };
 std::string_view name_of(TaskKind kind);  // "synthesize", …, "pair_counts_map", …
 TaskKind task_kind_from_name(std::string_view name);
@@ -52,7 +55,8 @@ struct ShardRef {
 // A file that another task left in the store.
 struct InputFile {
   std::string role;         // "shard_index", "verdicts", "features", "pairs" (of pair_counts' map tasks),
-                            // "pair_counts" (merged), "model" (a folder)
+                            // "pair_counts" (merged), "model" (a folder), "words" and "word_counts" (map and
+                            // merge of a vocabulary stage), "vocabulary"
   std::string stage;        // the stage that made it
   std::string data;         // data set, "" for artifacts
   std::int64_t shard = -1;  // -1 for artifacts

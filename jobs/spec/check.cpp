@@ -205,6 +205,36 @@ class Checker {
     return nullptr;
   }
 
+  // A model whose vocabulary another stage makes: that stage comes first and splits words in the same way.
+  void made_vocabulary(const std::string& model_name) {
+    const auto model = spec_.models.find(model_name);
+    if (model == spec_.models.end()) return;
+    const TokenizerSpec& tokenizer = model->second.text.tokenizer;
+    const std::string name = vocabulary_stage(tokenizer);
+    if (name.empty()) return;
+    const std::string at = "/spec/models" + pointer_token(model_name) + "/text/tokenizer/";
+    std::vector<std::string> made;
+    for (const StageSpec& stage : spec_.stages)
+      if (stage.kind == "vocabulary") made.push_back(stage.name);
+    if (std::ranges::find(made, name) == made.end())
+      return fault(at + "vocabulary", "unknown_name", "there is no vocabulary stage " + quoted(name),
+                   meant(name, made));
+    const auto need = std::ranges::find(needs_, name, &StageSpec::name);
+    if (need == needs_.end())
+      return fault(here_ + "/needs", "invalid",
+                   "model " + quoted(model_name) + " takes its vocabulary from stage " + quoted(name),
+                   "add it to \"needs\"");
+    if (tokenizer.kind != "wordpiece")
+      return fault(at + "kind", "invalid", "a vocabulary stage makes vocabularies for wordpiece");
+    const auto* settings = std::get_if<VocabularySettings>(&(*need)->settings);
+    if (settings != nullptr && (settings->lower_case != tokenizer.lower_case ||
+                                settings->split_ideographs != tokenizer.split_ideographs ||
+                                settings->strip_accents.value_or(settings->lower_case) !=
+                                    tokenizer.strip_accents.value_or(tokenizer.lower_case)))
+      fault(at + "vocabulary", "invalid", "stage " + quoted(name) + " splits words by other rules",
+            "give both the same lower_case, strip_accents and split_ideographs");
+  }
+
   void trained_model(const std::string& name) {
     std::vector<std::string> trained;
     for (const StageSpec* need : needs_)
@@ -242,9 +272,12 @@ class Checker {
 
   void check(const PairCountsSettings& s) { data_list(s.data); }
 
+  void check(const VocabularySettings& s) { data_list(s.data); }
+
   void check(const EmbedSettings& s) {
     data_list(s.data);
     const ModelSpec* model = known_model(s.model);
+    made_vocabulary(s.model);
     if (model != nullptr && !model->image.frozen && !model->text.frozen)
       fault(here_ + "/model", "invalid", "model " + quoted(s.model) + " has no frozen tower to run",
             "set \"frozen\": true on a tower, or leave the embed stage out");
@@ -253,6 +286,7 @@ class Checker {
   void check(const TrainSettings& s) {
     required_data(s.data, "data");
     known_model(s.model);
+    made_vocabulary(s.model);
     if (s.global_batch % s.logical_slots != 0)
       fault(here_ + "/global_batch", "invalid",
             std::to_string(s.global_batch) + " is no multiple of logical_slots " +

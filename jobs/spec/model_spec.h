@@ -4,6 +4,7 @@
 #include <cstdint>
 #include <optional>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "jobs/spec/fields.h"
@@ -47,7 +48,8 @@ struct ImageTowerSpec {
 struct TokenizerSpec {
   std::string kind =
       "hashed_words";      // "clip_bpe", "wordpiece", "hashed_words" (lower-cased words hashed into buckets)
-  std::string vocabulary;  // clip_bpe: merges file; wordpiece: vocab.txt; a path or "pretrained:<name>"
+  std::string vocabulary;  // clip_bpe: merges file; wordpiece: vocab.txt; a path, "pretrained:<name>", or
+                           // "stage:<name>" of a vocabulary stage
   std::int64_t buckets = 4096;        // hashed_words: vocabulary size, specials included
   bool lower_case = true;             // wordpiece (false: a cased vocabulary), clip_bpe
   std::optional<bool> strip_accents;  // wordpiece; as lower_case when null
@@ -61,7 +63,7 @@ struct TokenizerSpec {
         "kind", kind,
         {.help = "how a caption becomes token ids", .choices = {"clip_bpe", "wordpiece", "hashed_words"}});
     v.field("vocabulary", vocabulary,
-            {.help = "merges file or vocab.txt; pretrained:clip or pretrained:minilm"});
+            {.help = "merges file or vocab.txt; pretrained:clip or pretrained:minilm; stage:<name>"});
     v.field("buckets", buckets, {.help = "hashed_words: vocabulary size", .least = 16, .most = 1048576});
     v.field("lower_case", lower_case, {.help = "wordpiece, clip_bpe: false for a cased vocabulary"});
     v.field("strip_accents", strip_accents, {.help = "wordpiece: null means as lower_case"});
@@ -70,6 +72,12 @@ struct TokenizerSpec {
     v.field("collapse_space", collapse_space, {.help = "clip_bpe: runs of white space to one blank"});
   }
 };
+
+// The vocabulary stage that makes the vocabulary ("stage:<name>"), "" when it is a file.
+inline std::string vocabulary_stage(const TokenizerSpec& tokenizer) {
+  constexpr std::string_view kPrefix = "stage:";
+  return tokenizer.vocabulary.starts_with(kPrefix) ? tokenizer.vocabulary.substr(kPrefix.size()) : "";
+}
 
 struct TextTowerSpec {
   std::string kind =

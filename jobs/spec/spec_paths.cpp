@@ -23,7 +23,8 @@ std::string escaped(const std::string& key) {
 std::vector<SpecPath> spec_paths(JobSpec& job) {
   std::vector<SpecPath> found;
   const auto add = [&](const std::string& pointer, std::string& value, bool written = false) {
-    if (!value.empty() && value.rfind("pretrained:", 0) != 0) found.push_back({pointer, &value, written});
+    if (!value.empty() && !value.starts_with("pretrained:") && !value.starts_with("stage:"))
+      found.push_back({pointer, &value, written});
   };
   add("/spec/output", job.spec.output, true);
   add("/spec/store", job.spec.store, true);

@@ -222,13 +222,41 @@ struct IndexSettings {
   }
 };
 
+// tally. A WordPiece vocabulary from captions, the same for any worker count, by the rules of Hugging Face's
+// trainer. A model takes it as tokenizer.vocabulary "stage:<name>".
+struct VocabularySettings {
+  std::vector<std::string> data;
+  std::int64_t size = 100000;                   // ALIGN: 100 k, multilingual 250 k
+  std::int64_t min_count = 1;                   // of a pair of pieces, to become one
+  std::optional<std::int64_t> most_characters;  // null: all
+  bool lower_case = true;
+  std::optional<bool> strip_accents;  // as lower_case when null
+  bool split_ideographs = true;
+  std::int64_t partitions = 8;
+
+  template <class Visitor>
+  void visit(Visitor& v) {
+    v.field("data", data, {.help = "data sets, counted together", .least = 1, .required = true});
+    v.field("size", size,
+            {.help = "pieces; ALIGN has 100000, multilingual 250000", .least = 16, .most = 4e6});
+    v.field("min_count", min_count,
+            {.help = "a pair of pieces becomes one when it occurs so often", .least = 1, .most = 1e12});
+    v.field("most_characters", most_characters,
+            {.help = "keep the most frequent characters only; null: all", .least = 16, .most = 1114112});
+    v.field("lower_case", lower_case, {.help = "as the tokenizer that will use it"});
+    v.field("strip_accents", strip_accents, {.help = "null means as lower_case"});
+    v.field("split_ideographs", split_ideographs, {.help = "every CJK ideograph by itself"});
+    v.field("partitions", partitions, {.help = "merge tasks", .least = 1, .most = 4096});
+  }
+};
+
 using StageSettings = std::variant<FilterSettings, PairCountsSettings, EmbedSettings, TrainSettings,
-                                   EvaluateSettings, IndexSettings>;
+                                   EvaluateSettings, IndexSettings, VocabularySettings>;
 
 // The name of each alternative of StageSettings, in its order.
 inline const std::vector<std::string>& stage_kinds() {
-  static const std::vector<std::string> kinds = {"filter", "pair_counts", "embed",
-                                                 "train",  "evaluate",    "index"};
+  static const std::vector<std::string> kinds = {"filter",   "pair_counts", "embed",     "train",
+                                                 "evaluate", "index",       "vocabulary"};
   return kinds;
 }
 

@@ -152,6 +152,41 @@ TEST(TaskGraph, ShardsMoveOnByThemselvesAndArtifactsAreBarriers) {
   EXPECT_EQ(next.size(), 3U);           // the filter waits for the merged counts
 }
 
+// A model that takes its vocabulary from a stage waits for it, reads its file and is addressed by it.
+TEST(TaskGraph, AVocabularyMadeByAStage) {
+  const char* const with_words =
+      R"({"name": "words", "spec": {"output": "/out", "data": {"train": "/data/train"},
+    "models": {"m": {"image": {"image_px": 32, "patch_px": 8, "width": 32, "layers": 1, "heads": 2},
+                     "text": {"width": 32, "layers": 1, "heads": 2, "context": 16,
+                              "tokenizer": {"kind": "wordpiece", "vocabulary": "stage:words"}}, "embed_dim": 16}},
+    "stages": [{"name": "train", "kind": "train", "needs": ["words"], "data": "train", "model": "m"},
+               {"name": "words", "kind": "vocabulary", "data": ["train"], "size": 500, "partitions": 2}]}})";
+  std::map<std::string, std::string> train_address;
+  for (const std::string size : {"500", "600"}) {
+    const auto read = jobs::read_job(with_words, {"spec.stages.words.size=" + size});
+    ASSERT_TRUE(read.faults.empty());
+    ListedJob listed;
+    listed.shards["train"] = fake_shards("train", 3);
+    TaskGraph graph(read.job, listed, "job");
+    const WholeRun run = run_all(graph, first_one);
+    std::map<std::string, int> tasks;
+    std::string vocabulary;
+    for (const auto& [ref, result] : run.log) {
+      const jobs::Task task = graph.describe_task(ref);
+      ++tasks[std::string(jobs::name_of(task.kind))];
+      if (task.kind == jobs::TaskKind::kVocabularyTrain) vocabulary = task.output + ".vocab.txt";
+      if (task.kind != jobs::TaskKind::kTrain) continue;
+      EXPECT_FALSE(vocabulary.empty()) << "trained before its vocabulary was made";
+      EXPECT_EQ(jobs::model_from_json(task.model).text.tokenizer.vocabulary, vocabulary);
+      train_address[size] = task.address;
+    }
+    EXPECT_EQ(tasks["vocabulary_merge"], 2);
+    EXPECT_EQ(tasks["vocabulary_train"], 1);
+    EXPECT_EQ(tasks["train"], 1);
+  }
+  EXPECT_NE(train_address["500"], train_address["600"]);
+}
+
 TEST(TaskGraph, InputsByRole) {
   TaskGraph graph(job_of({"spec.output=/tmp/trireme-planner-test-" + std::to_string(::getpid())}), listing(),
                   "job");

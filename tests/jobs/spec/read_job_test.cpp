@@ -34,7 +34,8 @@ const char* const kJob = R"({
       {"name": "train", "kind": "train", "needs": ["filter"], "data": "train", "model": "m", "global_batch": 64,
        "evaluate_every": {"steps": 10, "data": "test"}},
       {"name": "evaluate", "kind": "evaluate", "needs": ["train"], "data": "test", "model": "train"},
-      {"name": "index", "kind": "index", "needs": ["train"], "data": "plain", "model": "train"}
+      {"name": "index", "kind": "index", "needs": ["train"], "data": "plain", "model": "train"},
+      {"name": "words", "kind": "vocabulary", "data": ["train"], "size": 1000}
     ]
   }
 })";
@@ -181,6 +182,11 @@ TEST(ReadJob, EveryRuleHasItsFault) {
       {"spec.stages.evaluate.needs=[]", "/spec/stages/4/model", "unknown_name", "not among the needs"},
       {"spec.stages.evaluate.model=tain", "/spec/stages/4/model", "unknown_name", "\"train\""},
       {"spec.stages.evaluate.templates=[\"a photo\"]", "/spec/stages/4/templates/0", "invalid", "{c}"},
+      {"spec.models.m.text.tokenizer={\"kind\":\"wordpiece\",\"vocabulary\":\"stage:words\"}",
+       "/spec/stages/3/needs", "invalid", "stage \"words\""},
+      {"spec.models.m.text.tokenizer={\"kind\":\"wordpiece\",\"vocabulary\":\"stage:wrods\"}",
+       "/spec/models/m/text/tokenizer/vocabulary", "unknown_name", "\"words\""},
+      {"spec.stages.words.size=3", "/spec/stages/6/size", "out_of_range", ""},
       {"spec.timeouts.lease_seconds=5", "/spec/timeouts/lease_seconds", "invalid", "fence"},
       {"spec.retry.backoff_seconds=100", "/spec/retry/max_backoff_seconds", "invalid", ""},
       {"spec.checkpoint.keep_last=1", "/spec/checkpoint/keep_last", "out_of_range", ""},
@@ -191,6 +197,21 @@ TEST(ReadJob, EveryRuleHasItsFault) {
     expect_fault(faults, c.pointer, c.code, c.words);
     EXPECT_LE(faults.size(), 3U) << all_of(faults);  // one cause, one fault (a rename may cut references)
   }
+}
+
+TEST(ReadJob, AVocabularyMadeByAStage) {
+  const std::vector<std::string> fine{"spec.stages.train.needs=[\"filter\",\"words\"]",
+                                      "spec.models.m.text.tokenizer.kind=wordpiece",
+                                      "spec.models.m.text.tokenizer.vocabulary=stage:words"};
+  EXPECT_TRUE(read_job(kJob, fine).faults.empty()) << all_of(read_job(kJob, fine).faults);
+  auto other_rules = fine;
+  other_rules.push_back("spec.stages.words.lower_case=false");
+  expect_fault(read_job(kJob, other_rules).faults, "/spec/models/m/text/tokenizer/vocabulary", "invalid",
+               "other rules");
+  auto other_kind = fine;
+  other_kind[1] = "spec.models.m.text.tokenizer.kind=clip_bpe";
+  expect_fault(read_job(kJob, other_kind).faults, "/spec/models/m/text/tokenizer/kind", "invalid",
+               "wordpiece");
 }
 
 TEST(ReadJob, AllFaultsAtOnceInDocumentOrder) {

@@ -1,0 +1,31 @@
+// vocabulary: a WordPiece vocabulary from the captions of a corpus (ALIGN's 100 k and 250 k; METHODS 5.2), as
+// a tally. A map task counts the words of a range by hash partition; a merge task adds one partition of all
+// ranges up; one task trains on the sums. Bytes are the same for any number of workers and any split into
+// ranges. Words are those of text/bert_words.h under the stage's rules; all captions count.
+#pragma once
+
+#include "worker/runtime/stage.h"
+
+namespace trireme::worker::stages::vocabulary {
+
+// Output `.words`. Counts: in, captions, words.
+class VocabularyMapStage : public runtime::Stage {
+ public:
+  jobs::TaskDone run(const jobs::Task& task, runtime::TaskContext& context) override;
+};
+
+// Partition `first` of `count`; reads every input of role "words". Output `.word_counts`. Counts: words,
+// distinct_words.
+class VocabularyMergeStage : public runtime::Stage {
+ public:
+  jobs::TaskDone run(const jobs::Task& task, runtime::TaskContext& context) override;
+};
+
+// Reads every input of role "word_counts". Output `.vocab.txt`, one piece per line. Counts: pieces,
+// distinct_words. Progress is in pieces.
+class VocabularyTrainStage : public runtime::Stage {
+ public:
+  jobs::TaskDone run(const jobs::Task& task, runtime::TaskContext& context) override;
+};
+
+}  // namespace trireme::worker::stages::vocabulary
