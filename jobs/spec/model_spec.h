@@ -57,6 +57,8 @@ struct TokenizerSpec {
   bool unescape_html = true;          // clip_bpe: twice
   bool collapse_space = true;         // clip_bpe
 
+  bool repair_text = false;  // clip_bpe: the part of ftfy that worker/text/repair_text.h has
+
   template <class Visitor>
   void visit(Visitor& v) {
     v.field(
@@ -69,6 +71,8 @@ struct TokenizerSpec {
     v.field("strip_accents", strip_accents, {.help = "wordpiece: null means as lower_case"});
     v.field("split_ideographs", split_ideographs, {.help = "wordpiece: every CJK ideograph by itself"});
     v.field("unescape_html", unescape_html, {.help = "clip_bpe: HTML references, twice over"});
+    v.field("repair_text", repair_text,
+            {.help = "clip_bpe: mend misread encodings, quotes, widths and controls first, as ftfy would"});
     v.field("collapse_space", collapse_space, {.help = "clip_bpe: runs of white space to one blank"});
   }
 };

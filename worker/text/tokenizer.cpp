@@ -10,7 +10,8 @@ namespace trireme::worker::text {
 std::unique_ptr<Tokenizer> make_tokenizer(const TokenizerOptions& options) {
   if (options.kind == "clip_bpe")
     return std::make_unique<ClipBpe>(
-        options.vocabulary, ClipCleaning{options.unescape_html, options.collapse_space, options.lower_case});
+        options.vocabulary,
+        ClipCleaning{options.unescape_html, options.collapse_space, options.lower_case, options.repair_text});
   if (options.kind == "wordpiece")
     return std::make_unique<WordPiece>(
         options.vocabulary, BertRules{options.lower_case, options.strip_accents.value_or(options.lower_case),
@@ -18,6 +19,11 @@ std::unique_ptr<Tokenizer> make_tokenizer(const TokenizerOptions& options) {
   if (options.kind == "hashed_words") return std::make_unique<HashedWords>(options.buckets);
   throw Error(ErrorKind::kInvalid, "unknown tokenizer kind '" + options.kind + "'",
               "known are clip_bpe, wordpiece and hashed_words");
+}
+
+std::unique_ptr<Tokenizer> make_tokenizer(const std::string& kind, const std::string& vocabulary,
+                                          std::int64_t buckets) {
+  return make_tokenizer(TokenizerOptions{.kind = kind, .vocabulary = vocabulary, .buckets = buckets});
 }
 
 }  // namespace trireme::worker::text

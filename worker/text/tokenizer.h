@@ -41,9 +41,12 @@ struct TokenizerOptions {
   bool split_ideographs = true;       // wordpiece
   bool unescape_html = true;          // clip_bpe
   bool collapse_space = true;         // clip_bpe
+  bool repair_text = false;           // clip_bpe
 };
 
 // Throws kNotFound / kInvalid naming the file and line.
 std::unique_ptr<Tokenizer> make_tokenizer(const TokenizerOptions& options);
+std::unique_ptr<Tokenizer> make_tokenizer(const std::string& kind, const std::string& vocabulary,
+                                          std::int64_t buckets);
 
 }  // namespace trireme::worker::text

@@ -134,13 +134,8 @@ class Trainer {
     std::set<std::int32_t> inside;
     for (const auto& [word, count] : words) {
       std::size_t at = 0;
-      bool first = true;
-      while (at < word.size()) {
-        const std::int32_t c = next_code_point(word, at);
-        if (!start_of_.contains(c)) continue;
-        if (!first) inside.insert(c);
-        first = false;
-      }
+      if (!word.empty()) next_code_point(word, at);
+      while (at < word.size()) inside.insert(next_code_point(word, at));
     }
     for (const auto& [c, count] : kept)
       if (inside.contains(c)) inside_of_[c] = id_of(std::string(kPrefix) + spelled(c));
@@ -150,8 +145,8 @@ class Trainer {
     for (const auto& [word, count] : words) {
       std::vector<Id> symbols;
       for (std::size_t at = 0; at < word.size();) {
+        const auto& ids = at == 0 ? start_of_ : inside_of_;
         const std::int32_t c = next_code_point(word, at);
-        const auto& ids = symbols.empty() ? start_of_ : inside_of_;
         if (const auto found = ids.find(c); found != ids.end()) symbols.push_back(found->second);
       }
       if (symbols.size() < 2) continue;

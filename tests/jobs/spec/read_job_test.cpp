@@ -122,7 +122,7 @@ TEST(ReadJob, FaultsInOverridesNameThem) {
                "--set spec.stages.train");
   expect_fault(faults_with("spec.stages.train.epocs=3"), "/spec/stages/3/epocs", "unknown_key", "\"epochs\"");
   expect_fault(faults_with("spec.stages.tarin.epochs=3"), "", "override", "\"train\"");
-  expect_fault(faults_with("spec.stages.99.epochs=3"), "", "override", "6 entries");
+  expect_fault(faults_with("spec.stages.99.epochs=3"), "", "override", "7 entries");
   expect_fault(faults_with("epochs"), "", "override", "path=value");
   expect_fault(faults_with("name.x=3"), "", "override", "the string");
   expect_fault(faults_with("spec.task_samples=x"), "/spec/task_samples", "wrong_type", "--set");

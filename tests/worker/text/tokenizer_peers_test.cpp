@@ -34,6 +34,7 @@ std::unique_ptr<Tokenizer> make_variant(const std::string& variant) {
                        (clip ? "/clip-merges.txt.gz" : "/minilm-vocab.txt");
   options.lower_case = !variant.ends_with("_cased");
   if (variant == "bert_accents") options.strip_accents = false;
+  options.repair_text = variant == "clip_repaired";
   options.split_ideographs = variant != "bert_runs";
   return std::filesystem::exists(options.vocabulary) ? make_tokenizer(options) : nullptr;
 }
@@ -126,10 +127,10 @@ TEST(TokenizerPeers, Multi30kInFourLanguages) {
     EXPECT_EQ(std::to_string(captions.size()), line[3]);
     const Digests made = digests(*tokenizer, captions);
     EXPECT_EQ(made.ids, line[4]) << line[1] << " " << line[2];
-    EXPECT_EQ(made.decoded, line[5]) << line[1] << " " << line[2];
+    if (line[5] != "-") EXPECT_EQ(made.decoded, line[5]) << line[1] << " " << line[2];
     captions_seen += captions.size();
   }
-  EXPECT_EQ(captions_seen, 2u * 4u * (29000u + 1014u + 1000u));
+  EXPECT_EQ(captions_seen, 3u * 4u * (29000u + 1014u + 1000u));
 }
 
 TEST(TokenizerPeers, AHundredThousandFuzzedStrings) {

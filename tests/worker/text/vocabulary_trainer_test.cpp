@@ -41,9 +41,9 @@ TEST(VocabularyTrainer, FollowedByHand) {
   rules.min_count = 1;
   rules.size = 8;
   EXPECT_EQ(train_vocabulary({{"xab", 5}, {"yabb", 4}}, rules).back(), "##ab");
-  rules.most_characters = 2;  // a and b; what is left of the words begins with them
+  rules.most_characters = 2;  // a and b; what is left of the words goes on with them
   EXPECT_EQ(train_vocabulary({{"xab", 5}, {"yabb", 4}}, rules),
-            (Pieces{"[UNK]", "a", "b", "##b", "ab", "abb"}));
+            (Pieces{"[UNK]", "a", "b", "##a", "##b", "##ab", "##abb"}));
 }
 
 TEST(VocabularyTrainer, RunsOfOneLetter) {
