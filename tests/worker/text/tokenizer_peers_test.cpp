@@ -127,10 +127,10 @@ TEST(TokenizerPeers, Multi30kInFourLanguages) {
     EXPECT_EQ(std::to_string(captions.size()), line[3]);
     const Digests made = digests(*tokenizer, captions);
     EXPECT_EQ(made.ids, line[4]) << line[1] << " " << line[2];
-    if (line[5] != "-") EXPECT_EQ(made.decoded, line[5]) << line[1] << " " << line[2];
+    EXPECT_TRUE(line[5] == "-" || line[5] == made.decoded) << line[1] << " " << line[2];
     captions_seen += captions.size();
   }
-  EXPECT_EQ(captions_seen, 3u * 4u * (29000u + 1014u + 1000u));
+  EXPECT_EQ(captions_seen, 2u * 4u * 31014u + 29000u + 4u * 2014u);
 }
 
 TEST(TokenizerPeers, AHundredThousandFuzzedStrings) {

@@ -10,6 +10,8 @@
 
 #include "common/base/error.h"
 #include "worker/text/html_entities.h"
+#include "worker/text/repair_text.h"
+#include "worker/text/unicode.h"
 #include "worker/text/vocabulary_file.h"
 
 namespace trireme::worker::text {
@@ -176,6 +178,42 @@ TEST(HashedWords, Properties) {
   EXPECT_EQ(cut.ids.size(), 4u);
   EXPECT_EQ(cut.ids.back(), words->end_id());
   EXPECT_THROW(make_tokenizer({"hashed_words", "", 3}), Error);
+}
+
+// What ftfy makes of broken texts: pairs of JSON strings, recorded by tests/oracles/record_tokenizers.py.
+TEST(RepairText, EqualsFtfyOnItsKindsOfDamage) {
+  const auto unquoted = [](const std::string& json) {
+    std::string text;
+    for (std::size_t at = 1; at + 1 < json.size(); ++at) {
+      if (json[at] != '\\') {
+        text += json[at];
+        continue;
+      }
+      const char kind = json[++at];
+      const auto unit = [&](std::size_t from) {
+        return static_cast<std::int32_t>(std::stoul(json.substr(from, 4), nullptr, 16));
+      };
+      if (kind == 'u') {
+        std::int32_t code_point = unit(at + 1);
+        at += 4;
+        if (code_point >= 0xd800 && code_point < 0xdc00) {
+          code_point = 0x10000 + ((code_point - 0xd800) << 10) + unit(at + 3) - 0xdc00;
+          at += 6;
+        }
+        append_code_point(text, code_point);
+      } else {
+        text += kind == 'n' ? '\n' : kind == 't' ? '\t' : kind == 'r' ? '\r' : kind == 'f' ? '\f' : kind;
+      }
+    }
+    return text;
+  };
+  const std::vector<std::string> lines = read_vocabulary_lines(kSource + "/tests/golden/repaired.txt");
+  EXPECT_GE(lines.size(), 20u);
+  for (const std::string& line : lines) {
+    const std::size_t tab = line.find('\t');
+    EXPECT_EQ(repair_text(unquoted(line.substr(0, tab))), unquoted(line.substr(tab + 1))) << line;
+  }
+  EXPECT_EQ(repair_text(std::string(1 << 20, '\xc3')).size(), std::size_t{3} << 20);  // ends soon
 }
 
 TEST(Html, Entities) {
