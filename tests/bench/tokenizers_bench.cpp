@@ -11,6 +11,7 @@
 
 #include "worker/text/tokenizer.h"
 #include "worker/text/vocabulary_file.h"
+#include "worker/text/vocabulary_trainer.h"
 
 namespace trireme::worker::text {
 namespace {
@@ -24,13 +25,31 @@ double cpu_seconds() {
   return of(usage.ru_utime) + of(usage.ru_stime);
 }
 
+int train(const std::string& pieces, const std::vector<std::string>& captions) {
+  VocabularyRules rules;
+  rules.size = std::atoll(pieces.c_str());
+  const double start = cpu_seconds();
+  WordTally tally;
+  BertWords words;
+  for (const std::string& caption : captions) {
+    split_bert_words(caption, {}, words);
+    tally.add(words);
+  }
+  std::vector<WordCount> counts;
+  for (const auto& [word, count] : tally.counts()) counts.push_back({word, count});
+  const std::size_t made = train_vocabulary(counts, rules).size();
+  std::printf("{\"kind\": \"train\", \"cpu_s\": %.4f, \"pieces\": %zu}\n", cpu_seconds() - start, made);
+  return 0;
+}
+
 int run(int argc, char** argv) {
   if (argc < 4) {
     std::fputs("tokenizers_bench <kind> <vocabulary> <captions[.gz]> [rounds]\n", stderr);
     return 2;
   }
-  const auto tokenizer = make_tokenizer({argv[1], argv[2]});
   const std::vector<std::string> captions = read_vocabulary_lines(argv[3]);
+  if (std::string(argv[1]) == "train") return train(argv[2], captions);
+  const auto tokenizer = make_tokenizer({argv[1], argv[2]});
   const int rounds = argc > 4 ? std::atoi(argv[4]) : 5;
   std::size_t tokens = 0;
   const double start = cpu_seconds();
