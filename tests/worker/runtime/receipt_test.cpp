@@ -39,7 +39,10 @@ TEST_F(Receipt, OutputsAreDescribed) {
   EXPECT_EQ(done_.outputs[0].bytes, 8U);
   EXPECT_EQ(done_.outputs[0].xxh3, io::xxh3_64("one\ntwo\n"));
   EXPECT_EQ(done_.outputs[1].bytes, 7U);
-  EXPECT_EQ(done_.outputs[1].xxh3, io::xxh3_64("{}"));
+  const auto line = [](const std::string& name, const std::string& text) {
+    return name + '\0' + std::to_string(text.size()) + '\0' + io::hex(io::xxh3_64(text)) + '\n';
+  };
+  EXPECT_EQ(done_.outputs[1].xxh3, io::xxh3_64(line("manifest.json", "{}") + line("weights", "12345")));
   EXPECT_THROW(describe_output("", task_.output + ".missing"), Error);
 }
 
@@ -80,6 +83,10 @@ TEST_F(Receipt, DamageIsNotAnAnswer) {
     EXPECT_FALSE(read_receipt(task_, found)) << i;
   }
   io::write_file_atomic(path, good);
+  EXPECT_TRUE(read_receipt(task_, found));
+  io::write_file_atomic(folder_ / "model/weights", "12346");  // as long as before, beside an intact manifest
+  EXPECT_FALSE(read_receipt(task_, found));
+  io::write_file_atomic(folder_ / "model/weights", "12345");
   EXPECT_TRUE(read_receipt(task_, found));
   jobs::Task other = task_;
   other.address = std::string(32, 'b');
