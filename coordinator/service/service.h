@@ -3,6 +3,7 @@
 // (background.h). Runs one job at a time in submit order; every edge of a job's state is a transaction.
 #pragma once
 
+#include <array>
 #include <atomic>
 #include <functional>
 #include <map>
@@ -122,6 +123,7 @@ class Service final : public Face {
   JobView view_of(Job& job);
   std::vector<StageView> stages_of(Job& job);
   std::string document_of(Job& job) { return describe_job(view_of(job)); }
+  void remember_damage(const std::string& job_id);
   void write_report(const std::string& job_id, std::function<void(const std::string& fault)> then);
   // Runs `body` on the state thread; its result is handed over after the commit. Errors come back as thrown.
   template <class Result>
@@ -144,6 +146,8 @@ class Service final : public Face {
   std::optional<Outcome> outcome_;
   std::set<std::size_t> stages_being_written_;
   LeaseId last_lease_;
+  // Data set, shard and what is wrong in it, of the jobs that ended in this incarnation.
+  std::map<std::string, std::vector<std::array<std::string, 3>>> damaged_;
   SteadyTime opened_, reviewed_{}, began_{}, progress_written_{}, metrics_written_{}, supervisor_gone_{},
       disk_looked_{};
   std::int64_t checkpoint_step_ = 0;

@@ -141,6 +141,14 @@ std::string Service::report(const std::string& job_id) {
   return path;
 }
 
+// The graph knows the damaged shards, and is gone when the last report is written.
+void Service::remember_damage(const std::string& job_id) {
+  auto& damaged = damaged_[job_id];
+  damaged.clear();
+  for (const auto& data : run_->graph().data())
+    for (const auto& [path, what] : data.damaged) damaged.push_back({data.name, path, what});
+}
+
 // The state thread gathers, the helper thread writes.
 void Service::write_report(const std::string& job_id, std::function<void(const std::string& fault)> then) {
   Job& job = find(job_id);
@@ -160,9 +168,8 @@ void Service::write_report(const std::string& job_id, std::function<void(const s
                             view.progress.tasks_reused,
                             view.progress.counts,
                             {}});
-  if (run_ != nullptr && job.row.job == running_)
-    for (const auto& data : run_->graph().data())
-      for (const auto& [path, what] : data.damaged) input.damaged.push_back({data.name, path, what});
+  if (run_ != nullptr && job.row.job == running_) remember_damage(job_id);
+  input.damaged = damaged_[job_id];
   ledger_.for_each_lease(job_id, [&](const ledger::LeaseRow& row) {
     if (row.state != "done" || static_cast<std::size_t>(row.stage) >= input.stages.size()) return;
     auto& stage = input.stages[static_cast<std::size_t>(row.stage)];

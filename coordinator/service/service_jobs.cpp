@@ -270,7 +270,10 @@ void Service::end_job(Job& job, JobState state, const std::string& cause, int ex
     decision.writes.push_back(row);
   }
   move(job, state, cause, decision);
-  if (run_ != nullptr) last_lease_ = run_->last_lease();
+  if (run_ != nullptr) {
+    last_lease_ = run_->last_lease();
+    remember_damage(job.row.job);
+  }
   const std::int64_t tasks = run_ != nullptr ? run_->tasks_done() : 0;
   run_.reset();
   stopping_.reset();

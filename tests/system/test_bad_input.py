@@ -201,12 +201,13 @@ def test_a_selection_beyond_the_data_is_refused(tmp_path, good_images):
 
 
 @pytest.mark.parametrize("override, code, words", [
-    ("spec.data.trian=/nowhere/x", 3, ["/spec/data/trian", "/nowhere/x"]),
+    ("spec.data.trian=/nowhere/x", 2, ["/spec/data/trian", "/nowhere/x", '"train"']),
+    ("spec.data.other=/nowhere/x", 3, ["/spec/data/other", "/nowhere/x"]),
     ("spec.stages.9.epochs=1", 2, ["spec.stages.9", "3 entries"]),
     ("spec.timeout.dead_seconds=1", 2, ["spec.timeout.dead_seconds", "timeouts"]),
     ("no equals sign", 2, ["no equals sign", "path=value"]),
     ("=5", 2, ["=5", "path=value"]),
-], ids=["data", "index", "key", "no-value", "no-path"])
+], ids=["slip", "data", "index", "key", "no-value", "no-path"])
 def test_a_wrong_set_is_named(override, code, words):
     done = trireme("plan", EXAMPLES / "tiny.json", "--set", override)
     text = done.stdout + done.stderr
