@@ -321,10 +321,11 @@ struct GraphState::Builder {
     return made;
   }
 
-  void add_pair_counts(std::uint32_t stage, const StageSpec& spec) {
-    const auto& settings = std::get<jobs::PairCountsSettings>(spec.settings);
-    const MapPart map{
-        TaskKind::kPairCountsMap, jobs::settings_json(spec.settings), address_part(spec.settings), "", {}};
+  // Maps over every data set, then one merge task per partition: the part of the merges.
+  template <class Settings>
+  std::size_t add_tally(std::uint32_t stage, const StageSpec& spec, TaskKind map_kind, TaskKind merge_kind) {
+    const auto& settings = std::get<Settings>(spec.settings);
+    const MapPart map{map_kind, jobs::settings_json(spec.settings), address_part(spec.settings), "", {}};
     std::vector<Part::Listed> listed_parts;
     std::set<std::size_t> maps;
     for (std::uint32_t i = 0; i < settings.data.size(); ++i) {
@@ -332,25 +333,18 @@ struct GraphState::Builder {
       maps.insert(made);
       listed_parts.push_back({table_of.at(settings.data[i]), {made}});
     }
-    const std::size_t merge =
-        add_fixed(stage, 1, TaskKind::kPairCountsMerge, settings.partitions, spec, "", maps);
+    const std::size_t merge = add_fixed(stage, 1, merge_kind, settings.partitions, spec, "", maps);
     graph.parts[merge].listed = std::move(listed_parts);
+    return merge;
+  }
+
+  void add_pair_counts(std::uint32_t stage, const StageSpec& spec) {
+    add_tally<jobs::PairCountsSettings>(stage, spec, TaskKind::kPairCountsMap, TaskKind::kPairCountsMerge);
   }
 
   void add_vocabulary(std::uint32_t stage, const StageSpec& spec) {
-    const auto& settings = std::get<jobs::VocabularySettings>(spec.settings);
-    const MapPart map{
-        TaskKind::kVocabularyMap, jobs::settings_json(spec.settings), address_part(spec.settings), "", {}};
-    std::vector<Part::Listed> listed_parts;
-    std::set<std::size_t> maps;
-    for (std::uint32_t i = 0; i < settings.data.size(); ++i) {
-      const std::size_t made = add_map(stage, spec, settings.data[i], i, map, false);
-      maps.insert(made);
-      listed_parts.push_back({table_of.at(settings.data[i]), {made}});
-    }
-    const std::size_t merge =
-        add_fixed(stage, 1, TaskKind::kVocabularyMerge, settings.partitions, spec, "", maps);
-    graph.parts[merge].listed = std::move(listed_parts);
+    const std::size_t merge = add_tally<jobs::VocabularySettings>(stage, spec, TaskKind::kVocabularyMap,
+                                                                  TaskKind::kVocabularyMerge);
     const std::size_t last = add_fixed(stage, 2, TaskKind::kVocabularyTrain, 1, spec, "", {merge});
     graph.parts[last].artifacts = {merge};
   }

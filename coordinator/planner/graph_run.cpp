@@ -48,8 +48,7 @@ const std::vector<TaskRef>& GraphState::start() {
 void GraphState::shard_inspected(std::size_t index, std::int64_t shard, const jobs::TaskDone& done,
                                  std::vector<TaskRef>& ready) {
   const std::size_t table = parts[index].table;
-  const auto summary = jobs::summary_from_json(done.summary);
-  const auto fresh = tables[table].set_inspected(shard, summary);
+  const auto fresh = tables[table].set_inspected(shard, jobs::summary_from_json(done.summary));
   for (std::size_t i = 0; i < parts.size(); ++i) {
     if (parts[i].items != Part::Items::kRanges || parts[i].table != table) continue;
     parts[i].grow(tables[table].range_count());
