@@ -1,17 +1,14 @@
 #include "worker/data/pair_counts.h"
 
 #include <algorithm>
-#include <bit>
-#include <cstring>
 #include <optional>
 #include <queue>
 
 #include "common/base/error.h"
+#include "common/io/little_endian.h"
 
 namespace trireme::worker::data {
 namespace {
-
-static_assert(std::endian::native == std::endian::little, "records are little-endian on disk");
 
 constexpr std::string_view kPairsMagic = "TRPAIRS1", kCountsMagic = "TRCOUNT1";
 constexpr std::uint32_t kVersion = 1;
@@ -20,17 +17,7 @@ constexpr std::size_t kPairsPrefix = 16;   // magic, version, partitions
 constexpr std::size_t kCountsHeader = 40;  // magic, version, partition, partitions, 0, two counts
 constexpr std::int64_t kMostPartitions = 4096;
 
-template <class Number>
-void put(std::string& out, Number value) {
-  out.append(reinterpret_cast<const char*>(&value), sizeof value);
-}
-
-template <class Number>
-Number get(const std::uint8_t* at) {
-  Number value;
-  std::memcpy(&value, at, sizeof value);
-  return value;
-}
+using io::get, io::put, io::view;
 
 void put(std::string& out, const io::Hash128& hash) {
   put(out, hash.high);
@@ -39,10 +26,6 @@ void put(std::string& out, const io::Hash128& hash) {
 
 io::Hash128 get_hash(const std::uint8_t* at) {
   return {get<std::uint64_t>(at), get<std::uint64_t>(at + 8)};
-}
-
-std::string_view view(const std::uint8_t* data, std::size_t size) {
-  return {reinterpret_cast<const char*>(data), size};
 }
 
 void require(bool holds, const io::Path& path, const std::string& what) {

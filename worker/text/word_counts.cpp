@@ -1,38 +1,21 @@
 #include "worker/text/word_counts.h"
 
 #include <algorithm>
-#include <bit>
-#include <cstring>
 #include <queue>
 
 #include "common/base/error.h"
 #include "common/io/hash.h"
+#include "common/io/little_endian.h"
 
 namespace trireme::worker::text {
 namespace {
-
-static_assert(std::endian::native == std::endian::little, "records are little-endian on disk");
 
 constexpr std::string_view kMagic = "TRWORDS1";
 constexpr std::uint32_t kVersion = 1;
 constexpr std::int64_t kMostPartitions = 4096;
 constexpr std::size_t kPrefix = 16, kTableEntry = 24;  // words, bytes, xxh3
 
-template <class Number>
-void put(std::string& out, Number value) {
-  out.append(reinterpret_cast<const char*>(&value), sizeof value);
-}
-
-template <class Number>
-Number get(const std::uint8_t* at) {
-  Number value;
-  std::memcpy(&value, at, sizeof value);
-  return value;
-}
-
-std::string_view view(const std::uint8_t* data, std::size_t size) {
-  return {reinterpret_cast<const char*>(data), size};
-}
+using io::get, io::put, io::view;
 
 void require(bool holds, const io::Path& path, const std::string& what) {
   if (holds) return;
