@@ -21,9 +21,4 @@ std::unique_ptr<Tokenizer> make_tokenizer(const TokenizerOptions& options) {
               "known are clip_bpe, wordpiece and hashed_words");
 }
 
-std::unique_ptr<Tokenizer> make_tokenizer(const std::string& kind, const std::string& vocabulary,
-                                          std::int64_t buckets) {
-  return make_tokenizer(TokenizerOptions{.kind = kind, .vocabulary = vocabulary, .buckets = buckets});
-}
-
 }  // namespace trireme::worker::text

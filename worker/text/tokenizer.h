@@ -46,7 +46,5 @@ struct TokenizerOptions {
 
 // Throws kNotFound / kInvalid naming the file and line.
 std::unique_ptr<Tokenizer> make_tokenizer(const TokenizerOptions& options);
-std::unique_ptr<Tokenizer> make_tokenizer(const std::string& kind, const std::string& vocabulary,
-                                          std::int64_t buckets);
 
 }  // namespace trireme::worker::text

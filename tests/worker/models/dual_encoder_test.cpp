@@ -241,7 +241,7 @@ TEST(DualEncoder, SpecificationFaults) {
 }
 
 TEST(Tokenize, PadsToTheLongestOfTheBatch) {
-  const auto tokenizer = text::make_tokenizer("hashed_words", "", 64);
+  const auto tokenizer = text::make_tokenizer({"hashed_words", "", 64});
   const TokenBatch batch = tokenize(*tokenizer, {"a", "a b c", "a b c d e f"}, 6);
   EXPECT_EQ(batch.tokens_NL.sizes(), (at::IntArrayRef{3, 6}));
   EXPECT_EQ(batch.truncated, 1);
