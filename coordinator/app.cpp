@@ -67,10 +67,10 @@ jobs::JobSpec read_job(const Arguments& given) {
 }
 
 // What went wrong before a service could say so, for the supervisor. A run that somebody else holds is left
-// alone.
+// alone, and so is one that was merely started wrongly.
 void tell_supervisor(const std::optional<service::RunFolder>& folder, ErrorKind kind,
                      const std::string& why) {
-  if (!folder || kind == ErrorKind::kConflict) return;
+  if (!folder || kind == ErrorKind::kConflict || kind == ErrorKind::kUsage) return;
   const bool again = kind == ErrorKind::kTryAgain;
   try {
     folder->write_terminal({again ? "RESTART" : "FAILED", why, again, exit_code(kind)});

@@ -15,16 +15,24 @@
 #include "worker/collective/cuda_plugin.h"
 #include "worker/collective/gang_group.h"
 #include "worker/collective/mpi/mpi_group.h"
+#include "worker/exchange/export_model.h"
+#include "worker/exchange/model_info_tool.h"
+#include "worker/exchange/weights_tool.h"
 #include "worker/kernels/pair_tile/pair_tile.h"
 #include "worker/runtime/actor.h"
 #include "worker/runtime/affinity.h"
 #include "worker/runtime/device.h"
+#include "worker/stages/duplicates/duplicates_stage.h"
 #include "worker/stages/embed/embed_stage.h"
 #include "worker/stages/evaluate/evaluate_stage.h"
+#include "worker/stages/export/export_stage.h"
+#include "worker/stages/filter/cuts_stage.h"
 #include "worker/stages/filter/filter_stage.h"
+#include "worker/stages/filter/measure_stage.h"
 #include "worker/stages/index/index_stage.h"
 #include "worker/stages/index/search_tool.h"
 #include "worker/stages/inspect/inspect_stage.h"
+#include "worker/stages/ngram_counts/ngram_counts_stage.h"
 #include "worker/stages/pair_counts/pair_counts_stage.h"
 #include "worker/stages/synthesize/synthesize_stage.h"
 #include "worker/stages/train/train_stage.h"
@@ -50,6 +58,13 @@ runtime::Stages all_stages() {
   stages[TaskKind::kVocabularyTrain] = std::make_unique<stages::vocabulary::VocabularyTrainStage>();
   stages[TaskKind::kPairCountsMap] = std::make_unique<stages::pair_counts::PairCountsMapStage>();
   stages[TaskKind::kPairCountsMerge] = std::make_unique<stages::pair_counts::PairCountsMergeStage>();
+  stages[TaskKind::kMeasure] = std::make_unique<stages::filter::MeasureStage>();
+  stages[TaskKind::kCuts] = std::make_unique<stages::filter::CutsStage>();
+  stages[TaskKind::kNgramsMap] = std::make_unique<stages::ngram_counts::NgramsMapStage>();
+  stages[TaskKind::kNgramsMerge] = std::make_unique<stages::ngram_counts::NgramsMergeStage>();
+  stages[TaskKind::kDuplicatesMap] = std::make_unique<stages::duplicates::DuplicatesMapStage>();
+  stages[TaskKind::kDuplicatesMerge] = std::make_unique<stages::duplicates::DuplicatesMergeStage>();
+  stages[TaskKind::kExport] = std::make_unique<stages::export_shards::ExportStage>();
   stages[TaskKind::kEmbed] = std::make_unique<stages::embed::EmbedStage>();
   stages[TaskKind::kTrain] = std::make_unique<stages::train::TrainStage>();
   stages[TaskKind::kEvaluate] = std::make_unique<stages::evaluate::EvaluateStage>();
@@ -176,6 +191,9 @@ int run_rank() {
 int run_tool(int argc, char** argv) {
   const std::string name = argc > 0 ? argv[0] : "";
   if (name == "search") return stages::index::run_search(argc, argv);
+  if (name == "weights") return exchange::run_weights(argc, argv);
+  if (name == "export") return exchange::run_export(argc, argv);
+  if (name == "model-info") return exchange::run_model_info(argc, argv);
   if (name == "device") {
     std::cout << runtime::device_report(runtime::choose_device(0));
     return 0;
@@ -184,7 +202,8 @@ int run_tool(int argc, char** argv) {
     std::cout << "trireme-worker " << kVersion << "\n";
     return 0;
   }
-  throw Error(ErrorKind::kUsage, "unknown tool '" + name + "'", "the tools are search, device and version");
+  throw Error(ErrorKind::kUsage, "unknown tool '" + name + "'",
+              "the tools are search, weights, export, model-info, device and version");
 }
 }  // namespace
 

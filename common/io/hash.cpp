@@ -80,6 +80,21 @@ std::string sha256_of_file(const Path& path) {
   return hash.finish_hex();
 }
 
+struct Xxh3::State {
+  XXH3_state_t* xxh = XXH3_createState();
+  ~State() { XXH3_freeState(xxh); }
+};
+Xxh3::Xxh3() : state_(std::make_unique<State>()) {
+  XXH3_64bits_reset(state_->xxh);
+}
+Xxh3::~Xxh3() = default;
+void Xxh3::update(std::string_view bytes) {
+  XXH3_64bits_update(state_->xxh, bytes.data(), bytes.size());
+}
+std::uint64_t Xxh3::finish() const {
+  return XXH3_64bits_digest(state_->xxh);
+}
+
 std::uint64_t xxh3_of_file(const Path& path) {
   XXH3_state_t* state = XXH3_createState();
   XXH3_64bits_reset(state);

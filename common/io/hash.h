@@ -33,6 +33,19 @@ FolderDigest digest_of_folder(const Path& folder);
 std::string sha256_of_file(const Path& path);
 std::uint64_t xxh3_of_file(const Path& path);
 
+// xxh3-64 of bytes that come in pieces.
+class Xxh3 {
+ public:
+  Xxh3();
+  ~Xxh3();
+  void update(std::string_view bytes);
+  std::uint64_t finish() const;
+
+ private:
+  struct State;
+  std::unique_ptr<State> state_;
+};
+
 class Sha256 {
  public:
   Sha256();

@@ -32,6 +32,11 @@ const std::vector<MetricInfo>& catalog() {
       {"trireme_train_grad_norm", kGauge, "Norm of the global gradient at the last step"},
       {"trireme_train_logit_scale", kGauge, "ln(1/temperature)"},
       {"trireme_train_learning_rate", kGauge, "Learning rate of the last step"},
+      {"trireme_train_model_flops_per_second", kGauge,
+       "Model FLOPs of the trained pairs per second, over all workers"},
+      {"trireme_train_mfu_ratio", kGauge,
+       "The same over the matrix-product rate that the first of them measured at the start, times the "
+       "workers"},
       {"trireme_train_nonfinite_total", kCounter, "Non-finite values met", {"where"}},
       {"trireme_train_steps_skipped_total", kCounter,
        "Steps skipped: too few live samples, or a non-finite gradient"},

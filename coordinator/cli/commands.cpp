@@ -12,6 +12,7 @@
 #include "common/base/nearest_name.h"
 #include "coordinator/cli/client_commands.h"
 #include "coordinator/cli/doctor.h"
+#include "coordinator/cli/explain.h"
 #include "coordinator/cli/launch_command.h"
 #include "coordinator/cli/plan_command.h"
 #include "coordinator/cli/process.h"
@@ -111,6 +112,17 @@ void add_local(CLI::App& app, Given& given) {
     given.command = [&given] { return print_checks(run_checks({given.mpirun}), given.json(), std::cout); };
   });
 
+  CLI::App& filter = *app.add_subcommand("filter", "tell what the filters of a run made of one sample");
+  filter.add_option("run", given.run_folder, "output folder of the job")->required();
+  filter.add_option("--explain", given.key, "key of the sample")->required();
+  filter.add_option("--stage", given.state, "only this filter stage");
+  add_format(filter, given);
+  filter.callback([&given] {
+    given.command = [&given] {
+      return explain_sample(given.run_folder, given.key, given.state, given.json(), std::cout);
+    };
+  });
+
   app.add_subcommand("schema", "print the JSON Schema of job files")->callback([&given] {
     given.command = [] {
       std::cout << jobs::job_schema() << "\n";
@@ -126,6 +138,9 @@ void add_local(CLI::App& app, Given& given) {
   app.add_subcommand(
       "search",
       "search an index: trireme search RUN \"words\" [--image FILE] (trireme-worker tool search --help)");
+  app.add_subcommand("weights", "look into checkpoints: trireme weights inspect|convert|compare …");
+  app.add_subcommand(
+      "export", "a model for others: trireme export --to open_clip|hf MODEL FOLDER [--without-tokenizer]");
 }
 
 void add_jobs(CLI::App& app, Given& given) {
@@ -228,8 +243,9 @@ int parse_and_run(int argument_count, char** arguments) {
 
 int run_command_line(int argument_count, char** arguments) {
   try {
-    if (argument_count > 1 && std::string(arguments[1]) == "search")
-      return hand_over(argument_count, arguments);
+    for (const char* tool : {"search", "weights", "export"})
+      if (argument_count > 1 && std::string(arguments[1]) == tool)
+        return hand_over(argument_count, arguments);
     return parse_and_run(argument_count, arguments);
   } catch (const Error& error) {
     std::cerr << "trireme: " << error.what() << "\n";

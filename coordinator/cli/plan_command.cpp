@@ -4,6 +4,7 @@
 #include <filesystem>
 
 #include "common/base/error.h"
+#include "coordinator/cli/model_costs.h"
 #include "coordinator/cli/spec_file.h"
 #include "coordinator/planner/listing.h"
 #include "coordinator/planner/plan_text.h"
@@ -25,7 +26,14 @@ int plan_job(const std::string& file, const std::vector<std::string>& overrides,
                 file + " names data that cannot be used:" + faults_text(faults));
   }
   const planner::Plan plan = planner::make_plan(job, std::move(listed));
-  out << (json ? planner::plan_json(plan) + "\n" : planner::plan_text(plan));
+  const ModelCosts costs = ask_model_costs(job);
+  if (json) {
+    std::string text = planner::plan_json(plan);  // an object: the models come last
+    text.insert(text.rfind('}'), ",\"models\":" + costs.json);
+    out << text << "\n";
+  } else {
+    out << planner::plan_text(plan) << costs.text;
+  }
   return 0;
 }
 

@@ -46,11 +46,21 @@ std::string address_part(const jobs::StageSettings& settings) {
   jobs::Json tree = tree_of(jobs::settings_json(settings));
   for (const char* name : {"data", "train_data", "model"}) leave_out(tree, name);
   if (jobs::Json* every = tree.find("evaluate_every")) leave_out(*every, "data");
+  if (std::holds_alternative<jobs::FilterSettings>(settings)) {  // files stand by their hashes
+    for (const char* path : {"keep_list", "drop_list"})
+      if (jobs::Json* list = tree.find(path)) list->text = list->text.empty() ? "" : "file";
+    if (jobs::Json* like = tree.find("random_like")) like->text = like->text.empty() ? "" : "stage";
+    if (jobs::Json* columns = tree.find("columns"))
+      for (jobs::Json& rule : columns->items)
+        if (jobs::Json* folder = rule.find("sidecar")) folder->text = folder->text.empty() ? "" : "scores";
+  }
+  leave_out(tree, "memory_mib");
   return jobs::dump_json(tree);
 }
 
 std::string address_part(const jobs::ModelSpec& model, const std::map<std::string, std::uint64_t>& files) {
   jobs::Json tree = tree_of(jobs::model_json(model));
+  put_hash(tree, "init_from", files);
   put_hash(*tree.find("image"), "weights", files);
   put_hash(*tree.find("text"), "weights", files);
   put_hash(*tree.find("text")->find("tokenizer"), "vocabulary", files);

@@ -189,14 +189,16 @@ struct GraphState::Builder {
   // What another stage left per range of `data`: verdicts, and features when `model` (a name in spec.models)
   // is given.
   std::vector<std::size_t> range_inputs(const StageSpec& stage, const std::string& data,
-                                        const std::string& model) const {
+                                        const std::string& model, const std::string& not_from = "") const {
     std::vector<std::size_t> found;
     const auto add = [&](std::size_t part) {
       if (part != kNone) found.push_back(part);
     };
-    add(part_over(
-        nearest(stage, [&](const StageSpec& s) { return s.kind == "filter" && lists(data_of(s), data); }),
-        data));
+    add(part_over(nearest(stage,
+                          [&](const StageSpec& s) {
+                            return s.kind == "filter" && s.name != not_from && lists(data_of(s), data);
+                          }),
+                  data));
     if (model.empty()) return found;
     add(part_over(nearest(stage,
                           [&](const StageSpec& s) {
@@ -231,7 +233,13 @@ struct GraphState::Builder {
     const std::uint32_t stage = new_stage(spec.name, spec.kind, needs, &spec);
     parts_of[spec.name];
     if (spec.kind == "filter") add_filter(stage, spec);
-    if (spec.kind == "pair_counts") add_pair_counts(stage, spec);
+    if (spec.kind == "pair_counts")
+      add_tally<jobs::PairCountsSettings>(stage, spec, TaskKind::kPairCountsMap, TaskKind::kPairCountsMerge);
+    if (spec.kind == "ngram_counts")
+      add_tally<jobs::NgramCountsSettings>(stage, spec, TaskKind::kNgramsMap, TaskKind::kNgramsMerge);
+    if (spec.kind == "duplicates")
+      add_tally<jobs::DuplicatesSettings>(stage, spec, TaskKind::kDuplicatesMap, TaskKind::kDuplicatesMerge);
+    if (spec.kind == "export") add_export(stage, spec);
     if (spec.kind == "vocabulary") add_vocabulary(stage, spec);
     if (spec.kind == "embed") add_embed(stage, spec);
     if (spec.kind == "train") add_train(stage, spec, sets);
@@ -254,6 +262,10 @@ struct GraphState::Builder {
     std::string settings, settings_part;  // as sent, and as addressed
     std::string model;                    // in spec.models, "" when none
     std::vector<std::size_t> artifacts;
+    std::uint32_t phase = 0;
+    bool place_matters = false;
+    std::string also = {};      // a filter stage whose verdicts are read beside those of the nearest one
+    std::size_t facts = kNone;  // the measures that verdicts are made of
   };
 
   std::size_t add_map(std::uint32_t stage, const StageSpec& spec, const std::string& data,
@@ -261,12 +273,16 @@ struct GraphState::Builder {
     const std::string head =
         map.settings_part + data_head(data) + (map.model.empty() ? "" : model_head(map.model));
     const std::size_t made =
-        new_part(stage, 0, index, map.kind, Part::Items::kRanges, table_of.at(data), head);
+        new_part(stage, map.phase, index, map.kind, Part::Items::kRanges, table_of.at(data), head);
     Part& part = graph.parts[made];
+    part.place_matters = map.place_matters;
     part.settings = map.settings;
     part.data_json = jobs::data_json(graph.job.spec.data.at(data));
     if (!map.model.empty()) part.model_json = jobs::model_json(graph.job.spec.models.at(map.model));
-    part.providers = range_inputs(spec, data, features ? map.model : "");
+    if (map.kind != TaskKind::kMeasure)
+      part.providers = range_inputs(spec, data, features ? map.model : "", map.also);
+    if (!map.also.empty()) part.providers.push_back(part_over(spec_of.at(map.also), data));
+    if (map.facts != kNone) part.providers.push_back(map.facts);
     part.artifacts = map.artifacts;
     part.model_name = map.model;
     part.vocabulary = vocabulary_of(map.model);
@@ -274,29 +290,73 @@ struct GraphState::Builder {
     for (const std::size_t provider : part.providers) graph.parts[provider].consumers.push_back(made);
     std::set<std::size_t> barriers(part.artifacts.begin(), part.artifacts.end());
     for (const auto& need : spec.needs)  // a need that gives nothing range by range comes first as a whole
-      if (std::ranges::none_of(
+      if (!(map.kind == TaskKind::kMeasure && spec_of.at(need)->kind == "filter") &&
+          std::ranges::none_of(
               part.providers, [&](std::size_t p) { return graph.stages[graph.parts[p].stage].name == need; }))
         barriers.insert(parts_of.at(need).begin(), parts_of.at(need).end());
     wait_for(made, barriers);
     return made;
   }
 
+  // The merged parts of the nearest tally of that kind over all of the data; empty without one.
+  template <class Tally>
+  std::vector<std::size_t> tally_of(const StageSpec& spec, const std::vector<std::string>& data) const {
+    const StageSpec* tally = nearest(spec, [&](const StageSpec& s) {
+      const auto* settings = std::get_if<Tally>(&s.settings);
+      return settings != nullptr &&
+             std::ranges::all_of(data, [&](const auto& name) { return lists(settings->data, name); });
+    });
+    std::vector<std::size_t> merged;
+    for (const std::size_t part : tally == nullptr ? std::vector<std::size_t>{} : parts_of.at(tally->name))
+      if (graph.parts[part].phase == 1) merged.push_back(part);
+    return merged;
+  }
+
+  std::string file_head(const std::string& what) const {
+    const auto found = graph.weights.find(what);
+    return found == graph.weights.end() ? "" : "\n" + io::hex(found->second);
+  }
+
+  // Measures first (phase 1), where a share of a column is kept the cuts (phase 2), then verdicts (phase 0,
+  // what other stages mean by "the filter").
   void add_filter(std::uint32_t stage, const StageSpec& spec) {
     const auto& settings = std::get<jobs::FilterSettings>(spec.settings);
-    std::vector<std::size_t> counts;
-    if (settings.max_images_per_text || settings.max_texts_per_image) {
-      const StageSpec* counter = nearest(spec, [&](const StageSpec& s) {
-        return s.kind == "pair_counts" &&
-               std::ranges::all_of(settings.data, [&](const auto& name) { return lists(data_of(s), name); });
-      });
-      for (const std::size_t part :
-           counter == nullptr ? std::vector<std::size_t>{} : parts_of.at(counter->name))
-        if (graph.parts[part].phase == 1) counts.push_back(part);
+    jobs::MeasureSettings measures = jobs::measures_of(settings);
+    std::vector<std::size_t> artifacts, ngrams;
+    const auto add = [&](const std::vector<std::size_t>& more) {
+      artifacts.insert(artifacts.end(), more.begin(), more.end());
+    };
+    if (measures.pairs) add(tally_of<jobs::PairCountsSettings>(spec, settings.data));
+    if (measures.ngrams) add(ngrams = tally_of<jobs::NgramCountsSettings>(spec, settings.data));
+    if (!measures.unique.empty()) add(tally_of<jobs::DuplicatesSettings>(spec, settings.data));
+    MapPart measure{TaskKind::kMeasure, jobs::measure_json(measures), "", "", artifacts};
+    measure.phase = 1;
+    measure.place_matters = !measures.unique.empty();
+    measures.score_folders.clear();
+    measure.settings_part = jobs::measure_json(measures);
+    MapPart judge{TaskKind::kFilter, jobs::settings_json(spec.settings), address_part(spec.settings), "",
+                  settings.max_ngrams ? ngrams : std::vector<std::size_t>{}};
+    judge.settings_part += file_head("list " + settings.keep_list) + file_head("list " + settings.drop_list);
+    judge.also = settings.random_like;
+    const std::string settings_part = measure.settings_part;
+    std::vector<std::size_t> facts;
+    std::vector<Part::Listed> listed_parts;
+    for (std::uint32_t i = 0; i < settings.data.size(); ++i) {
+      measure.settings_part = settings_part + file_head("scores " + spec.name + "/" + settings.data[i]);
+      facts.push_back(add_map(stage, spec, settings.data[i], i, measure, false));
+      listed_parts.push_back({table_of.at(settings.data[i]), {facts.back()}});
     }
-    const MapPart map{TaskKind::kFilter, jobs::settings_json(spec.settings), address_part(spec.settings), "",
-                      counts};
-    for (std::uint32_t i = 0; i < settings.data.size(); ++i)
-      add_map(stage, spec, settings.data[i], i, map, false);
+    if (std::ranges::any_of(settings.columns,
+                            [](const auto& rule) { return rule.top_fraction.has_value(); })) {
+      const std::size_t cuts = add_fixed(stage, 2, TaskKind::kCuts, 1, spec, "",
+                                         std::set<std::size_t>(facts.begin(), facts.end()));
+      graph.parts[cuts].listed = std::move(listed_parts);
+      judge.artifacts.push_back(cuts);
+    }
+    for (std::uint32_t i = 0; i < settings.data.size(); ++i) {
+      judge.facts = facts[i];
+      add_map(stage, spec, settings.data[i], i, judge, false);
+    }
   }
 
   void add_embed(std::uint32_t stage, const StageSpec& spec) {
@@ -328,18 +388,17 @@ struct GraphState::Builder {
     const MapPart map{map_kind, jobs::settings_json(spec.settings), address_part(spec.settings), "", {}};
     std::vector<Part::Listed> listed_parts;
     std::set<std::size_t> maps;
+    std::string names;  // who is first among equals is told by name
     for (std::uint32_t i = 0; i < settings.data.size(); ++i) {
       const std::size_t made = add_map(stage, spec, settings.data[i], i, map, false);
       maps.insert(made);
       listed_parts.push_back({table_of.at(settings.data[i]), {made}});
+      names += "\n" + settings.data[i];
     }
-    const std::size_t merge = add_fixed(stage, 1, merge_kind, settings.partitions, spec, "", maps);
+    const std::string head = merge_kind == TaskKind::kDuplicatesMerge ? names : "";
+    const std::size_t merge = add_fixed(stage, 1, merge_kind, settings.partitions, spec, head, maps);
     graph.parts[merge].listed = std::move(listed_parts);
     return merge;
-  }
-
-  void add_pair_counts(std::uint32_t stage, const StageSpec& spec) {
-    add_tally<jobs::PairCountsSettings>(stage, spec, TaskKind::kPairCountsMap, TaskKind::kPairCountsMerge);
   }
 
   void add_vocabulary(std::uint32_t stage, const StageSpec& spec) {
@@ -347,6 +406,27 @@ struct GraphState::Builder {
                                                                   TaskKind::kVocabularyMerge);
     const std::size_t last = add_fixed(stage, 2, TaskKind::kVocabularyTrain, 1, spec, "", {merge});
     graph.parts[last].artifacts = {merge};
+  }
+
+  void add_export(std::uint32_t stage, const StageSpec& spec) {
+    const auto& settings = std::get<jobs::ExportSettings>(spec.settings);
+    for (std::uint32_t i = 0; i < settings.data.size(); ++i) {
+      const std::string& data = settings.data[i];
+      const std::size_t table = table_of.at(data);
+      const std::size_t made = new_part(stage, 0, i, TaskKind::kExport, Part::Items::kWholeShards, table,
+                                        address_part(spec.settings));
+      Part& part = graph.parts[made];
+      part.settings = jobs::settings_json(spec.settings);
+      part.data_json = jobs::data_json(graph.job.spec.data.at(data));
+      part.providers = range_inputs(spec, data, "");
+      part.grow(graph.tables[table].size());
+      for (const std::size_t provider : part.providers) graph.parts[provider].consumers.push_back(made);
+      std::set<std::size_t> barriers{graph.inspectors[table]};
+      for (const auto& need : spec.needs)
+        if (spec_of.at(need)->kind != "filter")
+          barriers.insert(parts_of.at(need).begin(), parts_of.at(need).end());
+      wait_for(made, barriers);
+    }
   }
 
   void add_train(std::uint32_t stage, const StageSpec& spec, const std::vector<std::string>& sets) {

@@ -12,6 +12,14 @@ bool GraphState::inputs_done(const Part& part, std::int64_t item) const {
         synthesizers[part.table][static_cast<std::size_t>(tables[part.table].source(item))];
     return maker == kNone || parts[maker].is_done(item - parts[maker].base);
   }
+  if (part.items == Part::Items::kWholeShards) {
+    const DataTable& table = tables[part.table];
+    for (std::int64_t i = 0; i < table.ranges_of(item); ++i)
+      if (!std::ranges::all_of(part.providers,
+                               [&](std::size_t p) { return parts[p].is_done(table.first_range(item) + i); }))
+        return false;
+    return true;
+  }
   return std::ranges::all_of(part.providers, [&](std::size_t p) { return parts[p].is_done(item); });
 }
 
@@ -48,7 +56,8 @@ const std::vector<TaskRef>& GraphState::start() {
 void GraphState::shard_inspected(std::size_t index, std::int64_t shard, const jobs::TaskDone& done,
                                  std::vector<TaskRef>& ready) {
   const std::size_t table = parts[index].table;
-  const auto fresh = tables[table].set_inspected(shard, jobs::summary_from_json(done.summary));
+  const auto summary = jobs::summary_from_json(done.summary);
+  const auto fresh = tables[table].set_inspected(shard, summary);
   for (std::size_t i = 0; i < parts.size(); ++i) {
     if (parts[i].items != Part::Items::kRanges || parts[i].table != table) continue;
     parts[i].grow(tables[table].range_count());
@@ -86,7 +95,10 @@ std::vector<TaskRef> GraphState::complete(const TaskRef& ref, const jobs::TaskDo
       }
   }
   for (const std::size_t consumer : part.consumers) {
-    const std::int64_t same = part.kind == jobs::TaskKind::kSynthesize ? part.base + item : item;
+    const std::int64_t same = part.kind == jobs::TaskKind::kSynthesize ? part.base + item
+                              : parts[consumer].items == Part::Items::kWholeShards
+                                  ? tables[part.table].range(item).shard
+                                  : item;
     if (same < parts[consumer].known()) offer(consumer, same, ready);
   }
   finish_part_if_complete(index, ready);

@@ -20,7 +20,8 @@ namespace trireme::coordinator::planner {
 constexpr std::size_t kNone = static_cast<std::size_t>(-1);
 
 struct Part {
-  enum class Items { kSynthetic, kShards, kRanges, kFixed };
+  // kWholeShards: like kShards, but behind all ranges of the shard in every provider.
+  enum class Items { kSynthetic, kShards, kRanges, kFixed, kWholeShards };
   enum State : std::uint8_t { kWaiting, kReady, kHeld, kDone };
   struct Record {
     io::Hash128 address;
@@ -37,6 +38,7 @@ struct Part {
   std::string settings, data_json, model_json, evaluate_data_json;  // as tasks carry them
   std::string address_head;
   bool may_have_twins = false;
+  bool place_matters = false;  // bytes depend on where the shard stands in the manifest
 
   std::vector<std::size_t> providers, consumers;  // same item; providers give "verdicts" and "features"
   std::vector<std::size_t> artifacts;  // "pair_counts", "model", "vocabulary": every item of the part

@@ -34,6 +34,20 @@ const char* output_extension(jobs::TaskKind kind) {
       return ".features.safetensors";
     case jobs::TaskKind::kEvaluate:
       return ".evaluation.json";
+    case jobs::TaskKind::kMeasure:
+      return ".facts.jsonl";
+    case jobs::TaskKind::kNgramsMap:
+      return ".ngrams";
+    case jobs::TaskKind::kNgramsMerge:
+      return ".ngram_counts";
+    case jobs::TaskKind::kDuplicatesMap:
+      return ".hashes";
+    case jobs::TaskKind::kDuplicatesMerge:
+      return ".duplicates";
+    case jobs::TaskKind::kExport:
+      return ".tar";
+    case jobs::TaskKind::kCuts:
+      return ".cuts.json";
     default:
       return "";  // folders
   }
@@ -53,6 +67,7 @@ std::int64_t GraphState::find_item(std::size_t index, const TaskRef& ref) const 
       item = ref.shard - part.base;
       break;
     case Part::Items::kShards:
+    case Part::Items::kWholeShards:
       item = ref.shard;
       break;
     case Part::Items::kRanges:
@@ -79,6 +94,7 @@ TaskRef GraphState::ref_of(std::size_t index, std::int64_t item) const {
       ref.shard = part.base + item;
       break;
     case Part::Items::kShards:
+    case Part::Items::kWholeShards:
       ref.shard = item;
       break;
     case Part::Items::kRanges: {
@@ -128,9 +144,21 @@ io::Hash128 GraphState::address(std::size_t index, std::int64_t item) const {
       text.add("file", io::hex(table.identity(item)));
     else
       text.add("made", parts[maker].records[static_cast<std::size_t>(item - parts[maker].base)].address);
+  } else if (part.items == Part::Items::kWholeShards) {
+    const DataTable& table = tables[part.table];
+    const jobs::ShardRef shard = table.shard_ref(item);
+    text.add("shard", shard.sha256 + " " + std::to_string(shard.selected_first) + "+" +
+                          std::to_string(shard.selected_count));
+    text.add("source",
+             address_part(table.spec().sources[static_cast<std::size_t>(shard.source)], shard.format));
+    for (std::int64_t i = 0; i < table.ranges_of(item); ++i)
+      for (const std::size_t provider : part.providers)
+        text.add("input",
+                 parts[provider].records[static_cast<std::size_t>(table.first_range(item) + i)].address);
   } else if (part.items == Part::Items::kRanges) {
     const DataTable& table = tables[part.table];
     const Range range = table.range(item);
+    if (part.place_matters) text.add("place", table.name() + "/" + std::to_string(range.shard));
     const jobs::ShardRef shard = table.shard_ref(range.shard);
     text.add("shard", shard.sha256);
     text.add("source",
@@ -174,6 +202,24 @@ jobs::InputFile GraphState::input_file(const Part& from, std::int64_t item) cons
       break;
     case jobs::TaskKind::kVocabularyTrain:
       file.role = "vocabulary";
+      break;
+    case jobs::TaskKind::kMeasure:
+      file.role = "facts";
+      break;
+    case jobs::TaskKind::kNgramsMap:
+      file.role = "ngrams";
+      break;
+    case jobs::TaskKind::kNgramsMerge:
+      file.role = "ngram_counts";
+      break;
+    case jobs::TaskKind::kDuplicatesMap:
+      file.role = "hashes";
+      break;
+    case jobs::TaskKind::kDuplicatesMerge:
+      file.role = "duplicates";
+      break;
+    case jobs::TaskKind::kCuts:
+      file.role = "cuts";
       break;
     default:
       file.role = "model";
@@ -254,6 +300,16 @@ jobs::Task GraphState::task(std::size_t index, std::int64_t item) const {
     case Part::Items::kShards:
       task.shard = tables[part.table].shard_ref(item);
       break;
+    case Part::Items::kWholeShards: {
+      const DataTable& table = tables[part.table];
+      task.shard = table.shard_ref(item);
+      task.count = task.shard->samples;
+      task.inputs.push_back(input_file(parts[inspectors[part.table]], item));
+      for (std::int64_t i = 0; i < table.ranges_of(item); ++i)
+        for (const std::size_t provider : part.providers)
+          task.inputs.push_back(input_file(parts[provider], table.first_range(item) + i));
+      break;
+    }
     case Part::Items::kRanges: {
       const Range range = tables[part.table].range(item);
       task.shard = tables[part.table].shard_ref(range.shard);

@@ -116,10 +116,14 @@ class Lister {
       const std::string at = "/spec/models" + jobs::pointer_token(name);
       hash("weights", model.image.weights, at + "/image/weights", resolve_weights);
       hash("weights", model.text.weights, at + "/text/weights", resolve_weights);
+      hash("init_from", model.init_from, at + "/init_from", resolve_weights);
       if (model.text.tokenizer.kind != "hashed_words" && jobs::vocabulary_stage(model.text.tokenizer).empty())
         hash("vocabulary", model.text.tokenizer.vocabulary, at + "/text/tokenizer/vocabulary",
              resolve_vocabulary);
     }
+    for (std::size_t i = 0; i < job_.spec.stages.size(); ++i)
+      if (const auto* filter = std::get_if<jobs::FilterSettings>(&job_.spec.stages[i].settings))
+        list_filter(job_.spec.stages[i].name, *filter, "/spec/stages/" + std::to_string(i));
     return std::move(listed_);
   }
 
@@ -186,6 +190,43 @@ class Lister {
               });
     }
     listed_.labels[name] = class_files.empty() ? 0 : io::xxh3_64(class_files);
+  }
+
+  // Lists of keys and score files of a filter, by content: a rule whose sidecar is absent fails here.
+  void list_filter(const std::string& stage, const jobs::FilterSettings& filter, const std::string& at) {
+    const auto same = [](const std::string& path) {
+      if (!fs::is_regular_file(path)) throw Error(ErrorKind::kNotFound, "there is no file " + path);
+      return path;
+    };
+    hash("list", filter.keep_list, at + "/keep_list", same);
+    hash("list", filter.drop_list, at + "/drop_list", same);
+    for (const auto& data : filter.data) {
+      std::string hashes;
+      for (std::size_t i = 0; i < filter.columns.size(); ++i)
+        if (const jobs::ColumnRule& rule = filter.columns[i]; !rule.sidecar.empty())
+          attempt(at + "/columns/" + std::to_string(i) + "/sidecar",
+                  "write the scores first, or take the rule out",
+                  [&] { hashes += score_hashes(rule, data); });
+      if (!hashes.empty()) listed_.weights["scores " + stage + "/" + data] = io::xxh3_64(hashes);
+    }
+  }
+
+  std::string score_hashes(const jobs::ColumnRule& rule, const std::string& data) {
+    std::string hashes = rule.name + "\n";
+    for (const auto& source : job_.spec.data.at(data).sources)
+      if (source.synthetic)
+        throw Error(ErrorKind::kInvalid,
+                    "data set \"" + data + "\" is rendered, so nobody can have scored it");
+    for (const auto& shard : listed_.shards[data]) {
+      const fs::path tar(shard.path);
+      const std::string name = tar.stem().string() + "." + rule.name + ".scores.jsonl";
+      const fs::path file = (rule.sidecar == "." ? tar.parent_path() : fs::path(rule.sidecar)) / name;
+      if (!fs::is_regular_file(file))
+        throw Error(ErrorKind::kNotFound, "the scores \"" + rule.name + "\" of " + shard.path +
+                                              " are absent: there is no " + file.string());
+      hashes += io::hex(io::xxh3_of_file(file)) + "\n";
+    }
+    return hashes;
   }
 
   template <class Resolve>

@@ -9,6 +9,7 @@
 namespace trireme::coordinator::planner {
 namespace {
 
+constexpr double kNgramBytes = 36, kNgramsPerCaption = 20, kHashBytes = 20, kFactBytes = 200;
 constexpr double kFloatBytes = 4, kGuessedCaptions = 5, kIndexBytes = 200, kVerdictBytes = 60,
                  kPairBytes = 64, kWordBytes = 150;
 
@@ -27,7 +28,8 @@ void walk(TaskGraph& graph) {
 
 std::string shape_of(const std::string& kind) {
   if (kind == "train") return "gang";
-  return kind == "evaluate" || kind == "index" || kind == "pair_counts" || kind == "vocabulary"
+  return kind == "evaluate" || kind == "index" || kind == "pair_counts" || kind == "ngram_counts" ||
+                 kind == "duplicates" || kind == "vocabulary"
              ? "map + merge"
              : "map";
 }
@@ -68,6 +70,7 @@ class Planner {
     plan_.disk_free_bytes = static_cast<std::int64_t>(io::free_bytes(plan_.store));
     if (plan_.disk_bytes > static_cast<double>(plan_.disk_free_bytes))
       plan_.notes.push_back("the disk of " + plan_.store + " has less room than the outputs need");
+    for (const auto& stage : job_.spec.stages) note_cost(stage);
     plan_.notes.push_back("parameters, FLOPs and activation memory: trireme-worker tool model-info");
     plan_.notes.push_back("a time to completion is given once the job runs, from its own measurements");
     return std::move(plan_);
@@ -159,7 +162,7 @@ class Planner {
     for (const auto& stage : job_.spec.stages) {
       double per_sample = 0, samples = 0;
       if (const auto* filter = std::get_if<jobs::FilterSettings>(&stage.settings)) {
-        per_sample = kVerdictBytes;
+        per_sample = kVerdictBytes + kFactBytes;
         samples = samples_of(filter->data);
       } else if (const auto* counts = std::get_if<jobs::PairCountsSettings>(&stage.settings)) {
         per_sample = kPairBytes * kGuessedCaptions;
@@ -167,6 +170,15 @@ class Planner {
       } else if (const auto* vocabulary = std::get_if<jobs::VocabularySettings>(&stage.settings)) {
         per_sample = kWordBytes;
         samples = samples_of(vocabulary->data);
+      } else if (const auto* ngrams = std::get_if<jobs::NgramCountsSettings>(&stage.settings)) {
+        per_sample = 2 * kNgramBytes * kNgramsPerCaption * kGuessedCaptions;
+        samples = samples_of(ngrams->data);
+      } else if (const auto* duplicates = std::get_if<jobs::DuplicatesSettings>(&stage.settings)) {
+        per_sample = 3 * kHashBytes;
+        samples = samples_of(duplicates->data);
+      } else if (const auto* exported = std::get_if<jobs::ExportSettings>(&stage.settings)) {
+        for (const auto& name : exported->data)  // at most what comes in
+          if (const PlannedData* data = data_named(name)) sum += static_cast<double>(data->info.bytes);
       } else if (const auto* embed = std::get_if<jobs::EmbedSettings>(&stage.settings)) {
         const jobs::ModelSpec& model = job_.spec.models.at(embed->model);
         const double image = model.image.kind == "vit" ? static_cast<double>(model.image.width) : 1280;
@@ -187,6 +199,36 @@ class Planner {
     for (const auto& data : plan_.data)
       sum += static_cast<double>(std::max<std::int64_t>(0, data.expected)) * kIndexBytes;
     return sum;
+  }
+
+  // What the tallies and rules cost on one core, from the figures of tests/bench/curation_bench.
+  void note_cost(const jobs::StageSpec& stage) {
+    if (const auto* ngrams = std::get_if<jobs::NgramCountsSettings>(&stage.settings)) {
+      const double samples = samples_of(ngrams->data);
+      std::string text = stage.name +
+                         ": a million n-grams cost about 1 s of one core, 36 MB of disk per million "
+                         "different ones (twice while merging), and at most " +
+                         std::to_string(ngrams->memory_mib) + " MiB of memory per task (about " +
+                         std::to_string(ngrams->memory_mib / 110 + 1) +
+                         " million different ones before it spills)";
+      if (samples >= 0)
+        text += "; up to " +
+                std::to_string(
+                    static_cast<std::int64_t>(samples * kGuessedCaptions * kNgramsPerCaption / 1e6 + 1)) +
+                " million n-grams here";
+      plan_.notes.push_back(text);
+    }
+    const auto* filter = std::get_if<jobs::FilterSettings>(&stage.settings);
+    if (filter == nullptr) return;
+    const double samples = samples_of(filter->data);
+    if (samples < 0) return;
+    const double per_sample =
+        1.0 / 1000 + kGuessedCaptions *
+                         ((filter->languages.empty() ? 0 : 1.0 / 70000) +
+                          (filter->min_complexity || filter->min_actions ? 1.0 / 100000 : 0) + 1.0 / 100000);
+    plan_.notes.push_back(
+        stage.name + ": about " + std::to_string(static_cast<std::int64_t>(samples * per_sample + 1)) +
+        " s of one core to measure, once; other thresholds are judged from what was measured");
   }
 
   double shared_bytes(const std::string& train_stage) const {

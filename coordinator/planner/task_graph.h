@@ -21,7 +21,7 @@ namespace trireme::coordinator::planner {
 // Names one task for good: the same after every restart.
 struct TaskRef {
   std::uint32_t stage = 0;  // index into stages()
-  std::uint32_t phase = 0;  // 0: map or gang; 1: merge
+  std::uint32_t phase = 0;  // 0: map or gang; 1: merge, or a filter's measures; 2: a filter's cuts
   std::uint32_t data = 0;   // index of the data set within the stage
   std::int64_t shard = 0;
   std::int64_t first = 0;

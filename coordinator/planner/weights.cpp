@@ -19,6 +19,9 @@ std::string resolve(const std::string& given, const std::vector<Published>& publ
   static constexpr std::string_view kPrefix = "pretrained:";
   if (given.rfind(kPrefix, 0) != 0) {
     if (std::filesystem::is_regular_file(given)) return given;
+    for (const char* name : {"open_clip_model.safetensors", "model.safetensors"})  // a checkpoint's folder
+      if (std::filesystem::is_regular_file(std::filesystem::path(given) / name))
+        return (std::filesystem::path(given) / name).string();
     throw Error(ErrorKind::kNotFound, what + " \"" + given + "\" is no file",
                 "name an existing file, or pretrained:<name>");
   }

@@ -1,6 +1,10 @@
 #include "coordinator/service/outputs.h"
 
 #include <unistd.h>
+
+#include <algorithm>
+#include <cstdio>
+
 #include <nlohmann/json.hpp>
 
 #include "common/base/error.h"
@@ -53,8 +57,70 @@ void publish_folder(const io::Path& from, const io::Path& to) {
   std::filesystem::remove_all(old, code);
 }
 
+namespace {
+
+void link_or_copy(const io::Path& from, const io::Path& to) {
+  std::error_code code;
+  std::filesystem::create_hard_link(from, to, code);
+  if (!code) return;
+  std::filesystem::copy_file(from, to, std::filesystem::copy_options::overwrite_existing, code);
+  if (code) throw system_error("cannot copy " + from.string() + " to " + to.string(), code.value());
+  io::sync_file(to);
+}
+
+// numpy 1.0 of dtype u8,u8 (PEERS 7c): upper and lower half of each uid, sorted. `uids`: 16 bytes each.
+std::string subset_npy(std::vector<std::string> uids) {
+  std::sort(uids.begin(), uids.end());
+  std::string head = "{'descr': [('f0', '<u8'), ('f1', '<u8')], 'fortran_order': False, 'shape': (" +
+                     std::to_string(uids.size()) + ",), }";
+  head.resize((head.size() + 10 + 1 + 63) / 64 * 64 - 10 - 1, ' ');
+  head += '\n';
+  std::string out("\x93NUMPY\x01\x00", 8);
+  out += static_cast<char>(head.size() & 255U);
+  out += static_cast<char>(head.size() >> 8U);
+  out += head;
+  for (const auto& uid : uids)
+    for (const std::size_t half : {std::size_t{0}, std::size_t{8}})
+      for (std::size_t i = 8; i-- > 0;) out += uid[half + i];  // big-endian digits, little-endian numbers
+  return out;
+}
+
+// Shards without a kept sample make no file, so that readers never meet an empty tar; numbers have no gaps.
+void publish_export(const io::Path& to, const std::vector<CommittedTask>& tasks) {
+  const io::Path aside = to.string() + ".tmp-" + std::to_string(::getpid());
+  std::error_code code;
+  std::filesystem::remove_all(aside, code);
+  io::make_folders(aside);
+  json sizes = json::object();
+  std::vector<std::string> uids;
+  for (const auto& task : tasks) {
+    const auto exported = task.done.counts.find("exported");
+    if (exported == task.done.counts.end() || exported->second == 0) continue;
+    char name[16];
+    std::snprintf(name, sizeof name, "%05zu", sizes.size());
+    for (const auto& file : task.done.outputs) {
+      if (file.name.empty()) link_or_copy(file.path, aside / (std::string(name) + ".tar"));
+      if (file.name != "uids") continue;
+      const std::string bytes = io::read_file(file.path);
+      for (std::size_t at = 0; at + 16 <= bytes.size(); at += 16) uids.push_back(bytes.substr(at, 16));
+    }
+    sizes[std::string(name) + ".tar"] = exported->second;
+    io::write_file_atomic(aside / (std::string(name) + "_stats.json"),
+                          json{{"count", exported->second}, {"successes", exported->second}}.dump() + "\n",
+                          false);
+  }
+  io::write_file_atomic(aside / "sizes.json", sizes.dump(1) + "\n", false);
+  if (!uids.empty()) io::write_file_atomic(aside / "subset.npy", subset_npy(std::move(uids)), false);
+  io::sync_folder(aside);
+  std::filesystem::remove_all(to, code);
+  io::rename_durably(aside, to);
+}
+
+}  // namespace
+
 void publish_stage(const io::Path& output, const std::string& stage, const std::string& kind,
                    bool last_of_kind, const std::vector<CommittedTask>& tasks) {
+  if (kind == "export") publish_export(output / "export" / stage, tasks);
   for (const auto& task : tasks)
     for (const auto& file : task.done.outputs) {
       if (!file.name.empty()) continue;

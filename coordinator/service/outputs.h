@@ -26,7 +26,9 @@ void publish_folder(const io::Path& from, const io::Path& to);
 void publish_file(const io::Path& from, const io::Path& to);
 
 // What people look for by name: the last train stage's model as <output>/final, the last index stage's folder
-// as <output>/index, an evaluate stage's result as <output>/stages/<stage>/evaluation.json.
+// as <output>/index, an evaluate stage's result as <output>/stages/<stage>/evaluation.json, an export stage's
+// tars as <output>/export/<stage>/00000.tar … with 00000_stats.json, sizes.json, and subset.npy where samples
+// have uids.
 void publish_stage(const io::Path& output, const std::string& stage, const std::string& kind,
                    bool last_of_kind, const std::vector<CommittedTask>& tasks);
 

@@ -338,8 +338,10 @@ Message message_of_type(std::size_t type, std::string_view body, std::index_sequ
 }
 
 constexpr std::string_view kTaskKindNames[] = {
-    "synthesize", "inspect",  "filter", "pair_counts_map", "pair_counts_merge", "embed",
-    "train",      "evaluate", "index",  "vocabulary_map",  "vocabulary_merge",  "vocabulary_train"};
+    "synthesize", "inspect",    "filter",       "pair_counts_map", "pair_counts_merge", "embed",
+    "train",      "evaluate",   "index",        "vocabulary_map",  "vocabulary_merge",  "vocabulary_train",
+    "measure",    "ngrams_map", "ngrams_merge", "duplicates_map",  "duplicates_merge",  "export",
+    "cuts"};
 }  // namespace
 
 std::string_view name_of(TaskKind kind) {

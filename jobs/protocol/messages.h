@@ -32,7 +32,14 @@ enum class TaskKind {
   kIndex,
   kVocabularyMap,
   kVocabularyMerge,
-  kVocabularyTrain
+  kVocabularyTrain,
+  kMeasure,
+  kNgramsMap,
+  kNgramsMerge,
+  kDuplicatesMap,
+  kDuplicatesMerge,
+  kExport,
+  kCuts
 };
 std::string_view name_of(TaskKind kind);  // "synthesize", …, "pair_counts_map", …
 TaskKind task_kind_from_name(std::string_view name);
@@ -54,11 +61,13 @@ struct ShardRef {
 
 // A file that another task left in the store.
 struct InputFile {
-  std::string role;         // "shard_index", "verdicts", "features", "pairs" (of pair_counts' map tasks),
-                            // "pair_counts" (merged), "model" (a folder), "words" and "word_counts" (map and
-                            // merge of a vocabulary stage), "vocabulary"
-  std::string stage;        // the stage that made it
-  std::string data;         // data set, "" for artifacts
+  std::string role;   // "shard_index", "verdicts", "features", "pairs" (of pair_counts' map tasks),
+                      // "pair_counts" (merged), "model" (a folder), "words" and "word_counts" (map and
+                      // merge of a vocabulary stage), "vocabulary",
+                      // "facts" (of measure),
+                      // "ngrams" and "ngram_counts", "hashes" and "duplicates" (maps and merged), "cuts"
+  std::string stage;  // the stage that made it
+  std::string data;   // data set, "" for artifacts
   std::int64_t shard = -1;  // -1 for artifacts
   std::int64_t first = -1;  // first sample of the range, -1 for whole shards and artifacts
   std::string path;

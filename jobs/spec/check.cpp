@@ -9,6 +9,7 @@
 #include "common/base/nearest_name.h"
 #include "jobs/spec/check_training.h"
 #include "jobs/spec/json_document.h"
+#include "jobs/spec/model_defaults.h"
 #include "jobs/spec/names.h"
 
 namespace trireme::jobs {
@@ -268,9 +269,76 @@ class Checker {
     };
     needs_counts(s.max_images_per_text, "max_images_per_text");
     needs_counts(s.max_texts_per_image, "max_texts_per_image");
+    if ((s.max_ngrams || s.min_ngram_count) && !tallied<NgramCountsSettings>(s.data))
+      fault(here_ + (s.max_ngrams ? "/max_ngrams" : "/min_ngram_count"), "invalid",
+            "needs an ngram_counts stage over the same data", "add one, and its name to \"needs\"");
+    if (!s.unique.empty() && !tallied<DuplicatesSettings>(s.data))
+      fault(here_ + "/unique", "invalid", "needs a duplicates stage over the same data",
+            "add one, and its name to \"needs\"");
+    check_lists(s);
+    check_columns(s);
+    if (s.random_like.empty()) return;
+    const bool known = std::ranges::any_of(needs_, [&](const StageSpec* need) {
+      const auto* other = std::get_if<FilterSettings>(&need->settings);
+      return other != nullptr && need->kind == "filter" && need->name == s.random_like &&
+             std::ranges::all_of(s.data, [&](const auto& name) {
+               return std::ranges::find(other->data, name) != other->data.end();
+             });
+    });
+    if (!known)
+      fault(here_ + "/random_like", "unknown_name",
+            "no filter stage " + quoted(s.random_like) + " over the same data is among the needs",
+            "name the stage whose size the control shall have, here and in \"needs\"");
+  }
+
+  // Whether a tally of that kind over all of this data comes before.
+  template <class Tally>
+  bool tallied(const std::vector<std::string>& data) const {
+    return std::ranges::any_of(needs_, [&](const StageSpec* need) {
+      const auto* tally = std::get_if<Tally>(&need->settings);
+      return tally != nullptr && std::ranges::all_of(data, [&](const auto& name) {
+               return std::ranges::find(tally->data, name) != tally->data.end();
+             });
+    });
+  }
+
+  void check_lists(const FilterSettings& s) {
+    std::set<std::string> seen;
+    for (std::size_t i = 0; i < s.unique.size(); ++i) {
+      const std::string pointer = here_ + "/unique/" + std::to_string(i);
+      if (s.unique[i] != "image" && s.unique[i] != "text" && s.unique[i] != "pair")
+        fault(pointer, "invalid", quoted(s.unique[i]) + " is not image, text or pair");
+      if (!seen.insert(s.unique[i]).second) fault(pointer, "duplicate_name", "listed twice");
+    }
+    for (std::size_t i = 0; i < s.languages.size(); ++i)
+      if (s.languages[i].empty() || s.languages[i].size() > 8)
+        fault(here_ + "/languages/" + std::to_string(i), "invalid",
+              quoted(s.languages[i]) + " is no language code", "for example en, de, zh-Hant");
+  }
+
+  void check_columns(const FilterSettings& s) {
+    for (std::size_t i = 0; i < s.columns.size(); ++i) {
+      const ColumnRule& rule = s.columns[i];
+      const std::string pointer = here_ + "/columns/" + std::to_string(i);
+      if (!rule.least && !rule.most && !rule.top_fraction && rule.one_of.empty() && rule.none_of.empty())
+        fault(pointer, "invalid", "the rule has no limit",
+              "set least, most, top_fraction, one_of or none_of");
+      if (rule.least && rule.most && *rule.least > *rule.most)
+        fault(pointer + "/most", "invalid", "is below least");
+      if (!rule.sidecar.empty() && (!rule.one_of.empty() || !rule.none_of.empty()))
+        fault(pointer, "invalid", "a score is a number", "use least and most");
+      if (!rule.sidecar.empty() && !good_name(rule.name, true))
+        fault(pointer + "/name", "invalid", quoted(rule.name) + " is no name of a score",
+              "use letters, digits, '_', '-' and '.'");
+    }
   }
 
   void check(const PairCountsSettings& s) { data_list(s.data); }
+  void check(const NgramCountsSettings& s) { data_list(s.data); }
+  void check(const DuplicatesSettings& s) { data_list(s.data); }
+  void check(const ExportSettings& s) { data_list(s.data); }
+
+  void check(const VocabularySettings& s) { data_list(s.data); }
 
   void check(const VocabularySettings& s) { data_list(s.data); }
 
@@ -356,27 +424,39 @@ void check_synthetic(const SyntheticSpec& s, const std::string& pointer, std::ve
     faults.push_back({pointer, "invalid", "the shares of noise add up to more than 1", "they are disjoint"});
 }
 
+void check_vit(const ImageTowerSpec& image, const auto& fault) {
+  if (image.image_px % image.patch_px != 0)
+    fault("image_px",
+          std::to_string(image.image_px) + " is no multiple of patch_px " + std::to_string(image.patch_px),
+          "");
+  if (image.width % image.heads != 0)
+    fault("width", std::to_string(image.width) + " is no multiple of heads " + std::to_string(image.heads),
+          "");
+}
+
 void check_image(const ImageTowerSpec& image, const std::string& at, std::vector<SpecFault>& faults) {
   const auto fault = [&](const char* field, const std::string& detail, const std::string& hint = "") {
     faults.push_back({at + "/image/" + field, "invalid", detail, hint});
   };
-  if (image.kind == "vit") {
-    if (image.image_px % image.patch_px != 0)
-      fault("image_px",
-            std::to_string(image.image_px) + " is no multiple of patch_px " + std::to_string(image.patch_px));
-    if (image.width % image.heads != 0)
-      fault("width", std::to_string(image.width) + " is no multiple of heads " + std::to_string(image.heads));
-  }
+  if (image.kind == "vit") check_vit(image, fault);
+  if (is_efficientnet(image) && image.patch_dropout > 0)
+    fault("patch_dropout", "an efficientnet has no patches", "leave it out, or use a vit");
   if (image.resize_px && *image.resize_px < image.image_px) fault("resize_px", "is below image_px");
   if (!image.mean.empty() && image.mean.size() != 3) fault("mean", "three channels wanted");
   if (!image.std.empty() && image.std.size() != 3) fault("std", "three channels wanted");
   if (std::ranges::any_of(image.std, [](double value) { return value <= 0; }))
     fault("std", "must be above 0");
-  if (image.kind == "efficientnet_lite0" && image.weights.empty())
-    fault("weights", "efficientnet_lite0 cannot be trained from scratch: it needs weights",
-          "for example pretrained:efficientnet-lite0");
-  else if (image.frozen && image.weights.empty())
-    fault("weights", "a frozen tower needs weights", "a safetensors file");
+}
+
+// A frozen tower has weights of its own, or both come from init_from.
+void check_frozen(const ModelSpec& model, const std::string& at, std::vector<SpecFault>& faults) {
+  const auto fault = [&](const char* tower) {
+    faults.push_back(
+        {at + "/" + tower + "/weights", "invalid", "a frozen tower needs weights", "a safetensors file"});
+  };
+  const bool both = !model.init_from.empty();
+  if (model.image.frozen && model.image.weights.empty() && !both) fault("image");
+  if (model.text.frozen && model.text.weights.empty() && !both) fault("text");
 }
 
 void check_text(const TextTowerSpec& text, const std::string& at, std::vector<SpecFault>& faults) {
@@ -385,11 +465,9 @@ void check_text(const TextTowerSpec& text, const std::string& at, std::vector<Sp
   };
   if (text.width % text.heads != 0)
     fault("width", std::to_string(text.width) + " is no multiple of heads " + std::to_string(text.heads));
-  if (text.kind == "bert" && text.weights.empty())
-    fault("weights", "a bert tower cannot be trained from scratch: it needs weights",
-          "for example pretrained:minilm");
-  else if (text.frozen && text.weights.empty())
-    fault("weights", "a frozen tower needs weights", "a safetensors file");
+  if (text.kind == "bert" && text.context > text.positions)
+    fault("context",
+          std::to_string(text.context) + " is above the tower's positions " + std::to_string(text.positions));
   const TokenizerSpec& tokenizer = text.tokenizer;
   if (tokenizer.kind != "hashed_words" && tokenizer.vocabulary.empty())
     fault("tokenizer/vocabulary", tokenizer.kind + " needs a vocabulary file",
@@ -407,6 +485,7 @@ void check_job(const JobSpec& job, std::vector<SpecFault>& faults) {
 void check_model(const ModelSpec& model, const std::string& pointer, std::vector<SpecFault>& faults) {
   check_image(model.image, pointer, faults);
   check_text(model.text, pointer, faults);
+  check_frozen(model, pointer, faults);
   if (model.logit_scale_init > model.logit_scale_max)
     faults.push_back({pointer + "/logit_scale_init", "invalid", "is above logit_scale_max", ""});
   if (model.logit_scale_init < model.logit_scale_min)

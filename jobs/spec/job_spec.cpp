@@ -8,21 +8,11 @@
 #include "jobs/spec/check.h"
 #include "jobs/spec/field_reader.h"
 #include "jobs/spec/field_writer.h"
+#include "jobs/spec/model_defaults.h"
 #include "jobs/spec/overrides.h"
 
 namespace trireme::jobs {
 namespace {
-
-// Defaults that depend on other fields.
-void resolve_defaults(ModelSpec& model) {
-  ImageTowerSpec& image = model.image;
-  const bool lite = image.kind == "efficientnet_lite0";
-  if (!image.resize_px) image.resize_px = lite ? std::max<std::int64_t>(256, image.image_px) : image.image_px;
-  if (image.mean.empty())
-    image.mean = lite ? std::vector<double>(3, 0.5) : std::vector<double>{0.48145466, 0.4578275, 0.40821073};
-  if (image.std.empty())
-    image.std = lite ? std::vector<double>(3, 0.5) : std::vector<double>{0.26862954, 0.26130258, 0.27577711};
-}
 
 // A fault in an override names it; faults stand in document order.
 void arrange(std::vector<SpecFault>& faults, const Json& root, const std::vector<std::string>& overrides) {
@@ -79,7 +69,7 @@ ReadResult read_job(std::string_view json_text, const std::vector<std::string>& 
     shorten_pointers(result.faults, root);
   }
   arrange(result.faults, root, overrides);
-  for (auto& [name, model] : result.job.spec.models) resolve_defaults(model);
+  for (auto& [name, model] : result.job.spec.models) resolve_model_defaults(model);
   return result;
 }
 
@@ -116,6 +106,37 @@ std::string data_json(const DataSpec& data) {
 }
 DataSpec data_from_json(std::string_view json_text) {
   return from_json<DataSpec>("data set", json_text);
+}
+
+std::string measure_json(const MeasureSettings& settings) {
+  return dump_json(FieldWriter::json_of(settings));
+}
+MeasureSettings measure_from_json(std::string_view json_text) {
+  return from_json<MeasureSettings>("measures", json_text);
+}
+
+MeasureSettings measures_of(const FilterSettings& settings) {
+  MeasureSettings out;
+  out.language = !settings.languages.empty();
+  out.parse = settings.min_complexity || settings.min_actions;
+  out.ngrams = settings.max_ngrams || settings.min_ngram_count;
+  out.pairs = settings.max_images_per_text || settings.max_texts_per_image;
+  out.unique = settings.unique;
+  for (const auto& rule : settings.columns) {
+    if (rule.sidecar.empty()) {
+      out.columns.push_back(rule.name);
+    } else {
+      out.scores.push_back(rule.name);
+      out.score_folders.push_back(rule.sidecar);
+    }
+  }
+  const bool listed = !settings.keep_list.empty() || !settings.drop_list.empty();
+  if (listed && settings.list_by != "key") out.columns.push_back(settings.list_by);
+  for (auto* names : {&out.unique, &out.columns}) {
+    std::sort(names->begin(), names->end());
+    names->erase(std::unique(names->begin(), names->end()), names->end());
+  }
+  return out;
 }
 
 std::string synthetic_json(const SyntheticSpec& synthetic) {

@@ -35,8 +35,18 @@ std::vector<SpecPath> spec_paths(JobSpec& job) {
     const std::string base = "/spec/models/" + escaped(name);
     add(base + "/image/weights", model.image.weights);
     add(base + "/text/weights", model.text.weights);
+    add(base + "/init_from", model.init_from);
     add(base + "/text/tokenizer/vocabulary", model.text.tokenizer.vocabulary);
   }
+  for (std::size_t i = 0; i < job.spec.stages.size(); ++i)
+    if (auto* filter = std::get_if<FilterSettings>(&job.spec.stages[i].settings)) {
+      const std::string base = "/spec/stages/" + std::to_string(i);
+      add(base + "/keep_list", filter->keep_list);
+      add(base + "/drop_list", filter->drop_list);
+      for (std::size_t c = 0; c < filter->columns.size(); ++c)
+        if (filter->columns[c].sidecar != ".")  // beside the shards
+          add(base + "/columns/" + std::to_string(c) + "/sidecar", filter->columns[c].sidecar);
+    }
   return found;
 }
 

@@ -9,55 +9,11 @@
 
 #include "jobs/spec/concepts_spec.h"
 #include "jobs/spec/fields.h"
+#include "jobs/spec/filter_spec.h"
 #include "jobs/spec/loss_spec.h"
 #include "jobs/spec/optimizer_spec.h"
 
 namespace trireme::jobs {
-
-// map. Verdict per sample; every drop is counted by rule. Defaults are ALIGN's (METHODS 3.1); null turns a
-// rule off.
-struct FilterSettings {
-  std::vector<std::string> data;
-  std::optional<std::int64_t> short_side_over_px = 200;  // keep if short side > this
-  std::optional<double> aspect_below = 3.0;              // keep if long/short < this
-  std::optional<std::int64_t> min_words = 3;
-  std::optional<std::int64_t> max_words = 20;
-  std::optional<std::int64_t> max_images_per_text;  // ALIGN: 10; needs a pair_counts stage
-  std::optional<std::int64_t> max_texts_per_image;  // ALIGN: 1000; needs a pair_counts stage
-
-  template <class Visitor>
-  void visit(Visitor& v) {
-    v.field("data", data, {.help = "data sets", .least = 1, .required = true});
-    v.field("short_side_over_px", short_side_over_px,
-            {.help = "ALIGN rule 1: keep if the short side is over this", .least = 0, .most = 16384});
-    v.field("aspect_below", aspect_below,
-            {.help = "ALIGN rule 1: keep if long/short is below this", .least = 1, .most = 16384});
-    v.field("min_words", min_words,
-            {.help = "ALIGN rule 6: fewest words of a text", .least = 0, .most = 100000});
-    v.field("max_words", max_words,
-            {.help = "ALIGN rule 6: most words of a text", .least = 1, .most = 1000000});
-    v.field("max_images_per_text", max_images_per_text,
-            {.help = "ALIGN rule 4 (10): images that may share a text; needs pair_counts",
-             .least = 1,
-             .most = 1e12});
-    v.field("max_texts_per_image", max_texts_per_image,
-            {.help = "ALIGN rule 2 (1000): texts one image may have; needs pair_counts",
-             .least = 1,
-             .most = 1e12});
-  }
-};
-
-// tally. Distinct images per text and distinct texts per image, exact for any worker count.
-struct PairCountsSettings {
-  std::vector<std::string> data;
-  std::int64_t partitions = 8;
-
-  template <class Visitor>
-  void visit(Visitor& v) {
-    v.field("data", data, {.help = "data sets, counted together", .least = 1, .required = true});
-    v.field("partitions", partitions, {.help = "merge tasks", .least = 1, .most = 4096});
-  }
-};
 
 // map. Outputs of both towers per sample, stored once: before the projections for a model of spec.models
 // (frozen towers).
@@ -250,20 +206,22 @@ struct VocabularySettings {
   }
 };
 
-using StageSettings = std::variant<FilterSettings, PairCountsSettings, EmbedSettings, TrainSettings,
-                                   EvaluateSettings, IndexSettings, VocabularySettings>;
+using StageSettings =
+    std::variant<FilterSettings, PairCountsSettings, EmbedSettings, TrainSettings, EvaluateSettings,
+                 IndexSettings, VocabularySettings, NgramCountsSettings, DuplicatesSettings, ExportSettings>;
 
 // The name of each alternative of StageSettings, in its order.
 inline const std::vector<std::string>& stage_kinds() {
-  static const std::vector<std::string> kinds = {"filter",   "pair_counts", "embed",     "train",
-                                                 "evaluate", "index",       "vocabulary"};
+  static const std::vector<std::string> kinds = {"filter",     "pair_counts", "embed",      "train",
+                                                 "evaluate",   "index",       "vocabulary", "ngram_counts",
+                                                 "duplicates", "export"};
   return kinds;
 }
 
 // Name, kind and needs stand in the job file beside the settings of the kind.
 struct StageSpec {
   std::string name;
-  std::string kind;  // filter, pair_counts, embed, train, evaluate, index
+  std::string kind;  // one of stage_kinds()
   std::vector<std::string> needs;
   StageSettings settings;
 

@@ -1,8 +1,10 @@
 #include "worker/checkpoint/safetensors.h"
 
+#include <fcntl.h>
 #include <unistd.h>
 
 #include <atomic>
+#include <cerrno>
 #include <cstring>
 #include <unordered_map>
 
@@ -15,11 +17,34 @@
 namespace trireme::worker::checkpoint {
 
 struct SafetensorsFile::State {
-  explicit State(const io::Path& path) : map(path) {
+  explicit State(const io::Path& path) : map(path), descriptor(::open(path.c_str(), O_RDONLY | O_CLOEXEC)) {
     const auto bytes = map.bytes();
     header =
         read_safetensors_header({reinterpret_cast<const char*>(bytes.data()), bytes.size()}, path.string());
     for (std::size_t i = 0; i < header.entries.size(); ++i) by_name[header.entries[i].name] = i;
+  }
+
+  ~State() {
+    if (descriptor >= 0) ::close(descriptor);
+  }
+  State(const State&) = delete;
+  State& operator=(const State&) = delete;
+
+  // A file that is cut meanwhile gives kDamaged where the map would end the program.
+  void read(const TensorEntry& entry, void* to) const {
+    std::uint64_t done = 0;
+    const std::uint64_t bytes = entry.end - entry.begin;
+    while (done < bytes) {
+      const ssize_t got = ::pread(descriptor, static_cast<char*>(to) + done, bytes - done,
+                                  static_cast<off_t>(header.data_begin + entry.begin + done));
+      if (got < 0 && errno == EINTR) continue;
+      if (got <= 0)
+        throw Error(ErrorKind::kDamaged,
+                    map.path().string() + ": tensor '" + entry.name + "' cannot be read: " +
+                        (got < 0 ? std::strerror(errno) : "the file has become shorter"),
+                    "copy or download the file again");
+      done += static_cast<std::uint64_t>(got);
+    }
   }
 
   const TensorEntry& find(const std::string& name) const {
@@ -37,6 +62,7 @@ struct SafetensorsFile::State {
   }
 
   io::MappedFile map;
+  int descriptor = -1;
   SafetensorsHeader header;
   std::unordered_map<std::string, std::size_t> by_name;
 };
@@ -59,9 +85,17 @@ bool SafetensorsFile::contains(const std::string& name) const {
 at::Tensor SafetensorsFile::load(const std::string& name) const {
   const TensorEntry& entry = state_->find(name);
   at::Tensor tensor = at::empty(entry.shape, entry.dtype);
-  if (entry.end > entry.begin) std::memcpy(tensor.data_ptr(), state_->data(entry), entry.end - entry.begin);
+  state_->read(entry, tensor.data_ptr());
   if (entry.dtype == at::kBool) tensor = tensor.view(at::kByte) != 0;  // any byte but 0 and 1 is undefined
   return tensor;
+}
+
+void SafetensorsFile::read_into(const std::string& name, at::Tensor& target) const {
+  const TensorEntry& entry = state_->find(name);
+  if (!target.is_cpu() || !target.is_contiguous() || target.scalar_type() != entry.dtype ||
+      target.sizes() != at::IntArrayRef(entry.shape))
+    throw Error(ErrorKind::kInternal, "tensor '" + name + "' is read into memory of another kind");
+  state_->read(entry, target.data_ptr());
 }
 
 at::Tensor SafetensorsFile::view(const std::string& name) const {

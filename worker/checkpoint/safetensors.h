@@ -25,6 +25,9 @@ class SafetensorsFile {
   bool contains(const std::string& name) const;
   // A copy on the CPU, safe to keep. Throws kNotFound with the nearest name.
   at::Tensor load(const std::string& name) const;
+  // The same into memory that is there: contiguous, on the CPU, of that dtype and shape (kInternal
+  // otherwise). Read, not mapped, so that the file's pages are no memory of ours.
+  void read_into(const std::string& name, at::Tensor& target) const;
   // A read-only view of the map; valid while this object lives.
   at::Tensor view(const std::string& name) const;
   const std::map<std::string, std::string>& metadata() const;

@@ -50,15 +50,18 @@ struct Normalization {
   std::array<float, 3> mean{}, std{};
 };
 
-// Antialiased bicubic resize of the whole of `image` to side x side, optional mirror, normalised, into CHW
-// floats.
-void resize_to(const Image& image, std::int64_t side, bool mirror, const Normalization& normalization,
-               float* out_CHW);
+// How pictures change size: antialiased bicubic, or antialiased bilinear.
+enum class Filter { kBicubic, kBilinear };
 
-// Evaluation: short side to resize_px (long side truncated), centre crop side x side with offset
-// round-half-to-even((size-side)/2).
+// Resize of the whole of `image` to side x side, optional mirror, normalised, into CHW floats.
+void resize_to(const Image& image, std::int64_t side, bool mirror, const Normalization& normalization,
+               float* out_CHW, Filter filter = Filter::kBicubic);
+
+// Evaluation: short side to resize_px (long side truncated), or with `square` both sides, which distorts;
+// centre crop side x side with offset round-half-to-even((size-side)/2).
 void resize_and_center_crop(const Image& image, std::int64_t resize_px, std::int64_t side,
-                            const Normalization& normalization, float* out_CHW);
+                            const Normalization& normalization, float* out_CHW,
+                            Filter filter = Filter::kBicubic, bool square = false);
 
 // JPEG of the picture scaled to fit `side` (thumbnails of reports and contact sheets).
 std::string jpeg_thumbnail(const Image& image, std::int64_t side, int quality = 80);

@@ -115,7 +115,8 @@ struct BatchLoader::State {
     const bool mirror = augment.flip && random.uniform() < 0.5;
     const std::int64_t least = options.scaled_decode ? options.image_px : 0;
     fault = decode_image(bytes, {box.x, box.y, box.width, box.height, least}, image);
-    if (fault.empty()) resize_to(image, options.image_px, mirror, options.normalization, out_CHW);
+    if (fault.empty())
+      resize_to(image, options.image_px, mirror, options.normalization, out_CHW, options.filter);
     return fault;
   }
 

@@ -36,6 +36,7 @@ struct LoaderOptions {
   jobs::AugmentSpec augment;
   std::int64_t image_px = 224;
   Normalization normalization;
+  Filter filter = Filter::kBicubic;
   bool images = true;  // false: positions and captions only (stored features)
   bool captions = true;
   // Field of the sample's .json that holds its synthetic caption, "": not read. A sample without one is bad

@@ -20,11 +20,13 @@ at::Tensor borrow(const Image& image) {
 }
 
 // Interleaved [height, width, 3] bytes in the tensor's own memory.
-at::Tensor resized(const Image& image, std::int64_t width, std::int64_t height) {
+at::Tensor resized(const Image& image, std::int64_t width, std::int64_t height, Filter filter) {
   const c10::InferenceMode inference;
   at::Tensor out = borrow(image);
   if (image.width != width || image.height != height) {
-    out = at::_upsample_bicubic2d_aa(out, {height, width}, false, std::nullopt, std::nullopt);
+    out = filter == Filter::kBicubic
+              ? at::_upsample_bicubic2d_aa(out, {height, width}, false, std::nullopt, std::nullopt)
+              : at::_upsample_bilinear2d_aa(out, {height, width}, false, std::nullopt, std::nullopt);
   }
   return out.permute({0, 2, 3, 1}).contiguous();
 }
@@ -82,15 +84,25 @@ const Image& middle(const Image& image, Image& storage) {
 
 }  // namespace
 
-Image resize_bicubic(const Image& image, std::int64_t width, std::int64_t height) {
-  const at::Tensor pixels = resized(image, width, height);
+namespace {
+
+Image image_of(const at::Tensor& pixels, std::int64_t width, std::int64_t height) {
   const auto* first = pixels.const_data_ptr<std::uint8_t>();
   return {width, height, std::vector<std::uint8_t>(first, first + pixels.numel())};
 }
 
+}  // namespace
+
+Image resize_bicubic(const Image& image, std::int64_t width, std::int64_t height) {
+  return image_of(resized(image, width, height, Filter::kBicubic), width, height);
+}
+Image resize_bilinear(const Image& image, std::int64_t width, std::int64_t height) {
+  return image_of(resized(image, width, height, Filter::kBilinear), width, height);
+}
+
 void resize_to(const Image& image, std::int64_t side, bool mirror, const Normalization& normalization,
-               float* out_CHW) {
-  const at::Tensor pixels = resized(image, side, side);
+               float* out_CHW, Filter filter) {
+  const at::Tensor pixels = resized(image, side, side, filter);
   const auto* row = pixels.const_data_ptr<std::uint8_t>();
   const Normalizer normalizer(normalization);
   for (std::int64_t y = 0; y < side; ++y, row += side * 3) {
@@ -103,13 +115,15 @@ void resize_to(const Image& image, std::int64_t side, bool mirror, const Normali
 }
 
 void resize_and_center_crop(const Image& image, std::int64_t resize_px, std::int64_t side,
-                            const Normalization& normalization, float* out_CHW) {
+                            const Normalization& normalization, float* out_CHW, Filter filter, bool square) {
   Image storage;
-  const Image& source = middle(image, storage);
+  const Image& source = square ? image : middle(image, storage);
   const std::int64_t shorter = std::min(source.width, source.height);
-  const auto scaled = [&](std::int64_t px) { return px == shorter ? resize_px : resize_px * px / shorter; };
+  const auto scaled = [&](std::int64_t px) {
+    return square || px == shorter ? resize_px : resize_px * px / shorter;
+  };
   const std::int64_t width = scaled(source.width), height = scaled(source.height);
-  const at::Tensor pixels = resized(source, width, height);
+  const at::Tensor pixels = resized(source, width, height, filter);
   const auto* rgb = pixels.const_data_ptr<std::uint8_t>();
   const std::int64_t x0 = half_to_even(width - side), y0 = half_to_even(height - side);
   const Normalizer normalizer(normalization);

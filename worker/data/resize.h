@@ -1,5 +1,5 @@
-// Antialiased bicubic resize of 8-bit RGB (torch's uint8 kernel, Pillow's algorithm with shorter weights): at
-// most 1 level from Pillow's Image.resize(BICUBIC), tested against its output. One thread per call.
+// Antialiased resize of 8-bit RGB (torch's uint8 kernels, Pillow's algorithm with shorter weights): at most 1
+// level from Pillow's Image.resize(BICUBIC or BILINEAR), tested against its output. One thread per call.
 #pragma once
 
 #include <cstdint>
@@ -9,5 +9,6 @@
 namespace trireme::worker::data {
 
 Image resize_bicubic(const Image& image, std::int64_t width, std::int64_t height);
+Image resize_bilinear(const Image& image, std::int64_t width, std::int64_t height);
 
 }  // namespace trireme::worker::data

@@ -97,6 +97,11 @@ std::optional<std::int64_t> ShardReader::label(std::int64_t sample) const {
   return label < 0 ? std::nullopt : std::optional(label);
 }
 
+std::string_view ShardReader::raw_text(std::int64_t sample) const {
+  return state_->index.kind == ShardKind::kTable ? std::string_view()
+                                                 : state_->bytes(state_->at(sample).text);
+}
+
 std::string_view ShardReader::json(std::int64_t sample) const {
   return state_->bytes(state_->at(sample).json);
 }

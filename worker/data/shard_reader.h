@@ -54,7 +54,8 @@ class ShardReader {
   // Empty for labelled samples.
   std::vector<std::string> captions(std::int64_t sample) const;
   std::optional<std::int64_t> label(std::int64_t sample) const;
-  std::string_view json(std::int64_t sample) const;  // "" when absent
+  std::string_view json(std::int64_t sample) const;      // "" when absent
+  std::string_view raw_text(std::int64_t sample) const;  // the .txt as it is; "" for tables and when absent
 
  private:
   struct State;

@@ -8,10 +8,11 @@ namespace trireme::worker::models {
 
 ConceptHeads::ConceptHeads(const std::vector<ConceptHeadShape>& shapes, std::int64_t width,
                            std::uint64_t seed, const std::string& device)
-    : set_(seed, true) {
+    : set_(seed) {
   for (const auto& shape : shapes)
     heads_.push_back(nn::make_linear_normal(set_, "concepts." + shape.name, width, shape.concepts,
                                             std::pow(static_cast<double>(width), -0.5)));
+  set_.draw();
   for (const auto& entry : set_.entries()) {
     at::Tensor tensor = entry.tensor;
     if (device != "cpu") tensor.set_data(tensor.to(at::Device(device)));

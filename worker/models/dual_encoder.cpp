@@ -1,136 +1,33 @@
 #include "worker/models/dual_encoder.h"
 
 #include <algorithm>
-#include <cmath>
 #include <unordered_map>
 
 #include <ATen/ATen.h>
 
 #include "common/base/error.h"
-#include "worker/checkpoint/safetensors.h"
 #include "worker/models/dual_encoder_state.h"
 #include "worker/models/tower_weights.h"
 
 namespace trireme::worker::models {
 namespace {
 
-constexpr std::array<float, 3> kClipMean{0.48145466f, 0.4578275f, 0.40821073f};
-constexpr std::array<float, 3> kClipStd{0.26862954f, 0.26130258f, 0.27577711f};
-
-std::array<float, 3> triple(const std::vector<double>& given, const std::array<float, 3>& otherwise,
-                            const char* field, bool positive) {
-  if (given.empty()) return otherwise;
+std::array<float, 3> triple(const std::vector<double>& given, const char* field, bool positive) {
   if (given.size() != 3 || (positive && *std::min_element(given.begin(), given.end()) <= 0))
     throw Error(ErrorKind::kInvalid, std::string("image tower: ") + field + " needs three numbers" +
                                          (positive ? " greater than 0" : ""));
   return {static_cast<float>(given[0]), static_cast<float>(given[1]), static_cast<float>(given[2])};
 }
 
-std::vector<nn::NamedTensor> entries(const nn::ParameterSet& set, std::size_t first, std::size_t last) {
-  return {set.entries().begin() + static_cast<std::ptrdiff_t>(first),
-          set.entries().begin() + static_cast<std::ptrdiff_t>(last)};
-}
-
 }  // namespace
 
-DualEncoder::State::State(const jobs::ModelSpec& model, std::uint64_t seed, bool draw,
-                          const std::string& vocabulary_path)
-    : spec(model), vocabulary(vocabulary_path), set(seed, draw) {
-  const jobs::TokenizerSpec& words = spec.text.tokenizer;
-  tokenizer = text::make_tokenizer({words.kind, vocabulary, words.buckets, words.lower_case,
-                                    words.strip_accents, words.split_ideographs, words.unescape_html,
-                                    words.collapse_space, words.repair_text});
-  build_image();
-  build_text();
-  logit_scale = set.constant("logit_scale", {}, spec.logit_scale_init);
-  if (draw && !spec.image.weights.empty()) load_image_weights();
-  if (draw && !spec.text.weights.empty()) load_text_weights();
-  for (std::size_t i = 0; i < set.entries().size(); ++i)
-    at::Tensor(set.entries()[i].tensor).set_requires_grad(!set.entries()[i].buffer && !is_frozen(i));
-}
-
-bool DualEncoder::State::is_frozen(std::size_t entry) const {
-  if (entry < image_end) return spec.image.frozen;
-  return entry >= image_projection_end && entry < text_end && spec.text.frozen;
-}
-
-void DualEncoder::State::build_image() {
-  if (spec.image.kind == "vit") {
-    image = make_vision_transformer(spec.image, set);
-    image_end = set.entries().size();
-    image_projection = Projection::matrix(set, "visual.proj", image->width(), spec.embed_dim);
-  } else if (spec.image.kind == "efficientnet_lite0") {
-    if (spec.image.weights.empty())
-      throw Error(
-          ErrorKind::kInvalid,
-          "image tower efficientnet_lite0 keeps the statistics of its batch norms and cannot start from "
-          "scratch",
-          "set weights to pretrained:efficientnet-lite0, or use a vit");
-    image = make_efficientnet_lite0(set);
-    image_end = set.entries().size();
-    image_projection = Projection::linear(set, "visual.projection", image->width(), spec.embed_dim);
-  } else {
-    throw Error(ErrorKind::kInvalid, "unknown image tower kind '" + spec.image.kind + "'",
-                "known are vit and efficientnet_lite0");
-  }
-  image_projection_end = set.entries().size();
-}
-
-void DualEncoder::State::build_text() {
-  const std::int64_t vocabulary_size = tokenizer->vocabulary_size();
-  if (spec.text.kind == "transformer") {
-    text = make_text_transformer(spec.text, vocabulary_size, tokenizer->end_id(), set);
-    text_end = set.entries().size();
-    text_projection = Projection::matrix(set, "text_projection", text->width(), spec.embed_dim);
-  } else if (spec.text.kind == "bert") {
-    text = make_bert(spec.text, vocabulary_size, tokenizer->pad_id(), set);
-    text_end = set.entries().size();
-    text_projection = Projection::linear(set, "text.projection", text->width(), spec.embed_dim);
-  } else {
-    throw Error(ErrorKind::kInvalid, "unknown text tower kind '" + spec.text.kind + "'",
-                "known are transformer and bert");
-  }
-  text_projection_end = set.entries().size();
-}
-
-void DualEncoder::State::load_image_weights() {
-  const std::string path = resolve_weights(spec.image.weights);
-  const checkpoint::SafetensorsFile file(path);
-  const NameMap names = spec.image.kind == "vit" ? clip_image_names() : efficientnet_names();
-  load_tower(file, path, names, entries(set, 0, image_projection_end),
-             {"visual.proj", "visual.projection.weight", "visual.projection.bias"});
-}
-
-void DualEncoder::State::load_text_weights() {
-  const std::string path = resolve_weights(spec.text.weights);
-  const checkpoint::SafetensorsFile file(path);
-  const bool clip = spec.text.kind == "transformer";
-  const auto heads = file.metadata().find("num_attention_heads");
-  if (heads != file.metadata().end() && heads->second != std::to_string(spec.text.heads))
-    throw Error(ErrorKind::kInvalid,
-                "weights " + path + " have " + heads->second + " attention heads, the text tower has " +
-                    std::to_string(spec.text.heads),
-                "set the text tower's heads to " + heads->second);
-  load_tower(file, path, clip ? clip_text_names() : bert_names(),
-             entries(set, image_projection_end, text_projection_end),
-             {"text_projection", "text.projection.weight", "text.projection.bias"});
-  // One CLIP file for both towers: its temperature belongs to them.
-  if (spec.text.weights == spec.image.weights && file.contains("logit_scale"))
-    logit_scale.copy_(file.view("logit_scale").squeeze());
-}
-
-std::vector<std::pair<std::string, at::Tensor*>> DualEncoder::State::standardization() {
-  return {{"image_mean", &image_projection.mean_T},
-          {"image_inverse_std", &image_projection.inverse_std_T},
-          {"text_mean", &text_projection.mean_T},
-          {"text_inverse_std", &text_projection.inverse_std_T}};
-}
-
 DualEncoder::DualEncoder(const jobs::ModelSpec& spec, std::uint64_t seed)
-    : state_(std::make_unique<State>(spec, seed, true,
+    : state_(std::make_unique<State>(spec, seed,
                                      spec.text.tokenizer.kind == "hashed_words"
                                          ? ""
-                                         : resolve_vocabulary(spec.text.tokenizer.vocabulary))) {}
+                                         : resolve_vocabulary(spec.text.tokenizer.vocabulary))) {
+  state_->initialize();
+}
 DualEncoder::DualEncoder(std::unique_ptr<State> state) : state_(std::move(state)) {}
 DualEncoder::~DualEncoder() = default;
 
@@ -139,6 +36,9 @@ const jobs::ModelSpec& DualEncoder::spec() const {
 }
 const text::Tokenizer& DualEncoder::tokenizer() const {
   return *state_->tokenizer;
+}
+const std::string& DualEncoder::vocabulary_path() const {
+  return state_->vocabulary;
 }
 std::int64_t DualEncoder::image_tower_width() const {
   return state_->image->width();
@@ -149,28 +49,55 @@ std::int64_t DualEncoder::text_tower_width() const {
 
 ImagePreprocess DualEncoder::image_preprocess() const {
   const jobs::ImageTowerSpec& image = state_->spec.image;
-  const bool clip = image.kind == "vit";
-  const std::array<float, 3> half{0.5f, 0.5f, 0.5f};
   ImagePreprocess preprocess;
   preprocess.image_px = image.image_px;
-  // efficientnet_lite0 crops 224 out of 256; other sizes keep that ratio.
-  preprocess.resize_px = image.resize_px.value_or(clip ? image.image_px : image.image_px * 256 / 224);
+  preprocess.resize_px = *image.resize_px;
   if (preprocess.resize_px < preprocess.image_px)
     throw Error(ErrorKind::kInvalid, "image tower: resize_px is smaller than image_px",
                 "set resize_px to at least " + std::to_string(preprocess.image_px));
-  preprocess.mean = triple(image.mean, clip ? kClipMean : half, "mean", false);
-  preprocess.std = triple(image.std, clip ? kClipStd : half, "std", true);
+  preprocess.square = image.resize_mode == "square";
+  preprocess.bilinear = image.interpolation == "bilinear";
+  preprocess.mean = triple(image.mean, "mean", false);
+  preprocess.std = triple(image.std, "std", true);
   return preprocess;
 }
 
-at::Tensor DualEncoder::image_features(const at::Tensor& image_BCHW) {
+at::Tensor DualEncoder::image_features(const at::Tensor& image_BCHW, const nn::ForwardContext& context) {
   const at::AutoGradMode gradients(at::GradMode::is_enabled() && !state_->spec.image.frozen);
-  return state_->image->forward(image_BCHW);
+  nn::ForwardContext here = context;
+  here.training = here.training && !state_->spec.image.frozen;
+  return state_->image->forward(image_BCHW, here);
 }
 
-at::Tensor DualEncoder::text_features(const at::Tensor& tokens_NL) {
+at::Tensor DualEncoder::text_features(const at::Tensor& tokens_NL, const nn::ForwardContext& context) {
   const at::AutoGradMode gradients(at::GradMode::is_enabled() && !state_->spec.text.frozen);
-  return state_->text->forward(tokens_NL);
+  nn::ForwardContext here = context;
+  here.training = here.training && !state_->spec.text.frozen;
+  return state_->text->forward(tokens_NL, here);
+}
+
+std::int64_t DualEncoder::norm_channels() const {
+  return state_->norm_channels;
+}
+
+void DualEncoder::absorb_norm_statistics(const at::Tensor& numbers) {
+  const at::NoGradGuard no_grad;
+  const std::int64_t channels = state_->norm_channels;
+  if (channels == 0) return;
+  const double groups = numbers[2 * channels].item<double>();
+  if (groups <= 0) return;
+  const double share = state_->spec.image.batch_norm.momentum;
+  std::int64_t first = 0;
+  for (auto& norm : state_->moving_norms()) {
+    const std::int64_t count = norm.mean_C.numel();
+    if (norm.moves) {
+      const at::Device device = norm.mean_C.device();
+      norm.mean_C.mul_(1 - share).add_(numbers.narrow(0, first, count).to(device), share / groups);
+      norm.variance_C.mul_(1 - share).add_(numbers.narrow(0, channels + first, count).to(device),
+                                           share / groups);
+    }
+    first += count;
+  }
 }
 
 at::Tensor DualEncoder::project_image(const at::Tensor& features_BT) {
@@ -212,6 +139,16 @@ std::vector<std::pair<std::string, at::Tensor>> DualEncoder::trainable_parameter
   std::vector<std::pair<std::string, at::Tensor>> result;
   for (const nn::NamedTensor& entry : state_->set.entries())
     if (entry.tensor.requires_grad()) result.emplace_back(entry.name, entry.tensor);
+  return result;
+}
+
+std::vector<std::pair<std::string, at::Tensor>> DualEncoder::moving_buffers() {
+  std::vector<std::pair<std::string, at::Tensor>> result;
+  for (const auto& norm : state_->moving_norms()) {
+    if (!norm.moves) continue;
+    result.emplace_back(norm.name + ".running_mean", norm.mean_C);
+    result.emplace_back(norm.name + ".running_var", norm.variance_C);
+  }
   return result;
 }
 
@@ -271,8 +208,5 @@ void DualEncoder::to(const std::string& device) {
   for (const auto& [name, tensor] : state_->standardization())
     if (tensor->defined()) *tensor = tensor->to(target);
 }
-
-// No tower here has dropout or running statistics, so that training and evaluation run the same forward pass.
-void DualEncoder::train(bool) {}
 
 }  // namespace trireme::worker::models

@@ -13,6 +13,7 @@
 #include <ATen/core/Tensor.h>
 
 #include "jobs/spec/model_spec.h"
+#include "worker/nn/forward_context.h"
 #include "worker/text/tokenizer.h"
 
 namespace trireme::worker::models {
@@ -20,28 +21,32 @@ namespace trireme::worker::models {
 // Crop, resize and normalisation of an image tower, resolved from its spec.
 struct ImagePreprocess {
   std::int64_t image_px = 224, resize_px = 224;
+  bool square = false;    // both sides become resize_px, not the short one alone
+  bool bilinear = false;  // otherwise bicubic; both antialiased
   std::array<float, 3> mean{}, std{};
 };
 
 class DualEncoder {
  public:
-  // Builds both towers; weights of TowerSpec::weights are loaded ("pretrained:<name>" is looked up in
-  // $TRIREME_WEIGHTS, then in the folder set at build time), the rest is drawn from (seed, tensor name),
-  // whatever the order of construction.
+  // Builds both towers, each tensor allocated once; weights of TowerSpec::weights are loaded into them
+  // ("pretrained:<name>" is looked up in $TRIREME_WEIGHTS, then in the folder set at build time), the rest is
+  // drawn from (seed, tensor name), whatever the order of construction.
   DualEncoder(const jobs::ModelSpec& spec, std::uint64_t seed);
   ~DualEncoder();
 
   const jobs::ModelSpec& spec() const;
   ImagePreprocess image_preprocess() const;
   const text::Tokenizer& tokenizer() const;
-  std::int64_t image_tower_width() const;  // of image_features(): after the tower, before the projection
+  const std::string& vocabulary_path() const;  // "" for hashed_words
+  std::int64_t image_tower_width() const;      // of image_features(): after the tower, before the projection
   std::int64_t text_tower_width() const;
 
   // Tower outputs, [B, T]. A tower's own final projection (CLIP's visual.proj) counts as the projection, not
   // the tower.
-  at::Tensor image_features(const at::Tensor& image_BCHW);
-  at::Tensor text_features(
-      const at::Tensor& tokens_NL);  // int64, padded with pad_id to the longest of the batch
+  // Without a context: evaluation. A frozen tower always evaluates.
+  at::Tensor image_features(const at::Tensor& image_BCHW, const nn::ForwardContext& context = {});
+  // tokens: int64, padded with pad_id to the longest of the batch.
+  at::Tensor text_features(const at::Tensor& tokens_NL, const nn::ForwardContext& context = {});
 
   // Projections and L2 norm: [B, T] -> [B, D] in float32, rows of norm 1.
   at::Tensor project_image(const at::Tensor& features_BT);
@@ -49,6 +54,14 @@ class DualEncoder {
 
   at::Tensor encode_image(const at::Tensor& image_BCHW) { return project_image(image_features(image_BCHW)); }
   at::Tensor encode_text(const at::Tensor& tokens_NL) { return project_text(text_features(tokens_NL)); }
+
+  // Batch norms whose stored statistics move in training: channels of all together (0: none), and one step's
+  // update from nn::BatchStatistics::numbers() summed over the slots of the global batch,
+  //   stored = (1 - momentum) stored + momentum * (mean over all groups).
+  // The only state that a training step changes beside the parameters; not thread-safe.
+  std::int64_t norm_channels() const;
+  void absorb_norm_statistics(const at::Tensor& numbers);
+  std::vector<std::pair<std::string, at::Tensor>> moving_buffers();
 
   at::Tensor logit_scale();  // scalar parameter ln(1/temperature)
 
@@ -65,7 +78,6 @@ class DualEncoder {
       const std::vector<std::pair<std::string, at::Tensor>>& state);  // by name; faults listed at once
 
   void to(const std::string& device);
-  void train(bool on);
 
   // Model folder: model.safetensors (state()) and config.json (model_json() and provenance). The inverse
   // needs no other file than the tokenizer's vocabulary, which is copied into the folder.
@@ -87,7 +99,8 @@ TokenBatch tokenize(const text::Tokenizer& tokenizer, const std::vector<std::str
                     std::int64_t context);
 
 // "pretrained:<name>" (a tower's weights: efficientnet-lite0, minilm; a tokenizer's vocabulary: clip, minilm)
-// and plain paths, to a file that exists; throws kNotFound saying what to do.
+// and plain paths, to a file that exists (in a folder open_clip_model.safetensors or model.safetensors);
+// throws kNotFound saying what to do.
 std::string resolve_weights(const std::string& weights);
 std::string resolve_vocabulary(const std::string& vocabulary);
 

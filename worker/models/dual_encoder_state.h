@@ -1,4 +1,4 @@
-// Inside of DualEncoder, shared by dual_encoder.cpp and model_folder.cpp only.
+// Inside of DualEncoder, shared by its source files only.
 #pragma once
 
 #include <memory>
@@ -12,8 +12,11 @@
 namespace trireme::worker::models {
 
 struct DualEncoder::State {
-  // `draw` false: nothing is drawn and no weights file is read; a load_state() follows.
-  State(const jobs::ModelSpec& model, std::uint64_t seed, bool draw, const std::string& vocabulary_path);
+  // Builds the towers; their tensors are allocated and not yet written.
+  State(const jobs::ModelSpec& model, std::uint64_t seed, const std::string& vocabulary_path);
+
+  // Weights that the spec names, then draws for the rest.
+  void initialize();
 
   jobs::ModelSpec spec;
   std::string vocabulary;  // resolved path, "" for hashed_words
@@ -24,15 +27,21 @@ struct DualEncoder::State {
   at::Tensor logit_scale;
   // Entries of `set`: image tower [0, a), its projection [a, b), text tower [b, c), its projection [c, d).
   std::size_t image_end = 0, image_projection_end = 0, text_end = 0, text_projection_end = 0;
+  std::int64_t norm_channels = 0;  // of norms with moving statistics; 0 where none is trained
 
-  bool is_frozen(std::size_t entry) const;
   std::vector<std::pair<std::string, at::Tensor*>> standardization();
+  // Pairs of moving buffers (mean, variance) in the order of nn::BatchStatistics; undefined where frozen.
+  struct MovingNorm {
+    std::string name;  // without ".running_mean"
+    at::Tensor mean_C, variance_C;
+    bool moves = false;
+  };
+  std::vector<MovingNorm> moving_norms() const;
 
  private:
   void build_image();
   void build_text();
-  void load_image_weights();
-  void load_text_weights();
+  void freeze();
 };
 
 }  // namespace trireme::worker::models

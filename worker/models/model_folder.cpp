@@ -67,8 +67,7 @@ std::unique_ptr<DualEncoder> DualEncoder::load(const std::string& folder) {
     throw Error(ErrorKind::kDamaged,
                 (from / "config.json").string() + ": vocabulary is not a plain file name");
   const jobs::ModelSpec spec = jobs::model_from_json(config["model"].dump());
-  auto state =
-      std::make_unique<State>(spec, 0, false, vocabulary.empty() ? "" : (from / vocabulary).string());
+  auto state = std::make_unique<State>(spec, 0, vocabulary.empty() ? "" : (from / vocabulary).string());
   std::unique_ptr<DualEncoder> model(new DualEncoder(std::move(state)));
   const checkpoint::SafetensorsFile file(from / "model.safetensors");
   std::vector<std::pair<std::string, at::Tensor>> tensors;

@@ -32,6 +32,9 @@ std::string resolve(const std::string& given, const std::array<Published, kCount
                     const std::string& what) {
   if (given.rfind(kPrefix, 0) != 0) {
     if (std::filesystem::is_regular_file(given)) return given;
+    for (const char* name : {"open_clip_model.safetensors", "model.safetensors"})  // a checkpoint's folder
+      if (std::filesystem::is_regular_file(std::filesystem::path(given) / name))
+        return (std::filesystem::path(given) / name).string();
     throw Error(ErrorKind::kNotFound, what + " '" + given + "' is not a file",
                 "name an existing file, or one of pretrained:<name>");
   }

@@ -16,6 +16,12 @@ class Projection {
   // y = x W^T + b, `name`.weight and `name`.bias, PyTorch's default init.
   static Projection linear(nn::ParameterSet& set, const std::string& name, std::int64_t in, std::int64_t out);
 
+  // y = x: the tower is as wide as the shared space (ALIGN's B7 and L2).
+  static Projection none() { return {}; }
+  // `kind` as in the tower's spec; throws kInvalid when "none" does not fit.
+  static Projection make(nn::ParameterSet& set, const std::string& kind, const std::string& name,
+                         std::int64_t in, std::int64_t out);
+
   // [N, T] -> [N, D], float32 even under autocast; rows of norm 1.
   at::Tensor forward(const at::Tensor& features_NT) const;
 

@@ -17,12 +17,19 @@ class TextTransformer final : public Tower {
         end_id_(end_id),
         token_embedding_(set.normal("token_embedding.weight", {vocabulary_size, spec.width}, 0.02)),
         positional_embedding_(set.normal("positional_embedding", {spec.context, spec.width}, 0.01)),
-        transformer_(set, "transformer", {spec.width, spec.layers, spec.heads, spec.quick_gelu, true}, true),
+        transformer_(set, "transformer",
+                     {.width = spec.width,
+                      .layers = spec.layers,
+                      .heads = spec.heads,
+                      .quick_gelu = spec.quick_gelu,
+                      .causal = true,
+                      .gradient_checkpointing = spec.gradient_checkpointing},
+                     true),
         ln_final_(nn::make_layer_norm(set, "ln_final", spec.width)) {}
 
   std::int64_t width() const override { return spec_.width; }
 
-  at::Tensor forward(const at::Tensor& tokens_NL) const override {
+  at::Tensor forward(const at::Tensor& tokens_NL, const nn::ForwardContext& context) const override {
     if (tokens_NL.dim() != 2 || tokens_NL.size(1) < 1 || tokens_NL.size(1) > spec_.context)
       throw Error(ErrorKind::kInvalid, "the text transformer takes tokens [N, L] with 1 <= L <= context " +
                                            std::to_string(spec_.context));
@@ -33,7 +40,7 @@ class TextTransformer final : public Tower {
         packed ? positional_embedding_.index_select(0, positions.kept_M.remainder(positions.length))
                : positional_embedding_.slice(0, 0, positions.length);
     const at::Tensor x_MT = (at::embedding(token_embedding_, tokens) + where).view({-1, spec_.width});
-    return ln_final_.forward(transformer_.read(x_MT, positions));
+    return ln_final_.forward(transformer_.read(x_MT, positions, context));
   }
 
  private:

@@ -1,26 +1,20 @@
 #include "worker/models/tower_weights.h"
 
-#include <algorithm>
-#include <set>
+#include <cmath>
 #include <sstream>
 
 #include <ATen/ATen.h>
 
 #include "common/base/error.h"
 #include "common/base/nearest_name.h"
+#include "jobs/spec/model_defaults.h"
+#include "worker/models/checkpoint_config.h"
+#include "worker/models/efficientnet_shape.h"
 
 namespace trireme::worker::models {
 namespace {
 
 constexpr std::int64_t kMostListed = 20;
-
-bool starts(const std::string& name, const char* prefix) {
-  return name.rfind(prefix, 0) == 0;
-}
-bool ends(const std::string& name, const std::string& suffix) {
-  return name.size() >= suffix.size() &&
-         name.compare(name.size() - suffix.size(), suffix.size(), suffix) == 0;
-}
 
 std::string shape_text(at::IntArrayRef sizes) {
   std::ostringstream out;
@@ -28,13 +22,53 @@ std::string shape_text(at::IntArrayRef sizes) {
   return out.str();
 }
 
-bool is_standardization(const std::string& name) {
-  return starts(name, "image_mean") || starts(name, "image_inverse_std") || starts(name, "text_mean") ||
-         starts(name, "text_inverse_std");
+bool is_projection(const std::string& name) {
+  for (const char* head : {"visual.proj", "text_projection", "text.text_projection", "text.projection",
+                           "visual_projection", "head.weight"})
+    if (name.starts_with(head)) return true;
+  return false;
 }
 
-bool is_logit(const std::string& name) {
-  return name == "logit_scale" || name == "logit_bias";
+bool is_temperature(const std::string& name) {
+  return name == "logit_scale" || name == "temperature";
+}
+
+// Of the tower that is loaded? Layouts of one tower have nothing else.
+bool belongs(checkpoint::Layout layout, WeightPart part, const std::string& theirs) {
+  using checkpoint::Layout;
+  if (part == WeightPart::kBoth || part == WeightPart::kTemperature) return part == WeightPart::kBoth;
+  const bool image = layout == Layout::kTrireme
+                         ? theirs.starts_with("visual.") || theirs.starts_with("module.visual.")
+                     : layout == Layout::kHfBert ? false
+                     : layout == Layout::kHfClip || layout == Layout::kHfAlign || layout == Layout::kHfBlip
+                         ? theirs.starts_with("vision_model.")
+                         : true;
+  return image == (part == WeightPart::kImage);
+}
+
+// What fits a target although its shape is another: position embeddings.
+at::Tensor fitted(const std::string& name, const at::Tensor& value, const at::Tensor& target,
+                  const jobs::ImageTowerSpec& image) {
+  if (value.sizes() == target.sizes() || value.dim() != 2 || target.dim() != 2) return value;
+  if (name == "positional_embedding" && value.size(0) > target.size(0) && value.size(1) == target.size(1))
+    return value.slice(0, 0, target.size(0));
+  if (name != "visual.positional_embedding" || value.size(1) != target.size(1)) return value;
+  const auto grid = static_cast<std::int64_t>(std::lround(std::sqrt(double(value.size(0) - 1))));
+  if (grid * grid + 1 != value.size(0)) return value;
+  return resize_positions(value, image.image_px / image.patch_px, image.position_resize == "align_corners");
+}
+
+// Straight from the file where dtype and shape are ours.
+void copy_weights(const checkpoint::SafetensorsFile& file, const std::vector<std::string>& theirs,
+                  const at::Tensor& value, at::Tensor target, WeightFaults& faults) {
+  const at::Tensor stored = theirs.size() == 1 ? file.view(theirs.front()) : at::Tensor();
+  if (stored.defined() && stored.data_ptr() == value.data_ptr() && stored.sizes() == target.sizes() &&
+      value.is_contiguous() && stored.scalar_type() == target.scalar_type())
+    file.read_into(theirs.front(), target);
+  else
+    target.copy_(value);
+  if (target.numel() > 0 && !std::isfinite(at::amax(target).item<double>() - at::amin(target).item<double>()))
+    faults.add("not finite: " + theirs.front() + " holds NaN or infinite values");
 }
 
 }  // namespace
@@ -66,78 +100,64 @@ void WeightFaults::throw_if_any(const std::string& hint) const {
               hint);
 }
 
-NameMap clip_image_names() {
-  return {[](const std::string& ours) { return std::vector<std::string>{ours}; },
-          [](const std::string& theirs) {
-            return !starts(theirs, "visual.") || starts(theirs, "visual.projection.");
-          }};
+at::Tensor resize_positions(const at::Tensor& positions_GT, std::int64_t side, bool align_corners) {
+  const std::int64_t width = positions_GT.size(1);
+  const auto grid =
+      static_cast<std::int64_t>(std::lround(std::sqrt(static_cast<double>(positions_GT.size(0) - 1))));
+  const at::Tensor map_1THW = positions_GT.slice(0, 1)
+                                  .to(at::kFloat)
+                                  .reshape({1, grid, grid, width})
+                                  .permute({0, 3, 1, 2})
+                                  .contiguous();
+  const at::Tensor resized = align_corners ? at::upsample_bicubic2d(map_1THW, {side, side}, true)
+                                           : at::_upsample_bicubic2d_aa(map_1THW, {side, side}, false);
+  return at::cat({positions_GT.slice(0, 0, 1).to(at::kFloat),
+                  resized.permute({0, 2, 3, 1}).reshape({side * side, width})},
+                 0);
 }
 
-NameMap clip_text_names() {
-  return {[](const std::string& ours) {
-            return std::vector<std::string>{ours, "text." + ours};
-          },
-          [](const std::string& theirs) {
-            return starts(theirs, "visual.") || is_logit(theirs) || is_standardization(theirs) ||
-                   theirs == "attn_mask" || theirs == "text.attn_mask" || theirs == "input_resolution" ||
-                   theirs == "context_length" || theirs == "vocab_size" || starts(theirs, "text.projection.");
-          }};
-}
-
-NameMap efficientnet_names() {
-  return {[](const std::string& ours) {
-            return std::vector<std::string>{ours, ours.substr(std::string("visual.").size())};
-          },
-          [](const std::string& theirs) {
-            return starts(theirs, "_fc.") || ends(theirs, "num_batches_tracked") ||
-                   (!starts(theirs, "visual.") && !starts(theirs, "_")) ||
-                   starts(theirs, "visual.projection.");
-          }};
-}
-
-NameMap bert_names() {
-  return {[](const std::string& ours) {
-            const std::string bare = ours.substr(std::string("text.").size());
-            return std::vector<std::string>{ours, bare, "bert." + bare};
-          },
-          [](const std::string& theirs) {
-            return theirs.find("pooler.") != std::string::npos || ends(theirs, "position_ids") ||
-                   starts(theirs, "cls.") || starts(theirs, "visual.") || is_logit(theirs) ||
-                   is_standardization(theirs) || starts(theirs, "text.projection.");
-          }};
-}
-
-void load_tower(const checkpoint::SafetensorsFile& file, const std::string& path, const NameMap& names,
-                const std::vector<nn::NamedTensor>& targets, const std::vector<std::string>& optional) {
-  at::NoGradGuard no_grad;
+void load_weights(const std::string& path, const jobs::ModelSpec& spec, WeightPart part,
+                  const std::vector<nn::NamedTensor>& targets, std::unordered_set<std::string>& loaded) {
+  const at::NoGradGuard no_grad;
+  const checkpoint::SafetensorsFile file(path);
   const std::vector<std::string> there = file.names();
+  const checkpoint::NameMap map(checkpoint::detect_layout(there, path),
+                                jobs::is_efficientnet(spec.image) ? efficientnet_shape(spec.image).repeats
+                                                                  : std::vector<std::int64_t>());
+  WeightFaults faults("weights " + path + " (" + checkpoint::layout_name(map.layout()) + ")");
+  check_config_beside(path, file.metadata(), spec, part, faults);
   std::vector<std::string> expected;
-  std::set<std::string> used;
-  WeightFaults faults("weights " + path);
+  std::unordered_set<std::string> used;
   for (const nn::NamedTensor& target : targets) {
-    const std::vector<std::string> candidates = names.candidates(target.name);
-    expected.insert(expected.end(), candidates.begin(), candidates.end());
-    const auto found = std::find_if(candidates.begin(), candidates.end(),
-                                    [&](const std::string& name) { return file.contains(name); });
-    if (found == candidates.end()) {
-      if (std::find(optional.begin(), optional.end(), target.name) == optional.end())
-        faults.missing(target.name, there);
+    const auto rule = map.rule(target.name);
+    if (rule) expected.insert(expected.end(), rule->theirs.begin(), rule->theirs.end());
+    auto theirs = rule ? find_theirs(file, *rule) : std::nullopt;
+    // A classifier's head is no projection: those have no bias.
+    if (theirs && theirs->front() == "head.weight" && file.contains("head.bias")) theirs.reset();
+    if (!theirs) {
+      if (!is_projection(target.name) && !is_temperature(target.name))
+        faults.missing(rule ? rule->theirs.front() : target.name, there);
       continue;
     }
-    used.insert(*found);
-    at::Tensor value = file.view(*found);
-    if (target.name == "positional_embedding" && value.dim() == 2 && value.size(0) > target.tensor.size(0))
-      value = value.slice(0, 0, target.tensor.size(0));
+    used.insert(theirs->begin(), theirs->end());
+    const at::Tensor value = fitted(target.name, read_rule(file, *theirs, rule->op, target.tensor.sizes()),
+                                    target.tensor, spec.image);
     if (value.sizes() != target.tensor.sizes())
-      faults.mismatch(target.name, target.tensor.sizes(), value.sizes());
+      faults.mismatch(theirs->front(), target.tensor.sizes(), value.sizes());
+    else if (!at::isFloatingType(value.scalar_type()))
+      faults.add("dtype: " + theirs->front() + " holds " + c10::toString(value.scalar_type()) +
+                 ", weights are floating point");
     else
-      at::Tensor(target.tensor).copy_(value);
+      copy_weights(file, *theirs, value, target.tensor, faults);
+    loaded.insert(target.name);
   }
   for (const std::string& name : there)
-    if (used.count(name) == 0 && !names.ignored(name)) faults.surplus(name, expected);
+    if (used.count(name) == 0 && !map.ignored(name) && !is_projection(name) && !is_temperature(name) &&
+        belongs(map.layout(), part, name))
+      faults.surplus(name, expected);
   faults.throw_if_any(
       "set the tower's kind, width, layers, heads, patch_px, image_px, context and embed_dim to "
-      "those of the weights, or name another file");
+      "those of the weights (`trireme weights inspect` prints them), or name another file");
 }
 
 }  // namespace trireme::worker::models

@@ -2,13 +2,15 @@
 #pragma once
 
 #include <cstdint>
-#include <functional>
 #include <string>
+#include <unordered_set>
 #include <utility>
 #include <vector>
 
 #include <ATen/core/Tensor.h>
 
+#include "jobs/spec/model_spec.h"
+#include "worker/checkpoint/name_map.h"
 #include "worker/checkpoint/safetensors.h"
 #include "worker/nn/parameter_set.h"
 
@@ -30,21 +32,18 @@ class WeightFaults {
   std::int64_t count_ = 0;
 };
 
-// How a file's names relate to ours. ours -> candidates in the file, best first; ignored(name) for tensors of
-// the file that belong to another part (heads, poolers, the other tower).
-struct NameMap {
-  std::function<std::vector<std::string>(const std::string& ours)> candidates;
-  std::function<bool(const std::string& theirs)> ignored;
-};
-NameMap clip_image_names();
-NameMap clip_text_names();
-NameMap efficientnet_names();
-NameMap bert_names();
+enum class WeightPart { kImage, kText, kTemperature, kBoth };
 
-// Copies every tensor of `targets` from the file (converted to float32). positional_embedding may be longer
-// in the file: its first rows are taken. `optional` names (projections, temperature) may be absent. Throws
-// kInvalid naming the file.
-void load_tower(const checkpoint::SafetensorsFile& file, const std::string& path, const NameMap& names,
-                const std::vector<nn::NamedTensor>& targets, const std::vector<std::string>& optional);
+// Copies every tensor of `targets` from a file of any layout that name_map.h knows, converted to float32.
+// Projections and the temperature may be absent there, or be surplus. Position embeddings of another
+// resolution are interpolated (ImageTowerSpec::position_resize, METHODS 2.5), a longer context is cut. The
+// config.json beside the file, where there is one, must agree on heads and activation, which weights do not
+// show. Names found are added to `loaded`. Throws kInvalid naming the file and all faults.
+void load_weights(const std::string& path, const jobs::ModelSpec& spec, WeightPart part,
+                  const std::vector<nn::NamedTensor>& targets, std::unordered_set<std::string>& loaded);
+
+// [1 + g g, T] -> [1 + side side, T]: the class token's row stays, the grid is interpolated bicubic, with
+// half-pixel centres and antialias, or with aligned corners.
+at::Tensor resize_positions(const at::Tensor& positions_GT, std::int64_t side, bool align_corners);
 
 }  // namespace trireme::worker::models

@@ -1,5 +1,5 @@
 // What every tower is to the dual encoder: names and tensors in a ParameterSet, a width, a forward pass that
-// is const and thread-safe.
+// is const and thread-safe. Specs have their defaults resolved (jobs/spec/model_defaults.h).
 #pragma once
 
 #include <cstdint>
@@ -8,6 +8,7 @@
 #include <ATen/core/Tensor.h>
 
 #include "jobs/spec/model_spec.h"
+#include "worker/nn/forward_context.h"
 #include "worker/nn/parameter_set.h"
 
 namespace trireme::worker::models {
@@ -18,11 +19,14 @@ class Tower {
   virtual std::int64_t width() const = 0;
   // Images [B, 3, H, W] float32, or tokens [N, L] int64 -> [B or N, width()]. Throws kInvalid on other
   // shapes.
-  virtual at::Tensor forward(const at::Tensor& input) const = 0;
+  virtual at::Tensor forward(const at::Tensor& input, const nn::ForwardContext& context) const = 0;
+  // Channels of the batch norms whose stored statistics move in training; 0: none do. Then buffers
+  // "….running_mean" and "….running_var" stand in the set in the order of nn::BatchStatistics.
+  virtual std::int64_t norm_channels() const { return 0; }
 };
 
 // "vit": CLIP's vision transformer, class token after ln_post; names "visual.…" but for visual.proj.
-// Throws kInvalid when heads or patches do not divide.
+// patch_dropout and stochastic_depth act in training. Throws kInvalid when heads or patches do not divide.
 std::unique_ptr<Tower> make_vision_transformer(const jobs::ImageTowerSpec& spec, nn::ParameterSet& set);
 
 // "transformer": CLIP's causal text transformer; ln_final at the first end token. Runs on the length it is
@@ -30,15 +34,15 @@ std::unique_ptr<Tower> make_vision_transformer(const jobs::ImageTowerSpec& spec,
 std::unique_ptr<Tower> make_text_transformer(const jobs::TextTowerSpec& spec, std::int64_t vocabulary_size,
                                              std::int64_t end_id, nn::ParameterSet& set);
 
-// "efficientnet_lite0": convolutions with TensorFlow's SAME padding, ReLU6, no squeeze-excite, mean over the
-// map, 1280 wide. Batch norm always uses its stored statistics, in training too, so that forward has no
-// state; scale and shift are trained. Names "visual._conv_stem.weight" … as in efficientnet_lite_pytorch.
-std::unique_ptr<Tower> make_efficientnet_lite0(nn::ParameterSet& set);
+// "efficientnet_b0" … "b7", "l2", "lite0" … "lite2" (METHODS 4.2, 4.3) at any resolution, mean over the last
+// map. Names "visual._conv_stem.weight", "visual._blocks.{i}._depthwise_conv.weight" … as in
+// EfficientNet-PyTorch and efficientnet_lite_pytorch.
+std::unique_ptr<Tower> make_efficientnet(const jobs::ImageTowerSpec& spec, nn::ParameterSet& set);
 
 // "bert": post-norm encoder, exact GELU, LayerNorm 1e-12, no dropout; mean of the hidden states over tokens
-// that are not padding. Names "text.embeddings.…", "text.encoder.layer.{i}.…" (Hugging Face, without pooler).
+// that are not padding, the first token's, or tanh of a dense layer on that. Names "text.embeddings.…",
+// "text.encoder.layer.{i}.…", "text.pooler.dense.…" (Hugging Face's; the pooler only where it is used).
 std::unique_ptr<Tower> make_bert(const jobs::TextTowerSpec& spec, std::int64_t vocabulary_size,
                                  std::int64_t pad_id, nn::ParameterSet& set);
-constexpr std::int64_t kBertPositions = 512;
 
 }  // namespace trireme::worker::models

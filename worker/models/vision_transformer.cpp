@@ -17,43 +17,68 @@ class VisionTransformer final : public Tower {
         class_embedding_(set.normal("visual.class_embedding", {spec.width}, scale())),
         positional_embedding_(
             set.normal("visual.positional_embedding", {grid_ * grid_ + 1, spec.width}, scale())),
-        conv1_(set.uniform("visual.conv1.weight", {spec.width, 3, spec.patch_px, spec.patch_px},
-                           1 / std::sqrt(3.0 * static_cast<double>(spec.patch_px * spec.patch_px)))),
-        ln_pre_(nn::make_layer_norm(set, "visual.ln_pre", spec.width)),
-        transformer_(set, "visual.transformer", {spec.width, spec.layers, spec.heads, spec.quick_gelu, false},
+        conv1_(set.uniform("visual.conv1.weight", {spec.width, 3, spec.patch_px, spec.patch_px}, bound())),
+        conv1_bias_(spec.patch_bias ? set.uniform("visual.conv1.bias", {spec.width}, bound()) : at::Tensor()),
+        ln_pre_(spec.ln_pre ? nn::make_layer_norm(set, "visual.ln_pre", spec.width, spec.layer_norm_epsilon)
+                            : nn::LayerNorm()),
+        transformer_(set, "visual.transformer",
+                     {.width = spec.width,
+                      .layers = spec.layers,
+                      .heads = spec.heads,
+                      .quick_gelu = spec.quick_gelu,
+                      .causal = false,
+                      .layer_norm_epsilon = spec.layer_norm_epsilon,
+                      .stochastic_depth = spec.stochastic_depth,
+                      .gradient_checkpointing = spec.gradient_checkpointing},
                      false),
-        ln_post_(nn::make_layer_norm(set, "visual.ln_post", spec.width)) {}
+        ln_post_(nn::make_layer_norm(set, "visual.ln_post", spec.width, spec.layer_norm_epsilon)) {}
 
   std::int64_t width() const override { return spec_.width; }
 
-  at::Tensor forward(const at::Tensor& image_BCHW) const override {
+  at::Tensor forward(const at::Tensor& image_BCHW, const nn::ForwardContext& context) const override {
     if (image_BCHW.dim() != 4 || image_BCHW.size(1) != 3 || image_BCHW.size(2) != spec_.image_px ||
         image_BCHW.size(3) != spec_.image_px)
       throw Error(ErrorKind::kInvalid, "the vision transformer takes images [B, 3, " +
                                            std::to_string(spec_.image_px) + ", " +
                                            std::to_string(spec_.image_px) + "]");
-    // A patch convolution of stride = kernel is one matrix product over unfolded patches.
-    const std::int64_t batch = image_BCHW.size(0), p = spec_.patch_px;
-    const at::Tensor patches_BGK = image_BCHW.slice(2, 0, grid_ * p)
-                                       .slice(3, 0, grid_ * p)
-                                       .view({batch, 3, grid_, p, grid_, p})
-                                       .permute({0, 2, 4, 1, 3, 5})
-                                       .reshape({batch, grid_ * grid_, 3 * p * p});
-    at::Tensor x_BLT = at::linear(patches_BGK, conv1_.view({spec_.width, 3 * p * p}));
-    const at::Tensor first = class_embedding_.to(x_BLT.scalar_type()).expand({batch, 1, spec_.width});
-    x_BLT = at::cat({first, x_BLT}, 1) + positional_embedding_.to(x_BLT.scalar_type());
+    const std::int64_t batch = image_BCHW.size(0);
+    at::Tensor x_BLT = embed(image_BCHW, context);
     const std::int64_t length = x_BLT.size(1);
+    if (spec_.ln_pre) x_BLT = ln_pre_.forward(x_BLT);
     const at::Tensor class_B = at::arange(batch, x_BLT.options().dtype(at::kLong)) * length;
-    const at::Tensor x_MT = ln_pre_.forward(x_BLT).view({batch * length, spec_.width});
-    return ln_post_.forward(transformer_.read(x_MT, {batch, length, {}, class_B, class_B}));
+    const at::Tensor x_MT = x_BLT.view({batch * length, spec_.width});
+    return ln_post_.forward(transformer_.read(x_MT, {batch, length, {}, class_B, class_B}, context));
   }
 
  private:
   double scale() const { return 1 / std::sqrt(static_cast<double>(spec_.width)); }
+  double bound() const { return 1 / std::sqrt(3.0 * static_cast<double>(spec_.patch_px * spec_.patch_px)); }
+
+  // Class token and patches with their positions. A patch convolution of stride = kernel is one matrix
+  // product over unfolded patches; those that training drops are left out before it.
+  at::Tensor embed(const at::Tensor& image_BCHW, const nn::ForwardContext& context) const {
+    const std::int64_t batch = image_BCHW.size(0), p = spec_.patch_px, inner = 3 * p * p;
+    at::Tensor patches_BGK = image_BCHW.contiguous()
+                                 .view({batch, 3, grid_, p, grid_, p})
+                                 .permute({0, 2, 4, 1, 3, 5})
+                                 .reshape({batch, grid_ * grid_, inner});
+    at::Tensor position_GT = positional_embedding_.slice(0, 1);
+    if (context.training && spec_.patch_dropout > 0) {
+      const at::Tensor kept_BK =
+          nn::kept_patches(batch, grid_ * grid_, spec_.patch_dropout, context).to(image_BCHW.device());
+      patches_BGK = patches_BGK.gather(1, kept_BK.unsqueeze(2).expand({-1, -1, inner}));
+      position_GT = at::embedding(position_GT, kept_BK);
+    }
+    const auto bias = conv1_bias_.defined() ? std::optional<at::Tensor>(conv1_bias_) : std::nullopt;
+    const at::Tensor x_BLT = at::linear(patches_BGK, conv1_.view({spec_.width, inner}), bias);
+    const auto dtype = x_BLT.scalar_type();
+    const at::Tensor first_T = (class_embedding_ + positional_embedding_.select(0, 0)).to(dtype);
+    return at::cat({first_T.expand({batch, 1, spec_.width}), x_BLT + position_GT.to(dtype)}, 1);
+  }
 
   jobs::ImageTowerSpec spec_;
   std::int64_t grid_;
-  at::Tensor class_embedding_, positional_embedding_, conv1_;
+  at::Tensor class_embedding_, positional_embedding_, conv1_, conv1_bias_;
   nn::LayerNorm ln_pre_;
   nn::Transformer transformer_;
   nn::LayerNorm ln_post_;

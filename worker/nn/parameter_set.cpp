@@ -55,30 +55,37 @@ void fill_uniform(at::Tensor& tensor, std::uint64_t seed, const std::string& nam
   });
 }
 
-at::Tensor ParameterSet::append(const std::string& name, at::IntArrayRef sizes, bool buffer) {
-  for (const NamedTensor& entry : entries_)
-    if (entry.name == name) throw Error(ErrorKind::kInternal, "two model tensors are called " + name);
-  at::Tensor tensor = at::empty(sizes, at::kFloat);
-  entries_.push_back({name, tensor, buffer});
-  return tensor;
+at::Tensor ParameterSet::append(NamedTensor entry, at::IntArrayRef sizes) {
+  if (!names_.insert(entry.name).second)
+    throw Error(ErrorKind::kInternal, "two model tensors are called " + entry.name);
+  entry.tensor = at::empty(sizes, at::kFloat);
+  entries_.push_back(entry);
+  return entry.tensor;
 }
 
 at::Tensor ParameterSet::normal(const std::string& name, at::IntArrayRef sizes, double standard_deviation) {
-  at::Tensor tensor = append(name, sizes, false);
-  if (draw_) fill_normal(tensor, seed_, name, standard_deviation);
-  return tensor;
+  return append({name, {}, false, NamedTensor::Start::kNormal, standard_deviation}, sizes);
 }
 
 at::Tensor ParameterSet::uniform(const std::string& name, at::IntArrayRef sizes, double bound) {
-  at::Tensor tensor = append(name, sizes, false);
-  if (draw_) fill_uniform(tensor, seed_, name, bound);
-  return tensor;
+  return append({name, {}, false, NamedTensor::Start::kUniform, bound}, sizes);
 }
 
 at::Tensor ParameterSet::constant(const std::string& name, at::IntArrayRef sizes, double value, bool buffer) {
-  at::Tensor tensor = append(name, sizes, buffer);
-  if (draw_) tensor.fill_(value);
-  return tensor;
+  return append({name, {}, buffer, NamedTensor::Start::kConstant, value}, sizes);
+}
+
+void ParameterSet::draw(const std::unordered_set<std::string>& except) {
+  const at::NoGradGuard no_grad;
+  for (NamedTensor& entry : entries_) {
+    if (except.contains(entry.name)) continue;
+    if (entry.start == NamedTensor::Start::kNormal)
+      fill_normal(entry.tensor, seed_, entry.name, entry.scale);
+    else if (entry.start == NamedTensor::Start::kUniform)
+      fill_uniform(entry.tensor, seed_, entry.name, entry.scale);
+    else
+      entry.tensor.fill_(entry.scale);
+  }
 }
 
 }  // namespace trireme::worker::nn

@@ -4,6 +4,7 @@
 
 #include <cstdint>
 #include <string>
+#include <unordered_set>
 #include <utility>
 #include <vector>
 
@@ -15,25 +16,30 @@ struct NamedTensor {
   std::string name;
   at::Tensor tensor;  // a handle: modules hold the same storage
   bool buffer = false;
+  enum class Start { kNormal, kUniform, kConstant } start = Start::kConstant;
+  double scale = 0;  // deviation, bound or value
 };
 
 class ParameterSet {
  public:
-  // `draw` false leaves every tensor unwritten, for models whose state is loaded next.
-  ParameterSet(std::uint64_t seed, bool draw) : seed_(seed), draw_(draw) {}
+  explicit ParameterSet(std::uint64_t seed) : seed_(seed) {}
 
-  // float32 on the CPU. Each call appends; names must be distinct (kInternal).
+  // float32 on the CPU, allocated once and not yet written: its pages are touched first by the weights that
+  // are loaded into it, or by draw(). Each call appends; names must be distinct (kInternal).
   at::Tensor normal(const std::string& name, at::IntArrayRef sizes, double standard_deviation);
   at::Tensor uniform(const std::string& name, at::IntArrayRef sizes, double bound);  // [-bound, bound)
   at::Tensor constant(const std::string& name, at::IntArrayRef sizes, double value, bool buffer = false);
 
+  // Writes the first values of every tensor but those named.
+  void draw(const std::unordered_set<std::string>& except = {});
+
   const std::vector<NamedTensor>& entries() const { return entries_; }
 
  private:
-  at::Tensor append(const std::string& name, at::IntArrayRef sizes, bool buffer);
+  at::Tensor append(NamedTensor entry, at::IntArrayRef sizes);
   std::uint64_t seed_;
-  bool draw_;
   std::vector<NamedTensor> entries_;
+  std::unordered_set<std::string> names_;
 };
 
 // Fills a contiguous float32 tensor from RandomStream(seed, kInitialWeights, name_key(name), block), one

@@ -4,11 +4,13 @@
 
 #include <ATen/ATen.h>
 
+#include "worker/nn/recompute.h"
+
 namespace trireme::worker::nn {
 
 Transformer::Transformer(ParameterSet& set, const std::string& prefix, const TransformerShape& shape,
                          bool clip_text_init)
-    : shape_(shape) {
+    : shape_(shape), prefix_(prefix) {
   for (std::int64_t i = 0; i < shape.layers; ++i)
     blocks_.push_back(make_block(set, prefix + ".resblocks." + std::to_string(i), clip_text_init));
 }
@@ -25,13 +27,13 @@ Transformer::Block Transformer::make_block(ParameterSet& set, const std::string&
     return clip_text_init ? set.normal(name, {out, in}, deviation) : set.uniform(name, {out, in}, bound);
   };
   Block block;
-  block.ln_1 = make_layer_norm(set, prefix + ".ln_1", width);
+  block.ln_1 = make_layer_norm(set, prefix + ".ln_1", width, shape_.layer_norm_epsilon);
   block.in_proj.weight =
       weight(prefix + ".attn.in_proj_weight", 3 * width, width, attention, std::sqrt(6 / (4 * wide)));
   block.in_proj.bias = set.constant(prefix + ".attn.in_proj_bias", {3 * width}, 0);
   block.out_proj.weight = weight(prefix + ".attn.out_proj.weight", width, width, output, by_width);
   block.out_proj.bias = set.constant(prefix + ".attn.out_proj.bias", {width}, 0);
-  block.ln_2 = make_layer_norm(set, prefix + ".ln_2", width);
+  block.ln_2 = make_layer_norm(set, prefix + ".ln_2", width, shape_.layer_norm_epsilon);
   block.c_fc.weight =
       weight(prefix + ".mlp.c_fc.weight", 4 * width, width, 1 / std::sqrt(2 * wide), by_width);
   block.c_fc.bias = set.uniform(prefix + ".mlp.c_fc.bias", {4 * width}, by_width);
@@ -51,28 +53,60 @@ at::Tensor Transformer::attend(const Block& block, const at::Tensor& x_MT, const
   return self_attention(qkv_NL3T, shape_.heads, shape_.causal).view({places, shape_.width});
 }
 
-at::Tensor Transformer::finish(const Block& block, const at::Tensor& x, const at::Tensor& mixed) const {
-  const at::Tensor h = x + block.out_proj.forward(mixed);
-  return h + block.c_proj.forward(gelu(block.c_fc.forward(block.ln_2.forward(h)), shape_.quick_gelu));
+at::Tensor Transformer::drop(const at::Tensor& branch, std::size_t block, const char* which,
+                             std::int64_t sequences, const ForwardContext& context) const {
+  if (!context.training || shape_.stochastic_depth <= 0 || blocks_.size() < 2) return branch;
+  const double rate =
+      shape_.stochastic_depth * static_cast<double>(block) / static_cast<double>(blocks_.size() - 1);
+  const at::Tensor by_sequence = branch.view({sequences, -1, branch.size(-1)});
+  return stochastic_depth(by_sequence, rate, context, prefix_ + "." + std::to_string(block) + which)
+      .view(branch.sizes());
 }
 
-at::Tensor Transformer::forward(at::Tensor x_NLT) const {
+at::Tensor Transformer::finish(std::size_t block, const at::Tensor& x, const at::Tensor& mixed,
+                               std::int64_t sequences, const ForwardContext& context) const {
+  const Block& b = blocks_[block];
+  const at::Tensor h = x + drop(b.out_proj.forward(mixed), block, ".attn", sequences, context);
+  const at::Tensor inner = gelu(b.c_fc.forward(b.ln_2.forward(h)), shape_.quick_gelu);
+  return h + drop(b.c_proj.forward(inner), block, ".mlp", sequences, context);
+}
+
+at::Tensor Transformer::run_block(std::size_t block, const at::Tensor& x_MT, const Positions& positions,
+                                  bool last, const ForwardContext& context) const {
+  const at::Tensor mixed = attend(blocks_[block], x_MT, positions);
+  if (last)
+    return finish(block, x_MT.index_select(0, positions.read_N), mixed.index_select(0, positions.place_N),
+                  positions.sequences, context);
+  return finish(block, x_MT, positions.kept_M.defined() ? mixed.index_select(0, positions.kept_M) : mixed,
+                positions.sequences, context);
+}
+
+at::Tensor Transformer::step(std::size_t block, const at::Tensor& x_MT, const Positions& positions, bool last,
+                             const ForwardContext& context) const {
+  if (!shape_.gradient_checkpointing) return run_block(block, x_MT, positions, last, context);
+  const Block& b = blocks_[block];
+  return recompute(
+      [this, block, positions, last, context](const at::Tensor& x, bool) {
+        return run_block(block, x, positions, last, context);
+      },
+      x_MT,
+      {b.ln_1.weight, b.ln_1.bias, b.in_proj.weight, b.in_proj.bias, b.out_proj.weight, b.out_proj.bias,
+       b.ln_2.weight, b.ln_2.bias, b.c_fc.weight, b.c_fc.bias, b.c_proj.weight, b.c_proj.bias});
+}
+
+at::Tensor Transformer::forward(at::Tensor x_NLT, const ForwardContext& context) const {
   const Positions all{x_NLT.size(0), x_NLT.size(1), {}, {}, {}};
   at::Tensor x_MT = x_NLT.reshape({-1, shape_.width});
-  for (const Block& block : blocks_) x_MT = finish(block, x_MT, attend(block, x_MT, all));
+  for (std::size_t i = 0; i < blocks_.size(); ++i) x_MT = step(i, x_MT, all, false, context);
   return x_MT.view(x_NLT.sizes());
 }
 
-at::Tensor Transformer::read(at::Tensor x_MT, const Positions& positions) const {
+at::Tensor Transformer::read(at::Tensor x_MT, const Positions& positions,
+                             const ForwardContext& context) const {
   if (blocks_.empty()) return x_MT.index_select(0, positions.read_N);
-  for (std::size_t i = 0; i + 1 < blocks_.size(); ++i) {
-    const at::Tensor mixed = attend(blocks_[i], x_MT, positions);
-    x_MT = finish(blocks_[i], x_MT,
-                  positions.kept_M.defined() ? mixed.index_select(0, positions.kept_M) : mixed);
-  }
-  const at::Tensor mixed = attend(blocks_.back(), x_MT, positions);
-  return finish(blocks_.back(), x_MT.index_select(0, positions.read_N),
-                mixed.index_select(0, positions.place_N));
+  for (std::size_t i = 0; i < blocks_.size(); ++i)
+    x_MT = step(i, x_MT, positions, i + 1 == blocks_.size(), context);
+  return x_MT;
 }
 
 }  // namespace trireme::worker::nn

@@ -6,6 +6,7 @@
 #include <string>
 #include <vector>
 
+#include "worker/nn/forward_context.h"
 #include "worker/nn/layers.h"
 
 namespace trireme::worker::nn {
@@ -14,6 +15,9 @@ struct TransformerShape {
   std::int64_t width = 0, layers = 0, heads = 0;
   bool quick_gelu = false;
   bool causal = false;
+  double layer_norm_epsilon = 1e-5;
+  double stochastic_depth = 0;  // of the last block's branches; linear from 0 at the first
+  bool gradient_checkpointing = false;
 };
 
 // Which rows a tower computes and which it reads out. Tokens behind the last one that is read cannot reach it
@@ -33,10 +37,10 @@ class Transformer {
   Transformer(ParameterSet& set, const std::string& prefix, const TransformerShape& shape,
               bool clip_text_init);
 
-  at::Tensor forward(at::Tensor x_NLT) const;  // [N, L, T] -> [N, L, T]
+  at::Tensor forward(at::Tensor x_NLT, const ForwardContext& context = {}) const;  // [N, L, T] -> [N, L, T]
 
   // Rows read_N of forward() -> [N, T]: after the last attention only they are computed.
-  at::Tensor read(at::Tensor x_MT, const Positions& positions) const;
+  at::Tensor read(at::Tensor x_MT, const Positions& positions, const ForwardContext& context = {}) const;
 
  private:
   struct Block {
@@ -45,9 +49,17 @@ class Transformer {
   };
   Block make_block(ParameterSet& set, const std::string& prefix, bool clip_text_init) const;
   at::Tensor attend(const Block& block, const at::Tensor& x_MT, const Positions& positions) const;
-  at::Tensor finish(const Block& block, const at::Tensor& x, const at::Tensor& mixed) const;
+  at::Tensor finish(std::size_t block, const at::Tensor& x, const at::Tensor& mixed, std::int64_t sequences,
+                    const ForwardContext& context) const;
+  at::Tensor drop(const at::Tensor& branch, std::size_t block, const char* which, std::int64_t sequences,
+                  const ForwardContext& context) const;
+  at::Tensor run_block(std::size_t block, const at::Tensor& x_MT, const Positions& positions, bool last,
+                       const ForwardContext& context) const;
+  at::Tensor step(std::size_t block, const at::Tensor& x_MT, const Positions& positions, bool last,
+                  const ForwardContext& context) const;
 
   TransformerShape shape_;
+  std::string prefix_;
   std::vector<Block> blocks_;
 };
 

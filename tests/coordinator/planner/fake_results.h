@@ -19,6 +19,7 @@ inline jobs::TaskDone fake_result(const jobs::Task& task, std::int64_t samples =
     done.summary = jobs::to_json(summary);
   }
   if (task.count > 0 && task.shard) done.counts = {{"in", task.count}, {"kept", task.count}};
+  if (task.kind == jobs::TaskKind::kMeasure) done.counts = {{"measured", task.count}};
   return done;
 }
 

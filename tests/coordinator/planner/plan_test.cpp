@@ -116,7 +116,7 @@ TEST_F(PlanTest, StepsFollowTheFilter) {
 }
 
 TEST_F(PlanTest, EveryExampleHasAPlan) {
-  for (const char* name : {"tiny.json", "demo.json", "flickr.json", "cifar10.json"}) {
+  for (const char* name : {"tiny.json", "demo.json", "curate.json", "flickr.json", "cifar10.json"}) {
     ListedJob listed;
     for (const char* data : {"train", "test"}) listed.shards[data] = fake_shards(data, 2);
     const jobs::JobSpec spec = job(name);

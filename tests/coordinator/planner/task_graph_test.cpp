@@ -205,7 +205,8 @@ TEST(TaskGraph, InputsByRole) {
     }
   }
   EXPECT_EQ(roles["counts:pair_counts_map"], (std::set<std::string>{"shard_index"}));
-  EXPECT_EQ(roles["filter:filter"], (std::set<std::string>{"shard_index", "pair_counts"}));
+  EXPECT_EQ(roles["filter:filter"], (std::set<std::string>{"shard_index", "facts"}));
+  EXPECT_EQ(roles["filter:measure"], (std::set<std::string>{"shard_index", "pair_counts"}));
   EXPECT_EQ(roles["embed:embed"], (std::set<std::string>{"shard_index", "verdicts"}));
   EXPECT_EQ(roles["evaluate:embed"], (std::set<std::string>{"shard_index", "features", "model"}));
   const jobs::Task train = graph.make_task(one_of.at("train:train"));
@@ -269,6 +270,56 @@ TEST(TaskGraph, AddressesCoverWhatChangesBytesAndNothingElse) {
   EXPECT_NE(after["embed"], before.at("embed"));
   after = addresses({"spec.data.train.sources.1.synthetic.seed=2"});
   EXPECT_NE(after["synthesize:train/1"], before.at("synthesize:train/1"));
+}
+
+constexpr const char* kCuration = R"({"name": "curation", "spec": {"output": "/out",
+  "data": {"train": {"path": "/data/train"}, "test": {"path": "/data/test"}},
+  "stages": [
+    {"name": "ngrams", "kind": "ngram_counts", "data": ["train"], "partitions": 2},
+    {"name": "copies", "kind": "duplicates", "data": ["test", "train"], "partitions": 2},
+    {"name": "good", "kind": "filter", "needs": ["ngrams", "copies"], "data": ["train"], "max_ngrams": 100, "unique": ["image"]},
+    {"name": "arm", "kind": "filter", "data": ["train"], "min_complexity": 1},
+    {"name": "second", "kind": "filter", "needs": ["good"], "data": ["train"], "min_words": 5},
+    {"name": "control", "kind": "filter", "needs": ["good"], "data": ["train"], "random_like": "good"},
+    {"name": "out", "kind": "export", "needs": ["second"], "data": ["train"]}]}})";
+
+TEST(TaskGraph, CurationMeasuresOnceAndExportsShards) {
+  const auto addresses = [](const std::vector<std::string>& overrides) {
+    const auto job = jobs::read_job(kCuration, overrides);
+    for (const auto& fault : job.faults) ADD_FAILURE() << fault.pointer << " " << fault.detail;
+    TaskGraph graph(job.job, listing(), "job");
+    const WholeRun run = run_all(graph, first_one);
+    std::map<std::string, std::set<std::string>> found;
+    for (const auto& [ref, result] : run.log) {
+      const jobs::Task task = graph.describe_task(ref);
+      const std::string name = task.stage + ":" + std::string(jobs::name_of(task.kind));
+      found[name].insert(task.address);
+      for (const auto& input : task.inputs)
+        if (input.role != "shard_index") found[name + " reads"].insert(input.stage + ":" + input.role);
+      if (task.kind == jobs::TaskKind::kExport) {
+        EXPECT_EQ(std::ranges::count_if(task.inputs, [](const auto& i) { return i.role == "verdicts"; }), 3);
+      }
+    }
+    return found;
+  };
+  using Names = std::set<std::string>;
+  auto before = addresses({});
+  EXPECT_EQ(before["good:measure reads"], (Names{"ngrams:ngram_counts", "copies:duplicates"}));
+  EXPECT_EQ(before["good:filter reads"], (Names{"good:facts", "ngrams:ngram_counts"}));
+  EXPECT_EQ(before["second:measure reads"], Names{});
+  EXPECT_EQ(before["second:filter reads"], (Names{"second:facts", "good:verdicts"}));
+  EXPECT_EQ(before["control:filter reads"], (Names{"control:facts", "good:verdicts"}));
+  EXPECT_EQ(before["out:export reads"], (Names{"second:verdicts"}));
+  EXPECT_EQ(before["out:export"].size(), 3U);                      // one per shard
+  EXPECT_EQ(before["second:measure"], before["control:measure"]);  // the same measures are made once
+  auto after = addresses({"spec.stages.2.max_ngrams=50", "spec.stages.0.memory_mib=9"});
+  for (const char* same : {"ngrams:ngrams_map", "ngrams:ngrams_merge", "good:measure"})
+    EXPECT_EQ(after[same], before[same]) << same;
+  for (const char* other : {"good:filter", "second:filter", "control:filter", "out:export"})
+    EXPECT_NE(after[other], before[other]) << other;
+  after = addresses({"spec.stages.3.min_complexity=2", "spec.stages.3.count_intransitive=false"});
+  EXPECT_EQ(after["arm:measure"], before["arm:measure"]);
+  EXPECT_NE(after["arm:filter"], before["arm:filter"]);
 }
 
 TEST(TaskGraph, JudgesTheData) {

@@ -75,8 +75,9 @@ void BatchEncoder::encode_images(const std::vector<std::int64_t>& samples, Encod
       ++batch.bad[fault];
       continue;
     }
-    data::resize_and_center_crop(picture, preprocess.resize_px, side, {preprocess.mean, preprocess.std},
-                                 pixels);
+    data::resize_and_center_crop(
+        picture, preprocess.resize_px, side, {preprocess.mean, preprocess.std}, pixels,
+        preprocess.bilinear ? data::Filter::kBilinear : data::Filter::kBicubic, preprocess.square);
     pixels += 3 * side * side;
     batch.samples.push_back(sample);
   }

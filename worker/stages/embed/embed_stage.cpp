@@ -158,7 +158,6 @@ models::DualEncoder& EmbedStage::model(const jobs::Task& task, const std::string
     model_ = folder.empty() ? std::make_unique<models::DualEncoder>(jobs::model_from_json(task.model), 0)
                             : models::DualEncoder::load(folder);
     model_->to(device);
-    model_->train(false);
     model_key_ = key;
   }
   return *model_;

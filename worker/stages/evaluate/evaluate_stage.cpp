@@ -130,7 +130,6 @@ class Classes {
     if (model_ == nullptr) {
       model_ = models::DualEncoder::load(inputs_.model.path);
       model_->to(device_);
-      model_->train(false);
     }
     return *model_;
   }

@@ -2,127 +2,149 @@
 
 #include <algorithm>
 
+#include "common/base/random.h"
 #include "common/io/file.h"
-#include "common/io/hash.h"
 #include "jobs/spec/job_spec.h"
-#include "worker/data/image.h"
 #include "worker/data/shard_reader.h"
-#include "worker/runtime/parallel.h"
+#include "worker/data/verdicts.h"
 #include "worker/runtime/task_inputs.h"
-#include "worker/stages/filter/rules.h"
+#include "worker/stages/filter/cuts_stage.h"
 #include "worker/stages/filter/thumbnails.h"
-#include "worker/text/words.h"
 
 namespace trireme::worker::stages::filter {
 namespace {
 
-struct Judged {
-  std::string key;
-  SampleFacts facts;
-  Verdict verdict;
-};
+using Facts = std::vector<SampleFacts>;
+using Verdicts = std::vector<Verdict>;
 
-// Pictures are decoded in full: a file that opens may still end early.
-void look_at_image(std::string_view bytes, SampleFacts& facts) {
-  data::ImageInfo info;
-  facts.decode_fault = data::image_info(bytes, info);
-  facts.width = info.width;
-  facts.height = info.height;
-  if (!facts.decode_fault.empty()) return;
-  data::Image picture;
-  facts.decode_fault = data::decode_image(bytes, {}, picture);
-}
-
-std::int64_t others(const data::PairCounts* counts, data::PairFamily family, std::string_view bytes) {
-  if (counts == nullptr) return 1;
-  return static_cast<std::int64_t>(counts->others(family, io::xxh3_128(bytes)));
-}
-
-SampleFacts facts_of(const data::ShardReader& shard, std::int64_t sample, const data::PairCounts* counts) {
-  SampleFacts facts;
-  std::string storage;
-  const std::string_view bytes = shard.image_bytes(sample, storage);
-  look_at_image(bytes, facts);
-  facts.texts_per_image = others(counts, data::PairFamily::kImage, bytes);
-  for (const auto& caption : shard.captions(sample)) {
-    const auto words = static_cast<std::int64_t>(text::unigrams(caption).size());
-    facts.captions.push_back(
-        {words,
-         counts == nullptr ? 1 : others(counts, data::PairFamily::kText, text::normalized_text(caption))});
+std::unordered_set<std::string> lines_of(const std::string& path) {
+  std::unordered_set<std::string> lines;
+  if (path.empty()) return lines;
+  const std::string text = io::read_file(path);
+  for (std::size_t at = 0; at < text.size();) {
+    const std::size_t end = std::min(text.find('\n', at), text.size());
+    const std::size_t last = end > at && text[end - 1] == '\r' ? end - 1 : end;
+    if (last > at) lines.insert(text.substr(at, last - at));
+    at = end + 1;
   }
-  return facts;
+  return lines;
 }
 
-std::map<std::string, std::int64_t> counts_of(const std::vector<Judged>& judged) {
+// What a filter that comes before this one kept of the range; its file by the stage's name, or, with "", of
+// the stage that is no control's model.
+std::optional<data::KeptSamples> kept_before(const jobs::Task& task, const std::string& stage,
+                                             const std::string& other_than) {
+  for (const auto& input : runtime::inputs_of(task, "verdicts"))
+    if (stage.empty() ? input.stage != other_than : input.stage == stage)
+      return data::read_verdicts(input.path);
+  return {};
+}
+
+void drop(Verdict& verdict, const char* rule) {
+  verdict.kept = false;
+  verdict.rules.emplace_back(rule);
+}
+
+void drop_dropped_before(const data::KeptSamples& before, std::int64_t first, Verdicts& verdicts) {
+  for (std::size_t i = 0; i < verdicts.size(); ++i)
+    if (!std::binary_search(before.kept.begin(), before.kept.end(),
+                            static_cast<std::int32_t>(first + static_cast<std::int64_t>(i))))
+      drop(verdicts[i], "earlier");
+}
+
+// Of the samples that are still kept, `wanted` with the smallest keyed numbers stay.
+void draw(const Facts& facts, std::size_t wanted, std::int64_t seed, Verdicts& verdicts) {
+  std::vector<std::pair<std::uint64_t, std::size_t>> order;
+  for (std::size_t i = 0; i < facts.size(); ++i) {
+    if (!verdicts[i].kept) continue;
+    RandomStream random(static_cast<std::uint64_t>(seed), RandomPurpose::kSampleOrder,
+                        name_key(facts[i].key));
+    order.emplace_back(random.next_u64(), i);
+  }
+  std::sort(order.begin(), order.end());
+  for (std::size_t i = wanted; i < order.size(); ++i) drop(verdicts[order[i].second], "random");
+}
+
+std::map<std::string, std::int64_t> counts_of(const Facts& facts, const Verdicts& verdicts) {
   std::map<std::string, std::int64_t> counts = {
-      {"in", static_cast<std::int64_t>(judged.size())}, {"kept", 0}, {"dropped", 0}};
-  for (const auto& sample : judged) {
-    ++counts[sample.verdict.kept ? "kept" : "dropped"];
-    for (const auto& rule : sample.verdict.rules) ++counts["dropped." + rule];
-    if (!sample.facts.decode_fault.empty()) ++counts["bad." + sample.facts.decode_fault];
-    counts["captions.in"] += static_cast<std::int64_t>(sample.facts.captions.size());
-    counts["captions.kept"] += static_cast<std::int64_t>(sample.verdict.captions.size());
-    for (const auto& [rule, count] : sample.verdict.dropped_captions)
-      counts["captions.dropped." + rule] += count;
+      {"in", static_cast<std::int64_t>(facts.size())}, {"kept", 0}, {"dropped", 0}};
+  for (std::size_t i = 0; i < facts.size(); ++i) {
+    const Verdict& verdict = verdicts[i];
+    ++counts[verdict.kept ? "kept" : "dropped"];
+    for (const auto& rule : verdict.rules) ++counts["dropped." + rule];
+    if (verdict.rules.size() == 1) ++counts["alone." + verdict.rules.front()];
+    if (!facts[i].decode_fault.empty()) ++counts["bad." + facts[i].decode_fault];
+    counts["captions.in"] += static_cast<std::int64_t>(facts[i].captions.size());
+    counts["captions.kept"] += static_cast<std::int64_t>(verdict.captions.size());
+    for (const auto& [rule, count] : verdict.dropped_captions) counts["captions.dropped." + rule] += count;
+    for (const auto& [column, count] : verdict.bad_columns) counts["column." + column] += count;
   }
   return counts;
 }
 
-void write_verdicts(const std::string& path, std::int64_t first, const std::vector<Judged>& judged) {
+void write_verdicts(const std::string& path, std::int64_t first, const Facts& facts,
+                    const Verdicts& verdicts) {
   std::string text = R"({"format":"trireme-verdicts","version":1,"first":)" + std::to_string(first) +
-                     ",\"count\":" + std::to_string(judged.size()) + "}\n";
-  for (std::size_t i = 0; i < judged.size(); ++i) {
-    const auto& [key, facts, verdict] = judged[i];
-    text += verdict_line(first + static_cast<std::int64_t>(i), key, facts, verdict) + "\n";
-  }
+                     ",\"count\":" + std::to_string(facts.size()) + "}\n";
+  for (std::size_t i = 0; i < facts.size(); ++i)
+    text += verdict_line(first + static_cast<std::int64_t>(i), facts[i].key, facts[i], verdicts[i]) + "\n";
   io::write_file_atomic(path, text);
 }
 
 }  // namespace
 
-const data::PairCounts* FilterStage::pair_counts(const jobs::Task& task) {
-  std::vector<std::string> paths;
-  for (const auto& input : runtime::inputs_of(task, "pair_counts")) paths.push_back(input.path);
-  std::sort(paths.begin(), paths.end());
-  if (paths != counts_paths_) {
-    counts_ = paths.empty() ? nullptr : std::make_unique<data::PairCounts>(paths);
-    counts_paths_ = paths;
+const RuleBook& FilterStage::book_of(const jobs::Task& task) {
+  std::vector<std::string> counts;
+  for (const auto& input : runtime::inputs_of(task, "ngram_counts")) counts.push_back(input.path);
+  std::sort(counts.begin(), counts.end());
+  std::string key = task.settings;
+  for (const auto& input : runtime::inputs_of(task, "cuts")) key += "\n" + input.path;
+  for (const auto& path : counts) key += "\n" + path;
+  if (book_ && key == book_key_) return *book_;
+  RuleBook book(std::get<jobs::FilterSettings>(jobs::settings_from_json("filter", task.settings)));
+  if (book.settings.max_ngrams) {
+    if (counts.empty())
+      throw Error(ErrorKind::kInvalid, "stage '" + task.stage + "' has max_ngrams, but no ngram_counts stage",
+                  "add a stage of kind ngram_counts and name it in needs");
+    book.ngrams = data::NgramCounts(counts).cut(*book.settings.max_ngrams);
   }
-  return counts_.get();
+  for (const auto& input : runtime::inputs_of(task, "cuts")) book.cuts = read_cuts(input.path);
+  book.keep_list = lines_of(book.settings.keep_list);
+  book.drop_list = lines_of(book.settings.drop_list);
+  book_ = std::move(book);
+  book_key_ = key;
+  return *book_;
 }
 
 jobs::TaskDone FilterStage::run(const jobs::Task& task, runtime::TaskContext& context) {
-  const auto settings = std::get<jobs::FilterSettings>(jobs::settings_from_json("filter", task.settings));
-  const data::PairCounts* counts = pair_counts(task);
-  if (counts == nullptr && (settings.max_images_per_text || settings.max_texts_per_image)) {
-    throw Error(ErrorKind::kInvalid,
-                "stage '" + task.stage + "' has a rule that counts texts or images, but no pair_counts stage",
-                "add a stage of kind pair_counts and name it in needs");
-  }
+  const RuleBook& book = book_of(task);
   const data::ShardReader shard(runtime::shard_of(task).path, runtime::input_path(task, "shard_index"));
-  const std::int64_t first = task.first, count = std::min(task.count, shard.size() - task.first);
-  std::vector<Judged> judged(static_cast<std::size_t>(std::max<std::int64_t>(count, 0)));
-  runtime::parallel_for(
-      count, context.threads, context.stop,
-      [&](std::int64_t i) {
-        auto& sample = judged[static_cast<std::size_t>(i)];
-        sample.key = shard.key(first + i);
-        sample.facts = facts_of(shard, first + i, counts);
-        sample.verdict = judge(sample.facts, settings);
-      },
-      [&](std::int64_t done) {
-        if (context.progress) context.progress(done, count);
-      });
+  const std::int64_t first = task.first,
+                     count = std::max<std::int64_t>(0, std::min(task.count, shard.size() - task.first));
+  const Facts facts = read_facts(runtime::input_path(task, "facts"), first, count);
+  Verdicts verdicts;
+  for (const auto& sample : facts) {
+    context.stop->throw_if_stopped();
+    verdicts.push_back(judge(sample, book));
+  }
+  const std::string& like = book.settings.random_like;
+  if (const auto before = kept_before(task, "", like)) drop_dropped_before(*before, first, verdicts);
+  if (!like.empty()) {
+    const auto model = kept_before(task, like, "");
+    if (!model)
+      throw Error(ErrorKind::kInternal, "stage '" + task.stage + "' has no verdicts of stage '" + like + "'");
+    draw(facts, model->kept.size(), book.settings.seed, verdicts);
+  }
 
   ThumbnailChoice choice;
-  for (std::int64_t i = 0; i < count; ++i)
-    choice.offer(first + i, judged[static_cast<std::size_t>(i)].verdict);
+  for (std::int64_t i = 0; i < count; ++i) choice.offer(first + i, verdicts[static_cast<std::size_t>(i)]);
   jobs::TaskDone result;
-  write_verdicts(task.output + ".verdicts.jsonl", first, judged);
+  write_verdicts(task.output + ".verdicts.jsonl", first, facts, verdicts);
   io::write_file_atomic(task.output + ".thumbnails.jsonl", thumbnail_lines(shard, choice.chosen()));
   result.outputs = {runtime::describe_output("", task.output + ".verdicts.jsonl"),
                     runtime::describe_output("thumbnails", task.output + ".thumbnails.jsonl")};
-  result.counts = counts_of(judged);
+  result.counts = counts_of(facts, verdicts);
+  if (context.progress) context.progress(count, count);
   return result;
 }
 

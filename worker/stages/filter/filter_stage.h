@@ -1,16 +1,18 @@
-// filter: one verdict per sample of a range by the decode check and ALIGN's rules (rules.h). Reads the shard
-// through its index (role "shard_index") and, for the counted rules, the artifacts of a pair_counts stage
-// (role "pair_counts"). Leaves `.verdicts.jsonl` and `.thumbnails.jsonl`; their bytes depend on the range,
-// the settings and the counts only. Decodes on TaskContext::threads threads. A range without any decodable
-// image is no error here: whether that is too much damage is for the planner to judge.
+// filter: one verdict per sample of a range by the rules of rules.h, from the facts that measure_stage.h left
+// for the same range (role "facts"); pictures are opened for a few thumbnails only. Also reads, as the
+// settings ask: role "ngram_counts" (where the rank of max_ngrams falls), role "verdicts" of the filters
+// before it, the lists. Leaves `.verdicts.jsonl` and `.thumbnails.jsonl`; their bytes depend on the range,
+// the settings and the inputs only. A range without any decodable image is no error here: whether that is too
+// much damage is for the planner to judge.
 #pragma once
 
 #include <memory>
+#include <optional>
 #include <string>
 #include <vector>
 
-#include "worker/data/pair_counts.h"
 #include "worker/runtime/stage.h"
+#include "worker/stages/filter/rules.h"
 
 namespace trireme::worker::stages::filter {
 
@@ -19,10 +21,10 @@ class FilterStage : public runtime::Stage {
   jobs::TaskDone run(const jobs::Task& task, runtime::TaskContext& context) override;
 
  private:
-  // Opened once per set of files: tasks of one stage share them.
-  const data::PairCounts* pair_counts(const jobs::Task& task);
-  std::vector<std::string> counts_paths_;
-  std::unique_ptr<data::PairCounts> counts_;
+  // Made once per stage: tasks share lists and the cut of n-grams.
+  const RuleBook& book_of(const jobs::Task& task);
+  std::string book_key_;
+  std::optional<RuleBook> book_;
 };
 
 }  // namespace trireme::worker::stages::filter

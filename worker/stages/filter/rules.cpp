@@ -1,48 +1,133 @@
 #include "worker/stages/filter/rules.h"
 
 #include <algorithm>
+#include <limits>
 
 #include <nlohmann/json.hpp>
 
 namespace trireme::worker::stages::filter {
 namespace {
 
-std::vector<std::string> image_rules(const SampleFacts& facts, const jobs::FilterSettings& settings) {
-  if (!facts.decode_fault.empty()) return {"bad_decode"};
+constexpr const char* kTextRules[] = {"images_per_text", "rare_ngram", "min_words", "max_words",
+                                      "language",        "complexity", "action"};
+
+void image_rules(const SampleFacts& facts, const jobs::FilterSettings& settings, Verdict& verdict) {
+  if (!facts.decode_fault.empty()) {
+    verdict.rules.push_back("bad_decode");
+    return;
+  }
   const auto short_side = std::min(facts.width, facts.height),
              long_side = std::max(facts.width, facts.height);
-  std::vector<std::string> rules;
   if (settings.short_side_over_px && short_side <= *settings.short_side_over_px)
-    rules.push_back("short_side");
+    verdict.rules.push_back("short_side");
   if (settings.aspect_below &&
-      static_cast<double>(long_side) >= *settings.aspect_below * static_cast<double>(short_side)) {
-    rules.push_back("aspect");
-  }
-  return rules;
+      static_cast<double>(long_side) >= *settings.aspect_below * static_cast<double>(short_side))
+    verdict.rules.push_back("aspect");
 }
 
-std::vector<std::string> text_rules(const CaptionFacts& caption, const jobs::FilterSettings& settings) {
+bool listed(const std::vector<std::string>& list, const std::string& text) {
+  return std::find(list.begin(), list.end(), text) != list.end();
+}
+
+bool passes(const ColumnValue& value, const jobs::ColumnRule& rule, double cut) {
+  if (value.kind == ColumnValue::kNumber)
+    return value.number >= cut && (!rule.least || value.number >= *rule.least) &&
+           (!rule.most || value.number <= *rule.most);
+  return (rule.one_of.empty() || listed(rule.one_of, value.text)) && !listed(rule.none_of, value.text);
+}
+
+void column_rules(const SampleFacts& facts, const RuleBook& book, Verdict& verdict) {
+  for (std::size_t i = 0; i < book.settings.columns.size(); ++i) {
+    const jobs::ColumnRule& rule = book.settings.columns[i];
+    const auto cut = book.cuts.find(i);
+    const auto found = facts.columns.find(rule.name);
+    const ColumnValue value = found == facts.columns.end() ? ColumnValue{} : found->second;
+    const auto wanted =
+        rule.least || rule.most || rule.top_fraction ? ColumnValue::kNumber : ColumnValue::kText;
+    bool kept = rule.keep_missing;
+    if (value.kind == wanted)
+      kept = passes(value, rule,
+                    cut == book.cuts.end() ? -std::numeric_limits<double>::infinity() : cut->second);
+    else
+      ++verdict.bad_columns[rule.name + (value.kind == ColumnValue::kMissing ? ".missing" : ".wrong_type")];
+    if (!kept && !listed(verdict.rules, "column." + rule.name))
+      verdict.rules.push_back("column." + rule.name);
+  }
+}
+
+void list_rules(const SampleFacts& facts, const RuleBook& book, Verdict& verdict) {
+  const jobs::FilterSettings& settings = book.settings;
+  if (settings.keep_list.empty() && settings.drop_list.empty()) return;
+  std::string name = facts.key;
+  if (settings.list_by != "key") {
+    const auto found = facts.columns.find(settings.list_by);
+    const bool there = found != facts.columns.end() && found->second.kind == ColumnValue::kText;
+    if (!there) ++verdict.bad_columns[settings.list_by + ".missing"];
+    name = there ? found->second.text : "";
+  }
+  if (!settings.keep_list.empty() && !book.keep_list.contains(name)) verdict.rules.push_back("keep_list");
+  if (!settings.drop_list.empty() && book.drop_list.contains(name)) verdict.rules.push_back("drop_list");
+}
+
+std::vector<std::string> text_rules(const CaptionFacts& caption, const RuleBook& book) {
+  const jobs::FilterSettings& settings = book.settings;
   std::vector<std::string> rules;
-  if (settings.max_images_per_text && caption.images_per_text > *settings.max_images_per_text) {
-    rules.push_back("images_per_text");
-  }
-  if (settings.min_words && caption.words < *settings.min_words) rules.push_back("min_words");
-  if (settings.max_words && caption.words > *settings.max_words) rules.push_back("max_words");
+  const auto drop_if = [&](bool drops, const char* rule) {
+    if (drops) rules.emplace_back(rule);
+  };
+  drop_if(settings.max_images_per_text && caption.images_per_text > *settings.max_images_per_text,
+          "images_per_text");
+  const auto count = static_cast<std::uint64_t>(caption.rarest_count);
+  drop_if(!caption.rarest.empty() &&
+              ((book.ngrams && !book.ngrams->keeps(count, caption.rarest)) ||
+               (settings.min_ngram_count && caption.rarest_count < *settings.min_ngram_count)),
+          "rare_ngram");
+  drop_if(settings.min_words && caption.words < *settings.min_words, "min_words");
+  drop_if(settings.max_words && caption.words > *settings.max_words, "max_words");
+  drop_if(!settings.languages.empty() && !listed(settings.languages, caption.language) &&
+              !(settings.keep_unknown_language && caption.language == "un"),
+          "language");
+  const auto complexity =
+      settings.count_intransitive ? caption.complexity : caption.complexity_without_intransitive;
+  drop_if(settings.min_complexity && complexity < *settings.min_complexity, "complexity");
+  drop_if(settings.min_actions && caption.actions < *settings.min_actions, "action");
   return rules;
 }
 
+nlohmann::ordered_json value_json(const ColumnValue& value) {
+  if (value.kind == ColumnValue::kNumber) return value.number;
+  if (value.kind == ColumnValue::kText) return value.text;
+  if (value.kind == ColumnValue::kOther) return {{"type", value.text}};
+  return nullptr;
+}
+
+nlohmann::ordered_json caption_evidence(const CaptionFacts& caption, const std::string& rule) {
+  if (rule == "images_per_text") return caption.images_per_text;
+  if (rule == "rare_ngram") return {caption.rarest, caption.rarest_count};
+  if (rule == "language") return caption.language;
+  if (rule == "complexity") return {caption.complexity, caption.complexity_without_intransitive};
+  if (rule == "action") return caption.actions;
+  return caption.words;
+}
+
+// Null for rules that need none: the lists, earlier, random.
 nlohmann::ordered_json evidence_of(const SampleFacts& facts, const std::string& rule) {
   const auto short_side = std::min(facts.width, facts.height),
              long_side = std::max(facts.width, facts.height);
-  auto list = nlohmann::ordered_json::array();
   if (rule == "bad_decode") return facts.decode_fault;
   if (rule == "short_side") return short_side;
   if (rule == "aspect")
     return static_cast<double>(long_side) / static_cast<double>(std::max<std::int64_t>(short_side, 1));
   if (rule == "texts_per_image") return facts.texts_per_image;
-  for (const auto& caption : facts.captions) {
-    list.push_back(rule == "images_per_text" ? caption.images_per_text : caption.words);
+  if (rule.starts_with("duplicate_")) return facts.copies.at(rule.substr(10));
+  if (rule.starts_with("column.")) {
+    const auto found = facts.columns.find(rule.substr(7));
+    if (found == facts.columns.end()) return nullptr;
+    return value_json(found->second);
   }
+  if (std::find(std::begin(kTextRules), std::end(kTextRules), rule) == std::end(kTextRules)) return nullptr;
+  auto list = nlohmann::ordered_json::array();
+  for (const auto& caption : facts.captions) list.push_back(caption_evidence(caption, rule));
   return list;
 }
 
@@ -54,21 +139,25 @@ std::string evidence_name(const std::string& rule) {
 
 }  // namespace
 
-Verdict judge(const SampleFacts& facts, const jobs::FilterSettings& settings) {
+Verdict judge(const SampleFacts& facts, const RuleBook& book) {
   Verdict verdict;
-  verdict.rules = image_rules(facts, settings);
-  if (settings.max_texts_per_image && facts.texts_per_image > *settings.max_texts_per_image) {
+  const jobs::FilterSettings& settings = book.settings;
+  image_rules(facts, settings, verdict);
+  if (settings.max_texts_per_image && facts.texts_per_image > *settings.max_texts_per_image)
     verdict.rules.push_back("texts_per_image");
-  }
+  for (const char* family : {"image", "text", "pair"})
+    if (listed(settings.unique, family) && facts.copies.contains(family))
+      verdict.rules.push_back(std::string("duplicate_") + family);
+  column_rules(facts, book, verdict);
+  list_rules(facts, book, verdict);
   for (std::size_t i = 0; i < facts.captions.size(); ++i) {
-    const auto failed = text_rules(facts.captions[i], settings);
+    const auto failed = text_rules(facts.captions[i], book);
     if (failed.empty()) verdict.captions.push_back(static_cast<std::int64_t>(i));
     for (const auto& rule : failed) ++verdict.dropped_captions[rule];
   }
   if (!facts.captions.empty() && verdict.captions.empty()) {
-    for (const char* rule : {"images_per_text", "min_words", "max_words"}) {
+    for (const char* rule : kTextRules)
       if (verdict.dropped_captions.contains(rule)) verdict.rules.emplace_back(rule);
-    }
   }
   verdict.kept = verdict.rules.empty();
   return verdict;
@@ -80,7 +169,9 @@ std::string verdict_line(std::int64_t sample, const std::string& key, const Samp
   if (verdict.kept && verdict.captions.size() < facts.captions.size()) line["captions"] = verdict.captions;
   if (!verdict.kept) {
     line["rules"] = verdict.rules;
-    for (const auto& rule : verdict.rules) line["evidence"][evidence_name(rule)] = evidence_of(facts, rule);
+    for (const auto& rule : verdict.rules)
+      if (auto evidence = evidence_of(facts, rule); !evidence.is_null() || rule.starts_with("column."))
+        line["evidence"][evidence_name(rule)] = std::move(evidence);
   }
   return line.dump(-1, ' ', false, nlohmann::ordered_json::error_handler_t::replace);
 }

@@ -36,7 +36,9 @@ at::Tensor embed_picture(models::DualEncoder& model, const std::string& path) {
   const auto preprocess = model.image_preprocess();
   auto image_BCHW = at::empty({1, 3, preprocess.image_px, preprocess.image_px}, at::kFloat);
   data::resize_and_center_crop(picture, preprocess.resize_px, preprocess.image_px,
-                               {preprocess.mean, preprocess.std}, image_BCHW.data_ptr<float>());
+                               {preprocess.mean, preprocess.std}, image_BCHW.data_ptr<float>(),
+                               preprocess.bilinear ? data::Filter::kBilinear : data::Filter::kBicubic,
+                               preprocess.square);
   return model.encode_image(image_BCHW);
 }
 
@@ -163,7 +165,6 @@ int run_search(int argc, char** argv) {
   const SearchOptions options = parse_search(arguments);
   const IndexFolder index = read_index(options.run);
   auto model = models::DualEncoder::load(index.model.string());
-  model->train(false);
   const auto query = embed_query(*model, options.query);
   const auto hits = search::ExactIndex(index.image_ND).search(query, options.k).front();
   const std::string page = write_page(options, index, hits);

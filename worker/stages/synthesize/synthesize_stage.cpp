@@ -7,11 +7,11 @@
 
 #include "common/io/file.h"
 #include "jobs/spec/job_spec.h"
+#include "worker/data/tar_writer.h"
 #include "worker/runtime/parallel.h"
 #include "worker/stages/synthesize/captions.h"
 #include "worker/stages/synthesize/concepts.h"
 #include "worker/stages/synthesize/sample_plan.h"
-#include "worker/stages/synthesize/tar_writer.h"
 
 namespace trireme::worker::stages::synthesize {
 namespace {
@@ -36,7 +36,7 @@ std::string caption_lines(const SamplePlan& plan) {
   return lines;
 }
 
-void write_sample(TarWriter& tar, const Rendered& sample) {
+void write_sample(data::TarWriter& tar, const Rendered& sample) {
   const std::string key = key_of(sample.plan.id);
   tar.add(key + ".jpg", sample.jpeg);
   tar.add(key + ".json", nlohmann::json{{"key", key},
@@ -65,7 +65,7 @@ jobs::TaskDone SynthesizeStage::run(const jobs::Task& task, runtime::TaskContext
   const std::string aside = "." + std::to_string(task.lease.value) + ".tmp";
   io::make_folders(io::Path(task.output).parent_path());
   const RemoveOnExit leftover{tar_path + aside};  // of a cancelled task; nothing after the rename
-  TarWriter tar(tar_path + aside);
+  data::TarWriter tar(tar_path + aside);
   std::string truth;
   jobs::TaskDone done;
   for (std::int64_t chunk = begin; chunk < end; chunk += kChunk) {

@@ -3,6 +3,8 @@
 #include <ATen/ATen.h>
 
 #include <cmath>
+#include <functional>
+#include <optional>
 
 #include "worker/losses/soft_target_loss.h"
 #include "worker/optim/optimizer.h"
@@ -23,6 +25,17 @@ at::Tensor scalar(double value, const at::Tensor& like) {
 
 std::int64_t head_width(const models::DualEncoder& encoder, bool on_embedding) {
   return on_embedding ? encoder.spec().embed_dim : encoder.image_tower_width();
+}
+
+// Rows that are not live would count in the statistics of batch norms: only live ones run, zeros stand for
+// the others.
+at::Tensor live_rows_only(const at::Tensor& live_B, const at::Tensor& input_B, std::int64_t width,
+                          const std::function<at::Tensor(const at::Tensor&)>& run) {
+  const at::Tensor rows = live_B.nonzero().squeeze(1).to(input_B.device());
+  if (rows.numel() == input_B.size(0)) return run(input_B);
+  if (rows.numel() == 0) return at::zeros({input_B.size(0), width}, input_B.options());
+  const at::Tensor features = run(input_B.index_select(0, rows));
+  return at::zeros({input_B.size(0), features.size(1)}, features.options()).index_copy(0, rows, features);
 }
 
 }  // namespace
@@ -78,14 +91,24 @@ void DualEncoderModel::load_extra_state(const NamedTensors& state) {
 
 SlotOutput DualEncoderModel::embed(const SlotInput& input) {
   const auto& spec = encoder_.spec();
+  nn::ForwardContext context{true, input.seed, input.step, input.slot, input.first_row, nullptr};
+  std::optional<nn::BatchStatistics> statistics;
+  if (encoder_.norm_channels() > 0) context.statistics = &statistics.emplace(encoder_.norm_channels());
+  const auto images = [&](const at::Tensor& image_BCHW) {
+    return encoder_.image_features(image_BCHW, context);
+  };
   const auto encode = [&](const at::Tensor& tokens_BL) {
-    return tower(spec.text.frozen, [&] { return encoder_.text_features(tokens_BL); });
+    return tower(spec.text.frozen, [&] { return encoder_.text_features(tokens_BL, context); });
   };
   const at::Tensor image =
-      input.image_features_BT.defined()
-          ? input.image_features_BT
-          : tower(spec.image.frozen, [&] { return encoder_.image_features(input.image_BCHW); });
-  SlotOutput output{encoder_.project_image(image), {}, {}};
+      input.image_features_BT.defined() ? input.image_features_BT : tower(spec.image.frozen, [&] {
+        return statistics
+                   ? live_rows_only(input.live_B, input.image_BCHW, encoder_.image_tower_width(), images)
+                   : images(input.image_BCHW);
+      });
+  SlotOutput output;
+  output.image_BD = encoder_.project_image(image);
+  if (statistics) output.statistics = statistics->numbers();
   output.text_BD.push_back(encoder_.project_text(input.text_features_BT.defined() ? input.text_features_BT
                                                                                   : encode(input.tokens_BL)));
   if (input.caption_tokens_BL.defined())

@@ -32,6 +32,10 @@ class DualEncoderModel final : public TrainableModel {
   at::Tensor temperature() override { return temperature_; }
   at::Tensor sigmoid_bias() override { return bias_; }
   void updated() override;  // the encoder's logit_scale follows sigma
+  std::int64_t statistics_numbers() const override {
+    return encoder_.norm_channels() == 0 ? 0 : 2 * encoder_.norm_channels() + 1;
+  }
+  void absorb_statistics(const at::Tensor& sum) override { encoder_.absorb_norm_statistics(sum); }
 
   // What the encoder's own state does not hold: "sigma", "sigmoid_bias", "concepts.…"; shares memory.
   NamedTensors extra_state() const;

@@ -45,7 +45,6 @@ Evaluator::Evaluator(const DataSet& set, models::DualEncoder& encoder, collectiv
 
 evaluation::Metrics Evaluator::run() {
   const at::NoGradGuard no_grad;
-  encoder_.train(false);
   const auto chunks = (samples_.size() + kChunk - 1) / kChunk;
   const auto ranks = static_cast<std::size_t>(group_.size());
   const auto per_rank = (chunks + ranks - 1) / ranks;  // rank r has chunks [r * per_rank, …)
@@ -57,7 +56,6 @@ evaluation::Metrics Evaluator::run() {
     own[static_cast<std::size_t>(i)] = embed_chunk(first, std::min(samples_.size(), first + kChunk));
   });
   const Chunk all = gather(own);
-  encoder_.train(true);
   if (!labels_) {
     std::vector<std::int64_t> ks;
     for (const std::int64_t k : {1, 5, 10})
@@ -104,7 +102,9 @@ at::Tensor Evaluator::image_input(const std::vector<Sample>& samples, std::vecto
     good[i] = data::decode_image(bytes, {}, image).empty();
     if (good[i])
       data::resize_and_center_crop(image, preprocess.resize_px, side, {preprocess.mean, preprocess.std},
-                                   images.data_ptr<float>() + static_cast<std::int64_t>(i) * 3 * side * side);
+                                   images.data_ptr<float>() + static_cast<std::int64_t>(i) * 3 * side * side,
+                                   preprocess.bilinear ? data::Filter::kBilinear : data::Filter::kBicubic,
+                                   preprocess.square);
   }
   return images;
 }

@@ -77,6 +77,9 @@ SlotInput make_slot_input(const DataSet& set, const models::DualEncoder& encoder
                           const SlotInputOptions& options, std::int64_t step, std::int64_t slot,
                           std::map<std::string, std::int64_t>& counts) {
   SlotInput input;
+  input.seed = options.seed;
+  input.step = step;
+  input.slot = slot;
   if (options.stored_images) {
     input.image_features_BT = feature_rows(
         batch, any_table(set).image_width(),

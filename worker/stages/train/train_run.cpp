@@ -14,6 +14,7 @@
 #include "worker/stages/train/count_sum.h"
 #include "worker/stages/train/result_folder.h"
 #include "worker/stages/train/step_options.h"
+#include "worker/stages/train/utilization.h"
 
 namespace trireme::worker::stages::train {
 namespace {
@@ -116,7 +117,6 @@ void TrainRun::open_model() {
   const auto spec = jobs::model_from_json(task_.model);
   encoder_ = std::make_unique<models::DualEncoder>(spec, static_cast<std::uint64_t>(settings_.seed));
   encoder_->to(context_.device);
-  encoder_->train(true);
   auto& inputs = input_options_;
   inputs.stored_images = spec.image.frozen && data_.stored_images();
   inputs.stored_texts = spec.text.frozen && data_.stored_texts() && settings_.loss.texts != "caption";
@@ -133,6 +133,11 @@ void TrainRun::open_model() {
   }
   model_ = std::make_unique<DualEncoderModel>(*encoder_, encoder_options(settings_, spec, context_.device));
   step_ = std::make_unique<TrainingStep>(*model_, group_, pool_, step_options(settings_, spec, total_steps_));
+  pair_flops_ = pair_flops(*encoder_, inputs.stored_images, inputs.stored_texts);
+  if (context_.metrics != nullptr && leads())
+    matmul_rate_ =
+        matmul_rate(context_.device, settings_.precision == "bf16") *
+        (context_.device == "cpu" ? context_.threads / static_cast<double>(at::get_num_threads()) : 1);
   if (evaluation_data_)
     evaluator_ = std::make_unique<Evaluator>(*evaluation_data_, *encoder_, group_, pool_, context_.device);
 }
@@ -189,6 +194,7 @@ void TrainRun::open_loader() {
   options.augment = settings_.augment;
   options.image_px = preprocess.image_px;
   options.normalization = {preprocess.mean, preprocess.std};
+  options.filter = preprocess.bilinear ? data::Filter::kBilinear : data::Filter::kBicubic;
   options.images = !input_options_.stored_images;
   options.captions = settings_.loss.texts != "caption";
   if (settings_.loss.texts != "raw") options.synthetic_caption = settings_.synthetic_caption;
@@ -324,6 +330,9 @@ void TrainRun::report(const StepRow& row) {
   metrics.set("trireme_train_learning_rate", row.learning_rate);
   for (const auto& [part, value] : row.parts) metrics.set("trireme_train_loss_part", value, {{"part", part}});
   for (const auto& [gate, value] : row.gates) metrics.set("trireme_train_gate", value, {{"gate", gate}});
+  const double flops = pair_flops_ * message.samples_per_second;
+  metrics.set("trireme_train_model_flops_per_second", flops);
+  metrics.set("trireme_train_mfu_ratio", flops / (matmul_rate_ * group_.size()));
 }
 
 // Every rank holds the same state, so rank 0 saves and decides alone; only stopping must be agreed on.

@@ -78,6 +78,7 @@ class TrainRun {
   std::int64_t skipped_ = 0, saved_step_ = -1, resumed_step_ = -1;
   bool save_now_ = false;
   double trained_seconds_ = 0;
+  double pair_flops_ = 0, matmul_rate_ = 1;  // of one worker's threads together
   double recent_samples_ = 0, recent_seconds_ = 0;
   std::chrono::steady_clock::time_point last_save_ = std::chrono::steady_clock::now();
 };

@@ -35,6 +35,7 @@ bool is_standardization(const std::string& name) {
 // The live tensors that a state is made of.
 NamedTensors live_tensors(models::DualEncoder& encoder) {
   NamedTensors tensors = encoder.trainable_parameters();
+  for (auto& buffer : encoder.moving_buffers()) tensors.push_back(buffer);
   for (auto& [name, tensor] : encoder.state())
     if (is_standardization(name)) tensors.emplace_back(name, tensor);
   return tensors;
@@ -80,7 +81,9 @@ void load_model_tensors(models::DualEncoder& encoder, const NamedTensors& tensor
   const at::NoGradGuard no_grad;
   const std::map<std::string, at::Tensor> given(tensors.begin(), tensors.end());
   std::string faults;
-  for (auto& [name, tensor] : encoder.trainable_parameters()) {
+  NamedTensors live = encoder.trainable_parameters();
+  for (auto& buffer : encoder.moving_buffers()) live.push_back(buffer);
+  for (auto& [name, tensor] : live) {
     const auto found = given.find(name);
     if (found == given.end()) {
       faults += " " + name + " is missing;";

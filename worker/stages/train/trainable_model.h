@@ -29,6 +29,8 @@ struct SlotInput {
   at::Tensor label_B;                    // int64, on the CPU; undefined: every row is its own
   std::vector<ConceptTargets> concepts;  // one per head
   std::int64_t first_row = 0;            // of the slot: what is drawn at random is drawn by row
+  std::uint64_t seed = 0;                // what layers draw depends on these three alone
+  std::int64_t step = 0, slot = 0;
 };
 
 // Rows [first, first + count): views of the same memory.
@@ -38,6 +40,7 @@ struct SlotOutput {
   at::Tensor image_BD;              // unit rows, float32, with their graphs
   std::vector<at::Tensor> text_BD;  // one per pair of the loss: raw texts, synthetic captions
   at::Tensor head_loss_H;           // float32, sums over the rows, one per concept head; undefined without
+  at::Tensor statistics;            // float32 [statistics_numbers()], undefined when that is 0
 };
 
 class TrainableModel {
@@ -52,6 +55,10 @@ class TrainableModel {
   virtual at::Tensor sigmoid_bias() { return {}; }  // scalar; undefined but for the sigmoid loss
   // Parameters have changed.
   virtual void updated() {}
+  // What embed() saw and the model keeps (moving statistics of batch norms), summed over all slots of the
+  // global batch and handed back once per update, in the thread that updates.
+  virtual std::int64_t statistics_numbers() const { return 0; }
+  virtual void absorb_statistics(const at::Tensor& /*sum*/) {}
 };
 
 }  // namespace trireme::worker::stages::train

@@ -9,6 +9,7 @@
 #include <cstring>
 #include <utility>
 
+#include "common/base/error.h"
 #include "common/base/fault_point.h"
 #include "worker/collective/slot_tree.h"
 #include "worker/optim/gradient_norm.h"
@@ -73,9 +74,12 @@ TrainingStep::TrainingStep(TrainableModel& model, collective::Group& group, Slot
       options_(std::move(options)),
       parameters_(model.parameters()),
       leaves_(tensors_of(parameters_)),
-      numbers_(count_numbers(leaves_)),
+      numbers_(count_numbers(leaves_) + model.statistics_numbers()),
       optimizer_(optim::make_optimizer(parameters_, options_.optimizer)),
       gates_(options_.gates_at_start) {
+  if (options_.micro_batch > 0 && model.statistics_numbers() > 0)
+    throw Error(ErrorKind::kInvalid, "micro_batch changes what batch norms see",
+                "set the image tower's batch_norm.policy to stored, or use gradient_checkpointing instead");
   losses::check(options_.loss);
   if (options_.gates) losses::check(*options_.gates);
   if (options_.average_decay > 0)
@@ -189,6 +193,7 @@ at::Tensor TrainingStep::backward(const std::vector<SlotInput>& own, const std::
     at::Tensor flat = free_buffer();
     slot_gradient(own[at], outputs[at], loss.gradients[at], heads, flat);
     set_scalars(loss.gradients[at], flat);
+    if (outputs[at].statistics.defined()) statistics_of(flat).copy_(outputs[at].statistics);
     sums.add(range.first + i, on_wire(flat));
   });
   fault_point("train.before_reduce");
@@ -262,6 +267,12 @@ void TrainingStep::set_scalars(const losses::SlotGradient& gradient, at::Tensor&
   }
 }
 
+// What the model keeps beside its parameters travels behind their gradients, through the same tree.
+at::Tensor TrainingStep::statistics_of(const at::Tensor& flat) const {
+  const auto count = model_.statistics_numbers();
+  return flat.narrow(0, numbers_ - count, count);
+}
+
 void TrainingStep::update(StepResult& result, const at::Tensor& flat, const optim::Rates& rates) {
   const at::NoGradGuard no_grad;
   std::vector<at::Tensor> gradients;
@@ -280,6 +291,7 @@ void TrainingStep::update(StepResult& result, const at::Tensor& flat, const opti
   if (options_.temperature.learnt && clamped != now) temperature.fill_(clamped);
   if (result.gates) gates_ = result.gates->state;
   if (average_) average_->update(for_each());
+  if (model_.statistics_numbers() > 0) model_.absorb_statistics(statistics_of(flat));
   model_.updated();
 }
 

@@ -6,7 +6,7 @@
 // With micro_batch, embeddings are computed without graphs, and each chunk of rows once more with its graph
 // when the loss has given its gradient: one chunk's graph in memory, the same gradients (Gao et al., 2021).
 // What a model draws at random is a function of the row (TrainableModel::embed), and batch norms use their
-// stored statistics (models/towers.h), so both passes and every size of chunk see the same numbers.
+// stored statistics (kInvalid otherwise), so both passes and every size of chunk see the same numbers.
 #pragma once
 
 #include <cstdint>
@@ -87,6 +87,7 @@ class TrainingStep {
                const HeadLosses& heads, bool add, at::Tensor& flat) const;
   at::Tensor free_buffer();
   void set_scalars(const losses::SlotGradient& gradient, at::Tensor& flat) const;
+  at::Tensor statistics_of(const at::Tensor& flat) const;
   void update(StepResult& result, const at::Tensor& flat, const optim::Rates& rates);
   at::Tensor on_wire(const at::Tensor& tensor) const;
   optim::ForEach for_each();
@@ -98,7 +99,7 @@ class TrainingStep {
   StepOptions options_;
   NamedTensors parameters_;
   std::vector<at::Tensor> leaves_;
-  std::int64_t numbers_ = 0;  // elements of all parameters
+  std::int64_t numbers_ = 0;  // elements of all parameters, and what the model keeps beside them
   std::unique_ptr<optim::Optimizer> optimizer_;
   std::unique_ptr<optim::WeightAverage> average_;
   losses::GateState gates_;

@@ -1,16 +1,23 @@
 #include "worker/stages/filter/filter_stage.h"
 
+#include <set>
+
 #include <nlohmann/json.hpp>
 
 #include "common/io/hash.h"
 #include "tests/worker/stages/support/stage_fixture.h"
+#include "worker/data/ngram_counts.h"
 #include "worker/data/pair_counts.h"
 #include "worker/data/verdicts.h"
+#include "worker/stages/filter/cuts_stage.h"
+#include "worker/stages/filter/measure_stage.h"
+#include "worker/stages/filter/scores.h"
 #include "worker/text/words.h"
 
 namespace trireme::worker::stages::filter {
 namespace {
 
+using testing::TarWriter;
 using testing::test_jpeg;
 
 class FilterTest : public testing::StageTest {
@@ -27,11 +34,27 @@ class FilterTest : public testing::StageTest {
     task.settings = jobs::settings_json(jobs::FilterSettings{.data = {"train"}});
     return task;
   }
+
+  // Both steps of the stage on one range.
+  jobs::TaskDone run(jobs::Task task) {
+    jobs::Task measure = task;
+    measure.settings = jobs::measure_json(
+        jobs::measures_of(std::get<jobs::FilterSettings>(jobs::settings_from_json("filter", task.settings))));
+    measure.output += "-measured";
+    const auto measured = MeasureStage().run(measure, context_);
+    task.inputs.push_back(input("facts", measured.outputs.at(0).path));
+    return FilterStage().run(task, context_);
+  }
+
+  jobs::TaskDone run(jobs::Task task, const jobs::FilterSettings& settings) {
+    task.settings = jobs::settings_json(settings);
+    return run(std::move(task));
+  }
 };
 
 TEST_F(FilterTest, CountsVerdictsAndThumbnails) {
   const auto task = task_of_all_kinds();
-  const auto done = FilterStage().run(task, context_);
+  const auto done = run(task);
   const auto count = [&](const std::string& name) {
     return done.counts.contains(name) ? done.counts.at(name) : 0;
   };
@@ -69,17 +92,17 @@ TEST_F(FilterTest, CountsVerdictsAndThumbnails) {
 
 TEST_F(FilterTest, BytesDoNotDependOnThreadsAndRangesAddUp) {
   auto task = task_of_all_kinds();
-  const auto whole = FilterStage().run(task, context_);
+  const auto whole = run(task);
   const std::string bytes = io::read_file(whole.outputs[0].path),
                     pictures = io::read_file(whole.outputs[1].path);
   context_.threads = 1;
-  FilterStage().run(task, context_);
+  run(task);
   EXPECT_EQ(io::read_file(whole.outputs[0].path), bytes);
   EXPECT_EQ(io::read_file(whole.outputs[1].path), pictures);
   std::map<std::string, std::int64_t> sums;
   std::vector<std::int32_t> kept;
   for (task.first = 0, task.count = 3; task.first < 7; task.first += 3) {
-    const auto part = FilterStage().run(task, context_);
+    const auto part = run(task);
     for (const auto& [name, value] : part.counts) sums[name] += value;
     const auto verdicts = data::read_verdicts(part.outputs[0].path);
     kept.insert(kept.end(), verdicts.kept.begin(), verdicts.kept.end());
@@ -101,19 +124,173 @@ TEST_F(FilterTest, CountedRulesReadTheTally) {
   settings.max_images_per_text = 10;
   settings.max_texts_per_image = 1000;
   task.settings = jobs::settings_json(settings);
-  FilterStage stage;
-  const auto done = stage.run(task, context_);
+  const auto done = run(task);
   EXPECT_EQ(done.counts.at("dropped.images_per_text"), 2);  // samples 0 and 1 share the text
   EXPECT_EQ(done.counts.at("dropped.texts_per_image"), 1);
   EXPECT_EQ(done.counts.at("kept"), 1);
   task.inputs.pop_back();
-  EXPECT_THROW(stage.run(task, context_), Error);  // a counted rule without a tally
+  EXPECT_THROW(run(task), Error);  // a counted rule without a tally
 }
 
 TEST_F(FilterTest, StopsWhenAsked) {
   const auto task = task_of_all_kinds();
   stop_.stop();
-  EXPECT_THROW(FilterStage().run(task, context_), Error);
+  EXPECT_THROW(run(task), Error);
+}
+
+jobs::FilterSettings only_text() {
+  jobs::FilterSettings settings{.data = {"train"}};
+  settings.short_side_over_px = {};
+  settings.aspect_below = {};
+  settings.min_words = {};
+  settings.max_words = {};
+  return settings;
+}
+
+TEST_F(FilterTest, LanguageComplexityAndAction) {
+  const auto picture = test_jpeg(64, 64, 1);
+  auto task = shard_task("t", {{"0", picture, "a black cat is chasing a small brown bird"},
+                               {"1", picture, "cat"},
+                               {"2", picture, "a red car"},
+                               {"3", picture, "ein Hund läuft durch den tiefen Schnee"},
+                               {"4", picture, "a dog runs"}});
+  auto settings = only_text();
+  settings.languages = {"en"};
+  settings.min_complexity = 1;
+  settings.min_actions = 1;
+  auto done = run(task, settings);
+  EXPECT_EQ(data::read_verdicts(done.outputs[0].path).kept, (std::vector<std::int32_t>{0, 4}));
+  EXPECT_EQ(done.counts.at("dropped.language"), 1);
+  EXPECT_GE(done.counts.at("dropped.action"), 2);
+  settings.count_intransitive = false;
+  done = run(task, settings);
+  EXPECT_EQ(data::read_verdicts(done.outputs[0].path).kept, (std::vector<std::int32_t>{0}));
+}
+
+TEST_F(FilterTest, RareWordsByRankAndByCount) {
+  const auto picture = test_jpeg(64, 64, 1);
+  auto task =
+      shard_task("n", {{"0", picture, "a dog runs"}, {"1", picture, "a dog"}, {"2", picture, "a zyx"}});
+  const auto run_path = folder_ / "n.ngrams";
+  data::NgramTally tally(run_path, 1, 1 << 20);
+  for (const char* text : {"a dog runs", "a dog", "a zyx"}) tally.add_words(text::unigrams(text));
+  tally.finish();
+  std::vector<data::NgramRun> runs;
+  runs.emplace_back(run_path);
+  data::write_ngram_counts(runs, 0, 1, out("n", ".ngram_counts"));
+  task.inputs.push_back(input("ngram_counts", out("n", ".ngram_counts")));
+  auto settings = only_text();
+  settings.max_ngrams = 3;  // a (3), "a dog" (2), dog (2)
+  auto done = run(task, settings);
+  EXPECT_EQ(data::read_verdicts(done.outputs[0].path).kept, (std::vector<std::int32_t>{1}));
+  EXPECT_NE(io::read_file(done.outputs[0].path).find(R"("rare_ngram":[["zyx",1]])"), std::string::npos);
+  settings.max_ngrams = 5;  // and "a zyx", "dog runs" by bytes; runs and zyx fall out
+  EXPECT_EQ(data::read_verdicts(run(task, settings).outputs[0].path).kept, (std::vector<std::int32_t>{1}));
+  settings.max_ngrams = 7;
+  EXPECT_EQ(run(task, settings).counts.at("kept"), 3);
+  settings.max_ngrams = {};
+  settings.min_ngram_count = 2;
+  EXPECT_EQ(data::read_verdicts(run(task, settings).outputs[0].path).kept, (std::vector<std::int32_t>{1}));
+  task.inputs.pop_back();
+  EXPECT_THROW(run(task, settings), Error);
+}
+
+TEST_F(FilterTest, ColumnsScoresAndLists) {
+  TarWriter tar;
+  const auto picture = test_jpeg(64, 64, 1);
+  const char* const jsons[] = {R"({"clip":0.4,"license":"cc","uid":"u0"})", R"({"clip":0.1,"license":"cc"})",
+                               R"({"clip":"high","license":"cc"})", R"({"license":["x"]})", "no json at all"};
+  for (int i = 0; i < 5; ++i)
+    tar.add(std::to_string(i) + ".jpg", picture)
+        .add(std::to_string(i) + ".json", jsons[i])
+        .add(std::to_string(i) + ".txt", "a dog");
+  auto task = shard_task("c", {{"x", picture, "y"}}, "webdataset");
+  io::write_file_atomic(task.shard->path, tar.bytes(), false);
+  data::build_shard_index(task.shard->path, "webdataset", "", "", task.inputs[0].path);
+  task.count = 5;
+  task.shard->sha256 = "abc";
+  auto settings = only_text();
+  settings.columns = {{.name = "clip", .least = 0.3}};
+  auto done = run(task, settings);
+  EXPECT_EQ(data::read_verdicts(done.outputs[0].path).kept, (std::vector<std::int32_t>{0}));
+  EXPECT_EQ(done.counts.at("dropped.column.clip"), 4);
+  EXPECT_EQ(done.counts.at("column.clip.wrong_type"), 1);
+  EXPECT_EQ(done.counts.at("column.clip.missing"), 2);
+  {
+    auto share = only_text();
+    share.columns = {{.name = "clip", .top_fraction = 0.5}};
+    jobs::Task measure = task, cuts = task;
+    measure.settings = jobs::measure_json(jobs::measures_of(share));
+    measure.output += "-for-cuts";
+    cuts.settings = jobs::settings_json(share);
+    set_inputs(cuts, {{{}, input("facts", MeasureStage().run(measure, context_).outputs[0].path)}});
+    const auto made = CutsStage().run(cuts, context_);
+    EXPECT_EQ(made.counts.at("numbers"), 2);
+    EXPECT_EQ(read_cuts(made.outputs[0].path), (std::map<std::size_t, double>{{0, 0.4}}));
+    auto cut_task = task;
+    cut_task.inputs.push_back(input("cuts", made.outputs[0].path));
+    EXPECT_EQ(data::read_verdicts(run(cut_task, share).outputs[0].path).kept, (std::vector<std::int32_t>{0}));
+  }
+  settings.columns[0].keep_missing = true;
+  EXPECT_EQ(run(task, settings).counts.at("kept"), 4);
+  settings.columns = {{.name = "license", .one_of = {"cc", "mit"}}};
+  done = run(task, settings);
+  EXPECT_EQ(done.counts.at("kept"), 3);
+  EXPECT_EQ(done.counts.at("column.license.wrong_type"), 1);
+  settings.columns[0].none_of = {"cc"};
+  EXPECT_EQ(run(task, settings).counts.at("kept"), 0);
+
+  settings.columns = {{.name = "unsafe", .sidecar = ".", .most = 0.5}};
+  EXPECT_THROW(run(task, settings), Error);  // no sidecar
+  const auto path = score_path(".", "unsafe", task.shard->path);
+  const auto write = [&](const std::string& head) {
+    io::write_file_atomic(path, head + "\n{\"key\":\"0\",\"score\":0.9}\n{\"key\":\"1\",\"score\":0.5}\n",
+                          false);
+  };
+  write(R"({"format":"trireme-scores","version":1,"name":"unsafe","shard_sha256":"abc"})");
+  done = run(task, settings);
+  EXPECT_EQ(data::read_verdicts(done.outputs[0].path).kept, (std::vector<std::int32_t>{1}));
+  EXPECT_EQ(done.counts.at("column.unsafe.missing"), 3);
+  for (const char* head :
+       {R"({"format":"trireme-scores","version":2,"name":"unsafe","shard_sha256":"abc"})",
+        R"({"format":"trireme-scores","version":1,"name":"unsafe","shard_sha256":"other"})",
+        R"({"format":"trireme-scores","version":1,"name":"toxic","shard_sha256":"abc"})", "{}"}) {
+    write(head);
+    EXPECT_THROW(run(task, settings), Error) << head;
+  }
+
+  settings = only_text();
+  io::write_file_atomic(folder_ / "list", "1\r\n3\n\n", false);
+  settings.keep_list = (folder_ / "list").string();
+  EXPECT_EQ(data::read_verdicts(run(task, settings).outputs[0].path).kept, (std::vector<std::int32_t>{1, 3}));
+  std::swap(settings.keep_list, settings.drop_list);
+  EXPECT_EQ(data::read_verdicts(run(task, settings).outputs[0].path).kept,
+            (std::vector<std::int32_t>{0, 2, 4}));
+  io::write_file_atomic(folder_ / "list", "u0\n", false);
+  settings.list_by = "uid";
+  EXPECT_EQ(data::read_verdicts(run(task, settings).outputs[0].path).kept,
+            (std::vector<std::int32_t>{1, 2, 3, 4}));
+}
+
+TEST_F(FilterTest, FiltersInARowAndTheRandomControl) {
+  auto task = task_of_all_kinds();
+  const auto first = run(task);
+  auto verdicts = input("verdicts", first.outputs[0].path);
+  verdicts.stage = "filter";
+  task.inputs.push_back(verdicts);
+  task.output += "-second";
+  const auto second = run(task, only_text());
+  EXPECT_EQ(second.counts.at("kept"), first.counts.at("kept"));  // never more than before
+  EXPECT_EQ(second.counts.at("dropped.earlier"), 4);
+  auto control = only_text();
+  control.random_like = "filter";
+  std::set<std::vector<std::int32_t>> draws;
+  for (control.seed = 0; control.seed < 20; ++control.seed) {
+    const auto drawn = run(task, control);
+    EXPECT_EQ(drawn.counts.at("kept"), first.counts.at("kept"));
+    draws.insert(data::read_verdicts(drawn.outputs[0].path).kept);
+  }
+  EXPECT_GT(draws.size(), 3U);
 }
 
 }  // namespace

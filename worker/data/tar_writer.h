@@ -1,5 +1,5 @@
 // Writes a tar (POSIX ustar) of small members, byte-identical for equal members: no times, owners or modes of
-// this machine. Names up to 100 bytes.
+// this machine. Names over 100 bytes get a GNU long-name member before them.
 #pragma once
 
 #include <string>
@@ -7,7 +7,7 @@
 
 #include "common/io/file.h"
 
-namespace trireme::worker::stages::synthesize {
+namespace trireme::worker::data {
 
 class TarWriter {
  public:
@@ -16,7 +16,9 @@ class TarWriter {
   void finish();  // the two empty blocks, then durable
 
  private:
+  void header(std::string_view name, std::size_t size, char type);
+  void body(std::string_view bytes);
   io::FileWriter file_;
 };
 
-}  // namespace trireme::worker::stages::synthesize
+}  // namespace trireme::worker::data

@@ -1,0 +1,124 @@
+#include "coordinator/cli/explain.h"
+
+#include <algorithm>
+#include <filesystem>
+#include <fstream>
+#include <vector>
+
+#include "common/base/log.h"
+#include "common/io/file.h"
+#include "coordinator/cli/json_members.h"
+
+namespace trireme::coordinator::cli {
+namespace {
+
+using nlohmann::json;
+namespace fs = std::filesystem;
+
+// Main outputs of a stage with that ending, in the order of its tasks.
+std::vector<std::string> files_of(const fs::path& stage, const std::string& ending) {
+  std::vector<std::string> files;
+  std::ifstream lines(stage / "outputs.jsonl");
+  for (std::string line; std::getline(lines, line);) {
+    const json row = json::parse(line, nullptr, false);
+    if (!row.is_object() || !row.contains("outputs")) continue;
+    for (const auto& file : row["outputs"])
+      if (text_of(file, "path").ends_with(ending)) files.push_back(text_of(file, "path"));
+  }
+  return files;
+}
+
+// The lines of these files that belong to the key.
+std::vector<json> lines_of(const std::vector<std::string>& files, const std::string& key) {
+  const std::string wanted = "\"key\":" + json(key).dump(-1, ' ', false, json::error_handler_t::replace);
+  std::vector<json> found;
+  for (const auto& path : files) {
+    const std::string text = io::read_file(path);
+    for (auto at = text.find(wanted); at != std::string::npos; at = text.find(wanted, at + 1)) {
+      const auto start = text.rfind('\n', at) + 1, end = std::min(text.find('\n', at), text.size());
+      json row = json::parse(text.substr(start, end - start), nullptr, false);
+      if (row.is_object() && text_of(row, "key") == key) found.push_back(std::move(row));
+    }
+  }
+  return found;
+}
+
+void print_captions(const json& facts, std::ostream& out) {
+  if (!facts.contains("captions")) return;
+  int position = 0;
+  for (const auto& row : facts["captions"]) {
+    if (!row.is_array() || row.size() < 8) continue;
+    out << "    caption " << position++ << ": " << row[0] << " words, shared by " << row[1]
+        << " images, complexity " << row[2] << " (" << row[3] << " without lone verbs), " << row[4]
+        << " actions";
+    if (!row[5].get<std::string>().empty()) out << ", language " << row[5].get<std::string>();
+    if (!row[7].get<std::string>().empty())
+      out << ", rarest " << row[7].dump() << " (" << row[6] << " times)";
+    out << "\n";
+  }
+}
+
+void print_story(const std::string& stage, const json& verdict, const json& facts, std::ostream& out) {
+  const bool kept = flag_of(verdict, "kept");
+  out << stage << ": " << (kept ? "kept" : "dropped") << "\n";
+  if (facts.is_object()) {
+    if (facts.contains("size"))
+      out << "    picture " << facts["size"][0] << " x " << facts["size"][1] << " px";
+    if (facts.contains("fault")) out << ", " << text_of(facts, "fault");
+    if (facts.contains("texts_per_image")) out << ", " << facts["texts_per_image"] << " texts";
+    out << "\n";
+    print_captions(facts, out);
+    for (const char* member : {"columns", "copies"})
+      if (facts.contains(member))
+        out << "    " << (std::string(member) == "copies" ? "equal to" : "columns") << ": "
+            << facts[member].dump() << "\n";
+  }
+  if (verdict.contains("rules"))
+    for (const auto& rule : verdict["rules"]) {
+      const std::string name = rule.get<std::string>();
+      const json evidence = verdict.value("evidence", json::object());
+      const std::string entry = name == "bad_decode"                         ? "reason"
+                                : name == "min_words" || name == "max_words" ? "words"
+                                                                             : name;
+      out << "    rule " << name << (evidence.contains(entry) ? ": " + evidence[entry].dump() : "") << "\n";
+    }
+  if (kept && verdict.contains("captions"))
+    out << "    captions that passed: " << verdict["captions"].dump() << "\n";
+}
+
+}  // namespace
+
+int explain_sample(const std::string& run, const std::string& key, const std::string& stage, bool as_json,
+                   std::ostream& out) {
+  const fs::path folder = fs::path(run) / "stages";
+  if (!fs::is_directory(folder))
+    throw Error(ErrorKind::kNotFound, run + " is no output folder of a job: it has no stages/");
+  std::vector<fs::path> stages;
+  for (const auto& entry : fs::directory_iterator(folder))
+    if (entry.is_directory() && (stage.empty() || entry.path().filename() == stage))
+      stages.push_back(entry.path());
+  std::sort(stages.begin(), stages.end());
+  json stories = json::array();
+  for (const auto& path : stages) {
+    const auto verdicts = lines_of(files_of(path, ".verdicts.jsonl"), key);
+    const auto facts = lines_of(files_of(path, ".facts.jsonl"), key);
+    for (std::size_t i = 0; i < verdicts.size(); ++i)
+      stories.push_back({{"stage", path.filename().string()},
+                         {"verdict", verdicts[i]},
+                         {"facts", i < facts.size() ? facts[i] : json()}});
+  }
+  if (stories.empty())
+    throw Error(ErrorKind::kNotFound,
+                "no filter stage of " + run + " has judged a sample \"" + printable(key, 200) + "\"",
+                stage.empty() ? "check the key; unfinished stages know none"
+                              : "leave --stage out to look in all of them");
+  if (as_json) {
+    out << stories.dump(-1, ' ', false, json::error_handler_t::replace) << "\n";
+    return 0;
+  }
+  for (const auto& story : stories)
+    print_story(story["stage"].get<std::string>(), story["verdict"], story["facts"], out);
+  return 0;
+}
+
+}  // namespace trireme::coordinator::cli

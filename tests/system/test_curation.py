@@ -1,0 +1,250 @@
+"""Curation on real processes: rules against plain Python, the truth of the rendered noise, any worker count, kills, exports."""
+import collections
+import json
+import os
+import re
+import signal
+import tarfile
+import unicodedata
+
+import pytest
+
+from conftest import EXAMPLES, environment, need_shared, trireme
+
+CURATE = EXAMPLES / "curate.json"
+KEEP = dict(short_side_over_px=None, aspect_below=None, min_words=None, max_words=None)
+
+
+def lines(path):
+    return [json.loads(line) for line in open(path)]
+
+
+def outputs(run, stage, ending):
+    """Paths of a stage's outputs, in the order of its tasks."""
+    found = []
+    for row in lines(run.output / f"stages/{stage}/outputs.jsonl"):
+        found += [o["path"] for o in row["outputs"] if o["path"].endswith(ending)]
+    return found
+
+
+def verdicts(run, stage):
+    """{key: verdict} of all ranges."""
+    found = {}
+    for path in outputs(run, stage, ".verdicts.jsonl"):
+        for line in lines(path)[1:]:
+            assert line["key"] not in found
+            found[line["key"]] = line
+    return found
+
+
+def truth(run):
+    found = {}
+    for path in (run.output / "store/synthesize").rglob("*.truth.jsonl"):
+        for line in lines(path):
+            found.setdefault(path.name.split(".")[0], {})[line["key"]] = line
+    return found
+
+
+def everything(run):
+    """Bytes of all that a user reads: verdicts, facts, exported tars."""
+    kept = {}
+    for stage in ("curate", "arm-c", "arm-ca", "arm-random"):
+        for ending in (".verdicts.jsonl", ".facts.jsonl", ".thumbnails.jsonl"):
+            kept[stage, ending] = [open(p, "rb").read() for p in outputs(run, stage, ending)]
+    folder = run.output / "export/kept"
+    for path in sorted(folder.iterdir()):
+        kept[path.name] = path.read_bytes()
+    return kept
+
+
+@pytest.fixture(scope="module")
+def curated(tmp_path_factory):
+    from conftest import Launch
+    run = Launch(CURATE, tmp_path_factory.mktemp("curate") / "run", workers=2)
+    try:
+        run.succeed()
+    finally:
+        run.stop()
+    return run
+
+
+def test_every_kind_of_noise_goes_and_clean_samples_stay(curated):
+    found = verdicts(curated, "curate")
+    known = {}
+    for shard in truth(curated).values():
+        if any(k in found for k in shard) and len(shard) > 100:
+            known.update(shard)
+    of_kind = collections.defaultdict(list)
+    for key, verdict in found.items():
+        of_kind[known[key]["noise"]].append(not verdict["kept"])
+    dropped = {kind: sum(rows) / len(rows) for kind, rows in of_kind.items()}
+    clean = sum(of_kind["none"])
+    for kind, rows in sorted(of_kind.items()):
+        print(f"{kind}: {len(rows)} samples, recall {dropped[kind]:.3f}, precision against clean {sum(rows) / max(1, sum(rows) + clean):.3f}")
+    for kind in ("duplicate", "tiny", "stretched", "boilerplate", "foreign"):
+        assert dropped[kind] >= 0.95, (kind, dropped)
+    assert dropped["none"] <= 0.03, dropped
+
+
+@pytest.mark.parametrize("workers", [1, 4])
+def test_any_worker_count_gives_the_same_bytes(launch, curated, workers):
+    assert everything(launch(CURATE, workers=workers).succeed()) == everything(curated)
+
+
+def test_killed_workers_leave_no_trace(launch, curated):
+    run = launch(CURATE, workers=2)
+    run.wait_for(lambda: list((run.output / "store").glob("measure/*/*.receipt.json")), what="the first measures")
+    os.kill(run.processes("trireme-worker")[-1], signal.SIGKILL)
+    assert everything(run.succeed()) == everything(curated)
+
+
+def test_other_thresholds_look_at_no_picture_again(launch, curated):
+    job = json.loads(CURATE.read_text())
+    at = next(i for i, s in enumerate(job["spec"]["stages"]) if s["name"] == "curate")
+    run = launch(CURATE, sets=[f"spec.store={curated.output}/store", f"spec.stages.{at}.max_words=12", f"spec.stages.{at}.short_side_over_px=10"]).succeed()
+    ends = [row for row in lines(run.output / "stages/curate/outputs.jsonl") if any(o["path"].endswith(".facts.jsonl") for o in row["outputs"])]
+    assert ends and all(row["reused"] for row in ends)
+    assert any(not row["reused"] for row in lines(run.output / "stages/curate/outputs.jsonl"))
+
+
+def test_the_control_has_the_size_of_its_model(curated):
+    kept, drawn = ({k for k, v in verdicts(curated, s).items() if v["kept"]} for s in ("curate", "arm-random"))
+    assert len(kept) == len(drawn) and kept != drawn
+
+
+def test_the_export_is_what_was_kept(curated):
+    kept = {k for k, v in verdicts(curated, "curate").items() if v["kept"]}
+    folder = curated.output / "export/kept"
+    sizes = json.loads((folder / "sizes.json").read_text())
+    seen = []
+    for name, count in sizes.items():
+        with tarfile.open(folder / name) as tar:
+            members = tar.getnames()
+        assert members == [f"{m.split('.')[0]}.{s}" for m in members[::3] for s in ("jpg", "json", "txt")]
+        assert len(members) == 3 * count and json.loads((folder / name.replace(".tar", "_stats.json")).read_text())["successes"] == count
+        seen += [m.split(".")[0] for m in members[::3]]
+    assert len(seen) == len(set(seen)) and set(seen) == kept
+    done = trireme("plan", CURATE, "--set", f"spec.data.train={folder}")
+    assert done.returncode == 0, done.stderr  # what was exported is a data set again
+
+
+def test_explain_tells_a_samples_story(curated):
+    found = verdicts(curated, "curate")
+    dropped = next(k for k, v in found.items() if not v["kept"] and "images_per_text" in v["rules"])
+    told = trireme("filter", curated.output, "--explain", dropped, check=True).stdout
+    assert "curate: dropped" in told and "rule images_per_text" in told and "caption 0" in told
+    story = json.loads(trireme("filter", curated.output, "--explain", dropped, "--stage", "curate", "-o", "json", check=True).stdout)
+    assert [s["stage"] for s in story] == ["curate"] and story[0]["verdict"]["rules"] == found[dropped]["rules"]
+    assert trireme("filter", curated.output, "--explain", "no such key").returncode == 3
+    report = (curated.output / "report.html").read_text()
+    assert "dropped.images_per_text" in report and "Dropped by short_side" in report
+
+
+def unigrams(text):
+    """METHODS 5.2, steps 1-3: BERT's basic tokens without punctuation."""
+    out = []
+    cleaned = "".join(" " if c.isspace() else c for c in text if not unicodedata.category(c).startswith("C") or c in "\t\n\r")
+    cleaned = "".join(c for c in unicodedata.normalize("NFD", cleaned.lower()) if unicodedata.category(c) != "Mn")
+    for word in cleaned.split():
+        for part in re.split(r"[!-/:-@\[-`{-~]|[^\w\s]", word):
+            if part:
+                out.append(part)
+    return out
+
+
+def test_rules_equal_plain_python_on_real_captions(launch, tmp_path):
+    """images per text, texts per image, rare n-grams, word counts and exact duplicates, recomputed from the tar."""
+    source = need_shared("data/flickr8k-500/test/0.tar")
+    samples = []
+    with tarfile.open(source) as tar:
+        images = {}
+        for member in tar:
+            key, _, suffix = member.name.partition(".")
+            data = tar.extractfile(member).read()
+            if suffix in ("jpg", "webp", "png", "jpeg"):
+                images[key] = (suffix, data)
+            elif suffix == "txt":
+                samples.append([key, data.decode().splitlines()])
+    samples = samples[:120]
+    for i in range(0, 30, 3):  # copies: of an image, of a text, of both
+        images[samples[i + 1][0]] = images[samples[i][0]]
+        samples[i + 2][1] = [c.upper() + " " for c in samples[i][1]]
+    samples[7][1] = ["x"]
+    folder = tmp_path / "data"
+    folder.mkdir()
+    for shard in range(3):
+        with tarfile.open(folder / f"{shard}.tar", "w") as tar:
+            for key, captions in samples[shard * 40:shard * 40 + 40]:
+                for suffix, data in ((images[key][0], images[key][1]), ("txt", "\n".join(captions).encode())):
+                    import io
+                    info = tarfile.TarInfo(f"{key}.{suffix}")
+                    info.size = len(data)
+                    tar.addfile(info, io.BytesIO(data))
+    (folder / "nshards.txt").write_text("3\n")
+    limit = 1500
+    rules = {**KEEP, "min_words": 4, "max_words": 12, "max_images_per_text": 1, "max_texts_per_image": 5, "max_ngrams": limit, "unique": ["image", "text", "pair"]}
+    job = {"apiVersion": "trireme/v1", "kind": "Pipeline", "name": "rules", "spec": {
+        "output": "x", "data": {"train": str(folder)}, "task_samples": 17, "stages": [
+            {"name": "pairs", "kind": "pair_counts", "data": ["train"], "partitions": 3},
+            {"name": "ngrams", "kind": "ngram_counts", "data": ["train"], "partitions": 3},
+            {"name": "copies", "kind": "duplicates", "data": ["train"], "partitions": 3},
+            {"name": "filter", "kind": "filter", "needs": ["pairs", "ngrams", "copies"], "data": ["train"], **rules}]}}
+    (tmp_path / "job.json").write_text(json.dumps(job))
+    found = verdicts(launch(tmp_path / "job.json").succeed(), "filter")
+
+    normal = lambda text: " ".join(unicodedata.normalize("NFC", unicodedata.normalize("NFC", text).lower()).split())
+    images_of, texts_of, counts = collections.defaultdict(set), collections.defaultdict(set), collections.Counter()
+    firsts = {}
+    for key, captions in samples:
+        for caption in captions:
+            images_of[normal(caption)].add(images[key][1])
+            texts_of[images[key][1]].add(normal(caption))
+            words = unigrams(caption)
+            counts.update(words)
+            counts.update(" ".join(p) for p in zip(words, words[1:]))
+        text = tuple(map(normal, captions))
+        for family, value in (("image", images[key][1]), ("text", text), ("pair", (images[key][1], text))):
+            firsts.setdefault((family, value), key)
+    frequent = set(sorted(counts, key=lambda n: (-counts[n], n.encode()))[:limit])
+    for key, captions in samples:
+        expected = set()
+        if len(texts_of[images[key][1]]) > 5:
+            expected.add("texts_per_image")
+        text = tuple(map(normal, captions))
+        for family, value in (("image", images[key][1]), ("text", text), ("pair", (images[key][1], text))):
+            if firsts[family, value] != key:
+                expected.add(f"duplicate_{family}")
+        failed = []
+        for caption in captions:
+            words = unigrams(caption)
+            ngrams = words + [" ".join(p) for p in zip(words, words[1:])]
+            failed.append({r for r, drops in (("min_words", len(words) < 4), ("max_words", len(words) > 12), ("images_per_text", len(images_of[normal(caption)]) > 1),
+                                              ("rare_ngram", any(n not in frequent for n in ngrams))) if drops})
+        if all(failed):
+            expected |= set().union(*failed)
+        assert set(found[key].get("rules", [])) == expected, (key, captions)
+        if not expected and any(failed):
+            assert found[key]["captions"] == [i for i, f in enumerate(failed) if not f]
+    assert 10 < sum(v["kept"] for v in found.values()) < 110
+
+
+def test_bad_rules_fail_with_names(launch, tmp_path):
+    plan = lambda *sets: trireme("plan", CURATE, *[x for s in sets for x in ("--set", s)])
+    done = plan('spec.stages.3.columns=[{"name":"unsafe","sidecar":".","most":0.5}]')
+    assert done.returncode != 0 and "unsafe" not in done.stdout and "rendered" in done.stderr + done.stdout
+    folder = tmp_path / "d"
+    folder.mkdir()
+    with tarfile.open(folder / "0.tar", "w"):
+        pass
+    done = plan('spec.stages.3.columns=[{"name":"unsafe","sidecar":".","most":0.5}]', f"spec.data.train={folder}")
+    assert done.returncode != 0 and "0.unsafe.scores.jsonl" in done.stderr + done.stdout
+    done = plan("spec.stages.3.needs=[]")
+    assert done.returncode != 0 and all(kind in done.stderr + done.stdout for kind in ("pair_counts", "ngram_counts", "duplicates"))
+    done = plan('spec.stages.3.drop_list="/no/such/list"')
+    assert done.returncode != 0 and "/no/such/list" in done.stderr + done.stdout
+    job = json.loads(CURATE.read_text())
+    job["spec"]["stages"] = [{"name": "all", "kind": "filter", "data": ["train"], **KEEP, "min_words": 1000, "max_words": 2000}]
+    (tmp_path / "none.json").write_text(json.dumps(job))
+    run = launch(tmp_path / "none.json")
+    assert run.wait() != 0
+    assert "min_words" in run.text() + run.rank_logs() and "4096" in run.text() + run.rank_logs()

@@ -1,0 +1,236 @@
+#include <gtest/gtest.h>
+
+#include <ATen/ATen.h>
+#include <unistd.h>
+
+#include <filesystem>
+#include <fstream>
+
+#include <nlohmann/json.hpp>
+
+#include "common/base/error.h"
+#include "jobs/spec/job_spec.h"
+#include "worker/exchange/checkpoint_model.h"
+#include "worker/exchange/export_model.h"
+#include "worker/exchange/model_info_tool.h"
+#include "worker/exchange/weights_tool.h"
+#include "worker/models/dual_encoder.h"
+#include "worker/models/model_cost.h"
+
+namespace trireme::worker::exchange {
+namespace {
+
+namespace fs = std::filesystem;
+using NamedTensors = std::vector<std::pair<std::string, at::Tensor>>;
+
+fs::path scratch(const std::string& name) {
+  const auto folder = fs::temp_directory_path() / ("trireme_exchange_" + std::to_string(::getpid()));
+  fs::create_directories(folder);
+  return folder / name;
+}
+
+// A peer's checkpoint out of the golden file of its family.
+std::string checkpoint_of(const std::string& family) {
+  const checkpoint::SafetensorsFile file(
+      io::Path(std::string(TRIREME_SOURCE_DIR) + "/tests/golden/towers/" + family + ".safetensors"));
+  NamedTensors tensors;
+  for (const std::string& name : file.names())
+    if (name.starts_with("weight.")) tensors.emplace_back(name.substr(7), file.load(name));
+  checkpoint::write_safetensors(scratch(family), tensors, {{"num_attention_heads", "3"}}, false);
+  return scratch(family).string();
+}
+
+int tool(int (*run)(int, char**), std::vector<std::string> words, std::string* output = nullptr) {
+  std::vector<char*> arguments;
+  for (std::string& word : words) arguments.push_back(word.data());
+  testing::internal::CaptureStdout();
+  int code = 0;
+  try {
+    code = run(static_cast<int>(arguments.size()), arguments.data());
+  } catch (...) {
+    testing::internal::GetCapturedStdout();
+    throw;
+  }
+  const std::string text = testing::internal::GetCapturedStdout();
+  if (output != nullptr) *output = text;
+  return code;
+}
+
+struct Family {
+  const char* name;
+  checkpoint::Layout layout;
+  std::size_t unused;  // tensors of theirs that no model of ours holds
+};
+
+// Theirs -> ours -> theirs gives every tensor back, bit for bit.
+TEST(Exchange, RoundTripOfEveryLayout) {
+  using checkpoint::Layout;
+  for (const Family& family : {Family{"open_clip_quick", Layout::kTrireme, 0},
+                               {"hf_clip", Layout::kHfClip, 0},
+                               {"hf_bert", Layout::kHfBert, 2},
+                               {"hf_blip", Layout::kHfBlip, 0},
+                               {"timm_vit", Layout::kTimmVit, 1}}) {
+    const std::string path = checkpoint_of(family.name);
+    const CheckpointModel model = recognise(path);
+    EXPECT_EQ(model.layout, family.layout) << family.name;
+    const auto back = scratch(std::string(family.name) + ".back").string();
+    EXPECT_EQ(tool(run_weights, {"weights", "convert", path, back, "--to", layout_name(family.layout)}), 0);
+    const checkpoint::SafetensorsFile first{io::Path(path)}, second{io::Path(back)};
+    EXPECT_EQ(second.names().size() + family.unused, first.names().size()) << family.name;
+    for (const std::string& name : second.names())
+      EXPECT_TRUE(at::equal(second.load(name).view(-1), first.load(name).view(-1))) << family.name << name;
+    EXPECT_EQ(tool(run_weights, {"weights", "compare", path, back}), 0);
+  }
+}
+
+TEST(Exchange, InspectSaysTheSpecificationThatFits) {
+  std::string text;
+  tool(run_weights, {"weights", "inspect", checkpoint_of("hf_clip"), "--json", "--tensors"}, &text);
+  const auto found = nlohmann::json::parse(text);
+  EXPECT_EQ(found["layout"], "hf_clip");
+  EXPECT_EQ(found["model"]["image"]["width"], 32);
+  EXPECT_EQ(found["model"]["image"]["image_px"], 30);
+  EXPECT_EQ(found["model"]["image"]["patch_px"], 10);
+  EXPECT_EQ(found["model"]["text"]["context"], 9);
+  EXPECT_EQ(found["model"]["text"]["layers"], 2);
+  EXPECT_EQ(found["model"]["embed_dim"], 12);
+  EXPECT_EQ(found["vocabulary_size"], 64);
+  EXPECT_EQ(found["all"].size(), found["tensors"]);
+  // What it prints is a model: it builds, and the checkpoint loads into it.
+  auto model = found["model"];
+  model["image"]["heads"] = 4;
+  model["text"]["heads"] = 3;
+  model["text"]["tokenizer"] = {{"kind", "hashed_words"}, {"buckets", 64}};
+  model["init_from"] = scratch("hf_clip").string();
+  EXPECT_NO_THROW(models::DualEncoder(jobs::model_from_json(model.dump()), 1));
+}
+
+TEST(Exchange, FaultsOfACheckpointAreListedWithTheirNames) {
+  const checkpoint::SafetensorsFile file{io::Path(checkpoint_of("hf_clip"))};
+  jobs::ModelSpec spec = recognise(scratch("hf_clip").string()).spec;
+  spec.text.heads = 3;
+  spec.image.heads = 4;
+  spec.text.tokenizer = {"hashed_words", "", 64};
+  NamedTensors tensors;
+  for (const std::string& name : file.names()) {
+    at::Tensor value = file.load(name);
+    if (name == "text_model.final_layer_norm.bias") continue;  // missing
+    if (name == "vision_model.post_layernorm.weight") value[3] = std::nan("");
+    if (name == "vision_model.post_layernorm.bias") value = value.to(at::kInt);
+    if (name == "visual_projection.weight") value = at::ones({7, 7});
+    if (name == "text_model.embeddings.token_embedding.weight") tensors.emplace_back(name + "s", value);
+    tensors.emplace_back(name, value);
+  }
+  const auto path = scratch("faulty");
+  checkpoint::write_safetensors(path, tensors, {{"num_attention_heads", "5"}}, false);
+  spec.init_from = path.string();
+  try {
+    models::DualEncoder model(spec, 1);
+    FAIL();
+  } catch (const Error& error) {
+    const std::string text = error.what();
+    for (const char* words :
+         {"missing: text_model.final_layer_norm.bias", "not finite: vision_model.post_layernorm.weight",
+          "dtype: vision_model.post_layernorm.bias", "shape: visual_projection.weight",
+          "surplus: text_model.embeddings.token_embedding.weights", "has 5 attention heads", "hf_clip"})
+      EXPECT_NE(text.find(words), std::string::npos) << words << "\n" << text;
+  }
+}
+
+TEST(Exchange, TheConfigBesideTheWeightsMustAgree) {
+  const auto folder = scratch("with_config");
+  fs::create_directories(folder);
+  fs::copy_file(checkpoint_of("hf_clip"), folder / "model.safetensors", fs::copy_options::overwrite_existing);
+  std::ofstream(folder / "config.json")
+      << R"({"vision_config": {"num_attention_heads": 4, "hidden_act": "quick_gelu"},
+             "text_config": {"num_attention_heads": 3, "hidden_act": "gelu"}})";
+  jobs::ModelSpec spec = recognise(folder.string()).spec;
+  EXPECT_EQ(spec.image.heads, 4);
+  EXPECT_TRUE(spec.image.quick_gelu);
+  EXPECT_FALSE(spec.text.quick_gelu);
+  spec.text.tokenizer = {"hashed_words", "", 64};
+  spec.init_from = folder.string();
+  spec.text.heads = 3;
+  EXPECT_NO_THROW(models::DualEncoder(spec, 1));
+  spec.image.quick_gelu = false;
+  EXPECT_THROW(models::DualEncoder(spec, 1), Error);
+}
+
+TEST(Exchange, CompareFindsTheDifference) {
+  const std::string path = checkpoint_of("hf_bert");
+  const checkpoint::SafetensorsFile file{io::Path(path)};
+  NamedTensors tensors;
+  for (const std::string& name : file.names()) tensors.emplace_back(name, file.load(name));
+  tensors[2].second.view(-1)[0] += 0.25;
+  checkpoint::write_safetensors(scratch("moved"), tensors, {}, false);
+  std::string text;
+  EXPECT_EQ(tool(run_weights, {"weights", "compare", path, scratch("moved").string()}, &text), 1);
+  EXPECT_NE(text.find(tensors[2].first), std::string::npos) << text;
+  EXPECT_EQ(tool(run_weights, {"weights", "compare", path, scratch("moved").string(), "--tolerance", "0.3"}),
+            0);
+}
+
+TEST(Exchange, WrongWordsAreUsageErrors) {
+  for (const std::vector<std::string>& words : {std::vector<std::string>{"weights"},
+                                                {"weights", "look"},
+                                                {"weights", "inspect"},
+                                                {"weights", "convert", "a", "b", "--to", "hf_klip"},
+                                                {"weights", "compare", "a", "b", "--much"}}) {
+    try {
+      tool(run_weights, words);
+      ADD_FAILURE() << words.back();
+    } catch (const Error& error) {
+      EXPECT_EQ(error.kind(), ErrorKind::kUsage) << error.what();
+    }
+  }
+  EXPECT_THROW(tool(run_weights, {"weights", "inspect", "/nowhere"}), Error);
+  EXPECT_THROW(tool(run_export, {"export", "--to", "hf", "x"}), Error);
+  const auto path = scratch("strange");
+  checkpoint::write_safetensors(path, {{"a", at::ones({2})}}, {}, false);
+  EXPECT_THROW(recognise(path.string()), Error);
+  std::string text;
+  EXPECT_EQ(tool(run_weights, {"weights", "inspect", path.string()}, &text), 0);  // looked at all the same
+  EXPECT_NE(text.find("unknown"), std::string::npos);
+}
+
+TEST(Exchange, AModelThatOthersCannotExpressIsRefused) {
+  jobs::ModelSpec spec;
+  spec.image.image_px = 16;
+  spec.image.patch_px = 8;
+  spec.image.width = spec.text.width = 16;
+  spec.image.layers = spec.text.layers = 1;
+  spec.image.heads = spec.text.heads = 2;
+  spec.text.context = 8;
+  spec.text.tokenizer.buckets = 64;
+  spec.embed_dim = 8;
+  const auto from = scratch("model").string(), to = scratch("out").string();
+  models::DualEncoder(spec, 1).save(from, "");
+  EXPECT_THROW(export_open_clip(from, to, true), Error);  // hashed_words
+  EXPECT_NO_THROW(export_open_clip(from, to, false));
+  EXPECT_THROW(export_hf(from, to, false), Error);
+  models::DualEncoder model(spec, 1);
+  model.set_image_standardization(at::ones({16}), at::ones({16}));
+  model.save(from, "");
+  EXPECT_THROW(export_hf(from, to, false), Error);
+  spec.image.projection = "linear";
+  models::DualEncoder(spec, 1).save(from, "");
+  EXPECT_THROW(export_hf(from, to, false), Error);
+  EXPECT_THROW(export_open_clip(from, to, false), Error);
+}
+
+TEST(ModelInfo, AnswersEachModel) {
+  jobs::ModelSpec spec;
+  spec.text.tokenizer.buckets = 49408;
+  std::string text;
+  tool(run_model_info, {"model-info", jobs::model_json(spec), "{\"image\": 3}"}, &text);
+  const auto first = nlohmann::json::parse(text.substr(0, text.find('\n')));
+  EXPECT_EQ(first["parameters"], 151277313);
+  // open_clip's own count for ViT-B-32 is 7.3 giga-multiply-adds per pair with 77 tokens.
+  EXPECT_NEAR(
+      (first["image"]["forward_gflops"].get<double>() + first["text"]["forward_gflops"].get<double>()) / 2,
+      7.3, 0.15);
+  EXPECT_TRUE(nlohmann::json::parse(text.substr(text.find('\n') + 1)).contains("error"));
+}
+
+}  // namespace
+}  // namespace trireme::worker::exchange

@@ -1,0 +1,32 @@
+// A checkpoint of any known layout as a model of ours: the specification that fits, and its tensors under our
+// names. What the weights do not show (heads, activation, tokenizer) comes from the config.json beside them,
+// else it is the usual: heads = width / 64, the exact GELU.
+#pragma once
+
+#include <string>
+#include <utility>
+#include <vector>
+
+#include <ATen/core/Tensor.h>
+
+#include "jobs/spec/model_spec.h"
+#include "worker/checkpoint/name_map.h"
+
+namespace trireme::worker::exchange {
+
+struct CheckpointModel {
+  std::string file;  // the safetensors file
+  checkpoint::Layout layout = checkpoint::Layout::kTrireme;
+  jobs::ModelSpec spec;  // of the towers that are there
+  bool image = false, text = false;
+  std::int64_t vocabulary_size = 0;
+};
+
+// `path`: a file or a checkpoint's folder. Throws kNotFound, kDamaged, and kInvalid for unknown layouts and
+// towers that fit no kind of ours.
+CheckpointModel recognise(const std::string& path);
+
+// Every tensor of the towers that are there, projections and temperature too, float32, in our order.
+std::vector<std::pair<std::string, at::Tensor>> read_tensors(const CheckpointModel& model);
+
+}  // namespace trireme::worker::exchange

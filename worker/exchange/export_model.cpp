@@ -1,0 +1,288 @@
+#include "worker/exchange/export_model.h"
+
+#include <cmath>
+#include <filesystem>
+#include <iostream>
+#include <map>
+#include <memory>
+#include <vector>
+
+#include <ATen/ATen.h>
+#include <nlohmann/json.hpp>
+
+#include "common/base/error.h"
+#include "common/io/file.h"
+#include "jobs/spec/model_defaults.h"
+#include "worker/checkpoint/name_map.h"
+#include "worker/exchange/hf_tokenizer.h"
+#include "worker/models/dual_encoder.h"
+#include "worker/models/efficientnet_shape.h"
+
+namespace trireme::worker::exchange {
+namespace {
+
+using nlohmann::ordered_json;
+using Tensors = std::vector<std::pair<std::string, at::Tensor>>;
+
+void need(bool fine, const std::string& field, const std::string& target) {
+  if (!fine)
+    throw Error(ErrorKind::kInvalid, field + " has no equal in " + target,
+                "trireme weights convert writes single towers");
+}
+
+void need_same(const at::Tensor& tensor, const std::string& what) {
+  if (tensor.defined())
+    throw Error(ErrorKind::kInvalid,
+                what + " was trained on standardised features, which the others do not know",
+                "train without standardize_features");
+}
+
+std::unique_ptr<models::DualEncoder> open(const std::string& folder) {
+  const io::Path trained = io::Path(folder) / "final";  // of a run
+  auto model = models::DualEncoder::load(
+      std::filesystem::is_regular_file(trained / "model.safetensors") ? trained.string() : folder);
+  for (const auto& [name, tensor] : model->state())
+    if (name == "image_mean" || name == "text_mean") need_same(tensor, name);
+  return model;
+}
+
+Tensors mapped(models::DualEncoder& model, const checkpoint::NameMap& map, const std::string& target) {
+  Tensors result;
+  for (const auto& [name, tensor] : model.state()) {
+    const auto rule = map.rule(name);
+    need(rule.has_value(), name, target);
+    for (auto& one : write_rule(*rule, tensor)) result.push_back(std::move(one));
+    static const std::string kMean = "running_mean";  // PyTorch's norms also count their batches
+    const std::string theirs = result.back().first;
+    if (theirs.ends_with(kMean))
+      result.emplace_back(theirs.substr(0, theirs.size() - kMean.size()) + "num_batches_tracked",
+                          at::zeros({}, at::kLong));
+  }
+  return result;
+}
+
+void write_json(const io::Path& path, const ordered_json& value) {
+  io::write_file_atomic(path, value.dump(2) + "\n");
+}
+
+bool is_clip(const jobs::ModelSpec& spec) {
+  return spec.image.kind == "vit" && spec.text.kind == "transformer" && spec.image.projection == "matrix" &&
+         spec.text.projection == "matrix" && !spec.image.patch_bias;
+}
+
+// Pillow's numbers of the filters.
+int resample(const jobs::ImageTowerSpec& image) {
+  return image.interpolation == "bilinear" ? 2 : 3;
+}
+
+ordered_json hf_preprocessor(const jobs::ImageTowerSpec& image, bool align) {
+  const bool square = image.resize_mode == "square";
+  ordered_json config{{"image_processor_type", align ? "EfficientNetImageProcessor" : "CLIPImageProcessor"},
+                      {"do_resize", true}};
+  if (square)
+    config["size"] = {{"height", *image.resize_px}, {"width", *image.resize_px}};
+  else
+    config["size"] = {{"shortest_edge", *image.resize_px}};
+  config["resample"] = resample(image);
+  config["do_center_crop"] = true;
+  config["crop_size"] = {{"height", image.image_px}, {"width", image.image_px}};
+  config["do_rescale"] = true;
+  config["rescale_factor"] = 1 / 255.0;
+  if (align) {
+    config["rescale_offset"] = false;
+    config["include_top"] = false;
+  }
+  config["do_normalize"] = true;
+  config["image_mean"] = image.mean;
+  config["image_std"] = image.std;
+  if (!align) config["do_convert_rgb"] = true;
+  return config;
+}
+
+ordered_json hf_clip_config(const jobs::ModelSpec& spec, const text::Tokenizer& tokenizer) {
+  const auto act = [](bool quick) { return quick ? "quick_gelu" : "gelu"; };
+  const std::int64_t end = tokenizer.end_id();
+  return {{"architectures", {"CLIPModel"}},
+          {"model_type", "clip"},
+          {"projection_dim", spec.embed_dim},
+          {"logit_scale_init_value", spec.logit_scale_init},
+          {"text_config",
+           {{"vocab_size", tokenizer.vocabulary_size()},
+            {"hidden_size", spec.text.width},
+            {"intermediate_size", 4 * spec.text.width},
+            {"num_hidden_layers", spec.text.layers},
+            {"num_attention_heads", spec.text.heads},
+            {"max_position_embeddings", spec.text.context},
+            {"hidden_act", act(spec.text.quick_gelu)},
+            {"layer_norm_eps", 1e-5},
+            {"bos_token_id", end - 1},
+            {"eos_token_id", end},
+            {"pad_token_id", tokenizer.pad_id()},
+            {"projection_dim", spec.embed_dim}}},
+          {"vision_config",
+           {{"hidden_size", spec.image.width},
+            {"intermediate_size", 4 * spec.image.width},
+            {"num_hidden_layers", spec.image.layers},
+            {"num_attention_heads", spec.image.heads},
+            {"image_size", spec.image.image_px},
+            {"patch_size", spec.image.patch_px},
+            {"hidden_act", act(spec.image.quick_gelu)},
+            {"layer_norm_eps", spec.image.layer_norm_epsilon},
+            {"projection_dim", spec.embed_dim}}},
+          {"torch_dtype", "float32"}};
+}
+
+double factor_of(const std::optional<double>& given, const std::string& kind, bool width) {
+  static const std::map<std::string, std::pair<double, double>> kFactors{
+      {"efficientnet_b0", {1.0, 1.0}}, {"efficientnet_b1", {1.0, 1.1}}, {"efficientnet_b2", {1.1, 1.2}},
+      {"efficientnet_b3", {1.2, 1.4}}, {"efficientnet_b4", {1.4, 1.8}}, {"efficientnet_b5", {1.6, 2.2}},
+      {"efficientnet_b6", {1.8, 2.6}}, {"efficientnet_b7", {2.0, 3.1}}, {"efficientnet_l2", {4.3, 5.3}}};
+  const auto& [wide, deep] = kFactors.at(kind);
+  return given.value_or(width ? wide : deep);
+}
+
+ordered_json hf_align_config(const jobs::ModelSpec& spec, const text::Tokenizer& tokenizer,
+                             double temperature) {
+  return {{"architectures", {"AlignModel"}},
+          {"model_type", "align"},
+          {"projection_dim", spec.embed_dim},
+          {"temperature_init_value", temperature},
+          {"text_config",
+           {{"vocab_size", tokenizer.vocabulary_size()},
+            {"hidden_size", spec.text.width},
+            {"intermediate_size", 4 * spec.text.width},
+            {"num_hidden_layers", spec.text.layers},
+            {"num_attention_heads", spec.text.heads},
+            {"max_position_embeddings", spec.text.positions},
+            {"type_vocab_size", 2},
+            {"hidden_act", "gelu"},
+            {"layer_norm_eps", 1e-12},
+            {"pad_token_id", tokenizer.pad_id()}}},
+          {"vision_config",
+           {{"image_size", spec.image.image_px},
+            {"width_coefficient", factor_of(spec.image.width_factor, spec.image.kind, true)},
+            {"depth_coefficient", factor_of(spec.image.depth_factor, spec.image.kind, false)},
+            {"depth_divisor", 8},
+            {"hidden_dim", models::efficientnet_shape(spec.image).width()},
+            {"hidden_act", "swish"},
+            {"batch_norm_eps", spec.image.batch_norm.epsilon},
+            {"drop_connect_rate", spec.image.stochastic_depth}}},
+          {"torch_dtype", "float32"}};
+}
+
+void export_hf_clip(models::DualEncoder& model, const io::Path& to, bool tokenizer) {
+  const jobs::ModelSpec& spec = model.spec();
+  need(spec.image.ln_pre, "image.ln_pre false", "transformers' CLIPModel");
+  need(spec.text.tokenizer.kind == "clip_bpe", "text.tokenizer.kind " + spec.text.tokenizer.kind,
+       "transformers' CLIPModel, which reads the text at CLIP's end token");
+  need(spec.image.resize_mode == "shortest", "image.resize_mode square", "transformers' CLIPImageProcessor");
+  checkpoint::write_safetensors(
+      to / "model.safetensors",
+      mapped(model, checkpoint::NameMap(checkpoint::Layout::kHfClip), "transformers' CLIPModel"),
+      {{"format", "pt"}});
+  write_json(to / "config.json", hf_clip_config(spec, model.tokenizer()));
+  write_json(to / "preprocessor_config.json", hf_preprocessor(spec.image, false));
+  if (tokenizer) write_clip_tokenizer(model, to);
+}
+
+void export_hf_align(models::DualEncoder& model, const io::Path& to, bool tokenizer) {
+  const jobs::ModelSpec& spec = model.spec();
+  const std::string target = "transformers' AlignModel";
+  need(jobs::is_efficientnet(spec.image) && !jobs::is_efficientnet_lite(spec.image),
+       "image.kind " + spec.image.kind, target);
+  need(!*spec.image.head_conv, "image.head_conv", target);
+  need(spec.image.projection == "none", "image.projection " + spec.image.projection, target);
+  need(spec.image.padding == "asymmetric", "image.padding " + spec.image.padding, target);
+  need(spec.text.kind == "bert", "text.kind " + spec.text.kind, target);
+  need(spec.text.pooling == "cls", "text.pooling " + spec.text.pooling, target);
+  need(spec.text.projection == "linear", "text.projection " + spec.text.projection, target);
+  const auto shape = models::efficientnet_shape(spec.image);
+  Tensors tensors = mapped(model, checkpoint::NameMap(checkpoint::Layout::kHfAlign, shape.repeats), target);
+  // There, but never used for embeddings (METHODS 4.2).
+  tensors.emplace_back("text_model.pooler.dense.weight", at::zeros({spec.text.width, spec.text.width}));
+  tensors.emplace_back("text_model.pooler.dense.bias", at::zeros({spec.text.width}));
+  checkpoint::write_safetensors(to / "model.safetensors", tensors, {{"format", "pt"}});
+  write_json(to / "config.json",
+             hf_align_config(spec, model.tokenizer(), std::exp(-model.logit_scale().item<double>())));
+  write_json(to / "preprocessor_config.json", hf_preprocessor(spec.image, true));
+  if (tokenizer) write_wordpiece_tokenizer(model, to);
+}
+
+}  // namespace
+
+void export_hf(const std::string& model_folder, const std::string& folder, bool tokenizer) {
+  const auto model = open(model_folder);
+  io::make_folders(folder);
+  if (is_clip(model->spec()))
+    export_hf_clip(*model, folder, tokenizer);
+  else
+    export_hf_align(*model, folder, tokenizer);
+}
+
+void export_open_clip(const std::string& model_folder, const std::string& folder, bool tokenizer) {
+  const auto model = open(model_folder);
+  const jobs::ModelSpec& spec = model->spec();
+  const std::string target = "open_clip";
+  need(is_clip(spec), "a model that is no vit with a transformer", target);
+  need(!tokenizer || spec.text.tokenizer.kind == "clip_bpe",
+       "text.tokenizer.kind " + spec.text.tokenizer.kind + " (or say --without-tokenizer)", target);
+  need(spec.image.quick_gelu == spec.text.quick_gelu, "quick_gelu of one tower alone", target);
+  need(spec.image.layer_norm_epsilon == 1e-5, "image.layer_norm_epsilon", target);
+  need(*spec.image.resize_px == spec.image.image_px, "image.resize_px other than image_px", target);
+  need(spec.image.width % spec.image.heads == 0, "image.heads", target);
+  const io::Path to(folder);
+  io::make_folders(to);
+  checkpoint::write_safetensors(to / "open_clip_model.safetensors",
+                                mapped(*model, checkpoint::NameMap(checkpoint::Layout::kTrireme), target),
+                                {{"format", "pt"}});
+  ordered_json vision{{"image_size", spec.image.image_px},
+                      {"layers", spec.image.layers},
+                      {"width", spec.image.width},
+                      {"head_width", spec.image.width / spec.image.heads},
+                      {"patch_size", spec.image.patch_px}};
+  if (!spec.image.ln_pre) vision["no_ln_pre"] = true;
+  const auto& tokens = model->tokenizer();
+  write_json(to / "open_clip_config.json",
+             {{"model_cfg",
+               {{"embed_dim", spec.embed_dim},
+                {"quick_gelu", spec.image.quick_gelu},
+                {"vision_cfg", vision},
+                {"text_cfg",
+                 {{"context_length", spec.text.context},
+                  {"vocab_size", tokens.vocabulary_size()},
+                  {"width", spec.text.width},
+                  {"heads", spec.text.heads},
+                  {"layers", spec.text.layers},
+                  {"pool_type", "eos"},
+                  {"eos_id", tokens.end_id()}}}}},
+              {"preprocess_cfg",
+               {{"mean", spec.image.mean},
+                {"std", spec.image.std},
+                {"interpolation", spec.image.interpolation},
+                {"resize_mode", spec.image.resize_mode == "square" ? "squash" : "shortest"}}}});
+}
+
+int run_export(int argc, char** argv) {
+  const char* const usage = "trireme export --to open_clip|hf MODEL FOLDER [--without-tokenizer]";
+  std::vector<std::string> operands;
+  std::string to;
+  bool tokenizer = true;
+  for (int i = 1; i < argc; ++i) {
+    const std::string word = argv[i];
+    if (word == "--to" && i + 1 < argc)
+      to = argv[++i];
+    else if (word == "--without-tokenizer")
+      tokenizer = false;
+    else if (word.starts_with("--"))
+      throw Error(ErrorKind::kUsage, "export: unknown or incomplete option " + word, usage);
+    else
+      operands.push_back(word);
+  }
+  if (operands.size() != 2 || (to != "open_clip" && to != "hf"))
+    throw Error(ErrorKind::kUsage, "export needs a model folder, a folder to write, and --to", usage);
+  (to == "hf" ? export_hf : export_open_clip)(operands[0], operands[1], tokenizer);
+  std::cout << operands[1] << ": written for " << (to == "hf" ? "transformers" : "open_clip") << "\n";
+  return 0;
+}
+
+}  // namespace trireme::worker::exchange

@@ -1,0 +1,14 @@
+// Our tokenizers as transformers' files.
+#pragma once
+
+#include "common/io/file.h"
+#include "worker/models/dual_encoder.h"
+
+namespace trireme::worker::exchange {
+
+// vocab.json, merges.txt and tokenizer_config.json of a CLIPTokenizer. Throws kInvalid for other tokenizers.
+void write_clip_tokenizer(const models::DualEncoder& model, const io::Path& folder);
+// vocab.txt and tokenizer_config.json of a BertTokenizer.
+void write_wordpiece_tokenizer(const models::DualEncoder& model, const io::Path& folder);
+
+}  // namespace trireme::worker::exchange

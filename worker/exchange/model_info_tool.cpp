@@ -1,0 +1,41 @@
+#include "worker/exchange/model_info_tool.h"
+
+#include <iostream>
+#include <string>
+
+#include <nlohmann/json.hpp>
+
+#include "common/base/error.h"
+#include "jobs/spec/job_spec.h"
+#include "worker/models/dual_encoder.h"
+#include "worker/models/model_cost.h"
+
+namespace trireme::worker::exchange {
+namespace {
+
+std::string answer(const std::string& line) {
+  const jobs::ModelSpec spec = jobs::model_from_json(line);
+  const auto& tokenizer = spec.text.tokenizer;
+  const auto vocabulary =
+      text::make_tokenizer(
+          {tokenizer.kind,
+           tokenizer.kind == "hashed_words" ? "" : models::resolve_vocabulary(tokenizer.vocabulary),
+           tokenizer.buckets})
+          ->vocabulary_size();
+  return models::cost_json(spec, models::model_cost(spec, vocabulary));
+}
+
+}  // namespace
+
+int run_model_info(int argc, char** argv) {
+  for (int i = 1; i < argc; ++i) {
+    try {
+      std::cout << answer(argv[i]) << "\n";
+    } catch (const Error& error) {
+      std::cout << nlohmann::json{{"error", error.what()}}.dump() << "\n";
+    }
+  }
+  return 0;
+}
+
+}  // namespace trireme::worker::exchange

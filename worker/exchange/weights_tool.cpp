@@ -1,0 +1,221 @@
+#include "worker/exchange/weights_tool.h"
+
+#include <algorithm>
+#include <cmath>
+#include <cstdio>
+#include <iostream>
+#include <map>
+#include <string>
+#include <vector>
+
+#include <ATen/ATen.h>
+#include <nlohmann/json.hpp>
+
+#include "common/base/error.h"
+#include "common/base/nearest_name.h"
+#include "jobs/spec/job_spec.h"
+#include "worker/exchange/checkpoint_model.h"
+#include "worker/models/dual_encoder.h"
+#include "worker/models/efficientnet_shape.h"
+
+namespace trireme::worker::exchange {
+namespace {
+
+using checkpoint::Layout;
+using checkpoint::SafetensorsFile;
+using nlohmann::ordered_json;
+
+constexpr const char* kUsage =
+    "trireme weights inspect PATH [--tensors] [--json]\n"
+    "trireme weights convert IN OUT.safetensors --to LAYOUT\n"
+    "trireme weights compare A B [--tolerance X]";
+
+struct Arguments {
+  std::vector<std::string> operands;
+  std::map<std::string, std::string> options;
+};
+
+Arguments parse(const std::vector<std::string>& words, const std::vector<std::string>& flags,
+                const std::vector<std::string>& valued) {
+  Arguments given;
+  for (std::size_t i = 0; i < words.size(); ++i) {
+    const std::string& word = words[i];
+    if (!word.starts_with("--")) {
+      given.operands.push_back(word);
+    } else if (std::find(flags.begin(), flags.end(), word) != flags.end()) {
+      given.options[word] = "yes";
+    } else if (std::find(valued.begin(), valued.end(), word) != valued.end() && i + 1 < words.size()) {
+      given.options[word] = words[++i];
+    } else {
+      throw Error(ErrorKind::kUsage, "weights: unknown or incomplete option " + word, kUsage);
+    }
+  }
+  return given;
+}
+
+Layout layout_named(const std::string& name) {
+  std::vector<std::string> known;
+  for (const Layout layout :
+       {Layout::kTrireme, Layout::kHfClip, Layout::kHfAlign, Layout::kHfBert, Layout::kHfBlip,
+        Layout::kTimmVit, Layout::kTimmEfficientNet, Layout::kEfficientNetLite}) {
+    known.push_back(layout_name(layout));
+    if (name == known.back()) return layout;
+  }
+  const std::string near = nearest_name(name, known);
+  std::string all;
+  for (const std::string& one : known) all += (all.empty() ? "" : ", ") + one;
+  throw Error(ErrorKind::kUsage, "there is no layout '" + name + "'",
+              near.empty() ? "known are " + all : "did you mean " + near + "? Known are " + all);
+}
+
+std::string shape_text(at::IntArrayRef sizes) {
+  std::string text = "[";
+  for (std::size_t i = 0; i < sizes.size(); ++i) text += (i > 0 ? ", " : "") + std::to_string(sizes[i]);
+  return text + "]";
+}
+
+// A file is inspected even when no model of ours fits it.
+int inspect(const Arguments& given) {
+  if (given.operands.size() != 1) throw Error(ErrorKind::kUsage, "weights inspect takes one path", kUsage);
+  const std::string path = models::resolve_weights(given.operands[0]);
+  const SafetensorsFile file{io::Path(path)};
+  ordered_json out{{"file", path}};
+  std::map<std::string, std::int64_t> dtypes;
+  std::int64_t elements = 0, bytes = 0;
+  ordered_json tensors = ordered_json::array(), not_finite = ordered_json::array();
+  for (const std::string& name : file.names()) {
+    const at::Tensor value = file.view(name);
+    ++dtypes[c10::toString(value.scalar_type())];
+    elements += value.numel();
+    bytes += static_cast<std::int64_t>(value.nbytes());
+    tensors.push_back(
+        {{"name", name}, {"dtype", c10::toString(value.scalar_type())}, {"shape", value.sizes().vec()}});
+    if (at::isFloatingType(value.scalar_type()) && value.numel() > 0 &&
+        !std::isfinite(value.abs().max().item<double>()))
+      not_finite.push_back(name);
+  }
+  out["tensors"] = file.names().size();
+  out["elements"] = elements;
+  out["bytes"] = bytes;
+  out["dtypes"] = dtypes;
+  out["not_finite"] = not_finite;
+  try {
+    const CheckpointModel model = recognise(path);
+    out["layout"] = layout_name(model.layout);
+    const auto spec = ordered_json::parse(jobs::model_json(model.spec));
+    if (model.image) out["model"]["image"] = spec["image"];
+    if (model.text) out["model"]["text"] = spec["text"];
+    out["model"]["embed_dim"] = spec["embed_dim"];
+    if (model.text) out["vocabulary_size"] = model.vocabulary_size;
+  } catch (const Error& error) {
+    out["layout"] = nullptr;
+    out["why"] = error.what();
+  }
+  if (given.options.contains("--tensors")) out["all"] = tensors;
+  if (given.options.contains("--json")) {
+    std::cout << out.dump() << "\n";
+    return 0;
+  }
+  std::cout << path << ": " << out["tensors"] << " tensors, " << elements << " numbers, " << bytes
+            << " bytes\n"
+            << "dtypes " << out["dtypes"].dump() << "\nlayout "
+            << (out["layout"].is_null() ? "unknown: " + out["why"].get<std::string>()
+                                        : out["layout"].get<std::string>())
+            << "\n";
+  for (const auto& name : not_finite) std::cout << "not finite: " << name.get<std::string>() << "\n";
+  if (given.options.contains("--tensors"))
+    for (const auto& one : tensors)
+      std::cout << "  " << one["name"].get<std::string>() << "  " << one["dtype"].get<std::string>() << "  "
+                << one["shape"].dump() << "\n";
+  if (out.contains("model")) std::cout << "model " << out["model"].dump(2) << "\n";
+  return 0;
+}
+
+int convert(const Arguments& given) {
+  const auto to = given.options.find("--to");
+  if (given.operands.size() != 2 || to == given.options.end())
+    throw Error(ErrorKind::kUsage, "weights convert takes two paths and --to", kUsage);
+  const Layout layout = layout_named(to->second);
+  const CheckpointModel model = recognise(given.operands[0]);
+  std::vector<std::int64_t> repeats;
+  if (model.image && model.spec.image.kind != "vit")
+    repeats = models::efficientnet_shape(model.spec.image).repeats;
+  const checkpoint::NameMap map(layout, repeats);
+  std::vector<std::pair<std::string, at::Tensor>> written;
+  std::string without;
+  for (const auto& [name, tensor] : read_tensors(model)) {
+    const auto rule = map.rule(name);
+    if (!rule) {
+      without += " " + name;
+      continue;
+    }
+    for (auto& one : write_rule(*rule, tensor)) written.push_back(std::move(one));
+  }
+  if (written.empty())
+    throw Error(
+        ErrorKind::kInvalid,
+        "no tensor of " + model.file + " (" + layout_name(model.layout) + ") has a place in " + to->second,
+        "choose a layout of the same family");
+  checkpoint::write_safetensors(given.operands[1], written, {{"format", "pt"}});
+  std::cout << given.operands[1] << ": " << written.size() << " tensors, " << layout_name(model.layout)
+            << " -> " << to->second << "\n";
+  if (!without.empty()) std::cout << "without a place there:" << without << "\n";
+  return 0;
+}
+
+int compare(const Arguments& given) {
+  if (given.operands.size() != 2) throw Error(ErrorKind::kUsage, "weights compare takes two paths", kUsage);
+  double tolerance = 0;
+  if (const auto found = given.options.find("--tolerance"); found != given.options.end())
+    tolerance = std::strtod(found->second.c_str(), nullptr);
+  const auto first = read_tensors(recognise(given.operands[0]));
+  const auto second = read_tensors(recognise(given.operands[1]));
+  const std::map<std::string, at::Tensor> other(second.begin(), second.end());
+  std::map<std::string, at::Tensor> left(second.begin(), second.end());
+  std::vector<std::pair<double, std::string>> rows;
+  bool same = true;
+  for (const auto& [name, tensor] : first) {
+    left.erase(name);
+    const auto found = other.find(name);
+    if (found == other.end() || found->second.sizes() != tensor.sizes()) {
+      std::cout << name << ": "
+                << (found == other.end() ? "only in the first"
+                                         : "shapes " + shape_text(tensor.sizes()) + " and " +
+                                               shape_text(found->second.sizes()))
+                << "\n";
+      same = false;
+      continue;
+    }
+    const double away = tensor.numel() == 0 ? 0 : (tensor - found->second).abs().max().item<double>();
+    rows.emplace_back(away, name);
+    same = same && away <= tolerance;  // false for NaN
+  }
+  for (const auto& [name, tensor] : left) {
+    std::cout << name << ": only in the second\n";
+    same = false;
+  }
+  std::sort(rows.begin(), rows.end(), std::greater<>());
+  for (std::size_t i = 0; i < std::min<std::size_t>(rows.size(), 10) && !(rows[i].first <= 0); ++i)
+    std::printf("%-60s %.6g\n", rows[i].second.c_str(), rows[i].first);
+  std::printf("%zu tensors compared, largest difference %.6g\n", rows.size(),
+              rows.empty() ? 0.0 : rows[0].first);
+  return same ? 0 : 1;
+}
+
+}  // namespace
+
+int run_weights(int argc, char** argv) {
+  const std::vector<std::string> words(argv + std::min(argc, 1), argv + argc);
+  const std::string verb = words.empty() ? "" : words[0];
+  const std::vector<std::string> rest(words.begin() + (words.empty() ? 0 : 1), words.end());
+  if (verb == "inspect") return inspect(parse(rest, {"--tensors", "--json"}, {}));
+  if (verb == "convert") return convert(parse(rest, {}, {"--to"}));
+  if (verb == "compare") return compare(parse(rest, {}, {"--tolerance"}));
+  if (verb == "--help" || verb == "-h") {
+    std::cout << kUsage << "\n";
+    return 0;
+  }
+  throw Error(ErrorKind::kUsage, "weights: unknown verb '" + verb + "'", kUsage);
+}
+
+}  // namespace trireme::worker::exchange

@@ -1,0 +1,105 @@
+#include "worker/models/checkpoint_config.h"
+
+#include <algorithm>
+#include <cstdlib>
+#include <filesystem>
+#include <optional>
+
+#include <nlohmann/json.hpp>
+
+#include "common/io/file.h"
+
+namespace trireme::worker::models {
+namespace {
+
+using nlohmann::json;
+
+std::optional<std::int64_t> whole(const json& object, const char* key) {
+  const auto found = object.find(key);
+  if (found == object.end() || !found->is_number_integer()) return std::nullopt;
+  return found->get<std::int64_t>();
+}
+
+const json& part(const json& object, const char* key) {
+  static const json kEmpty = json::object();
+  const auto found = object.find(key);
+  return found != object.end() && found->is_object() ? *found : kEmpty;
+}
+
+TowerFacts transformers_facts(const json& config) {
+  TowerFacts facts{whole(config, "num_attention_heads"), std::nullopt};
+  const auto act = config.find("hidden_act");
+  if (act != config.end() && act->is_string() && (*act == "gelu" || *act == "quick_gelu"))
+    facts.quick_gelu = *act == "quick_gelu";
+  return facts;
+}
+
+CheckpointFacts open_clip_facts(const json& config) {
+  const json& model = part(config, "model_cfg");
+  const json &vision = part(model, "vision_cfg"), &text = part(model, "text_cfg");
+  CheckpointFacts facts;
+  const auto width = whole(vision, "width");
+  if (width) facts.image.heads = *width / std::max<std::int64_t>(1, whole(vision, "head_width").value_or(64));
+  facts.text.heads = whole(text, "heads");
+  const bool quick = model.contains("quick_gelu") && model["quick_gelu"] == true;
+  facts.image.quick_gelu = facts.text.quick_gelu = quick;
+  return facts;
+}
+
+void compare(const char* tower, const TowerFacts& facts, std::int64_t heads, std::optional<bool> quick,
+             WeightFaults& faults) {
+  if (facts.heads && *facts.heads != heads)
+    faults.add(std::string("config: the ") + tower + " tower has " + std::to_string(*facts.heads) +
+               " attention heads, the model " + std::to_string(heads));
+  if (quick && facts.quick_gelu && *facts.quick_gelu != *quick)
+    faults.add(std::string("config: the ") + tower + " tower was trained with " +
+               (*facts.quick_gelu ? "QuickGELU" : "the exact GELU") + "; set quick_gelu to " +
+               (*facts.quick_gelu ? "true" : "false"));
+}
+
+CheckpointFacts facts_beside(const std::filesystem::path& file, WeightFaults& faults) {
+  const auto folder = file.parent_path();
+  for (const char* name : {"open_clip_config.json", "config.json"}) {
+    const auto path = folder / name;
+    if (!std::filesystem::is_regular_file(path)) continue;
+    const json config = json::parse(io::read_file(path, 16 << 20), nullptr, false);
+    if (!config.is_object()) {
+      faults.add("config: " + path.string() + " is not a JSON object");
+      return {};
+    }
+    if (config.contains("model_cfg")) return open_clip_facts(config);
+    if (config.contains("vision_config") || config.contains("text_config"))
+      return {transformers_facts(part(config, "vision_config")),
+              transformers_facts(part(config, "text_config"))};
+    if (config.contains("num_attention_heads")) return {{}, transformers_facts(config)};  // a BertModel
+  }
+  return {};
+}
+
+CheckpointFacts all_facts(const std::string& file, const std::map<std::string, std::string>& metadata,
+                          WeightFaults& faults) {
+  CheckpointFacts facts = facts_beside(file, faults);
+  const auto heads = metadata.find("num_attention_heads");
+  if (heads != metadata.end()) facts.text.heads = std::atoll(heads->second.c_str());
+  return facts;
+}
+
+}  // namespace
+
+CheckpointFacts config_beside(const std::string& file, const std::map<std::string, std::string>& metadata) {
+  WeightFaults ignored(file);
+  return all_facts(file, metadata, ignored);
+}
+
+void check_config_beside(const std::string& file, const std::map<std::string, std::string>& metadata,
+                         const jobs::ModelSpec& spec, WeightPart part, WeightFaults& faults) {
+  const CheckpointFacts facts = all_facts(file, metadata, faults);
+  const bool vit = spec.image.kind == "vit", transformer = spec.text.kind == "transformer";
+  if (vit && (part == WeightPart::kImage || part == WeightPart::kBoth))
+    compare("image", facts.image, spec.image.heads, spec.image.quick_gelu, faults);
+  if (part == WeightPart::kText || part == WeightPart::kBoth)
+    compare("text", facts.text, spec.text.heads,
+            transformer ? std::optional<bool>(spec.text.quick_gelu) : std::nullopt, faults);
+}
+
+}  // namespace trireme::worker::models

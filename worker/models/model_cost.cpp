@@ -1,0 +1,152 @@
+#include "worker/models/model_cost.h"
+
+#include <algorithm>
+#include <cmath>
+
+#include <nlohmann/json.hpp>
+
+#include "jobs/spec/model_defaults.h"
+#include "worker/models/efficientnet_shape.h"
+#include "worker/models/towers.h"
+#include "worker/nn/convolution.h"
+
+namespace trireme::worker::models {
+namespace {
+
+constexpr double kFloat = 4;
+
+double real(std::int64_t value) {
+  return static_cast<double>(value);
+}
+
+std::int64_t count(const nn::ParameterSet& set) {
+  std::int64_t sum = 0;
+  for (const auto& entry : set.entries()) sum += entry.buffer ? 0 : entry.tensor.numel();
+  return sum;
+}
+
+// One transformer block over L tokens of width T: 12 T^2 L products and 2 T L^2 of attention (multiply-adds).
+// Kept: the input of either norm, their outputs, q k v, what attention mixed, and either side of the
+// activation (the quick one keeps two more): 16 T (+8 T) floats per token, and one log-sum per head.
+void add_transformer(TowerCost& cost, std::int64_t layers, std::int64_t width, std::int64_t heads,
+                     double length, bool quick_gelu, bool checkpointing) {
+  const double wide = real(width);
+  cost.forward_flops += 2 * real(layers) * (12 * wide * wide * length + 2 * wide * length * length);
+  const double block = kFloat * length * ((quick_gelu ? 28 : 16) * wide + real(heads));
+  cost.activation_bytes +=
+      checkpointing ? real(layers) * kFloat * length * wide + block : real(layers) * block;
+}
+
+TowerCost vit_cost(const jobs::ImageTowerSpec& spec) {
+  TowerCost cost;
+  const std::int64_t grid = spec.image_px / spec.patch_px, inner = 3 * spec.patch_px * spec.patch_px;
+  const double kept = std::max(1.0, std::floor(real(grid * grid) * (1 - spec.patch_dropout) + 1e-9));
+  cost.forward_flops = 2 * kept * real(inner) * real(spec.width);
+  cost.activation_bytes = kFloat * (kept * real(inner) + 2 * (kept + 1) * real(spec.width));
+  add_transformer(cost, spec.layers, spec.width, spec.heads, kept + 1, spec.quick_gelu,
+                  spec.gradient_checkpointing);
+  return cost;
+}
+
+// Convolution, batch norm and activation at side x side: kept are the input of the convolution (counted by
+// whoever made it), of the norm and of the activation.
+struct MapCost {
+  double flops = 0, bytes = 0;
+  std::int64_t side = 0;
+  void conv(nn::Padding padding, std::int64_t in_per_group, std::int64_t out, std::int64_t kernel,
+            std::int64_t stride, bool activation) {
+    side = nn::side_after(padding, side, kernel, stride);
+    const double map = real(side * side) * real(out);
+    flops += 2 * map * real(in_per_group * kernel * kernel);
+    bytes += kFloat * map * (activation ? 3 : 2);
+  }
+};
+
+TowerCost efficientnet_cost(const jobs::ImageTowerSpec& spec) {
+  const EfficientNetShape shape = efficientnet_shape(spec);
+  const nn::Padding padding = nn::padding_named(spec.padding);
+  MapCost map{0, kFloat * 3 * real(spec.image_px * spec.image_px), spec.image_px};
+  map.conv(padding, 3, shape.stem, 3, 2, true);
+  double inputs = 0, largest = 0;
+  const double before = map.bytes;
+  double blocks = 0;
+  for (const EfficientNetBlock& block : shape.blocks) {
+    MapCost one{0, 0, map.side};
+    const std::int64_t inner = block.in * block.expand;
+    inputs += kFloat * real(map.side * map.side * block.in);
+    if (block.expand != 1) one.conv(padding, block.in, inner, 1, 1, true);
+    one.conv(padding, 1, inner, block.kernel, block.stride, true);
+    if (block.squeeze > 0) {
+      one.flops += 2 * 2 * real(inner * block.squeeze);
+      one.bytes += kFloat * real(one.side * one.side * inner);
+    }
+    one.conv(padding, inner, block.out, 1, 1, false);
+    map.flops += one.flops;
+    map.side = one.side;
+    blocks += one.bytes;
+    largest = std::max(largest, one.bytes);
+  }
+  map.bytes = before + (spec.gradient_checkpointing ? inputs + largest : blocks);
+  if (shape.head > 0) map.conv(padding, shape.blocks.back().out, shape.head, 1, 1, true);
+  return {0, map.flops, map.bytes};
+}
+
+TowerCost text_cost(const jobs::TextTowerSpec& spec, std::int64_t length) {
+  TowerCost cost;
+  const bool quick = spec.kind == "transformer" && spec.quick_gelu;
+  cost.activation_bytes = kFloat * real(length) * real(spec.width);
+  add_transformer(cost, spec.layers, spec.width, spec.heads, real(length), quick,
+                  spec.gradient_checkpointing);
+  if (spec.kind == "bert" && spec.pooling == "pooler")
+    cost.forward_flops += 2 * real(spec.width * spec.width);
+  return cost;
+}
+
+void add_projection(TowerCost& cost, const std::string& kind, std::int64_t width, std::int64_t embed_dim) {
+  if (kind == "none") return;
+  cost.parameters += width * embed_dim + (kind == "linear" ? embed_dim : 0);
+  cost.forward_flops += 2 * real(width * embed_dim);
+}
+
+}  // namespace
+
+ModelCost model_cost(const jobs::ModelSpec& model, std::int64_t vocabulary_size, std::int64_t text_length) {
+  jobs::ModelSpec spec = model;
+  jobs::resolve_model_defaults(spec);
+  ModelCost cost;
+  const bool vit = spec.image.kind == "vit", transformer = spec.text.kind == "transformer";
+  nn::ParameterSet image_set(0), text_set(0);
+  const auto image =
+      vit ? make_vision_transformer(spec.image, image_set) : make_efficientnet(spec.image, image_set);
+  const auto text = transformer ? make_text_transformer(spec.text, vocabulary_size, 2, text_set)
+                                : make_bert(spec.text, vocabulary_size, 0, text_set);
+  cost.image = vit ? vit_cost(spec.image) : efficientnet_cost(spec.image);
+  cost.text = text_cost(spec.text, text_length > 0 ? text_length : spec.text.context);
+  cost.image.parameters = count(image_set);
+  cost.text.parameters = count(text_set);
+  add_projection(cost.image, spec.image.projection, image->width(), spec.embed_dim);
+  add_projection(cost.text, spec.text.projection, text->width(), spec.embed_dim);
+  if (spec.image.frozen) cost.image.activation_bytes = 0;
+  if (spec.text.frozen) cost.text.activation_bytes = 0;
+  cost.step_flops = cost.image.forward_flops * (spec.image.frozen ? 1 : 3) +
+                    cost.text.forward_flops * (spec.text.frozen ? 1 : 3);
+  return cost;
+}
+
+std::string cost_json(const jobs::ModelSpec& spec, const ModelCost& cost) {
+  const auto tower = [](const TowerCost& one) {
+    return nlohmann::ordered_json{{"parameters", one.parameters},
+                                  {"forward_gflops", one.forward_flops / 1e9},
+                                  {"activation_bytes", one.activation_bytes}};
+  };
+  return nlohmann::ordered_json{{"image_px", spec.image.image_px},
+                                {"context", spec.text.context},
+                                {"parameters", cost.parameters()},
+                                {"image", tower(cost.image)},
+                                {"text", tower(cost.text)},
+                                {"step_gflops", cost.step_flops / 1e9},
+                                {"activation_bytes", cost.activation_bytes()}}
+      .dump();
+}
+
+}  // namespace trireme::worker::models

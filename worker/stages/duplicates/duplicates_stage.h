@@ -1,0 +1,23 @@
+// duplicates: which samples are equal in image, text or both (worker/data/duplicates.h), for the filter's
+// `unique`. A test set that is listed before the training set keeps its samples, so that the filter of the
+// training set drops their copies (ALIGN rule 3, METHODS 3.1, for exact copies).
+#pragma once
+
+#include "worker/runtime/stage.h"
+
+namespace trireme::worker::stages::duplicates {
+
+// Output `.hashes`. Counts: in.
+class DuplicatesMapStage : public runtime::Stage {
+ public:
+  jobs::TaskDone run(const jobs::Task& task, runtime::TaskContext& context) override;
+};
+
+// Partition `first` of `count`; reads every input whose path ends in `.hashes`, in order. Output
+// `.duplicates`. Counts: groups.<family>, copies.<family>.
+class DuplicatesMergeStage : public runtime::Stage {
+ public:
+  jobs::TaskDone run(const jobs::Task& task, runtime::TaskContext& context) override;
+};
+
+}  // namespace trireme::worker::stages::duplicates

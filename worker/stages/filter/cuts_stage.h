@@ -1,0 +1,21 @@
+// cuts: where the top_fraction of a column falls, over all samples of a filter stage: of n numbers the one of
+// rank max(1, ceil(fraction n)) from above; equal numbers are kept with it (DataComp's rule, PEERS 7c). Reads
+// every
+// `.facts.jsonl` of its inputs; 8 bytes of memory per sample and rule. Output `.cuts.json`. Counts: numbers.
+#pragma once
+
+#include <map>
+
+#include "worker/runtime/stage.h"
+
+namespace trireme::worker::stages::filter {
+
+class CutsStage : public runtime::Stage {
+ public:
+  jobs::TaskDone run(const jobs::Task& task, runtime::TaskContext& context) override;
+};
+
+// Position of a rule in FilterSettings::columns -> least number that stays. Throws kDamaged naming the file.
+std::map<std::size_t, double> read_cuts(const std::string& path);
+
+}  // namespace trireme::worker::stages::filter

@@ -1,0 +1,162 @@
+#include "worker/stages/filter/measure_stage.h"
+
+#include <algorithm>
+
+#include "common/io/hash.h"
+#include "worker/data/image.h"
+#include "worker/runtime/parallel.h"
+#include "worker/runtime/task_inputs.h"
+#include "worker/stages/filter/language.h"
+#include "worker/stages/filter/scores.h"
+#include "worker/text/words.h"
+
+namespace trireme::worker::stages::filter {
+namespace {
+
+constexpr std::int64_t kCheckSide = 64;
+
+std::vector<std::string> paths_of(const jobs::Task& task, std::string_view role) {
+  std::vector<std::string> paths;
+  for (const auto& input : runtime::inputs_of(task, role)) paths.push_back(input.path);
+  std::sort(paths.begin(), paths.end());
+  return paths;
+}
+
+// Every byte of a picture is decoded, as one that opens may still end early; its pixels may be few.
+void look_at_image(std::string_view bytes, SampleFacts& facts) {
+  data::ImageInfo info;
+  facts.decode_fault = data::image_info(bytes, info);
+  facts.width = info.width;
+  facts.height = info.height;
+  if (!facts.decode_fault.empty()) return;
+  data::Image picture;
+  facts.decode_fault = data::decode_image(bytes, {.least_side_px = kCheckSide}, picture);
+}
+
+std::int64_t others(const data::PairCounts* counts, data::PairFamily family, std::string_view bytes) {
+  return counts == nullptr ? 1 : static_cast<std::int64_t>(counts->others(family, io::xxh3_128(bytes)));
+}
+
+[[noreturn]] void without(const jobs::Task& task, const std::string& kind) {
+  throw Error(ErrorKind::kInvalid,
+              "stage '" + task.stage + "' has a rule that needs " + kind + ", but no " + kind + " stage",
+              "add a stage of kind " + kind + " and name it in needs");
+}
+
+using Scores = std::vector<std::unordered_map<std::string, double>>;
+
+Scores scores_of(const jobs::Task& task, const jobs::MeasureSettings& settings) {
+  Scores scores;
+  const jobs::ShardRef& shard = runtime::shard_of(task);
+  for (std::size_t i = 0; i < settings.scores.size(); ++i)
+    scores.push_back(read_scores(score_path(settings.score_folders[i], settings.scores[i], shard.path),
+                                 settings.scores[i], shard.sha256));
+  return scores;
+}
+
+// The first of its equals, unless it is the sample itself.
+std::map<std::string, std::string> copies_of(const jobs::Task& task, std::int64_t sample,
+                                             std::string_view image, const std::vector<std::string>& captions,
+                                             const std::vector<std::string>& families,
+                                             const data::Duplicates& duplicates) {
+  std::vector<std::string> normalized;
+  for (const auto& caption : captions) normalized.push_back(text::normalized_text(caption));
+  const auto hashes = data::sample_hashes(image, normalized);
+  std::map<std::string, std::string> out;
+  for (const auto& name : families) {
+    const data::SameIn family = data::same_in_from_name(name);
+    const auto& hash = hashes[static_cast<std::size_t>(family)];
+    const auto first = hash ? duplicates.find(family, *hash) : std::nullopt;
+    if (!first) continue;
+    const bool itself =
+        first->data == task.shard->data && first->shard == task.shard->shard && first->sample == sample;
+    if (!itself)
+      out[name] = first->data + "/" + std::to_string(first->shard) + "/" + std::to_string(first->sample);
+  }
+  return out;
+}
+
+}  // namespace
+
+template <class Artifact>
+const Artifact* OpenedOnce<Artifact>::open(std::vector<std::string> paths) {
+  if (paths != paths_) {
+    artifact_ = paths.empty() ? nullptr : std::make_unique<Artifact>(paths);
+    paths_ = std::move(paths);
+  }
+  return artifact_.get();
+}
+template class OpenedOnce<data::NgramCounts>;
+
+CaptionFacts caption_facts(const std::string& caption, const jobs::MeasureSettings& settings,
+                           const data::PairCounts* pairs, const data::NgramCounts* ngrams,
+                           const text::CaptionParser* parser) {
+  CaptionFacts facts;
+  const auto words = text::unigrams(caption);
+  facts.words = static_cast<std::int64_t>(words.size());
+  if (pairs != nullptr)
+    facts.images_per_text = others(pairs, data::PairFamily::kText, text::normalized_text(caption));
+  if (settings.language) facts.language = language_of(caption);
+  if (ngrams != nullptr) {
+    auto rarest = ngrams->rarest(words);
+    facts.rarest_count = static_cast<std::int64_t>(rarest.count);
+    facts.rarest = std::move(rarest.ngram);
+  }
+  if (settings.parse && parser != nullptr) {
+    thread_local text::ParsedCaption parsed;
+    parser->parse(caption, parsed);
+    facts.complexity = text::complexity(parsed, true);
+    facts.complexity_without_intransitive = text::complexity(parsed, false);
+    facts.actions = static_cast<std::int64_t>(parsed.actions.size());
+  }
+  return facts;
+}
+
+jobs::TaskDone MeasureStage::run(const jobs::Task& task, runtime::TaskContext& context) {
+  const auto settings = jobs::measure_from_json(task.settings);
+  const auto* pairs = pairs_.open(paths_of(task, "pair_counts"));
+  const auto* ngrams = ngrams_.open(paths_of(task, "ngram_counts"));
+  const auto* duplicates = duplicates_.open(paths_of(task, "duplicates"));
+  if (settings.pairs && pairs == nullptr) without(task, "pair_counts");
+  if (settings.ngrams && ngrams == nullptr) without(task, "ngram_counts");
+  if (!settings.unique.empty() && duplicates == nullptr) without(task, "duplicates");
+  if (settings.parse && parser_ == nullptr)
+    parser_ = std::make_unique<text::CaptionParser>(text::Lexicon::standard());
+  const Scores scores = scores_of(task, settings);
+  const data::ShardReader shard(runtime::shard_of(task).path, runtime::input_path(task, "shard_index"));
+  const std::int64_t first = task.first,
+                     count = std::max<std::int64_t>(0, std::min(task.count, shard.size() - task.first));
+  std::vector<SampleFacts> samples(static_cast<std::size_t>(count));
+  runtime::parallel_for(
+      count, context.threads, context.stop,
+      [&](std::int64_t i) {
+        SampleFacts& facts = samples[static_cast<std::size_t>(i)];
+        facts.key = shard.key(first + i);
+        std::string storage;
+        const std::string_view image = shard.image_bytes(first + i, storage);
+        look_at_image(image, facts);
+        facts.texts_per_image = others(pairs, data::PairFamily::kImage, image);
+        const auto captions = shard.captions(first + i);
+        for (const auto& caption : captions)
+          facts.captions.push_back(caption_facts(caption, settings, pairs, ngrams, parser_.get()));
+        facts.columns = column_values(shard.json(first + i), settings.columns);
+        for (std::size_t s = 0; s < scores.size(); ++s) {
+          ColumnValue& value = facts.columns[settings.scores[s]];
+          const auto found = scores[s].find(facts.key);
+          if (found != scores[s].end()) value = {ColumnValue::kNumber, found->second, ""};
+        }
+        if (!settings.unique.empty())
+          facts.copies = copies_of(task, first + i, image, captions, settings.unique, *duplicates);
+      },
+      [&](std::int64_t done) {
+        if (context.progress) context.progress(done, count);
+      });
+  const std::string path = task.output + ".facts.jsonl";
+  io::write_file_atomic(path, facts_file(first, samples));
+  jobs::TaskDone result;
+  result.counts = {{"measured", count}};
+  result.outputs = {runtime::describe_output("", path)};
+  return result;
+}
+
+}  // namespace trireme::worker::stages::filter

@@ -1,0 +1,50 @@
+// measure: the first step of a filter. Looks at every sample of a range once (decode check, words, language,
+// scene graph, counts, columns, scores, copies) and writes what it found to `.facts.jsonl`; thresholds come
+// later (filter_stage.h). Inputs: role "shard_index", and as the settings ask "pair_counts", "ngram_counts",
+// "duplicates" (every partition). Decodes on TaskContext::threads threads. Counts: measured.
+#pragma once
+
+#include <memory>
+#include <string>
+#include <unordered_map>
+#include <vector>
+
+#include "jobs/spec/filter_spec.h"
+#include "worker/data/duplicates.h"
+#include "worker/data/ngram_counts.h"
+#include "worker/data/pair_counts.h"
+#include "worker/data/shard_reader.h"
+#include "worker/runtime/stage.h"
+#include "worker/stages/filter/facts.h"
+#include "worker/text/caption_parser.h"
+
+namespace trireme::worker::stages::filter {
+
+// Of tasks of one stage: the merged tallies, opened once per set of files.
+template <class Artifact>
+class OpenedOnce {
+ public:
+  const Artifact* open(std::vector<std::string> paths);
+
+ private:
+  std::vector<std::string> paths_;
+  std::unique_ptr<Artifact> artifact_;
+};
+
+class MeasureStage : public runtime::Stage {
+ public:
+  jobs::TaskDone run(const jobs::Task& task, runtime::TaskContext& context) override;
+
+ private:
+  OpenedOnce<data::PairCounts> pairs_;
+  OpenedOnce<data::NgramCounts> ngrams_;
+  OpenedOnce<data::Duplicates> duplicates_;
+  std::unique_ptr<text::CaptionParser> parser_;  // when a task has asked for it
+};
+
+// What text rules ask about one caption; any of the tallies may be null. Thread-safe.
+CaptionFacts caption_facts(const std::string& caption, const jobs::MeasureSettings& settings,
+                           const data::PairCounts* pairs, const data::NgramCounts* ngrams,
+                           const text::CaptionParser* parser);
+
+}  // namespace trireme::worker::stages::filter
