@@ -340,8 +340,6 @@ class Checker {
 
   void check(const VocabularySettings& s) { data_list(s.data); }
 
-  void check(const VocabularySettings& s) { data_list(s.data); }
-
   void check(const EmbedSettings& s) {
     data_list(s.data);
     const ModelSpec* model = known_model(s.model);
