@@ -175,14 +175,14 @@ std::vector<SampleFacts> read_facts(const io::Path& path, std::int64_t first, st
   return out;
 }
 
-std::map<std::string, ColumnValue> column_values(std::string_view json,
+std::map<std::string, ColumnValue> column_values(std::string_view text,
                                                  const std::vector<std::string>& names) {
   std::map<std::string, ColumnValue> out;
   for (const auto& name : names) out[name];
-  if (names.empty() || json.empty()) return out;
+  if (names.empty() || text.empty()) return out;
   thread_local dom::parser parser;
   dom::element document;
-  if (parser.parse(json.data(), json.size()).get(document) != simdjson::SUCCESS) return out;
+  if (parser.parse(text.data(), text.size()).get(document) != simdjson::SUCCESS) return out;
   for (const auto& name : names)
     if (dom::element member; document[name].get(member) == simdjson::SUCCESS) out[name] = value_of(member);
   return out;
