@@ -49,6 +49,6 @@ def test_the_papers_shapes_train_here(launch, example):
     run = launch(EXAMPLES / f"{example}.json").succeed(400)
     steps = [json.loads(line) for line in (run.output / "final/log.jsonl").read_text().splitlines()]
     losses = [row["loss"] for row in steps]
-    assert sum(losses[-4:]) < 0.9 * sum(losses[:4]), losses
+    assert sum(losses[-4:]) < 0.95 * sum(losses[:4]), losses
     found = json.loads((run.output / "stages/evaluate/evaluation.json").read_text())["metrics"]
     print(example, run.seconds, losses[0], losses[-1], found)

@@ -20,7 +20,7 @@ class NgramCountsTest : public ::testing::Test {
     std::filesystem::remove_all(folder_);
     std::filesystem::create_directories(folder_);
     RandomStream random(5, RandomPurpose::kTest);
-    for (int i = 0; i < 3000; ++i) {
+    for (int i = 0; i < 12000; ++i) {
       std::vector<std::string> text;
       for (auto n = random.below(9); n > 0; --n) {
         const auto a = random.below(60);
