@@ -65,6 +65,10 @@ SubmitAnswer Service::submit(const std::string& spec_json, const std::string& id
     if (options_.job)
       throw Error(ErrorKind::kConflict, "this coordinator runs the one job it was started with",
                   "start one without --job to submit jobs to it");
+    for (const auto& [id, known] : jobs_)
+      if (!ledger::is_terminal(known.row.state) && known.spec.spec.output == job.spec.output)
+        throw Error(ErrorKind::kConflict, id + " is not finished and writes to " + job.spec.output,
+                    "cancel it, wait for it, or choose another output");
     if (paused_) throw Error(ErrorKind::kDiskFull, "the disk of the ledger is full", "free some space");
     Job& added = add_job(job, idempotency_key, hash, decision);
     return SubmitAnswer{SubmitAnswer::Outcome::kCreated, added.row.job, document_of(added), {}};

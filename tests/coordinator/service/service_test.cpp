@@ -36,9 +36,9 @@ class ServiceTest : public testing::Test {
   void SetUp() override { std::filesystem::remove_all(output); }
   void TearDown() override { std::filesystem::remove_all(output); }
 
-  std::string text() {
+  std::string text(const std::string& place = "") {
     json spec = json::parse(io::read_file(io::Path(TRIREME_SOURCE_DIR) / "jobs/examples/tiny.json"));
-    spec["spec"]["output"] = output.string();
+    spec["spec"]["output"] = (output / place).string();
     spec["spec"]["data"]["train"]["synthetic"]["shards"] = 4;
     spec["spec"]["timeouts"] = {{"heartbeat_seconds", 0.05}, {"suspect_seconds", 0.3}, {"dead_seconds", 0.6},
                                 {"fence_seconds", 0.6},      {"lease_seconds", 1.5},   {"step_seconds", 2}};
@@ -283,9 +283,15 @@ TEST_F(ServiceTest, AStandingCoordinatorTakesJobsInOrder) {
     EXPECT_EQ(service.submit(text(), "key-1").outcome, SubmitAnswer::Outcome::kSameAsBefore);
     EXPECT_EQ(service.submit(text() + " ", "key-1").outcome, SubmitAnswer::Outcome::kKeyReused);
     EXPECT_EQ(service.submit("{\"spec\":{}}", "").outcome, SubmitAnswer::Outcome::kInvalid);
-    const auto second = service.submit(text(), "");
+    try {
+      service.submit(text(), "");
+      ADD_FAILURE() << "two unfinished jobs of one output";
+    } catch (const Error& error) {
+      EXPECT_EQ(error.kind(), ErrorKind::kConflict);
+    }
+    const auto second = service.submit(text("second"), "");
     EXPECT_EQ(second.job_id, "job-000002");
-    const auto third = service.submit(text(), "");
+    const auto third = service.submit(text("third"), "");
     EXPECT_EQ(json::parse(service.cancel(third.job_id)).at("state"), "CANCELLED");
     for (int i = 0; i < 1000; ++i) {
       if (json::parse(service.describe(second.job_id)).at("state") == "SUCCEEDED") break;
