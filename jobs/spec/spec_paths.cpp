@@ -53,7 +53,10 @@ std::vector<SpecPath> spec_paths(JobSpec& job) {
 void make_paths_absolute(JobSpec& job, const std::string& folder) {
   for (const SpecPath& path : spec_paths(job)) {
     const std::filesystem::path given(*path.value);
-    if (given.is_relative()) *path.value = (std::filesystem::path(folder) / given).lexically_normal();
+    if (given.is_relative() || path.written)
+      *path.value = (std::filesystem::path(folder) / given).lexically_normal();
+    // One spelling per output, so that two jobs of one folder are seen to be that.
+    if (path.written && path.value->size() > 1 && path.value->ends_with('/')) path.value->pop_back();
   }
 }
 
