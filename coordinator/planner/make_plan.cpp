@@ -206,7 +206,7 @@ class Planner {
     if (const auto* ngrams = std::get_if<jobs::NgramCountsSettings>(&stage.settings)) {
       const double samples = samples_of(ngrams->data);
       std::string text = stage.name +
-                         ": a million n-grams cost about 1 s of one core, 36 MB of disk per million "
+                         ": a million n-grams cost about 0.3 s of one core, 36 MB of disk per million "
                          "different ones (twice while merging), and at most " +
                          std::to_string(ngrams->memory_mib) + " MiB of memory per task (about " +
                          std::to_string(ngrams->memory_mib / 110 + 1) +
@@ -224,8 +224,8 @@ class Planner {
     if (samples < 0) return;
     const double per_sample =
         1.0 / 1000 + kGuessedCaptions *
-                         ((filter->languages.empty() ? 0 : 1.0 / 70000) +
-                          (filter->min_complexity || filter->min_actions ? 1.0 / 100000 : 0) + 1.0 / 100000);
+                         ((filter->languages.empty() ? 0 : 1.0 / 190000) +
+                          (filter->min_complexity || filter->min_actions ? 1.0 / 160000 : 0) + 1.0 / 260000);
     plan_.notes.push_back(
         stage.name + ": about " + std::to_string(static_cast<std::int64_t>(samples * per_sample + 1)) +
         " s of one core to measure, once; other thresholds are judged from what was measured");
