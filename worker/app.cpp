@@ -22,6 +22,7 @@
 #include "worker/runtime/actor.h"
 #include "worker/runtime/affinity.h"
 #include "worker/runtime/device.h"
+#include "worker/stages/caption/caption_stage.h"
 #include "worker/stages/duplicates/duplicates_stage.h"
 #include "worker/stages/embed/embed_stage.h"
 #include "worker/stages/evaluate/evaluate_stage.h"
@@ -65,6 +66,7 @@ runtime::Stages all_stages() {
   stages[TaskKind::kDuplicatesMap] = std::make_unique<stages::duplicates::DuplicatesMapStage>();
   stages[TaskKind::kDuplicatesMerge] = std::make_unique<stages::duplicates::DuplicatesMergeStage>();
   stages[TaskKind::kExport] = std::make_unique<stages::export_shards::ExportStage>();
+  stages[TaskKind::kCaption] = std::make_unique<stages::caption::CaptionStage>();
   stages[TaskKind::kEmbed] = std::make_unique<stages::embed::EmbedStage>();
   stages[TaskKind::kTrain] = std::make_unique<stages::train::TrainStage>();
   stages[TaskKind::kEvaluate] = std::make_unique<stages::evaluate::EvaluateStage>();

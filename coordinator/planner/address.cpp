@@ -54,6 +54,8 @@ std::string address_part(const jobs::StageSettings& settings) {
       for (jobs::Json& rule : columns->items)
         if (jobs::Json* folder = rule.find("sidecar")) folder->text = folder->text.empty() ? "" : "scores";
   }
+  if (jobs::Json* captions = tree.find("synthetic_caption"); captions != nullptr)
+    if (!jobs::named_stage(captions->text).empty()) captions->text = "stage:";
   leave_out(tree, "memory_mib");
   return jobs::dump_json(tree);
 }

@@ -242,6 +242,7 @@ struct GraphState::Builder {
     if (spec.kind == "export") add_export(stage, spec);
     if (spec.kind == "vocabulary") add_vocabulary(stage, spec);
     if (spec.kind == "embed") add_embed(stage, spec);
+    if (spec.kind == "caption") add_caption(stage, spec);
     if (spec.kind == "train") add_train(stage, spec, sets);
     if (const auto* evaluate = std::get_if<jobs::EvaluateSettings>(&spec.settings); evaluate != nullptr)
       add_trained(stage, spec, sets, evaluate->model, TaskKind::kEvaluate);
@@ -370,6 +371,23 @@ struct GraphState::Builder {
       add_map(stage, spec, settings.data[i], i, map, false);
   }
 
+  // The captioner is a model of the job's, or what a train stage has made of one.
+  void add_caption(std::uint32_t stage, const StageSpec& spec) {
+    const auto& settings = std::get<jobs::CaptionSettings>(spec.settings);
+    const std::string trained = jobs::named_stage(settings.model);
+    MapPart map{TaskKind::kCaption,
+                jobs::settings_json(spec.settings),
+                address_part(spec.settings),
+                settings.model,
+                {}};
+    if (!trained.empty()) {
+      map.model = std::get<jobs::TrainSettings>(spec_of.at(trained)->settings).model;
+      map.artifacts = {result_of.at(trained)};
+    }
+    for (std::uint32_t i = 0; i < settings.data.size(); ++i)
+      add_map(stage, spec, settings.data[i], i, map, false);
+  }
+
   // A part of one task (or of one per partition) that reads an inputs file.
   std::size_t add_fixed(std::uint32_t stage, std::uint32_t phase, TaskKind kind, std::int64_t items,
                         const StageSpec& spec, const std::string& head, std::set<std::size_t> barriers) {
@@ -435,7 +453,10 @@ struct GraphState::Builder {
     std::vector<Part::Listed> listed_parts;
     std::string head = model_head(settings.model);
     for (const auto& data : sets) {
-      const auto providers = range_inputs(spec, data, settings.model);
+      auto providers = range_inputs(spec, data, settings.model);
+      if (const std::string captions = jobs::named_stage(settings.synthetic_caption);
+          !captions.empty() && settings.loss.texts != "raw" && data == settings.data)
+        providers.push_back(part_over(spec_of.at(captions), data));
       barriers.insert(graph.inspectors[table_of.at(data)]);
       barriers.insert(providers.begin(), providers.end());
       listed_parts.push_back({table_of.at(data), providers});

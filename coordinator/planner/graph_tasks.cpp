@@ -48,6 +48,8 @@ const char* output_extension(jobs::TaskKind kind) {
       return ".tar";
     case jobs::TaskKind::kCuts:
       return ".cuts.json";
+    case jobs::TaskKind::kCaption:
+      return ".captions.jsonl";
     default:
       return "";  // folders
   }
@@ -220,6 +222,9 @@ jobs::InputFile GraphState::input_file(const Part& from, std::int64_t item) cons
       break;
     case jobs::TaskKind::kCuts:
       file.role = "cuts";
+      break;
+    case jobs::TaskKind::kCaption:
+      file.role = "captions";
       break;
     default:
       file.role = "model";

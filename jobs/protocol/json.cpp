@@ -341,7 +341,7 @@ constexpr std::string_view kTaskKindNames[] = {
     "synthesize", "inspect",    "filter",       "pair_counts_map", "pair_counts_merge", "embed",
     "train",      "evaluate",   "index",        "vocabulary_map",  "vocabulary_merge",  "vocabulary_train",
     "measure",    "ngrams_map", "ngrams_merge", "duplicates_map",  "duplicates_merge",  "export",
-    "cuts"};
+    "cuts",       "caption"};
 }  // namespace
 
 std::string_view name_of(TaskKind kind) {

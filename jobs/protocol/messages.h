@@ -39,7 +39,8 @@ enum class TaskKind {
   kDuplicatesMap,
   kDuplicatesMerge,
   kExport,
-  kCuts
+  kCuts,
+  kCaption
 };
 std::string_view name_of(TaskKind kind);  // "synthesize", …, "pair_counts_map", …
 TaskKind task_kind_from_name(std::string_view name);
@@ -65,7 +66,8 @@ struct InputFile {
                       // "pair_counts" (merged), "model" (a folder), "words" and "word_counts" (map and
                       // merge of a vocabulary stage), "vocabulary",
                       // "facts" (of measure),
-                      // "ngrams" and "ngram_counts", "hashes" and "duplicates" (maps and merged), "cuts"
+                      // "ngrams" and "ngram_counts", "hashes" and "duplicates" (maps and merged), "cuts",
+                      // "captions"
   std::string stage;  // the stage that made it
   std::string data;   // data set, "" for artifacts
   std::int64_t shard = -1;  // -1 for artifacts

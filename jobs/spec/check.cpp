@@ -240,7 +240,13 @@ class Checker {
     std::vector<std::string> trained;
     for (const StageSpec* need : needs_)
       if (need->kind == "train") trained.push_back(need->name);
-    if (std::ranges::find(trained, name) != trained.end() || !stage_was_read("model")) return;
+    if (!stage_was_read("model")) return;
+    if (std::ranges::find(trained, name) != trained.end()) {
+      if (trains_captioner(name))
+        fault(here_ + "/model", "invalid", "the train stage " + quoted(name) + " trains a captioner",
+              "a caption stage takes it, as \"model\": \"stage:" + name + "\"");
+      return;
+    }
     const bool exists = std::ranges::any_of(
         spec_.stages, [&](const StageSpec& s) { return s.name == name && s.kind == "train"; });
     if (exists)
@@ -249,6 +255,49 @@ class Checker {
     else
       fault(here_ + "/model", "unknown_name", "there is no train stage " + quoted(name),
             meant(name, trained));
+  }
+
+  bool trains_captioner(const std::string& stage) const {
+    const auto found = std::ranges::find(spec_.stages, stage, &StageSpec::name);
+    const auto* train = found == spec_.stages.end() ? nullptr : std::get_if<TrainSettings>(&found->settings);
+    return train != nullptr && train->objective == "captioning";
+  }
+
+  void check(const CaptionSettings& s) {
+    data_list(s.data);
+    if (s.min_length > s.max_length) fault(here_ + "/min_length", "invalid", "is above max_length");
+    const std::string trained = named_stage(s.model);
+    std::int64_t positions = 0;
+    if (trained.empty()) {
+      const ModelSpec* model = known_model(s.model);
+      made_vocabulary(s.model);
+      if (model == nullptr) return;
+      positions = model->text.positions;
+      if (model->text.kind != "decoder")
+        fault(here_ + "/model", "invalid",
+              "model " + quoted(s.model) + " cannot write: its text.kind is " + model->text.kind,
+              "name a captioner, whose text.kind is \"decoder\"");
+      else if (model->init_from.empty() && (model->image.weights.empty() || model->text.weights.empty()))
+        fault(here_ + "/model", "invalid", "captioner " + quoted(s.model) + " has no weights",
+              "set init_from, or train it and name \"stage:<train stage>\"");
+    } else {
+      const bool needed =
+          std::ranges::any_of(needs_, [&](const StageSpec* need) { return need->name == trained; });
+      if (!trains_captioner(trained))
+        fault(here_ + "/model", "unknown_name",
+              "there is no train stage " + quoted(trained) + " with objective captioning");
+      else if (!needed)
+        fault(here_ + "/model", "unknown_name",
+              "the train stage " + quoted(trained) + " is not among the needs", "add it to \"needs\"");
+      for (const StageSpec* need : needs_)
+        if (const auto* train = std::get_if<TrainSettings>(&need->settings);
+            train != nullptr && need->name == trained && spec_.models.contains(train->model))
+          positions = spec_.models.at(train->model).text.positions;
+    }
+    if (positions > 0 && s.max_length > positions)
+      fault(here_ + "/max_length", "out_of_range",
+            std::to_string(s.max_length) + " tokens are above the decoder's positions " +
+                std::to_string(positions));
   }
 
   void check(const FilterSettings& s) {
@@ -344,6 +393,9 @@ class Checker {
     data_list(s.data);
     const ModelSpec* model = known_model(s.model);
     made_vocabulary(s.model);
+    if (model != nullptr && model->text.kind == "decoder")
+      return fault(here_ + "/model", "invalid",
+                   "model " + quoted(s.model) + " is a captioner, which has no features to store");
     if (model != nullptr && !model->image.frozen && !model->text.frozen)
       fault(here_ + "/model", "invalid", "model " + quoted(s.model) + " has no frozen tower to run",
             "set \"frozen\": true on a tower, or leave the embed stage out");
@@ -366,6 +418,22 @@ class Checker {
     if (s.augment.aspect_min > s.augment.aspect_max)
       fault(here_ + "/augment/aspect_max", "invalid", "is below aspect_min");
     check_training(spec_, s, here_, faults_);
+    check_synthetic_captions(s);
+  }
+
+  // Captions that a stage writes: it comes before, over the same data.
+  void check_synthetic_captions(const TrainSettings& s) {
+    const std::string name = named_stage(s.synthetic_caption);
+    if (name.empty() || s.loss.texts == "raw") return;
+    const std::string at = here_ + "/synthetic_caption";
+    const auto need = std::ranges::find(needs_, name, &StageSpec::name);
+    const auto* captions = need == needs_.end() ? nullptr : std::get_if<CaptionSettings>(&(*need)->settings);
+    if (captions == nullptr || (*need)->kind != "caption")
+      fault(at, "unknown_name", "no caption stage " + quoted(name) + " is among the needs",
+            "name it here and in \"needs\"");
+    else if (std::ranges::find(captions->data, s.data) == captions->data.end())
+      fault(at, "invalid", "stage " + quoted(name) + " writes no captions for data set " + quoted(s.data),
+            "add it to the stage's \"data\"");
   }
 
   void check(const EvaluateSettings& s) {
@@ -463,7 +531,16 @@ void check_text(const TextTowerSpec& text, const std::string& at, std::vector<Sp
   };
   if (text.width % text.heads != 0)
     fault("width", std::to_string(text.width) + " is no multiple of heads " + std::to_string(text.heads));
-  if (text.kind == "bert" && text.context > text.positions)
+  const bool decoder = text.kind == "decoder";
+  if (decoder && text.tokenizer.kind == "hashed_words")
+    fault("tokenizer/kind", "a captioner writes words, which hashed_words cannot give back",
+          "use wordpiece, with the vocabulary of a vocabulary stage or pretrained:minilm");
+  if (decoder && text.gradient_checkpointing)
+    fault("gradient_checkpointing", "a decoder keeps its activations", "leave it out, or lower micro_batch");
+  if (!decoder && (text.extra_tokens != 0 || !text.tied_head || !text.prompt.empty()))
+    fault("kind", "extra_tokens, tied_head and prompt belong to a decoder",
+          "set text.kind to decoder, or leave them out");
+  if ((text.kind == "bert" || decoder) && text.context > text.positions)
     fault("context",
           std::to_string(text.context) + " is above the tower's positions " + std::to_string(text.positions));
   const TokenizerSpec& tokenizer = text.tokenizer;

@@ -19,7 +19,9 @@ class TrainingChecker {
     check(s.loss, at_ + "/loss");
     if (model != spec_.models.end()) check(s.loss.temperature, model->second, at_ + "/loss/temperature");
     check(s.concepts, at_ + "/concepts");
-    if (s.loss.texts != "raw") needs_json(s.data, "/loss/texts", "synthetic captions");
+    if (model != spec_.models.end()) check_objective(s, model->second);
+    if (s.loss.texts != "raw" && named_stage(s.synthetic_caption).empty())
+      needs_json(s.data, "/loss/texts", "synthetic captions");
     if (!s.concepts.heads.empty()) needs_json(s.data, "/concepts/heads", "concepts");
   }
 
@@ -27,6 +29,32 @@ class TrainingChecker {
   void fault(const std::string& pointer, const std::string& code, const std::string& detail,
              const std::string& hint = "") {
     faults_.push_back({pointer, code, detail, hint});
+  }
+
+  // Captioning knows one text per picture and its next tokens; what belongs to pairs is refused.
+  void check_objective(const TrainSettings& s, const ModelSpec& model) {
+    const bool decoder = model.text.kind == "decoder", captioning = s.objective == "captioning";
+    if (captioning != decoder)
+      return fault(
+          at_ + "/objective", "invalid",
+          "model " + quoted(s.model) + " has text.kind " + model.text.kind + ", which " +
+              (decoder ? "learns captioning" : "cannot write captions"),
+          decoder ? "set objective to \"captioning\"" : "use a model whose text.kind is \"decoder\"");
+    if (!captioning) return;
+    const auto refuse = [&](bool set, const char* field) {
+      if (set) fault(at_ + field, "invalid", "has no meaning for captioning", "leave it out");
+    };
+    refuse(s.loss.texts == "both", "/loss/texts");
+    refuse(s.loss.kind != "softmax", "/loss/kind");
+    refuse(s.loss.positives != "pair", "/loss/positives");
+    refuse(s.loss.negative_fraction != 1, "/loss/negative_fraction");
+    refuse(s.loss.hard_negatives.alpha != 1 || s.loss.hard_negatives.beta != 0, "/loss/hard_negatives");
+    refuse(s.loss.any_gate(), "/loss/gates");
+    refuse(s.loss.temperature.initial.has_value() || s.loss.temperature.parameter != "logit_scale",
+           "/loss/temperature");
+    refuse(!s.concepts.heads.empty(), "/concepts/heads");
+    refuse(s.feature_dropout > 0, "/feature_dropout");
+    refuse(s.evaluate_every.steps > 0, "/evaluate_every/steps");
   }
 
   // Captions and concepts stand in the .json members of tars; a table has none.

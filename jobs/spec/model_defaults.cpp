@@ -30,6 +30,8 @@ void resolve_model_defaults(ModelSpec& model) {
   const std::vector<double> half(3, 0.5);
   fill(image.mean, lite || align ? half : std::vector<double>{0.48145466, 0.4578275, 0.40821073});
   fill(image.std, lite || align ? half : std::vector<double>{0.26862954, 0.26130258, 0.27577711});
+  const bool captioner = model.text.kind == "decoder";  // has no shared space
+  if (captioner) image.projection = model.text.projection = "none";
   fill(image.projection, lite || align ? "linear" : "matrix");
   if (lite || align) {
     fill(image.padding, lite ? "same" : "asymmetric");

@@ -187,7 +187,8 @@ inline std::string vocabulary_stage(const TokenizerSpec& tokenizer) {
 }
 
 struct TextTowerSpec {
-  std::string kind = "transformer";  // "transformer" (CLIP's causal one), "bert"
+  std::string kind = "transformer";  // "transformer" (CLIP's causal one), "bert"; "decoder" makes the model a
+                                     // captioner: BLIP's causal BERT that looks at the image tower's tokens
   std::string weights;
   bool frozen = false;
   TokenizerSpec tokenizer;
@@ -196,14 +197,21 @@ struct TextTowerSpec {
   std::int64_t layers = 12;
   std::int64_t heads = 8;
   bool quick_gelu = false;
-  std::string pooling = "mean";  // bert, as is `positions`
-  std::int64_t positions = 512;
+  std::string pooling = "mean";  // bert
+  std::int64_t positions = 512;  // bert, decoder
   std::string projection;
   bool gradient_checkpointing = false;
+  // decoder: ids behind the tokenizer's vocabulary, the first of which starts a caption (BLIP has 2); without
+  // any the tokenizer's own start mark does.
+  std::int64_t extra_tokens = 0;
+  bool tied_head = true;
+  std::string prompt;  // decoder: what captions start with; not learnt, left out of what is written
 
   template <class Visitor>
   void visit(Visitor& v) {
-    v.field("kind", kind, {.help = "text tower", .choices = {"transformer", "bert"}});
+    v.field("kind", kind,
+            {.help = "text tower; decoder (BERT blocks with cross-attention) makes the model a captioner",
+             .choices = {"transformer", "bert", "decoder"}});
     v.field("weights", weights,
             {.help = "safetensors file or checkpoint folder, or pretrained:minilm; empty: from scratch"});
     v.field("frozen", frozen,
@@ -218,13 +226,24 @@ struct TextTowerSpec {
             {.help = "bert: mean of the tokens, the first token (cls, ALIGN's), or the first through the "
                      "pooler's dense and tanh",
              .choices = {"mean", "cls", "pooler"}});
-    v.field("positions", positions, {.help = "bert: position embeddings", .least = 4, .most = 4096});
+    v.field("positions", positions, {.help = "bert, decoder: position embeddings", .least = 4, .most = 4096});
     v.field("projection", projection,
             {.help = "into the shared space: x P (matrix), x W^T + b (linear), or none, when the tower is as "
                      "wide as embed_dim; empty: matrix for transformer, linear for bert",
              .choices = {"", "matrix", "linear", "none"}});
     v.field("gradient_checkpointing", gradient_checkpointing,
             {.help = "keep the input of each block only and compute it again for its gradient"});
+    v.field(
+        "extra_tokens", extra_tokens,
+        {.help = "decoder: ids behind the tokenizer's vocabulary, the first starts a caption (BLIP: 2); 0: "
+                 "the tokenizer's start mark does",
+         .least = 0,
+         .most = 1024});
+    v.field("tied_head", tied_head, {.help = "decoder: the output layer is the word embeddings"});
+    v.field("prompt", prompt,
+            {.help = "decoder: what every caption starts with, not learnt and not written (BLIP: \"a picture "
+                     "of \")",
+             .most = 512});
   }
 };
 

@@ -7,6 +7,7 @@
 #include <variant>
 #include <vector>
 
+#include "jobs/spec/caption_spec.h"
 #include "jobs/spec/concepts_spec.h"
 #include "jobs/spec/fields.h"
 #include "jobs/spec/filter_spec.h"
@@ -64,10 +65,12 @@ struct EvaluateEverySpec {
   }
 };
 
-// gang. Contrastive training over the global batch.
+// gang. Contrastive training over the global batch, or teacher-forced training of a captioner.
 struct TrainSettings {
   std::string data;
-  std::string model;  // a name in spec.models
+  std::string model;                      // a name in spec.models
+  std::string objective = "contrastive";  // "captioning": cross entropy of the next token, for a model whose
+                                          // text.kind is "decoder"
   std::int64_t seed = 0;
   std::int64_t global_batch = 256;
   std::int64_t logical_slots = 8;  // divides global_batch; workers must divide it
@@ -77,8 +80,9 @@ struct TrainSettings {
   std::string deterministic =
       "canonical";  // "canonical": bitwise equal for any W that divides the slots; "restart": for the same W
   LossSpec loss;
-  std::string synthetic_caption = "synthetic_caption";  // field of a sample's .json; read where loss.texts
-                                                        // is "caption" or "both"
+  std::string synthetic_caption = "synthetic_caption";  // field of a sample's .json, or "stage:<name>" of a
+                                                        // caption stage; read where loss.texts is "caption"
+                                                        // or "both"
   ConceptsSpec concepts;
   // Rows of a slot that are encoded at once; 0: all. Smaller chunks need less memory: embeddings first,
   // without graphs, the loss on the whole batch, then each chunk again with its graph. Same gradients.
@@ -95,6 +99,11 @@ struct TrainSettings {
   void visit(Visitor& v) {
     v.field("data", data, {.help = "data set", .required = true});
     v.field("model", model, {.help = "a name in spec.models", .required = true});
+    v.field(
+        "objective", objective,
+        {.help = "contrastive: loss over pairs; captioning: cross entropy of each next token, for a model "
+                 "whose text.kind is decoder",
+         .choices = {"contrastive", "captioning"}});
     v.field("seed", seed,
             {.help = "order, crops, captions, weights", .least = 0, .most = 9007199254740992.0});
     v.field("global_batch", global_batch,
@@ -111,7 +120,8 @@ struct TrainSettings {
     v.field("loss", loss, {.help = "what is minimised; default InfoNCE"});
     v.field(
         "synthetic_caption", synthetic_caption,
-        {.help = "field of a sample's .json that holds its synthetic caption (loss.texts caption or both)",
+        {.help = "where synthetic captions come from (loss.texts caption or both): a field of the samples' "
+                 ".json, or stage:<name> of a caption stage",
          .least = 1,
          .most = 256});
     v.field("concepts", concepts, {.help = "DiHT's concept heads"});
@@ -206,15 +216,15 @@ struct VocabularySettings {
   }
 };
 
-using StageSettings =
-    std::variant<FilterSettings, PairCountsSettings, EmbedSettings, TrainSettings, EvaluateSettings,
-                 IndexSettings, VocabularySettings, NgramCountsSettings, DuplicatesSettings, ExportSettings>;
+using StageSettings = std::variant<FilterSettings, PairCountsSettings, EmbedSettings, TrainSettings,
+                                   EvaluateSettings, IndexSettings, VocabularySettings, NgramCountsSettings,
+                                   DuplicatesSettings, ExportSettings, CaptionSettings>;
 
 // The name of each alternative of StageSettings, in its order.
 inline const std::vector<std::string>& stage_kinds() {
   static const std::vector<std::string> kinds = {"filter",     "pair_counts", "embed",      "train",
                                                  "evaluate",   "index",       "vocabulary", "ngram_counts",
-                                                 "duplicates", "export"};
+                                                 "duplicates", "export",      "caption"};
   return kinds;
 }
 

@@ -16,7 +16,7 @@ using Op = TensorRule::Op;
 using Table = std::vector<std::pair<std::string, TensorRule>>;
 
 TensorRule same(std::string theirs) {
-  return {{std::move(theirs)}, Op::kSame};
+  return {{std::move(theirs)}, Op::kSame, ""};
 }
 
 const TensorRule* find(const Table& table, const std::string& name) {
@@ -99,7 +99,44 @@ std::optional<TensorRule> hf_clip(const std::string& ours) {
   return block_rule(ours, "transformer.resblocks.", "text_model.encoder.layers.", kHfClipBlock, true);
 }
 
+// BLIP's caption decoder. Ours keeps projections of one input side by side.
+std::optional<TensorRule> hf_blip_decoder(const std::string& ours) {
+  static const std::string kTheirs = "text_decoder.bert.", kHead = "text_decoder.cls.predictions.";
+  static const std::map<std::string, std::vector<std::string>> kLayer{
+      {".self.qkv", {".attention.self.query", ".attention.self.key", ".attention.self.value"}},
+      {".self.out", {".attention.output.dense"}},
+      {".self.norm", {".attention.output.LayerNorm"}},
+      {".cross.query", {".crossattention.self.query"}},
+      {".cross.key_value", {".crossattention.self.key", ".crossattention.self.value"}},
+      {".cross.out", {".crossattention.output.dense"}},
+      {".cross.norm", {".crossattention.output.LayerNorm"}},
+      {".mlp.in", {".intermediate.dense"}},
+      {".mlp.out", {".output.dense"}},
+      {".mlp.norm", {".output.LayerNorm"}}};
+  static const std::map<std::string, std::string> kHeadNames{
+      {"decoder.head.dense.weight", "transform.dense.weight"},
+      {"decoder.head.dense.bias", "transform.dense.bias"},
+      {"decoder.head.norm.weight", "transform.LayerNorm.weight"},
+      {"decoder.head.norm.bias", "transform.LayerNorm.bias"},
+      {"decoder.head.weight", "decoder.weight"}};
+  if (ours.starts_with("decoder.embeddings."))
+    return same(kTheirs + ours.substr(std::string("decoder.").size()));
+  if (ours == "decoder.head.bias") return TensorRule{{kHead + "bias"}, Op::kSame, kHead + "decoder.bias"};
+  if (const auto head = kHeadNames.find(ours); head != kHeadNames.end()) return same(kHead + head->second);
+  const auto at = numbered(ours, "decoder.layers.");
+  if (!at) return std::nullopt;
+  const std::size_t dot = at->rest.rfind('.');
+  const auto found = kLayer.find(at->rest.substr(0, dot));
+  if (found == kLayer.end()) return std::nullopt;
+  TensorRule rule{{}, found->second.size() > 1 ? Op::kStack : Op::kSame};
+  for (const std::string& name : found->second)
+    rule.theirs.push_back(kTheirs + "encoder.layer." + std::to_string(at->number) + name +
+                          at->rest.substr(dot));
+  return rule;
+}
+
 std::optional<TensorRule> hf_blip(const std::string& ours) {
+  if (ours.starts_with("decoder.")) return hf_blip_decoder(ours);
   static const Table kTable{
       {"visual.class_embedding", {{"vision_model.embeddings.class_embedding"}, Op::kReshape}},
       {"visual.positional_embedding", {{"vision_model.embeddings.position_embedding"}, Op::kReshape}},
@@ -275,7 +312,7 @@ bool NameMap::ignored(const std::string& theirs) const {
   for (const char* name : {"input_resolution", "context_length", "vocab_size", "logit_bias", "image_mean",
                            "image_inverse_std", "text_mean", "text_inverse_std"})
     if (theirs == name) return true;
-  for (const char* head : {"cls.", "classifier.", "_fc.", "head.", "fc_norm.", "text_decoder."})
+  for (const char* head : {"cls.", "classifier.", "_fc.", "head.", "fc_norm."})
     if (theirs.starts_with(head)) return true;
   return theirs.find("pooler.") != std::string::npos;
 }
@@ -287,6 +324,7 @@ std::optional<std::vector<std::string>> find_theirs(const SafetensorsFile& file,
       if (file.contains(prefix + name)) names.push_back(prefix + name);
     if (names.size() == rule.theirs.size()) return names;
   }
+  if (!rule.otherwise.empty() && file.contains(rule.otherwise)) return std::vector{rule.otherwise};
   return std::nullopt;
 }
 

@@ -19,7 +19,7 @@ enum class Layout {
   kHfClip,            // transformers CLIPModel
   kHfAlign,           // transformers AlignModel
   kHfBert,            // transformers BertModel, "bert." before or not; sentence-transformers
-  kHfBlip,            // transformers BlipForConditionalGeneration: the vision tower
+  kHfBlip,            // transformers BlipForConditionalGeneration: vision tower and caption decoder
   kTimmVit,           // timm VisionTransformer
   kTimmEfficientNet,  // timm EfficientNet and tf_efficientnet
   kEfficientNetLite,  // efficientnet_lite_pytorch and EfficientNet-PyTorch: our names without "visual."
@@ -40,6 +40,7 @@ struct TensorRule {
   };
   std::vector<std::string> theirs;  // several only with kStack
   Op op = Op::kSame;
+  std::string otherwise = {};  // a second name of a shared tensor, of which a file keeps one or both
 };
 
 class NameMap {

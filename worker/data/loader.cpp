@@ -93,7 +93,9 @@ struct BatchLoader::State {
   // Synthetic caption of the row; "" or the reason why there is none.
   std::string fill_synthetic(const SamplePosition& position, std::int64_t row, SlotBatch& slot) const {
     const ShardReader& reader = *readers[index_of(position.shard)];
-    std::string text = text_field(reader.json(position.sample), options.synthetic_caption);
+    std::string text = options.written_captions.empty()
+                           ? text_field(reader.json(position.sample), options.synthetic_caption)
+                           : options.written_captions[index_of(position.shard)]->caption(position.sample);
     if (text.empty()) return std::string(kNoSyntheticCaption);
     slot.synthetic_captions[index_of(row)] = std::move(text);
     return "";

@@ -15,6 +15,7 @@
 #include "worker/data/image.h"
 #include "worker/data/order.h"
 #include "worker/data/shard_reader.h"
+#include "worker/data/written_captions.h"
 
 namespace trireme::worker::data {
 
@@ -42,6 +43,9 @@ struct LoaderOptions {
   // Field of the sample's .json that holds its synthetic caption, "": not read. A sample without one is bad
   // ("no_synthetic_caption").
   std::string synthetic_caption;
+  // Or the captions that a stage wrote, one entry per reader (null where no sample is kept); then they are
+  // read instead of the field.
+  std::vector<std::shared_ptr<const ShardCaptions>> written_captions;
   bool scaled_decode = true;  // let JPEG decode at 1/2 or 1/4 where the crop stays larger than image_px
   int threads = 1;
   std::int64_t steps_ahead = 2;

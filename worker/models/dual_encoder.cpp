@@ -44,7 +44,7 @@ std::int64_t DualEncoder::image_tower_width() const {
   return state_->image->width();
 }
 std::int64_t DualEncoder::text_tower_width() const {
-  return state_->text->width();
+  return state_->decoder ? state_->spec.text.width : state_->text->width();
 }
 
 ImagePreprocess DualEncoder::image_preprocess() const {
@@ -69,7 +69,20 @@ at::Tensor DualEncoder::image_features(const at::Tensor& image_BCHW, const nn::F
   return state_->image->forward(image_BCHW, here);
 }
 
+at::Tensor DualEncoder::image_tokens(const at::Tensor& image_BCHW, const nn::ForwardContext& context) const {
+  const at::AutoGradMode gradients(at::GradMode::is_enabled() && !state_->spec.image.frozen);
+  nn::ForwardContext here = context;
+  here.training = here.training && !state_->spec.image.frozen;
+  return state_->image->tokens(image_BCHW, here);
+}
+
+const CaptionDecoder* DualEncoder::decoder() const {
+  return state_->decoder.get();
+}
+
 at::Tensor DualEncoder::text_features(const at::Tensor& tokens_NL, const nn::ForwardContext& context) {
+  if (state_->decoder)
+    throw Error(ErrorKind::kInvalid, "a captioner has no text features", "use a model with a text tower");
   const at::AutoGradMode gradients(at::GradMode::is_enabled() && !state_->spec.text.frozen);
   nn::ForwardContext here = context;
   here.training = here.training && !state_->spec.text.frozen;

@@ -18,6 +18,8 @@
 
 namespace trireme::worker::models {
 
+class CaptionDecoder;
+
 // Crop, resize and normalisation of an image tower, resolved from its spec.
 struct ImagePreprocess {
   std::int64_t image_px = 224, resize_px = 224;
@@ -47,6 +49,11 @@ class DualEncoder {
   at::Tensor image_features(const at::Tensor& image_BCHW, const nn::ForwardContext& context = {});
   // tokens: int64, padded with pad_id to the longest of the batch.
   at::Tensor text_features(const at::Tensor& tokens_NL, const nn::ForwardContext& context = {});
+
+  // A model whose text.kind is "decoder" is a captioner (captioner/captioner.h): it has a decoder instead of
+  // a text tower, reads image tokens [B, S, T], and has no projections and no text features (kInvalid).
+  const CaptionDecoder* decoder() const;  // null without one
+  at::Tensor image_tokens(const at::Tensor& image_BCHW, const nn::ForwardContext& context = {}) const;
 
   // Projections and L2 norm: [B, T] -> [B, D] in float32, rows of norm 1.
   at::Tensor project_image(const at::Tensor& features_BT);

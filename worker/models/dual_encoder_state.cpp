@@ -45,20 +45,27 @@ void DualEncoder::State::build_image() {
                 "known are vit and efficientnet_b0 … b7, l2, lite0 … lite2");
   image_end = set.entries().size();
   const std::string& kind = spec.image.projection;
-  image_projection = Projection::make(set, kind, kind == "matrix" ? "visual.proj" : "visual.projection",
-                                      image->width(), spec.embed_dim);
+  if (spec.text.kind != "decoder")
+    image_projection = Projection::make(set, kind, kind == "matrix" ? "visual.proj" : "visual.projection",
+                                        image->width(), spec.embed_dim);
   image_projection_end = set.entries().size();
 }
 
 void DualEncoder::State::build_text() {
   const std::int64_t vocabulary_size = tokenizer->vocabulary_size();
+  if (spec.text.kind == "decoder") {
+    decoder = std::make_unique<CaptionDecoder>(spec.text, vocabulary_size + spec.text.extra_tokens,
+                                               image->width(), set);
+    text_end = text_projection_end = set.entries().size();
+    return;
+  }
   if (spec.text.kind == "transformer")
     text = make_text_transformer(spec.text, vocabulary_size, tokenizer->end_id(), set);
   else if (spec.text.kind == "bert")
     text = make_bert(spec.text, vocabulary_size, tokenizer->pad_id(), set);
   else
     throw Error(ErrorKind::kInvalid, "unknown text tower kind '" + spec.text.kind + "'",
-                "known are transformer and bert");
+                "known are transformer, bert and decoder");
   text_end = set.entries().size();
   const std::string& kind = spec.text.projection;
   text_projection = Projection::make(set, kind, kind == "matrix" ? "text_projection" : "text.projection",
@@ -77,6 +84,7 @@ void DualEncoder::State::freeze() {
     at::Tensor(set.entries()[i].tensor)
         .set_requires_grad(!set.entries()[i].buffer && !frozen && !by_pattern[i]);
   }
+  if (decoder) logit_scale.set_requires_grad(false);  // it has no pairs to scale
   for (const MovingNorm& norm : moving_norms())
     if (norm.moves) norm_channels = image->norm_channels();
 }

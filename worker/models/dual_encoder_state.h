@@ -5,6 +5,7 @@
 #include <string>
 #include <vector>
 
+#include "worker/models/captioner/caption_decoder.h"
 #include "worker/models/dual_encoder.h"
 #include "worker/models/projection.h"
 #include "worker/models/towers.h"
@@ -23,6 +24,7 @@ struct DualEncoder::State {
   std::unique_ptr<text::Tokenizer> tokenizer;
   nn::ParameterSet set;
   std::unique_ptr<Tower> image, text;
+  std::unique_ptr<CaptionDecoder> decoder;  // in the place of `text`, and then there are no projections
   Projection image_projection, text_projection;
   at::Tensor logit_scale;
   // Entries of `set`: image tower [0, a), its projection [a, b), text tower [b, c), its projection [c, d).

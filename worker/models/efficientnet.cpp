@@ -73,6 +73,16 @@ class EfficientNet final : public Tower {
   }
 
   at::Tensor forward(const at::Tensor& image_BCHW, const ForwardContext& context) const override {
+    return map(image_BCHW, context).mean(at::IntArrayRef{2, 3});
+  }
+
+  at::Tensor tokens(const at::Tensor& image_BCHW, const ForwardContext& context) const override {
+    return map(image_BCHW, context).flatten(2).transpose(1, 2);
+  }
+
+ private:
+  // The last map, [B, width(), h, w].
+  at::Tensor map(const at::Tensor& image_BCHW, const ForwardContext& context) const {
     if (image_BCHW.dim() != 4 || image_BCHW.size(1) != 3)
       throw Error(ErrorKind::kInvalid, "EfficientNet takes images [B, 3, H, W]");
     count_groups(image_BCHW.size(0), context);
@@ -80,10 +90,9 @@ class EfficientNet final : public Tower {
         activate(stem_.forward(image_BCHW.contiguous(at::MemoryFormat::ChannelsLast), context), shape_.relu6);
     for (const Block& block : blocks_) x = run(block, x, context);
     if (shape_.head > 0) x = activate(head_.forward(x, context), shape_.relu6);
-    return x.mean(at::IntArrayRef{2, 3});
+    return x;
   }
 
- private:
   at::Tensor run(const Block& block, const at::Tensor& x, const ForwardContext& context) const {
     if (!recompute_) return block.forward(x, context);
     return nn::recompute(

@@ -6,6 +6,7 @@
 #include <nlohmann/json.hpp>
 
 #include "jobs/spec/model_defaults.h"
+#include "worker/models/captioner/caption_decoder.h"
 #include "worker/models/efficientnet_shape.h"
 #include "worker/models/towers.h"
 #include "worker/nn/convolution.h"
@@ -102,6 +103,30 @@ TowerCost text_cost(const jobs::TextTowerSpec& spec, std::int64_t length) {
   return cost;
 }
 
+// Tokens that the image tower gives a caption decoder.
+std::int64_t image_positions(const jobs::ImageTowerSpec& spec) {
+  const bool vit = spec.kind == "vit";
+  const std::int64_t side = vit ? spec.image_px / spec.patch_px : (spec.image_px + 31) / 32;
+  return side * side + (vit ? 1 : 0);
+}
+
+// Beside a transformer's: queries, output and mixing of the cross-attention (kept: input of the norm, query,
+// mixed), keys and values of the image once per layer, and the output layer (kept: logits, their softmax).
+TowerCost decoder_cost(const jobs::TextTowerSpec& spec, std::int64_t length, std::int64_t vocabulary,
+                       std::int64_t image_width, std::int64_t image_tokens) {
+  TowerCost cost;
+  const double wide = real(spec.width), tokens = real(length), looked_at = real(image_tokens);
+  cost.activation_bytes = kFloat * tokens * wide;
+  add_transformer(cost, spec.layers, spec.width, spec.heads, tokens, false, false);
+  cost.forward_flops +=
+      2 * real(spec.layers) *
+      (2 * wide * wide * tokens + 2 * wide * tokens * looked_at + 2 * wide * real(image_width) * looked_at);
+  cost.activation_bytes += kFloat * real(spec.layers) * (4 * wide * tokens + 2 * wide * looked_at);
+  cost.forward_flops += 2 * tokens * wide * (wide + real(vocabulary));
+  cost.activation_bytes += kFloat * tokens * (4 * wide + 2 * real(vocabulary));
+  return cost;
+}
+
 void add_projection(TowerCost& cost, const std::string& kind, std::int64_t width, std::int64_t embed_dim) {
   if (kind == "none") return;
   cost.parameters += width * embed_dim + (kind == "linear" ? embed_dim : 0);
@@ -118,14 +143,21 @@ ModelCost model_cost(const jobs::ModelSpec& model, std::int64_t vocabulary_size,
   nn::ParameterSet image_set(0), text_set(0);
   const auto image =
       vit ? make_vision_transformer(spec.image, image_set) : make_efficientnet(spec.image, image_set);
-  const auto text = transformer ? make_text_transformer(spec.text, vocabulary_size, 2, text_set)
-                                : make_bert(spec.text, vocabulary_size, 0, text_set);
   cost.image = vit ? vit_cost(spec.image) : efficientnet_cost(spec.image);
-  cost.text = text_cost(spec.text, text_length > 0 ? text_length : spec.text.context);
-  cost.image.parameters = count(image_set);
-  cost.text.parameters = count(text_set);
-  add_projection(cost.image, spec.image.projection, image->width(), spec.embed_dim);
-  add_projection(cost.text, spec.text.projection, text->width(), spec.embed_dim);
+  const std::int64_t length = text_length > 0 ? text_length : spec.text.context;
+  if (spec.text.kind == "decoder") {
+    const std::int64_t vocabulary = vocabulary_size + spec.text.extra_tokens;
+    const CaptionDecoder decoder(spec.text, vocabulary, image->width(), text_set);
+    cost.text = decoder_cost(spec.text, length, vocabulary, image->width(), image_positions(spec.image));
+  } else {
+    const auto text = transformer ? make_text_transformer(spec.text, vocabulary_size, 2, text_set)
+                                  : make_bert(spec.text, vocabulary_size, 0, text_set);
+    cost.text = text_cost(spec.text, length);
+    add_projection(cost.image, spec.image.projection, image->width(), spec.embed_dim);
+    add_projection(cost.text, spec.text.projection, text->width(), spec.embed_dim);
+  }
+  cost.image.parameters += count(image_set);
+  cost.text.parameters += count(text_set);
   if (spec.image.frozen) cost.image.activation_bytes = 0;
   if (spec.text.frozen) cost.text.activation_bytes = 0;
   cost.step_flops = cost.image.forward_flops * (spec.image.frozen ? 1 : 3) +

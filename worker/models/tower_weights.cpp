@@ -58,6 +58,22 @@ at::Tensor fitted(const std::string& name, const at::Tensor& value, const at::Te
   return resize_positions(value, image.image_px / image.patch_px, image.position_resize == "align_corners");
 }
 
+// A file may hold the output layer beside the embeddings that it shares; then both must be the same.
+void check_tied_head(const checkpoint::SafetensorsFile& file, WeightFaults& faults) {
+  const std::string head = "text_decoder.cls.predictions.decoder.weight",
+                    words = "text_decoder.bert.embeddings.word_embeddings.weight";
+  if (file.contains(head) && file.contains(words) && !at::equal(file.view(head), file.view(words)))
+    faults.add("head: the output layer is not the word embeddings; set text.tied_head to false");
+}
+
+// A captioner's decoder is surplus to other models, and a second copy of a shared tensor to everybody.
+bool not_needed(const std::string& theirs, bool decoder) {
+  if (!theirs.starts_with("text_decoder.")) return false;
+  return !decoder || theirs == "text_decoder.cls.predictions.decoder.weight" ||
+         theirs == "text_decoder.cls.predictions.decoder.bias" ||
+         theirs == "text_decoder.cls.predictions.bias";
+}
+
 // Straight from the file where dtype and shape are ours.
 void copy_weights(const checkpoint::SafetensorsFile& file, const std::vector<std::string>& theirs,
                   const at::Tensor& value, at::Tensor target, WeightFaults& faults) {
@@ -126,6 +142,8 @@ void load_weights(const std::string& path, const jobs::ModelSpec& spec, WeightPa
                                                                   : std::vector<std::int64_t>());
   WeightFaults faults("weights " + path + " (" + checkpoint::layout_name(map.layout()) + ")");
   check_config_beside(path, file.metadata(), spec, part, faults);
+  const bool decoder = spec.text.kind == "decoder" && part != WeightPart::kImage;
+  if (decoder && spec.text.tied_head) check_tied_head(file, faults);
   std::vector<std::string> expected;
   std::unordered_set<std::string> used;
   for (const nn::NamedTensor& target : targets) {
@@ -142,9 +160,12 @@ void load_weights(const std::string& path, const jobs::ModelSpec& spec, WeightPa
     used.insert(theirs->begin(), theirs->end());
     const at::Tensor value = fitted(target.name, read_rule(file, *theirs, rule->op, target.tensor.sizes()),
                                     target.tensor, spec.image);
-    if (value.sizes() != target.tensor.sizes())
+    if (value.sizes() != target.tensor.sizes()) {
       faults.mismatch(theirs->front(), target.tensor.sizes(), value.sizes());
-    else if (!at::isFloatingType(value.scalar_type()))
+      if (target.name == "decoder.embeddings.word_embeddings.weight" && value.dim() == 2)
+        faults.add("vocabulary: the captioner knows " + std::to_string(value.size(0)) +
+                   " tokens, its tokenizer and text.extra_tokens " + std::to_string(target.tensor.size(0)));
+    } else if (!at::isFloatingType(value.scalar_type()))
       faults.add("dtype: " + theirs->front() + " holds " + c10::toString(value.scalar_type()) +
                  ", weights are floating point");
     else
@@ -152,8 +173,8 @@ void load_weights(const std::string& path, const jobs::ModelSpec& spec, WeightPa
     loaded.insert(target.name);
   }
   for (const std::string& name : there)
-    if (used.count(name) == 0 && !map.ignored(name) && !is_projection(name) && !is_temperature(name) &&
-        belongs(map.layout(), part, name))
+    if (used.count(name) == 0 && !map.ignored(name) && !not_needed(name, decoder) && !is_projection(name) &&
+        !is_temperature(name) && belongs(map.layout(), part, name))
       faults.surplus(name, expected);
   faults.throw_if_any(
       "set the tower's kind, width, layers, heads, patch_px, image_px, context and embed_dim to "

@@ -7,6 +7,7 @@
 
 #include <ATen/core/Tensor.h>
 
+#include "common/base/error.h"
 #include "jobs/spec/model_spec.h"
 #include "worker/nn/forward_context.h"
 #include "worker/nn/parameter_set.h"
@@ -20,6 +21,11 @@ class Tower {
   // Images [B, 3, H, W] float32, or tokens [N, L] int64 -> [B or N, width()]. Throws kInvalid on other
   // shapes.
   virtual at::Tensor forward(const at::Tensor& input, const nn::ForwardContext& context) const = 0;
+  // What a caption decoder looks at, [B, S, width()]: every position of an image tower's last map, behind its
+  // last norm, row by row; vit: the class token first. Text towers have none.
+  virtual at::Tensor tokens(const at::Tensor& /*image_BCHW*/, const nn::ForwardContext& /*context*/) const {
+    throw Error(ErrorKind::kInternal, "a text tower has no image tokens");
+  }
   // Channels of the batch norms whose stored statistics move in training; 0: none do. Then buffers
   // "….running_mean" and "….running_var" stand in the set in the order of nn::BatchStatistics.
   virtual std::int64_t norm_channels() const { return 0; }

@@ -36,21 +36,29 @@ class VisionTransformer final : public Tower {
   std::int64_t width() const override { return spec_.width; }
 
   at::Tensor forward(const at::Tensor& image_BCHW, const nn::ForwardContext& context) const override {
-    if (image_BCHW.dim() != 4 || image_BCHW.size(1) != 3 || image_BCHW.size(2) != spec_.image_px ||
-        image_BCHW.size(3) != spec_.image_px)
-      throw Error(ErrorKind::kInvalid, "the vision transformer takes images [B, 3, " +
-                                           std::to_string(spec_.image_px) + ", " +
-                                           std::to_string(spec_.image_px) + "]");
-    const std::int64_t batch = image_BCHW.size(0);
-    at::Tensor x_BLT = embed(image_BCHW, context);
-    const std::int64_t length = x_BLT.size(1);
-    if (spec_.ln_pre) x_BLT = ln_pre_.forward(x_BLT);
+    const at::Tensor x_BLT = start(image_BCHW, context);
+    const std::int64_t batch = x_BLT.size(0), length = x_BLT.size(1);
     const at::Tensor class_B = at::arange(batch, x_BLT.options().dtype(at::kLong)) * length;
     const at::Tensor x_MT = x_BLT.view({batch * length, spec_.width});
     return ln_post_.forward(transformer_.read(x_MT, {batch, length, {}, class_B, class_B}, context));
   }
 
+  at::Tensor tokens(const at::Tensor& image_BCHW, const nn::ForwardContext& context) const override {
+    return ln_post_.forward(transformer_.forward(start(image_BCHW, context), context));
+  }
+
  private:
+  // What the first block reads.
+  at::Tensor start(const at::Tensor& image_BCHW, const nn::ForwardContext& context) const {
+    if (image_BCHW.dim() != 4 || image_BCHW.size(1) != 3 || image_BCHW.size(2) != spec_.image_px ||
+        image_BCHW.size(3) != spec_.image_px)
+      throw Error(ErrorKind::kInvalid, "the vision transformer takes images [B, 3, " +
+                                           std::to_string(spec_.image_px) + ", " +
+                                           std::to_string(spec_.image_px) + "]");
+    const at::Tensor x_BLT = embed(image_BCHW, context);
+    return spec_.ln_pre ? ln_pre_.forward(x_BLT) : x_BLT;
+  }
+
   double scale() const { return 1 / std::sqrt(static_cast<double>(spec_.width)); }
   double bound() const { return 1 / std::sqrt(3.0 * static_cast<double>(spec_.patch_px * spec_.patch_px)); }
 

@@ -272,6 +272,60 @@ TEST(TaskGraph, AddressesCoverWhatChangesBytesAndNothingElse) {
   EXPECT_NE(after["synthesize:train/1"], before.at("synthesize:train/1"));
 }
 
+constexpr const char* kCaptions = R"({"name": "captions", "spec": {"output": "/out",
+  "data": {"train": {"path": "/data/train"}, "test": {"path": "/data/test"}},
+  "models": {
+    "c": {"image": {"width": 32, "heads": 2}, "text": {"kind": "decoder", "width": 32, "heads": 2,
+          "tokenizer": {"kind": "wordpiece", "vocabulary": "stage:words"}}},
+    "m": {"image": {"width": 32, "heads": 2}, "text": {"width": 32, "heads": 2}}},
+  "stages": [
+    {"name": "words", "kind": "vocabulary", "data": ["test"]},
+    {"name": "learn", "kind": "train", "needs": ["words"], "data": "test", "model": "c", "objective": "captioning"},
+    {"name": "keep", "kind": "filter", "data": ["train"], "min_words": 4},
+    {"name": "write", "kind": "caption", "needs": ["learn", "keep"], "data": ["train"], "model": "stage:learn"},
+    {"name": "train", "kind": "train", "needs": ["write"], "data": "train", "model": "m",
+     "loss": {"texts": "both"}, "synthetic_caption": "stage:write"}]}})";
+
+TEST(TaskGraph, CaptionsAreWrittenByRangeAndReadByTraining) {
+  const auto addresses = [](const std::vector<std::string>& overrides) {
+    const auto job = jobs::read_job(kCaptions, overrides);
+    for (const auto& fault : job.faults) ADD_FAILURE() << fault.pointer << " " << fault.detail;
+    TaskGraph graph(job.job, listing(), "job");
+    const WholeRun run = run_all(graph, first_one);
+    std::map<std::string, std::set<std::string>> found;
+    for (const auto& [ref, result] : run.log) {
+      const jobs::Task task = graph.describe_task(ref);
+      found[task.stage].insert(task.address);
+      if (task.kind != jobs::TaskKind::kCaption) continue;
+      for (const auto& input : task.inputs) found["write reads"].insert(input.stage + ":" + input.role);
+      EXPECT_TRUE(task.shard.has_value());
+      EXPECT_NE(task.output.find("/caption/"), std::string::npos);
+    }
+    return found;
+  };
+  const auto before = addresses({});
+  EXPECT_EQ(before.at("write").size(), 9U);  // three shards of 600 samples, 256 a range
+  EXPECT_EQ(before.at("write reads"), (std::set<std::string>{"inspect:train:shard_index", "keep:verdicts",
+                                                             "learn:model", "words:vocabulary"}));
+  auto after = addresses({"spec.stages.write.beams=4"});
+  EXPECT_EQ(after["learn"], before.at("learn"));
+  EXPECT_NE(after["write"], before.at("write"));
+  EXPECT_NE(after["train"], before.at("train"));  // it reads other captions
+  after = addresses({"spec.stages.learn.seed=1"});
+  EXPECT_NE(after["write"], before.at("write"));
+  after = addresses({"spec.stages.train.optimizer.learning_rate=0.1"});
+  EXPECT_EQ(after["write"], before.at("write"));
+  // The name of the stage is no part of the result.
+  std::string renamed = kCaptions;
+  for (std::size_t at = 0; (at = renamed.find("write", at)) != std::string::npos; at += 5)
+    renamed.replace(at, 5, "wrote");
+  TaskGraph graph(jobs::read_job(renamed).job, listing(), "job");
+  std::set<std::string> trained;
+  for (const auto& [ref, result] : run_all(graph, first_one).log)
+    if (graph.describe_task(ref).stage == "train") trained.insert(graph.address_of(ref));
+  EXPECT_EQ(trained, before.at("train"));
+}
+
 constexpr const char* kCuration = R"({"name": "curation", "spec": {"output": "/out",
   "data": {"train": {"path": "/data/train"}, "test": {"path": "/data/test"}},
   "stages": [

@@ -9,9 +9,9 @@
 namespace trireme::worker::stages::train {
 namespace {
 
-// Paths of one role of one shard, in order of their ranges.
-std::vector<std::string> paths_of(const std::vector<jobs::InputsLine>& inputs, const jobs::ShardRef& shard,
-                                  const std::string& role) {
+// Files of one role of one shard, in order of their ranges.
+std::vector<jobs::InputFile> files_of(const std::vector<jobs::InputsLine>& inputs,
+                                      const jobs::ShardRef& shard, const std::string& role) {
   std::vector<jobs::InputFile> found;
   for (const auto& line : inputs)
     if (line.input && line.input->role == role && line.input->data == shard.data &&
@@ -19,8 +19,13 @@ std::vector<std::string> paths_of(const std::vector<jobs::InputsLine>& inputs, c
       found.push_back(*line.input);
   std::stable_sort(found.begin(), found.end(),
                    [](const auto& a, const auto& b) { return a.first < b.first; });
+  return found;
+}
+
+std::vector<std::string> paths_of(const std::vector<jobs::InputsLine>& inputs, const jobs::ShardRef& shard,
+                                  const std::string& role) {
   std::vector<std::string> paths;
-  for (const auto& input : found) paths.push_back(input.path);
+  for (const auto& input : files_of(inputs, shard, role)) paths.push_back(input.path);
   return paths;
 }
 
@@ -58,6 +63,10 @@ DataShard load_shard(const jobs::ShardRef& ref, const jobs::DataSpec& spec,
   shard.reader = std::make_shared<data::ShardReader>(ref.path, index.front());
   const auto features = paths_of(inputs, ref, "features");
   if (!features.empty()) shard.features = std::make_shared<FeatureTable>(features, ref.samples);
+  if (const auto captions = files_of(inputs, ref, "captions"); !captions.empty() && !shard.kept.empty())
+    shard.captions = std::make_shared<data::ShardCaptions>(
+        paths_of(inputs, ref, "captions"),
+        data::ShardCaptions::Shard{ref.path, ref.sha256, captions.front().stage}, *shard.reader, shard.kept);
   return shard;
 }
 

@@ -11,6 +11,7 @@
 #include "jobs/spec/data_spec.h"
 #include "worker/data/order.h"
 #include "worker/data/shard_reader.h"
+#include "worker/data/written_captions.h"
 #include "worker/stages/train/feature_table.h"
 
 namespace trireme::worker::stages::train {
@@ -18,8 +19,9 @@ namespace trireme::worker::stages::train {
 struct DataShard {
   jobs::ShardRef ref;
   std::shared_ptr<const data::ShardReader> reader;
-  std::vector<std::int32_t> kept;          // ascending
-  std::shared_ptr<FeatureTable> features;  // null without stored features
+  std::vector<std::int32_t> kept;                       // ascending
+  std::shared_ptr<FeatureTable> features;               // null without stored features
+  std::shared_ptr<const data::ShardCaptions> captions;  // null without a caption stage
   double weight = 1;
   std::vector<float> times;  // per kept sample, as ManifestShard::times
 };

@@ -38,9 +38,9 @@ class DualEncoderModel final : public TrainableModel {
   void absorb_statistics(const at::Tensor& sum) override { encoder_.absorb_norm_statistics(sum); }
 
   // What the encoder's own state does not hold: "sigma", "sigmoid_bias", "concepts.…"; shares memory.
-  NamedTensors extra_state() const;
+  NamedTensors extra_state() const override;
   // Copies; kDamaged lists missing names and wrong shapes.
-  void load_extra_state(const NamedTensors& state);
+  void load_extra_state(const NamedTensors& state) override;
 
  private:
   at::Tensor head_losses(const at::Tensor& features_BT, const std::vector<ConceptTargets>& targets) const;

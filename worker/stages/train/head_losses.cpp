@@ -23,12 +23,15 @@ HeadLosses head_losses(const std::vector<SlotInput>& own, const std::vector<Slot
   HeadLosses result;
   if (weights.empty()) return result;
   const at::NoGradGuard no_grad;
-  std::vector<at::Tensor> rows;  // per slot: sums, then counts
+  std::vector<at::Tensor> rows;  // per slot: sums, then counts, then live rows
   for (std::size_t i = 0; i < own.size(); ++i)
-    rows.push_back(at::cat({outputs[i].head_loss_H.detach().cpu().to(at::kDouble), counts_of(own[i])}));
+    rows.push_back(at::cat({outputs[i].head_loss_H.detach().cpu().to(at::kDouble),
+                            outputs[i].head_count_H.defined() ? outputs[i].head_count_H : counts_of(own[i]),
+                            own[i].live_B.sum().to(at::kDouble).view({1})}));
   const at::Tensor all = group.all_gather(at::stack(rows));
   const at::Tensor total = collective::tree_sum_rows(all.view({slots, -1})).view({-1});
   const auto heads = static_cast<std::int64_t>(weights.size());
+  result.live = total[2 * heads].item<std::int64_t>();
   for (std::int64_t h = 0; h < heads; ++h) {
     const auto count = total[heads + h].item<double>();
     const double weight = weights[static_cast<std::size_t>(h)];

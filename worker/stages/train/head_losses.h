@@ -1,5 +1,5 @@
 // Losses of the concept heads over the global batch: sum_h weight_h / n_h * (sum over rows), n_h being the
-// rows that have targets, on all ranks.
+// rows that have targets, on all ranks, or what the model counts (a captioner's one head: tokens).
 #pragma once
 
 #include <cstdint>
@@ -14,6 +14,7 @@ struct HeadLosses {
   std::vector<double> mean;    // per head, over rows with targets; 0 without any
   std::vector<double> factor;  // weight_h / n_h: what a row's loss counts in the sum; 0 without rows
   double weighted = 0;         // the sum
+  std::int64_t live = 0;       // live rows on all ranks
 };
 
 // `own`: inputs and outputs of this rank's slots, in slot order; `weights`: one per head. Collective, one

@@ -7,6 +7,7 @@
 #include <functional>
 
 #include "common/base/random.h"
+#include "worker/models/captioner/captioner.h"
 
 namespace trireme::worker::stages::train {
 namespace {
@@ -93,7 +94,9 @@ SlotInput make_slot_input(const DataSet& set, const models::DualEncoder& encoder
     input.image_BCHW = batch.image_BCHW.to(options.device);
   }
   const auto tokens_of = [&](const std::vector<std::string>& texts) {
-    return models::tokenize(encoder.tokenizer(), texts, encoder.spec().text.context)
+    return (encoder.decoder() != nullptr
+                ? models::Captioner(encoder).tokenize(texts)
+                : models::tokenize(encoder.tokenizer(), texts, encoder.spec().text.context))
         .tokens_NL.to(options.device);
   };
   if (options.stored_texts)

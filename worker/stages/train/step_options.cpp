@@ -68,6 +68,10 @@ StepOptions step_options(const jobs::TrainSettings& settings, const jobs::ModelS
                      gates.gamma_sample, gates.gamma_pair, gates.momentum};
   options.gates_at_start = {gates.h_init, gates.h_init, gates.h_init};
   for (const auto& head : settings.concepts.heads) options.head_weights.push_back(head.weight);
+  if (settings.objective == "captioning") {  // one loss, no pairs to scale
+    options.head_weights = {1};
+    options.temperature.learnt = false;
+  }
   options.gradient_clip_norm = settings.optimizer.gradient_clip_norm;
   options.schedule = schedule_of(settings.optimizer, total_steps);
   options.optimizer = optimizer_of(settings.optimizer);
@@ -92,6 +96,7 @@ DualEncoderOptions encoder_options(const jobs::TrainSettings& settings, const jo
 
 std::vector<std::string> loss_parts(const jobs::TrainSettings& settings) {
   std::vector<std::string> names;
+  if (settings.objective == "captioning") return {"caption"};
   if (settings.loss.texts != "caption") names.emplace_back("image_text");
   if (settings.loss.texts != "raw") names.emplace_back("image_caption");
   for (const auto& head : settings.concepts.heads) names.push_back("concepts." + head.name);

@@ -11,6 +11,7 @@
 #include "common/base/log.h"
 #include "common/io/hash.h"
 #include "common/telemetry/metrics.h"
+#include "worker/stages/train/captioner_model.h"
 #include "worker/stages/train/count_sum.h"
 #include "worker/stages/train/result_folder.h"
 #include "worker/stages/train/step_options.h"
@@ -100,7 +101,7 @@ void TrainRun::open_data() {
   input_options_.texts = settings_.loss.texts;
   input_options_.labels = settings_.loss.positives == "label";
   input_options_.concepts = concept_sources(settings_.concepts);
-  if (settings_.loss.texts != "raw") require_synthetic_captions(data_, settings_.synthetic_caption);
+  if (settings_.loss.texts != "raw") find_synthetic_captions();
   if (input_options_.labels) require_labels(data_);
   require_concepts(data_, input_options_.concepts);
   if (settings_.concepts.sampling == "square_root") sample_by_square_root(data_, input_options_.concepts);
@@ -113,13 +114,25 @@ void TrainRun::open_data() {
   total_steps_ = steps_of(settings_, *order_);
 }
 
+// In a field of the samples, or in the sidecars of a stage; those were joined when the data was loaded.
+void TrainRun::find_synthetic_captions() {
+  const std::string stage = jobs::named_stage(settings_.synthetic_caption);
+  if (stage.empty()) return require_synthetic_captions(data_, settings_.synthetic_caption);
+  for (const auto& shard : data_.shards)
+    if (!shard.kept.empty() && !shard.captions)
+      throw Error(ErrorKind::kInternal,
+                  "there are no captions of stage '" + stage + "' for shard " + shard.ref.path);
+}
+
 void TrainRun::open_model() {
   const auto spec = jobs::model_from_json(task_.model);
   encoder_ = std::make_unique<models::DualEncoder>(spec, static_cast<std::uint64_t>(settings_.seed));
   encoder_->to(context_.device);
   auto& inputs = input_options_;
-  inputs.stored_images = spec.image.frozen && data_.stored_images();
-  inputs.stored_texts = spec.text.frozen && data_.stored_texts() && settings_.loss.texts != "caption";
+  const bool captioning = settings_.objective == "captioning";  // needs more of an image than its feature
+  inputs.stored_images = !captioning && spec.image.frozen && data_.stored_images();
+  inputs.stored_texts =
+      !captioning && spec.text.frozen && data_.stored_texts() && settings_.loss.texts != "caption";
   inputs.feature_dropout = settings_.feature_dropout;
   inputs.seed = static_cast<std::uint64_t>(settings_.seed);
   inputs.device = context_.device;
@@ -131,7 +144,10 @@ void TrainRun::open_model() {
       encoder_->set_image_standardization(standardization.mean_T, standardization.inverse_std_T);
     }
   }
-  model_ = std::make_unique<DualEncoderModel>(*encoder_, encoder_options(settings_, spec, context_.device));
+  if (captioning)
+    model_ = std::make_unique<CaptionerModel>(*encoder_, settings_.loss.label_smoothing);
+  else
+    model_ = std::make_unique<DualEncoderModel>(*encoder_, encoder_options(settings_, spec, context_.device));
   step_ = std::make_unique<TrainingStep>(*model_, group_, pool_, step_options(settings_, spec, total_steps_));
   pair_flops_ = pair_flops(*encoder_, inputs.stored_images, inputs.stored_texts);
   if (context_.metrics != nullptr && leads())
@@ -198,6 +214,8 @@ void TrainRun::open_loader() {
   options.images = !input_options_.stored_images;
   options.captions = settings_.loss.texts != "caption";
   if (settings_.loss.texts != "raw") options.synthetic_caption = settings_.synthetic_caption;
+  if (settings_.loss.texts != "raw" && !jobs::named_stage(settings_.synthetic_caption).empty())
+    for (const auto& shard : data_.shards) options.written_captions.push_back(shard.captions);
   options.threads = context_.threads;
   loader_ =
       std::make_unique<data::BatchLoader>(readers, hashes, order_, data_.classes, data_.templates, options);

@@ -12,11 +12,11 @@
 #include "worker/runtime/stage.h"
 #include "worker/stages/train/checkpoint_writer.h"
 #include "worker/stages/train/data_set.h"
-#include "worker/stages/train/dual_encoder_model.h"
 #include "worker/stages/train/evaluator.h"
 #include "worker/stages/train/guard.h"
 #include "worker/stages/train/slot_inputs.h"
 #include "worker/stages/train/step_log.h"
+#include "worker/stages/train/trainable_model.h"
 #include "worker/stages/train/training_step.h"
 
 namespace trireme::worker::stages::train {
@@ -36,6 +36,7 @@ class TrainRun {
   void resume();
   void restore(const TrainState& state);  // all but progress and best
   void open_loader();
+  void find_synthetic_captions();
 
   // The loop.
   void train();
@@ -64,7 +65,7 @@ class TrainRun {
   std::optional<DataSet> evaluation_data_;
   std::shared_ptr<const data::SampleOrder> order_;
   std::unique_ptr<models::DualEncoder> encoder_;
-  std::unique_ptr<DualEncoderModel> model_;
+  std::unique_ptr<TrainableModel> model_;
   std::unique_ptr<Evaluator> evaluator_;
   std::unique_ptr<TrainingStep> step_;
   std::unique_ptr<data::BatchLoader> loader_;

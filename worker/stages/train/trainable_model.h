@@ -37,15 +37,18 @@ struct SlotInput {
 SlotInput rows_of(const SlotInput& input, std::int64_t first, std::int64_t count);
 
 struct SlotOutput {
-  at::Tensor image_BD;              // unit rows, float32, with their graphs
+  at::Tensor image_BD;              // unit rows, float32, with their graphs; undefined without pairs()
   std::vector<at::Tensor> text_BD;  // one per pair of the loss: raw texts, synthetic captions
   at::Tensor head_loss_H;           // float32, sums over the rows, one per concept head; undefined without
   at::Tensor statistics;            // float32 [statistics_numbers()], undefined when that is 0
+  at::Tensor head_count_H;  // float64 on the CPU, what head_loss_H sums over; undefined: rows with targets
 };
 
 class TrainableModel {
  public:
   virtual ~TrainableModel() = default;
+  // False: no contrastive loss, embed() gives head losses alone (a captioner).
+  virtual bool pairs() const { return true; }
   // Called by several threads at once; changes nothing, and a row of the result is a function of that row of
   // the input alone, whatever rows stand beside it.
   virtual SlotOutput embed(const SlotInput& input) = 0;
@@ -55,6 +58,9 @@ class TrainableModel {
   virtual at::Tensor sigmoid_bias() { return {}; }  // scalar; undefined but for the sigmoid loss
   // Parameters have changed.
   virtual void updated() {}
+  // What a checkpoint holds beside the model's own tensors, sharing memory, and back (kDamaged).
+  virtual NamedTensors extra_state() const { return {}; }
+  virtual void load_extra_state(const NamedTensors& /*state*/) {}
   // What embed() saw and the model keeps (moving statistics of batch norms), summed over all slots of the
   // global batch and handed back once per update, in the thread that updates.
   virtual std::int64_t statistics_numbers() const { return 0; }

@@ -115,6 +115,7 @@ at::Tensor TrainingStep::gradient_of(const std::vector<SlotInput>& own, std::int
                                      StepResult& result) {
   const CastsOfOneAttempt casts(options_.bf16);
   const auto outputs = forward(own);
+  if (!model_.pairs()) return gradient_without_pairs(own, outputs, result);
   auto embeddings = embeddings_of(own, outputs);
   if (options_.gates) {
     auto gates = losses::alip_gates(embeddings, options_.slots, gates_, *options_.gates, group_);
@@ -140,6 +141,20 @@ at::Tensor TrainingStep::gradient_of(const std::vector<SlotInput>& own, std::int
   return result.non_finite ? at::Tensor() : backward(own, outputs, loss, heads);
 }
 
+at::Tensor TrainingStep::gradient_without_pairs(const std::vector<SlotInput>& own,
+                                                const std::vector<SlotOutput>& outputs, StepResult& result) {
+  const auto heads = head_losses(own, outputs, options_.slots, options_.head_weights, group_);
+  result.loss = heads.weighted;
+  result.head_loss = heads.mean;
+  result.live = heads.live;
+  result.too_few = std::ranges::all_of(heads.factor, [](double factor) { return factor == 0; });
+  result.non_finite = !std::isfinite(result.loss);
+  if (result.too_few || result.non_finite) return {};
+  losses::ContrastiveResult none;
+  none.gradients.resize(own.size());
+  return backward(own, outputs, none, heads);
+}
+
 std::vector<SlotOutput> TrainingStep::forward(const std::vector<SlotInput>& own) {
   std::vector<SlotOutput> outputs(own.size());
   const auto device = leaves_.front().device().type();
@@ -161,13 +176,15 @@ SlotOutput TrainingStep::in_chunks(const SlotInput& input) {
   const auto rows = input.live_B.size(0);
   for (std::int64_t first = 0; first < rows; first += options_.micro_batch) {
     const auto part = model_.embed(rows_of(input, first, std::min(options_.micro_batch, rows - first)));
-    images.push_back(part.image_BD);
+    if (part.image_BD.defined()) images.push_back(part.image_BD);
+    if (part.head_count_H.defined())
+      whole.head_count_H = first == 0 ? part.head_count_H : whole.head_count_H + part.head_count_H;
     texts.resize(part.text_BD.size());
     for (std::size_t p = 0; p < texts.size(); ++p) texts[p].push_back(part.text_BD[p]);
     if (!part.head_loss_H.defined()) continue;
     whole.head_loss_H = first == 0 ? part.head_loss_H : whole.head_loss_H + part.head_loss_H;
   }
-  whole.image_BD = at::cat(images);
+  if (!images.empty()) whole.image_BD = at::cat(images);
   for (const auto& parts : texts) whole.text_BD.push_back(at::cat(parts));
   return whole;
 }
@@ -217,9 +234,12 @@ void TrainingStep::slot_gradient(const SlotInput& input, const SlotOutput& outpu
 
 void TrainingStep::through(const SlotOutput& output, const losses::SlotGradient& gradient, std::int64_t first,
                            const HeadLosses& heads, bool add, at::Tensor& flat) const {
-  const auto rows = output.image_BD.size(0);
-  std::vector<at::Tensor> ends{output.image_BD};
-  std::vector<at::Tensor> slopes{gradient.image_bD.narrow(0, first, rows).to(output.image_BD.device())};
+  const auto rows = output.image_BD.defined() ? output.image_BD.size(0) : 0;
+  std::vector<at::Tensor> ends, slopes;
+  if (output.image_BD.defined()) {
+    ends.push_back(output.image_BD);
+    slopes.push_back(gradient.image_bD.narrow(0, first, rows).to(output.image_BD.device()));
+  }
   for (std::size_t p = 0; p < output.text_BD.size(); ++p) {
     ends.push_back(output.text_BD[p]);
     slopes.push_back(gradient.text_bD[p].narrow(0, first, rows).to(output.text_BD[p].device()));

@@ -1,7 +1,8 @@
-// One step of contrastive training over a gang (METHODS 8 scheme B, RELIABILITY 8.6): forward of own slots,
-// their graphs kept; the exact loss over the global batch; backward slot by slot into one flat float32 vector
-// per slot; the fixed tree over all slots; the same clipping and update on every rank. With a pool of
-// one-thread workers the weights have the same bits for any number of ranks that divides the slots.
+// One step of training over a gang, contrastive or, for a model without pairs, of its head losses alone
+// (METHODS 8 scheme B, RELIABILITY 8.6): forward of own slots, their graphs kept; the exact loss over the
+// global batch; backward slot by slot into one flat float32 vector per slot; the fixed tree over all slots;
+// the same clipping and update on every rank. With a pool of one-thread workers the weights have the same
+// bits for any number of ranks that divides the slots.
 //
 // With micro_batch, embeddings are computed without graphs, and each chunk of rows once more with its graph
 // when the loss has given its gradient: one chunk's graph in memory, the same gradients (Gao et al., 2021).
@@ -51,7 +52,7 @@ struct StepResult {
   std::vector<double> head_loss;          // of each concept head, before its weight
   std::optional<losses::GateStep> gates;  // without its weights
   std::int64_t live = 0;
-  bool too_few = false;     // fewer than two live rows: nothing was updated
+  bool too_few = false;     // fewer than two live rows, or nothing to learn: nothing was updated
   bool non_finite = false;  // loss or gradient: nothing was updated, on any rank
 };
 
@@ -74,6 +75,8 @@ class TrainingStep {
   StepResult attempt(const std::vector<SlotInput>& own, std::int64_t step, const optim::Rates& rates);
   // The sum over all slots, float32 [numbers]; undefined when there is nothing to update.
   at::Tensor gradient_of(const std::vector<SlotInput>& own, std::int64_t step, StepResult& result);
+  at::Tensor gradient_without_pairs(const std::vector<SlotInput>& own, const std::vector<SlotOutput>& outputs,
+                                    StepResult& result);
   std::vector<SlotOutput> forward(const std::vector<SlotInput>& own);
   SlotOutput in_chunks(const SlotInput& input);
   std::vector<losses::SlotEmbeddings> embeddings_of(const std::vector<SlotInput>& own,

@@ -2,6 +2,7 @@
 
 #include <ATen/ATen.h>
 
+#include <algorithm>
 #include <atomic>
 #include <cmath>
 #include <cstdio>
@@ -15,7 +16,9 @@
 #include "worker/checkpoint/safetensors.h"
 #include "worker/collective/local/local_group.h"
 #include "worker/data/image.h"
+#include "worker/data/sample_fields.h"
 #include "worker/data/shard_reader.h"
+#include "worker/data/written_captions.h"
 #include "worker/stages/train/train_stage.h"
 
 namespace trireme::worker::stages::train {
@@ -65,6 +68,25 @@ Scene scene(std::int64_t number) {
           std::string("{\"synthetic_caption\": \"a ") + kColours[colour] + " thing\", \"objects\": {\"" +
               (ground == 0 ? "night" : "fog") + "\": 0.75, \"square\": 0.25}, \"attributes\": [\"" +
               kColours[colour] + "\", \"" + kPlaces[place] + "\"]}"};
+}
+
+}  // namespace
+
+namespace {
+
+// What a caption stage would leave, in two ranges.
+std::vector<std::string> write_captions_of(const jobs::ShardRef& shard, std::int64_t left_out) {
+  const data::ShardReader reader(shard.path, shard.path + ".idx");
+  std::vector<std::string> paths;
+  for (std::int64_t first = 0; first < kSamples; first += kSamples / 2) {
+    data::WrittenCaptions file{shard.sha256, first, kSamples / 2, "model", "{}", {}};
+    for (std::int64_t i = first; i < std::min(first + kSamples / 2, kSamples - left_out); ++i)
+      file.captions.push_back(
+          {i, reader.key(i), data::text_field(reader.json(i), "synthetic_caption"), -1, 3});
+    paths.push_back(shard.path + "." + std::to_string(first) + ".captions.jsonl");
+    data::write_captions_file(paths.back(), file);
+  }
+  return paths;
 }
 
 }  // namespace
@@ -183,6 +205,19 @@ jobs::Task TinyJob::task(const std::string& run) const {
             {{"sample", rows}, {"image", images}, {"text", draw(model.text.width)}, {"text_owner", rows}},
             {{"format", "trireme-features"}, {"version", "1"}, {"space", "tower"}}, false);
         add_file(shard, "features", path, 0);
+      }
+    }
+    if (written_captions) {
+      shard.data = "train";
+      std::int64_t first = 0;
+      for (const auto& path : write_captions_of(shard, shard.shard + 1 == kShards ? captions_left_out : 0)) {
+        add({.input = jobs::InputFile{.role = "captions",
+                                      .stage = "captions",
+                                      .data = shard.data,
+                                      .shard = shard.shard,
+                                      .first = first,
+                                      .path = path}});
+        first += kSamples / 2;
       }
     }
     if (!filtered) continue;

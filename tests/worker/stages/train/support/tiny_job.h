@@ -20,10 +20,12 @@ class TinyJob {
   jobs::TrainSettings settings;
   jobs::ModelSpec model;
   std::int64_t checkpoint_every_steps = 0;
-  bool filtered = false;         // add verdicts that drop every fifth sample
-  bool stored_features = false;  // random features of width 24 and 20 instead of frozen towers' runs
-  bool broken_feature = false;   // one sample's image feature is not a number
-  bool commit = false;           // checkpoints are sealed as the coordinator does it, at once
+  bool filtered = false;               // add verdicts that drop every fifth sample
+  bool stored_features = false;        // random features of width 24 and 20 instead of frozen towers' runs
+  bool written_captions = false;       // sidecars of a stage "captions" with the same words as the .json
+  std::int64_t captions_left_out = 0;  // of the last shard
+  bool broken_feature = false;         // one sample's image feature is not a number
+  bool commit = false;                 // checkpoints are sealed as the coordinator does it, at once
 
   struct Outcome {
     jobs::TaskDone done;

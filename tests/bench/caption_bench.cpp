@@ -1,0 +1,85 @@
+// The caption pass of a captioner of BLIP base's shape with random weights: image encoder, then decoding of
+// 20 tokens that nothing ends.
+//
+//   cmake -S . -B build/bench -G Ninja -DTRIREME_BENCH=ON && ninja -C build/bench caption_bench
+//   build/bench/bin/caption_bench [batch 16] [rounds 2] [threads 2]
+// Peer, in the same session and turn by turn:
+//   python tests/bench/caption_peer.py [batch 16] [rounds 2] [threads 2]
+//
+// Prints a line of JSON per method: least seconds of the encoder, of decoding and of both.
+#include <ATen/ATen.h>
+#include <ATen/Parallel.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <chrono>
+#include <cstdio>
+#include <cstdlib>
+#include <string>
+
+#include "worker/models/captioner/captioner.h"
+
+namespace {
+
+using namespace trireme::worker;
+using Clock = std::chrono::steady_clock;
+
+double since(Clock::time_point begin) {
+  return std::chrono::duration<double>(Clock::now() - begin).count();
+}
+
+trireme::jobs::ModelSpec blip_base() {
+  trireme::jobs::ModelSpec spec;
+  spec.image.image_px = 384;
+  spec.image.patch_px = 16;
+  spec.image.ln_pre = false;
+  spec.image.patch_bias = true;
+  spec.text.kind = "decoder";
+  spec.text.width = 768;
+  spec.text.heads = 12;
+  spec.text.extra_tokens = 2;
+  spec.text.tokenizer.kind = "wordpiece";
+  spec.text.tokenizer.vocabulary = "pretrained:minilm";
+  return spec;
+}
+
+void measure(const models::DualEncoder& model, const std::string& method, std::int64_t batch, int rounds) {
+  const models::Captioner captioner(model);
+  const auto start = captioner.start("a picture of ");
+  models::DecodingOptions options;
+  options.method = models::decoding_method_named(method);
+  options.max_length = static_cast<std::int64_t>(start.size()) + 20;
+  options.rules.min_length = options.max_length;  // the end mark never comes
+  options.rules.end_id = captioner.end_id();
+  const at::Tensor images = at::randn({batch, 3, 384, 384});
+  double encode = 1e9, decode = 1e9;
+  std::size_t tokens = 0;
+  for (int round = 0; round < rounds; ++round) {
+    const auto begin = Clock::now();
+    const at::Tensor looked_at = model.image_tokens(images);
+    encode = std::min(encode, since(begin));
+    const auto decoding = Clock::now();
+    const auto written = models::write_captions(captioner.decoder(), looked_at, start, options, {});
+    decode = std::min(decode, since(decoding));
+    tokens = written.front().ids.size();
+  }
+  std::printf(
+      "{\"method\": \"%s\", \"batch\": %lld, \"tokens\": %zu, \"encode_seconds\": %.3f, \"decode_seconds\": "
+      "%.3f, "
+      "\"pass_seconds\": %.3f}\n",
+      method.c_str(), static_cast<long long>(batch), tokens, encode, decode, encode + decode);
+  std::fflush(stdout);
+}
+
+}  // namespace
+
+int main(int argc, char** argv) {
+  const auto argument = [&](int index, int otherwise) {
+    return argc > index ? std::atoi(argv[index]) : otherwise;
+  };
+  at::set_num_threads(argument(3, 2));
+  const at::NoGradGuard no_grad;
+  const models::DualEncoder model(blip_base(), 1);
+  for (const char* method : {"beam", "greedy"}) measure(model, method, argument(1, 16), argument(2, 2));
+  _exit(0);  // no need to wait for gigabytes to be given back
+}

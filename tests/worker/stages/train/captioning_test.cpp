@@ -1,0 +1,164 @@
+// Training of a captioner: it learns, at any number of ranks with the same bits, and goes on where it was.
+#include <ATen/ATen.h>
+#include <gtest/gtest.h>
+#include <unistd.h>
+
+#include <filesystem>
+
+#include "common/io/file.h"
+#include "tests/worker/stages/train/support/tiny_job.h"
+#include "worker/losses/caption_loss.h"
+#include "worker/models/captioner/captioner.h"
+#include "worker/stages/train/captioner_model.h"
+
+namespace trireme::worker::stages::train {
+namespace {
+
+class CaptioningTest : public ::testing::Test {
+ protected:
+  CaptioningTest()
+      : folder_(std::filesystem::temp_directory_path() /
+                ("trireme_captioning_" + std::to_string(::getpid()))),
+        job_(folder_.string()) {
+    std::string lines = "[PAD]\n[UNK]\n[CLS]\n[SEP]\n";
+    for (const char* word : {"a", "red", "green", "blue", "yellow", "purple", "white", "square", "in", "the",
+                             "top", "bottom", "left", "right", "on", "black", "grey", "thing"})
+      lines += std::string(word) + "\n";
+    io::write_file_atomic(folder_ / "vocab.txt", lines, false);
+    job_.model.text = {};
+    job_.model.text.kind = "decoder";
+    job_.model.text.width = 32;
+    job_.model.text.layers = 2;
+    job_.model.text.heads = 2;
+    job_.model.text.context = job_.model.text.positions = 16;
+    job_.model.text.prompt = "a";
+    job_.model.text.tokenizer.kind = "wordpiece";
+    job_.model.text.tokenizer.vocabulary = (folder_ / "vocab.txt").string();
+    job_.settings.objective = "captioning";
+    job_.settings.steps = 6;
+  }
+  ~CaptioningTest() override { std::filesystem::remove_all(folder_); }
+
+  std::string weights(const std::string& run) const {
+    return io::read_file(job_.output(run) + "/model.safetensors");
+  }
+
+  io::Path folder_;
+  TinyJob job_;
+};
+
+TEST_F(CaptioningTest, LearnsToCaption) {
+  job_.settings.steps = 300;
+  job_.settings.optimizer.learning_rate = 1e-2;
+  const auto outcome = job_.train("run", 1);
+  ASSERT_EQ(outcome.error, "");
+  EXPECT_GT(outcome.reports.front().loss, 2.5);  // ln 22 = 3.1
+  EXPECT_LT(outcome.reports.back().loss, 0.35);
+  EXPECT_EQ(outcome.done.counts.at("steps"), 300);
+  EXPECT_EQ(outcome.done.counts.at("samples"), 300 * 16);
+  const auto model = models::DualEncoder::load(job_.output("run"));
+  EXPECT_NO_THROW(models::Captioner{*model});
+}
+
+TEST_F(CaptioningTest, SameBitsForAnyNumberOfRanksAndChunks) {
+  job_.model.image.kind = "efficientnet_lite0";
+  job_.model.image.width_factor = 0.25;
+  job_.model.image.batch_norm.policy = "ghost";
+  job_.settings.steps = 3;
+  ASSERT_EQ(job_.train("one", 1).error, "");
+  ASSERT_EQ(job_.train("two", 2).error, "");
+  ASSERT_EQ(job_.train("four", 4).error, "");
+  EXPECT_EQ(weights("two"), weights("one"));
+  EXPECT_EQ(weights("four"), weights("one"));
+}
+
+TEST_F(CaptioningTest, GoesOnAsIfNothingHadHappened) {
+  job_.checkpoint_every_steps = 3;
+  job_.commit = true;
+  const auto whole = job_.train("whole", 2);
+  ASSERT_EQ(whole.error, "");
+  const auto resumed = job_.train("resumed", 1, whole.checkpoints.front());
+  ASSERT_EQ(resumed.error, "");
+  EXPECT_EQ(weights("resumed"), weights("whole"));
+}
+
+TEST_F(CaptioningTest, MicroBatchesHaveTheSameGradient) {
+  job_.settings.steps = 1;
+  job_.settings.optimizer.warmup_steps = 0;
+  const auto whole = job_.train("whole", 1);
+  job_.settings.micro_batch = 3;
+  const auto parts = job_.train("parts", 1);
+  ASSERT_EQ(whole.error + parts.error, "");
+  EXPECT_NEAR(parts.reports[0].loss, whole.reports[0].loss, 1e-5);
+  EXPECT_NEAR(parts.reports[0].gradient_norm, whole.reports[0].gradient_norm,
+              1e-4 * whole.reports[0].gradient_norm);
+}
+
+// Against the definition: mean over the batch's learnt tokens, prompt and padding left out.
+TEST_F(CaptioningTest, LossOfASlotIsTheDefinition) {
+  models::DualEncoder encoder(job_.model, 1);
+  CaptionerModel model(encoder, 0.1);
+  const models::Captioner captioner(encoder);
+  SlotInput input;
+  input.image_BCHW = at::randn({3, 3, 32, 32});
+  input.tokens_BL = captioner.tokenize({"red square", "blue thing on the right", "white"}).tokens_NL;
+  input.live_B = at::tensor({1, 0, 1}, at::kByte);
+  const auto output = model.embed(input);
+  EXPECT_FALSE(output.image_BD.defined());
+  EXPECT_EQ(output.head_count_H[0].item<double>(), 3 + 2);  // words and end marks of the live rows
+  const at::Tensor rows = at::tensor({0, 2}, at::kLong);
+  const at::Tensor log_p = encoder.decoder()
+                               ->forward(input.tokens_BL.index_select(0, rows),
+                                         encoder.image_tokens(input.image_BCHW.index_select(0, rows)))
+                               .log_softmax(2);
+  double sum = 0;
+  const auto tokens = input.tokens_BL.index_select(0, rows);
+  for (std::int64_t r = 0; r < 2; ++r)
+    for (std::int64_t l = 1; l + 1 < tokens.size(1); ++l) {  // position 0 predicts the prompt
+      const auto next = tokens[r][l + 1].item<std::int64_t>();
+      if (next == 0) continue;
+      sum -= 0.9 * log_p[r][l][next].item<double>() + 0.1 * log_p[r][l].mean().item<double>();
+    }
+  EXPECT_NEAR(output.head_loss_H[0].item<double>(), sum, 1e-4);
+  input.live_B.zero_();
+  const auto dead = model.embed(input);
+  EXPECT_EQ(dead.head_loss_H[0].item<double>(), 0);
+  EXPECT_EQ(dead.head_count_H[0].item<double>(), 0);
+}
+
+class JoinTest : public ::testing::Test {
+ protected:
+  JoinTest()
+      : folder_(std::filesystem::temp_directory_path() / ("trireme_join_" + std::to_string(::getpid()))),
+        job_(folder_.string()) {
+    job_.settings.loss.texts = "both";
+    job_.settings.steps = 4;
+  }
+  ~JoinTest() override { std::filesystem::remove_all(folder_); }
+  std::string weights(const std::string& run) const {
+    return io::read_file(job_.output(run) + "/model.safetensors");
+  }
+  io::Path folder_;
+  TinyJob job_;
+};
+
+TEST_F(JoinTest, CaptionsOfAStageTrainAsThoseOfTheSamplesJson) {
+  ASSERT_EQ(job_.train("field", 2).error, "");
+  job_.written_captions = true;
+  job_.settings.synthetic_caption = "stage:captions";
+  ASSERT_EQ(job_.train("stage", 2).error, "");
+  EXPECT_EQ(weights("stage"), weights("field"));
+}
+
+TEST_F(JoinTest, AMissingLineIsAnErrorWithACountAndAShard) {
+  job_.written_captions = true;
+  job_.captions_left_out = 3;
+  job_.settings.synthetic_caption = "stage:captions";
+  const auto outcome = job_.train("run", 1);
+  EXPECT_NE(outcome.error.find("2.tar: 3 of its 16 samples have none"), std::string::npos) << outcome.error;
+  job_.written_captions = false;
+  EXPECT_NE(job_.train("none", 1).error.find("no captions of stage 'captions'"), std::string::npos);
+}
+
+}  // namespace
+}  // namespace trireme::worker::stages::train

@@ -1,0 +1,233 @@
+#include "worker/stages/caption/caption_stage.h"
+
+#include <algorithm>
+#include <map>
+#include <set>
+
+#include <ATen/ATen.h>
+#include <ATen/Parallel.h>
+#include <nlohmann/json.hpp>
+
+#include "common/base/error.h"
+#include "common/base/random.h"
+#include "common/io/hash.h"
+#include "jobs/spec/job_spec.h"
+#include "worker/data/image.h"
+#include "worker/data/shard_reader.h"
+#include "worker/data/verdicts.h"
+#include "worker/data/written_captions.h"
+#include "worker/models/autocast.h"
+#include "worker/models/captioner/captioner.h"
+#include "worker/runtime/parallel.h"
+#include "worker/runtime/task_inputs.h"
+
+namespace trireme::worker::stages::caption {
+namespace {
+
+using Ids = std::vector<std::int64_t>;
+
+// The calling thread is one of those that compute with one intra-op thread.
+class OneThreadEach {
+ public:
+  OneThreadEach() : before_(at::get_num_threads()) {}
+  ~OneThreadEach() { at::set_num_threads(before_); }
+  OneThreadEach(const OneThreadEach&) = delete;
+  OneThreadEach& operator=(const OneThreadEach&) = delete;
+
+ private:
+  int before_;
+};
+
+std::vector<std::int64_t> kept_samples(const jobs::Task& task, const data::ShardReader& shard) {
+  std::vector<std::int64_t> samples;
+  const std::int64_t end = std::min(task.first + task.count, shard.size());
+  for (std::int64_t sample = task.first; sample < end; ++sample) samples.push_back(sample);
+  for (const auto& input : runtime::inputs_of(task, "verdicts")) {
+    const auto verdicts = data::read_verdicts(input.path);
+    std::erase_if(samples, [&](std::int64_t sample) {
+      const bool judged = sample >= verdicts.first && sample < verdicts.first + verdicts.count;
+      return judged && !std::binary_search(verdicts.kept.begin(), verdicts.kept.end(), sample);
+    });
+  }
+  return samples;
+}
+
+models::DecodingOptions decoding_of(const jobs::CaptionSettings& settings) {
+  models::DecodingOptions options;
+  options.method = models::decoding_method_named(settings.method);
+  options.beams = settings.beams;
+  options.length_penalty = settings.length_penalty;
+  options.top_p = settings.top_p;
+  options.temperature = settings.temperature;
+  options.seed = static_cast<std::uint64_t>(settings.seed);
+  options.max_length = settings.max_length;
+  options.rules.repetition_penalty = settings.repetition_penalty;
+  options.rules.no_repeat_ngram = settings.no_repeat_ngram;
+  options.rules.min_length = settings.min_length;
+  return options;
+}
+
+// What stands in the sidecar's head: all that decides the words beside model and shard.
+std::string decoding_json(const jobs::CaptionSettings& settings, const std::string& prompt) {
+  auto json = nlohmann::ordered_json::parse(jobs::settings_json(settings));
+  for (const char* name : {"data", "model"}) json.erase(name);
+  json["prompt"] = prompt;
+  return json.dump();
+}
+
+struct Pass {
+  const jobs::Task& task;
+  const data::ShardReader& shard;
+  models::DualEncoder& model;
+  jobs::CaptionSettings settings;
+  models::DecodingOptions decoding;
+  std::string device;
+  const runtime::StopRequest* stop = nullptr;
+};
+
+struct WrittenBatch {
+  std::vector<data::WrittenCaption> captions;
+  std::map<std::string, std::int64_t> counts;
+};
+
+// Pixels of the samples whose pictures can be decoded, [n, 3, H, W]; the others get their fault.
+at::Tensor decoded(const Pass& pass, std::vector<data::WrittenCaption>& captions) {
+  const auto preprocess = pass.model.image_preprocess();
+  const auto side = preprocess.image_px;
+  at::Tensor pixels = at::empty({static_cast<std::int64_t>(captions.size()), 3, side, side}, at::kFloat);
+  float* next = pixels.data_ptr<float>();
+  std::string storage;
+  std::int64_t good = 0;
+  for (data::WrittenCaption& one : captions) {
+    data::Image picture;
+    one.fault = data::decode_image(pass.shard.image_bytes(one.sample, storage), {}, picture);
+    if (!one.fault.empty()) continue;
+    data::resize_and_center_crop(picture, preprocess.resize_px, side, {preprocess.mean, preprocess.std}, next,
+                                 preprocess.bilinear ? data::Filter::kBilinear : data::Filter::kBicubic,
+                                 preprocess.square);
+    next += 3 * side * side;
+    ++good;
+  }
+  return pixels.narrow(0, 0, good).to(at::Device(pass.device));
+}
+
+WrittenBatch write_batch(const Pass& pass, const std::vector<std::int64_t>& samples) {
+  if (at::get_num_threads() != 1) at::set_num_threads(1);
+  const at::NoGradGuard no_gradients;
+  const models::Autocast autocast(pass.device, pass.settings.precision == "bf16");
+  WrittenBatch batch;
+  for (const std::int64_t sample : samples) batch.captions.push_back({sample, pass.shard.key(sample)});
+  const at::Tensor pixels = decoded(pass, batch.captions);
+  std::vector<std::uint64_t> keys;
+  for (const auto& one : batch.captions)
+    if (one.fault.empty())
+      keys.push_back(name_key(pass.task.shard->sha256) + static_cast<std::uint64_t>(one.sample));
+    else
+      ++batch.counts["bad." + one.fault];
+  if (keys.empty()) return batch;
+  const models::Captioner captioner(pass.model);
+  const auto written =
+      captioner.write(pixels, captioner.start(pass.settings.prompt), pass.decoding, keys, [&] {
+        if (pass.stop != nullptr) pass.stop->throw_if_stopped();
+      });
+  std::size_t next = 0;
+  for (auto& one : batch.captions) {
+    if (!one.fault.empty()) continue;
+    const models::WrittenCaption& ids = written[next++];
+    one.text = captioner.words(ids.ids);
+    one.log_probability = ids.log_probability;
+    one.tokens = static_cast<std::int64_t>(ids.ids.size());
+    one.ended = ids.ended;
+    batch.counts["tokens"] += one.tokens;
+    ++batch.counts[one.text.empty() ? "empty" : "captions"];
+    batch.counts["cut"] += one.ended ? 0 : 1;
+    batch.counts["looping"] += loops(ids.ids) ? 1 : 0;
+  }
+  return batch;
+}
+
+std::map<std::string, std::int64_t> counts_of(const std::vector<WrittenBatch>& batches, std::size_t in) {
+  std::map<std::string, std::int64_t> counts{{"in", static_cast<std::int64_t>(in)},
+                                             {"captions", 0},
+                                             {"tokens", 0},
+                                             {"empty", 0},
+                                             {"repeated", 0},
+                                             {"looping", 0},
+                                             {"cut", 0}};
+  std::set<std::string> seen;
+  for (const auto& batch : batches) {
+    for (const auto& [name, count] : batch.counts) counts[name] += count;
+    for (const auto& one : batch.captions)
+      if (!one.text.empty() && !seen.insert(one.text).second) ++counts["repeated"];
+  }
+  return counts;
+}
+
+std::vector<WrittenBatch> write_all(const Pass& pass, const std::vector<std::int64_t>& samples,
+                                    runtime::TaskContext& context) {
+  const auto total = static_cast<std::int64_t>(samples.size()), size = pass.settings.batch;
+  std::vector<WrittenBatch> batches(static_cast<std::size_t>((total + size - 1) / size));
+  const OneThreadEach put_back_after;
+  runtime::parallel_for(
+      static_cast<std::int64_t>(batches.size()), context.threads, context.stop,
+      [&](std::int64_t i) {
+        const auto first = samples.begin() + i * size,
+                   last = samples.begin() + std::min(total, (i + 1) * size);
+        batches[static_cast<std::size_t>(i)] = write_batch(pass, {first, last});
+      },
+      [&](std::int64_t done) {
+        if (context.progress) context.progress(std::min(total, done * size), total);
+      });
+  return batches;
+}
+
+}  // namespace
+
+bool loops(const Ids& ids) {
+  for (std::size_t run = 1; run <= 4; ++run) {
+    std::size_t same = 0;  // tokens in a row that equal the one `run` before
+    for (std::size_t i = run; i < ids.size(); ++i) {
+      same = ids[i] == ids[i - run] ? same + 1 : 0;
+      if (same == 2 * run) return true;
+    }
+  }
+  return false;
+}
+
+void CaptionStage::load(const jobs::Task& task, const std::string& device) {
+  const auto folders = runtime::inputs_of(task, "model");
+  const std::string key =
+      device + "\n" + (folders.empty() ? task.model : folders[0].path + "\n" + io::hex(folders[0].xxh3));
+  if (model_key_ == key) return;
+  model_key_.clear();
+  model_ = folders.empty() ? std::make_unique<models::DualEncoder>(jobs::model_from_json(task.model), 0)
+                           : models::DualEncoder::load(folders[0].path);
+  const models::Captioner check(*model_);  // throws when it has no decoder
+  fingerprint_ = models::fingerprint(*model_);
+  model_->to(device);
+  model_key_ = key;
+}
+
+jobs::TaskDone CaptionStage::run(const jobs::Task& task, runtime::TaskContext& context) {
+  const auto settings = std::get<jobs::CaptionSettings>(jobs::settings_from_json("caption", task.settings));
+  load(task, context.device);
+  const data::ShardReader shard(runtime::shard_of(task).path, runtime::input_path(task, "shard_index"));
+  const Pass pass{task, shard, *model_, settings, decoding_of(settings), context.device, context.stop};
+  const auto samples = kept_samples(task, shard);
+  auto batches = write_all(pass, samples, context);
+  jobs::TaskDone result;
+  result.counts = counts_of(batches, samples.size());
+  data::WrittenCaptions file{task.shard->sha256,
+                             task.first,
+                             task.count,
+                             fingerprint_,
+                             decoding_json(settings, settings.prompt.value_or(model_->spec().text.prompt)),
+                             {}};
+  for (auto& batch : batches) std::ranges::move(batch.captions, std::back_inserter(file.captions));
+  const std::string path = task.output + ".captions.jsonl";
+  data::write_captions_file(path, file);
+  result.outputs = {runtime::describe_output("", path)};
+  return result;
+}
+
+}  // namespace trireme::worker::stages::caption

@@ -1,0 +1,34 @@
+// caption: a captioner over a range of samples, stored as `.captions.jsonl` (worker/data/written_captions.h).
+//
+// The captioner is Task::model with its weights, or with an input of role "model" the folder that a train
+// stage left. Role "verdicts" leaves dropped samples out. Batches are consecutive runs of the range's
+// samples, each computed with one intra-op thread, TaskContext::threads of them side by side: the bytes
+// depend on the range, not on the machine's cores. Draws of nucleus sampling are keyed by (seed, shard,
+// sample). Undecodable samples have a line with their fault and count as bad.<reason>.
+// Counts: in, captions (with words), tokens, empty (no words), repeated (the words of an earlier sample of
+// the range), looping (a run of one to four tokens three times in a row), cut (no end before max_length).
+#pragma once
+
+#include <memory>
+#include <string>
+
+#include "worker/models/dual_encoder.h"
+#include "worker/runtime/stage.h"
+
+namespace trireme::worker::stages::caption {
+
+// Whether some run of one to four tokens stands three times in a row.
+bool loops(const std::vector<std::int64_t>& ids);
+
+class CaptionStage : public runtime::Stage {
+ public:
+  jobs::TaskDone run(const jobs::Task& task, runtime::TaskContext& context) override;
+
+ private:
+  // Kept from task to task: a stage's tasks share one model.
+  void load(const jobs::Task& task, const std::string& device);
+  std::string model_key_, fingerprint_;
+  std::unique_ptr<models::DualEncoder> model_;
+};
+
+}  // namespace trireme::worker::stages::caption

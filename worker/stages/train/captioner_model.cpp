@@ -1,0 +1,43 @@
+#include "worker/stages/train/captioner_model.h"
+
+#include <algorithm>
+#include <optional>
+
+#include <ATen/ATen.h>
+
+#include "worker/losses/caption_loss.h"
+
+namespace trireme::worker::stages::train {
+
+CaptionerModel::CaptionerModel(models::DualEncoder& model, double label_smoothing)
+    : model_(model),
+      captioner_(model),
+      given_(static_cast<std::int64_t>(captioner_.start().size())),
+      smoothing_(label_smoothing) {}
+
+// Rows that are not live are left out: they have no tokens to learn, and would count in batch norms.
+SlotOutput CaptionerModel::embed(const SlotInput& input) {
+  SlotOutput output;
+  std::optional<nn::BatchStatistics> statistics;
+  nn::ForwardContext context{true, input.seed, input.step, input.slot, input.first_row, nullptr};
+  if (model_.norm_channels() > 0) context.statistics = &statistics.emplace(model_.norm_channels());
+  const at::Tensor rows = input.live_B.nonzero().squeeze(1).to(input.image_BCHW.device());
+  if (rows.numel() == 0) {
+    output.head_loss_H = model_.trainable_parameters().front().second.sum().mul(0).view({1});
+    output.head_count_H = at::zeros({1}, at::kDouble);
+  } else {
+    const bool all = rows.numel() == input.live_B.size(0);
+    const at::Tensor image = all ? input.image_BCHW : input.image_BCHW.index_select(0, rows);
+    const at::Tensor tokens = all ? input.tokens_BL : input.tokens_BL.index_select(0, rows);
+    const at::Tensor logits = captioner_.decoder().forward(tokens, model_.image_tokens(image, context));
+    at::Tensor learnt = tokens.clone();
+    learnt.narrow(1, 0, std::min(given_, learnt.size(1))).fill_(captioner_.pad_id());
+    const auto loss = losses::caption_loss(logits, learnt, captioner_.pad_id(), smoothing_);
+    output.head_loss_H = loss.sum.to(at::kFloat).view({1});
+    output.head_count_H = at::full({1}, static_cast<double>(loss.count), at::kDouble);
+  }
+  if (statistics) output.statistics = statistics->numbers();
+  return output;
+}
+
+}  // namespace trireme::worker::stages::train

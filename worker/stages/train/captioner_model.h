@@ -1,0 +1,31 @@
+// A captioner as the training step sees it: the mean over the global batch's tokens of the cross entropy of
+// each next token, teacher-forced (worker/losses/caption_loss.h). The prompt is given and not learnt.
+#pragma once
+
+#include "worker/models/captioner/captioner.h"
+#include "worker/stages/train/trainable_model.h"
+
+namespace trireme::worker::stages::train {
+
+class CaptionerModel final : public TrainableModel {
+ public:
+  // `model` has a decoder (kInvalid) and must outlive this object.
+  CaptionerModel(models::DualEncoder& model, double label_smoothing);
+
+  bool pairs() const override { return false; }
+  SlotOutput embed(const SlotInput& input) override;  // one head: sum and number of tokens
+  NamedTensors parameters() override { return model_.trainable_parameters(); }
+  at::Tensor temperature() override { return model_.logit_scale(); }  // not learnt, not used
+  std::int64_t statistics_numbers() const override {
+    return model_.norm_channels() == 0 ? 0 : 2 * model_.norm_channels() + 1;
+  }
+  void absorb_statistics(const at::Tensor& sum) override { model_.absorb_norm_statistics(sum); }
+
+ private:
+  models::DualEncoder& model_;
+  models::Captioner captioner_;
+  std::int64_t given_;  // tokens of start mark and prompt
+  double smoothing_;
+};
+
+}  // namespace trireme::worker::stages::train
