@@ -23,6 +23,8 @@
 #include "worker/runtime/affinity.h"
 #include "worker/runtime/device.h"
 #include "worker/stages/caption/caption_stage.h"
+#include "worker/stages/concept_vocabulary/concept_vocabulary_stage.h"
+#include "worker/stages/concepts/concepts_stage.h"
 #include "worker/stages/duplicates/duplicates_stage.h"
 #include "worker/stages/embed/embed_stage.h"
 #include "worker/stages/evaluate/evaluate_stage.h"
@@ -67,6 +69,13 @@ runtime::Stages all_stages() {
   stages[TaskKind::kDuplicatesMerge] = std::make_unique<stages::duplicates::DuplicatesMergeStage>();
   stages[TaskKind::kExport] = std::make_unique<stages::export_shards::ExportStage>();
   stages[TaskKind::kCaption] = std::make_unique<stages::caption::CaptionStage>();
+  stages[TaskKind::kConceptWordsMap] = std::make_unique<stages::concept_vocabulary::ConceptWordsMapStage>();
+  stages[TaskKind::kConceptWordsMerge] =
+      std::make_unique<stages::concept_vocabulary::ConceptWordsMergeStage>();
+  stages[TaskKind::kConceptVocabulary] =
+      std::make_unique<stages::concept_vocabulary::ConceptVocabularyStage>();
+  stages[TaskKind::kConceptTeacher] = std::make_unique<stages::concepts::ConceptTeacherStage>();
+  stages[TaskKind::kConcepts] = std::make_unique<stages::concepts::ConceptsStage>();
   stages[TaskKind::kEmbed] = std::make_unique<stages::embed::EmbedStage>();
   stages[TaskKind::kTrain] = std::make_unique<stages::train::TrainStage>();
   stages[TaskKind::kEvaluate] = std::make_unique<stages::evaluate::EvaluateStage>();

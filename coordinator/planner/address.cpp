@@ -54,8 +54,26 @@ std::string address_part(const jobs::StageSettings& settings) {
       for (jobs::Json& rule : columns->items)
         if (jobs::Json* folder = rule.find("sidecar")) folder->text = folder->text.empty() ? "" : "scores";
   }
-  if (jobs::Json* captions = tree.find("synthetic_caption"); captions != nullptr)
-    if (!jobs::named_stage(captions->text).empty()) captions->text = "stage:";
+  // Stages and files that give concepts and captions stand by what they made.
+  const auto stand_by = [](jobs::Json* value) {
+    if (value == nullptr || value->text.empty()) return;
+    if (!jobs::named_stage(value->text).empty())
+      value->text = "stage";
+    else if (value->text.find('/') != std::string::npos)
+      value->text = "file";
+  };
+  if (std::holds_alternative<jobs::ConceptsSettings>(settings)) {
+    stand_by(tree.find("teacher"));
+    stand_by(tree.find("vocabulary"));
+  }
+  if (std::holds_alternative<jobs::EvaluateSettings>(settings)) stand_by(tree.find("captions"));
+  if (std::holds_alternative<jobs::TrainSettings>(settings)) {
+    stand_by(tree.find("synthetic_caption"));
+    for (jobs::Json& head : tree.find("concepts")->find("heads")->items) {
+      stand_by(head.find("from"));
+      stand_by(head.find("vocabulary_from"));
+    }
+  }
   leave_out(tree, "memory_mib");
   return jobs::dump_json(tree);
 }

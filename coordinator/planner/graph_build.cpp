@@ -241,11 +241,17 @@ struct GraphState::Builder {
       add_tally<jobs::DuplicatesSettings>(stage, spec, TaskKind::kDuplicatesMap, TaskKind::kDuplicatesMerge);
     if (spec.kind == "export") add_export(stage, spec);
     if (spec.kind == "vocabulary") add_vocabulary(stage, spec);
+    if (spec.kind == "concept_vocabulary") add_concept_vocabulary(stage, spec);
+    if (spec.kind == "concepts") add_concepts(stage, spec);
     if (spec.kind == "embed") add_embed(stage, spec);
     if (spec.kind == "caption") add_caption(stage, spec);
     if (spec.kind == "train") add_train(stage, spec, sets);
-    if (const auto* evaluate = std::get_if<jobs::EvaluateSettings>(&spec.settings); evaluate != nullptr)
-      add_trained(stage, spec, sets, evaluate->model, TaskKind::kEvaluate);
+    if (const auto* evaluate = std::get_if<jobs::EvaluateSettings>(&spec.settings); evaluate != nullptr) {
+      if (evaluate->task == "captions")
+        add_caption_scores(stage, spec, *evaluate);
+      else
+        add_trained(stage, spec, sets, evaluate->model, TaskKind::kEvaluate);
+    }
     if (const auto* index = std::get_if<jobs::IndexSettings>(&spec.settings); index != nullptr)
       add_trained(stage, spec, sets, index->model, TaskKind::kIndex);
   }
@@ -426,6 +432,83 @@ struct GraphState::Builder {
     graph.parts[last].artifacts = {merge};
   }
 
+  void add_concept_vocabulary(std::uint32_t stage, const StageSpec& spec) {
+    const std::size_t merge = add_tally<jobs::ConceptVocabularySettings>(
+        stage, spec, TaskKind::kConceptWordsMap, TaskKind::kConceptWordsMerge);
+    const std::size_t last = add_fixed(stage, 2, TaskKind::kConceptVocabulary, 1, spec, "", {merge});
+    graph.parts[last].artifacts = {merge};
+  }
+
+  // The last part of the stage that "stage:<name>" names, kNone for anything else.
+  std::size_t artifact_of(const std::string& value) const {
+    const std::string stage = jobs::named_stage(value);
+    return stage.empty() ? kNone : parts_of.at(stage).back();
+  }
+
+  // One task settles on teacher and vocabularies (phase 1), then every range is labelled.
+  void add_concepts(std::uint32_t stage, const StageSpec& spec) {
+    const auto& settings = std::get<jobs::ConceptsSettings>(spec.settings);
+    const std::string trained = jobs::named_stage(settings.teacher);
+    const std::size_t model = trained.empty() ? kNone : result_of.at(trained);
+    std::vector<std::size_t> made_of;
+    for (const std::size_t part : {model, artifact_of(settings.vocabulary)})
+      if (part != kNone) made_of.push_back(part);
+    const std::string files =
+        file_head("teacher " + settings.teacher) + file_head("concepts " + settings.vocabulary);
+    const std::size_t teacher =
+        add_fixed(stage, 1, TaskKind::kConceptTeacher, 1, spec, files, {made_of.begin(), made_of.end()});
+    graph.parts[teacher].artifacts = made_of;
+    MapPart map{TaskKind::kConcepts,
+                jobs::settings_json(spec.settings),
+                address_part(spec.settings) + files,
+                "",
+                {teacher}};
+    if (model != kNone) {
+      map.artifacts.push_back(model);
+      map.model = std::get<jobs::TrainSettings>(spec_of.at(trained)->settings).model;
+    }
+    for (std::uint32_t i = 0; i < settings.data.size(); ++i)
+      add_map(stage, spec, settings.data[i], i, map, model != kNone);
+  }
+
+  // What concept heads read: labels of the training data's ranges, and files of vocabularies.
+  struct HeadInputs {
+    std::vector<std::size_t> providers, artifacts;
+    std::string head;
+  };
+  HeadInputs head_inputs(const jobs::TrainSettings& settings) const {
+    HeadInputs found;
+    const auto add = [](std::vector<std::size_t>& parts, std::size_t part) {
+      if (part != kNone && std::ranges::find(parts, part) == parts.end()) parts.push_back(part);
+    };
+    for (const auto& head : settings.concepts.heads) {
+      add(found.artifacts, artifact_of(head.vocabulary_from));
+      found.head += file_head("concepts " + head.vocabulary_from);
+      const std::string stage = jobs::named_stage(head.from);
+      if (stage.empty()) continue;
+      add(found.providers, part_over(spec_of.at(stage), settings.data));
+      for (const std::size_t part : parts_of.at(stage))
+        if (graph.parts[part].kind == TaskKind::kConceptTeacher) add(found.artifacts, part);
+    }
+    return found;
+  }
+
+  // Captions of others against those of the data set: no model, nothing range by range but the captions.
+  void add_caption_scores(std::uint32_t stage, const StageSpec& spec,
+                          const jobs::EvaluateSettings& settings) {
+    auto providers = range_inputs(spec, settings.data, "");
+    if (const std::string from = jobs::named_stage(settings.captions); !from.empty())
+      providers.push_back(part_over(spec_of.at(from), settings.data));
+    std::set<std::size_t> barriers(providers.begin(), providers.end());
+    barriers.insert(graph.inspectors[table_of.at(settings.data)]);
+    for (const auto& need : spec.needs) barriers.insert(parts_of.at(need).begin(), parts_of.at(need).end());
+    const std::size_t made =
+        add_fixed(stage, 1, TaskKind::kEvaluate, 1, spec,
+                  data_head(settings.data) + file_head("captions " + settings.captions), std::move(barriers));
+    graph.parts[made].listed = {{table_of.at(settings.data), std::move(providers)}};
+    graph.parts[made].data_json = jobs::data_json(graph.job.spec.data.at(settings.data));
+  }
+
   void add_export(std::uint32_t stage, const StageSpec& spec) {
     const auto& settings = std::get<jobs::ExportSettings>(spec.settings);
     for (std::uint32_t i = 0; i < settings.data.size(); ++i) {
@@ -451,12 +534,15 @@ struct GraphState::Builder {
     const auto& settings = std::get<jobs::TrainSettings>(spec.settings);
     std::set<std::size_t> barriers;
     std::vector<Part::Listed> listed_parts;
-    std::string head = model_head(settings.model);
+    const HeadInputs concepts = head_inputs(settings);
+    std::string head = model_head(settings.model) + concepts.head;
     for (const auto& data : sets) {
       auto providers = range_inputs(spec, data, settings.model);
       if (const std::string captions = jobs::named_stage(settings.synthetic_caption);
           !captions.empty() && settings.loss.texts != "raw" && data == settings.data)
         providers.push_back(part_over(spec_of.at(captions), data));
+      if (data == settings.data)
+        providers.insert(providers.end(), concepts.providers.begin(), concepts.providers.end());
       barriers.insert(graph.inspectors[table_of.at(data)]);
       barriers.insert(providers.begin(), providers.end());
       listed_parts.push_back({table_of.at(data), providers});
@@ -465,8 +551,10 @@ struct GraphState::Builder {
     for (const auto& need : spec.needs) barriers.insert(parts_of.at(need).begin(), parts_of.at(need).end());
     const std::size_t vocabulary = vocabulary_of(settings.model);
     if (vocabulary != kNone) barriers.insert(vocabulary);
+    barriers.insert(concepts.artifacts.begin(), concepts.artifacts.end());
     const std::size_t made = add_fixed(stage, 0, TaskKind::kTrain, 1, spec, head, barriers);
     Part& part = graph.parts[made];
+    part.artifacts = concepts.artifacts;
     part.model_name = settings.model;
     part.vocabulary = vocabulary;
     if (vocabulary != kNone) part.artifacts.push_back(vocabulary);

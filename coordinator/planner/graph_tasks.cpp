@@ -50,6 +50,15 @@ const char* output_extension(jobs::TaskKind kind) {
       return ".cuts.json";
     case jobs::TaskKind::kCaption:
       return ".captions.jsonl";
+    case jobs::TaskKind::kConceptWordsMap:
+      return ".concept_words";
+    case jobs::TaskKind::kConceptWordsMerge:
+      return ".concept_counts";
+    case jobs::TaskKind::kConceptVocabulary:
+    case jobs::TaskKind::kConceptTeacher:
+      return ".concepts.json";
+    case jobs::TaskKind::kConcepts:
+      return ".concepts.safetensors";
     default:
       return "";  // folders
   }
@@ -225,6 +234,19 @@ jobs::InputFile GraphState::input_file(const Part& from, std::int64_t item) cons
       break;
     case jobs::TaskKind::kCaption:
       file.role = "captions";
+      break;
+    case jobs::TaskKind::kConceptWordsMap:
+      file.role = "concept_words";
+      break;
+    case jobs::TaskKind::kConceptWordsMerge:
+      file.role = "concept_counts";
+      break;
+    case jobs::TaskKind::kConceptVocabulary:
+    case jobs::TaskKind::kConceptTeacher:
+      file.role = "concept_vocabulary";
+      break;
+    case jobs::TaskKind::kConcepts:
+      file.role = "concepts";
       break;
     default:
       file.role = "model";

@@ -12,12 +12,14 @@
 #include "common/io/file.h"
 #include "common/io/hash.h"
 #include "coordinator/planner/tar_layout.h"
+#include "jobs/spec/concept_vocabulary.h"
 #include "jobs/spec/json_document.h"
 
 namespace trireme::coordinator::planner {
 namespace {
 namespace fs = std::filesystem;
 
+constexpr std::int64_t kImageNetClasses = 1000;
 constexpr const char* kClassFiles[] = {"classnames.txt", "zeroshot_classification_templates.txt"};
 
 bool is_digit(char c) {
@@ -124,6 +126,8 @@ class Lister {
     for (std::size_t i = 0; i < job_.spec.stages.size(); ++i)
       if (const auto* filter = std::get_if<jobs::FilterSettings>(&job_.spec.stages[i].settings))
         list_filter(job_.spec.stages[i].name, *filter, "/spec/stages/" + std::to_string(i));
+    for (std::size_t i = 0; i < job_.spec.stages.size(); ++i)
+      list_concept_files(job_.spec.stages[i], "/spec/stages/" + std::to_string(i));
     return std::move(listed_);
   }
 
@@ -227,6 +231,125 @@ class Lister {
       hashes += io::hex(io::xxh3_of_file(file)) + "\n";
     }
     return hashes;
+  }
+
+  // Teachers, vocabularies and captions that files give; what does not fit together fails here.
+  void list_concept_files(const jobs::StageSpec& stage, const std::string& at) {
+    if (const auto* evaluate = std::get_if<jobs::EvaluateSettings>(&stage.settings))
+      list_captions(evaluate->captions, at + "/captions");
+    if (const auto* train = std::get_if<jobs::TrainSettings>(&stage.settings))
+      for (std::size_t h = 0; h < train->concepts.heads.size(); ++h) {
+        const jobs::ConceptHeadSpec& head = train->concepts.heads[h];
+        const std::string pointer = at + "/concepts/heads/" + std::to_string(h) + "/vocabulary_from";
+        list_vocabulary(head.vocabulary_from, pointer, [&](const auto& file) { check_head(head, file); });
+      }
+    const auto* concepts = std::get_if<jobs::ConceptsSettings>(&stage.settings);
+    if (concepts == nullptr) return;
+    const bool classifier = jobs::is_classifier(concepts->teacher);
+    if (jobs::named_stage(concepts->teacher).empty())
+      attempt(at + "/teacher", "", [&] {
+        listed_.weights["teacher " + concepts->teacher] =
+            classifier ? io::xxh3_of_file(resolve_weights(concepts->teacher)) : model_hash(concepts->teacher);
+      });
+    if (concepts->vocabulary == "imagenet" || (classifier && concepts->vocabulary.empty()))
+      attempt(at + "/vocabulary", "", [&] { check_sizes(*concepts, {{"imagenet", kImageNetClasses}}); });
+    else
+      list_vocabulary(concepts->vocabulary, at + "/vocabulary", [&](const auto& file) {
+        std::vector<std::pair<std::string, std::int64_t>> sizes;
+        for (const auto& list : file.lists) sizes.emplace_back(list.name, list.size());
+        check_sizes(*concepts, sizes);
+      });
+  }
+
+  template <class Check>
+  void list_vocabulary(const std::string& path, const std::string& pointer, const Check& check) {
+    if (path.empty() || !jobs::named_stage(path).empty()) return;
+    attempt(pointer, "", [&] {
+      if (!fs::is_regular_file(path)) throw Error(ErrorKind::kNotFound, "there is no file " + path);
+      const std::string text = io::read_file(path);
+      check(jobs::concept_vocabularies_from_json(text, path));
+      listed_.weights["concepts " + path] = io::xxh3_64(text);
+    });
+  }
+
+  static void check_head(const jobs::ConceptHeadSpec& head, const jobs::ConceptVocabularies& file) {
+    const jobs::ConceptVocabulary* list = file.find(head.field);
+    if (list == nullptr)
+      throw Error(ErrorKind::kInvalid, "the file has no vocabulary \"" + head.field + "\"",
+                  "the head's field names one of its lists");
+    if (head.top_k > list->size())
+      throw Error(ErrorKind::kInvalid, "top_k " + std::to_string(head.top_k) + " is beyond a vocabulary of " +
+                                           std::to_string(list->size()));
+  }
+
+  // k and the classes of a teacher against the vocabularies, as far as files tell.
+  static void check_sizes(const jobs::ConceptsSettings& concepts,
+                          const std::vector<std::pair<std::string, std::int64_t>>& sizes) {
+    for (const auto& [name, size] : sizes)
+      if (concepts.top_k > size)
+        throw Error(ErrorKind::kInvalid,
+                    "top_k " + std::to_string(concepts.top_k) + " is beyond the vocabulary " + name + " of " +
+                        std::to_string(size),
+                    "set top_k to at most the size of the vocabulary");
+    if (!jobs::is_classifier(concepts.teacher)) return;
+    const std::int64_t classes = classes_of(resolve_weights(concepts.teacher));
+    if (sizes.size() != 1 || sizes[0].second != classes)
+      throw Error(ErrorKind::kInvalid,
+                  "the teacher has " + std::to_string(classes) + " classes, the vocabulary " +
+                      (sizes.size() == 1 ? std::to_string(sizes[0].second) + " concepts"
+                                         : std::to_string(sizes.size()) + " lists"),
+                  "a classifier needs one list, a concept per class in its order");
+  }
+
+  // Of a published classifier, from the header of its weights.
+  static std::int64_t classes_of(const std::string& path) {
+    const io::MappedFile file{io::Path(path)};
+    const auto bytes = file.bytes();
+    std::uint64_t length = 0;
+    for (std::size_t i = 8; i-- > 0 && bytes.size() >= 8;) length = (length << 8) | bytes[i];
+    if (length > bytes.size() - std::min<std::size_t>(8, bytes.size()))
+      throw Error(ErrorKind::kDamaged, path + " is no safetensors file");
+    std::vector<jobs::SpecFault> faults;
+    const jobs::Json header = jobs::parse_json({reinterpret_cast<const char*>(bytes.data()) + 8, length},
+                                               faults, {std::size_t{100} << 20, 8});
+    for (const char* name : {"_fc.bias", "classifier.bias", "fc.bias"})
+      if (const jobs::Json* tensor = header.find(name))
+        if (const jobs::Json* shape = tensor->find("shape"); shape != nullptr && shape->items.size() == 1)
+          return shape->items[0].integer;
+    throw Error(ErrorKind::kInvalid, path + " holds no classifier",
+                "name weights with their head, for example pretrained:efficientnet-lite0");
+  }
+
+  static std::uint64_t model_hash(const std::string& folder) {
+    std::string hashes;
+    for (const char* name : {"model.safetensors", "config.json", "concepts.safetensors", "concepts.json"}) {
+      const fs::path file = fs::path(folder) / name;
+      if (fs::is_regular_file(file))
+        hashes += io::hex(io::xxh3_of_file(file)) + "\n";
+      else if (hashes.empty())
+        throw Error(ErrorKind::kNotFound, "there is no model folder " + folder + ": no file " + file.string(),
+                    "name the folder that a train stage has left");
+    }
+    return io::xxh3_64(hashes);
+  }
+
+  void list_captions(const std::string& path, const std::string& pointer) {
+    if (path.empty() || !jobs::named_stage(path).empty()) return;
+    attempt(pointer, "", [&] {
+      if (!fs::exists(path)) throw Error(ErrorKind::kNotFound, "there is no file or folder " + path);
+      std::vector<fs::path> files;
+      if (fs::is_directory(path)) {
+        for (const auto& entry : fs::recursive_directory_iterator(path))
+          if (entry.path().extension() == ".jsonl") files.push_back(entry.path());
+      } else {
+        files.emplace_back(path);
+      }
+      if (files.empty()) throw Error(ErrorKind::kInvalid, path + " holds no .jsonl file");
+      std::ranges::sort(files);
+      std::string hashes;
+      for (const auto& file : files) hashes += io::hex(io::xxh3_of_file(file)) + "\n";
+      listed_.weights["captions " + path] = io::xxh3_64(hashes);
+    });
   }
 
   template <class Resolve>

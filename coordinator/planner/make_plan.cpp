@@ -11,7 +11,7 @@ namespace {
 
 constexpr double kNgramBytes = 36, kNgramsPerCaption = 20, kHashBytes = 20, kFactBytes = 200;
 constexpr double kFloatBytes = 4, kGuessedCaptions = 5, kIndexBytes = 200, kVerdictBytes = 60,
-                 kPairBytes = 64, kWordBytes = 150;
+                 kPairBytes = 64, kWordBytes = 150, kConceptBytes = 200;
 
 // Completes every task whose result lies in the store.
 void walk(TaskGraph& graph) {
@@ -29,7 +29,7 @@ void walk(TaskGraph& graph) {
 std::string shape_of(const std::string& kind) {
   if (kind == "train") return "gang";
   return kind == "evaluate" || kind == "index" || kind == "pair_counts" || kind == "ngram_counts" ||
-                 kind == "duplicates" || kind == "vocabulary"
+                 kind == "duplicates" || kind == "vocabulary" || kind == "concept_vocabulary"
              ? "map + merge"
              : "map";
 }
@@ -170,6 +170,12 @@ class Planner {
       } else if (const auto* vocabulary = std::get_if<jobs::VocabularySettings>(&stage.settings)) {
         per_sample = kWordBytes;
         samples = samples_of(vocabulary->data);
+      } else if (const auto* words = std::get_if<jobs::ConceptVocabularySettings>(&stage.settings)) {
+        per_sample = kConceptBytes;
+        samples = samples_of(words->data);
+      } else if (const auto* concepts = std::get_if<jobs::ConceptsSettings>(&stage.settings)) {
+        per_sample = kConceptBytes + 2 * 2 * kFloatBytes * static_cast<double>(concepts->top_k);
+        samples = samples_of(concepts->data);
       } else if (const auto* ngrams = std::get_if<jobs::NgramCountsSettings>(&stage.settings)) {
         per_sample = 2 * kNgramBytes * kNgramsPerCaption * kGuessedCaptions;
         samples = samples_of(ngrams->data);
@@ -185,7 +191,7 @@ class Planner {
         per_sample = kFloatBytes * (image + kGuessedCaptions * static_cast<double>(model.text.width));
         samples = samples_of(embed->data);
       } else if (const auto* evaluate = std::get_if<jobs::EvaluateSettings>(&stage.settings)) {
-        per_sample = shared_bytes(evaluate->model);
+        per_sample = evaluate->model.empty() ? 0 : shared_bytes(evaluate->model);
         std::vector<std::string> sets{evaluate->data};
         if (!evaluate->train_data.empty()) sets.push_back(evaluate->train_data);
         samples = samples_of(sets);

@@ -128,6 +128,8 @@ void publish_stage(const io::Path& output, const std::string& stage, const std::
         publish_file(file.path, output / "stages" / stage / "evaluation.json");
       if (kind == "vocabulary" && file.path.ends_with(".vocab.txt"))
         publish_file(file.path, output / "stages" / stage / "vocab.txt");
+      if ((kind == "concept_vocabulary" || kind == "concepts") && file.path.ends_with(".concepts.json"))
+        publish_file(file.path, output / "stages" / stage / "concepts.json");
       if (!last_of_kind || !std::filesystem::is_directory(file.path)) continue;
       if (kind == "train") publish_folder(file.path, output / "final");
       if (kind == "index") publish_folder(file.path, output / "index");

@@ -337,11 +337,31 @@ Message message_of_type(std::size_t type, std::string_view body, std::index_sequ
   return message;
 }
 
-constexpr std::string_view kTaskKindNames[] = {
-    "synthesize", "inspect",    "filter",       "pair_counts_map", "pair_counts_merge", "embed",
-    "train",      "evaluate",   "index",        "vocabulary_map",  "vocabulary_merge",  "vocabulary_train",
-    "measure",    "ngrams_map", "ngrams_merge", "duplicates_map",  "duplicates_merge",  "export",
-    "cuts",       "caption"};
+constexpr std::string_view kTaskKindNames[] = {"synthesize",
+                                               "inspect",
+                                               "filter",
+                                               "pair_counts_map",
+                                               "pair_counts_merge",
+                                               "embed",
+                                               "train",
+                                               "evaluate",
+                                               "index",
+                                               "vocabulary_map",
+                                               "vocabulary_merge",
+                                               "vocabulary_train",
+                                               "measure",
+                                               "ngrams_map",
+                                               "ngrams_merge",
+                                               "duplicates_map",
+                                               "duplicates_merge",
+                                               "export",
+                                               "cuts",
+                                               "caption",
+                                               "concept_words_map",
+                                               "concept_words_merge",
+                                               "concept_vocabulary",
+                                               "concept_teacher",
+                                               "concepts"};
 }  // namespace
 
 std::string_view name_of(TaskKind kind) {

@@ -40,7 +40,12 @@ enum class TaskKind {
   kDuplicatesMerge,
   kExport,
   kCuts,
-  kCaption
+  kCaption,
+  kConceptWordsMap,
+  kConceptWordsMerge,
+  kConceptVocabulary,
+  kConceptTeacher,
+  kConcepts
 };
 std::string_view name_of(TaskKind kind);  // "synthesize", …, "pair_counts_map", …
 TaskKind task_kind_from_name(std::string_view name);
@@ -67,7 +72,9 @@ struct InputFile {
                       // merge of a vocabulary stage), "vocabulary",
                       // "facts" (of measure),
                       // "ngrams" and "ngram_counts", "hashes" and "duplicates" (maps and merged), "cuts",
-                      // "captions"
+                      // "concept_words" and "concept_counts" (map and merge of a concept_vocabulary
+                      // stage), "concept_vocabulary" (its file, and what a concepts stage's teacher has),
+                      // "concepts" (labels of a range), "captions" (lines with key and caption)
   std::string stage;  // the stage that made it
   std::string data;   // data set, "" for artifacts
   std::int64_t shard = -1;  // -1 for artifacts

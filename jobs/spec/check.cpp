@@ -7,6 +7,7 @@
 #include "common/base/error.h"
 #include "common/base/log.h"
 #include "common/base/nearest_name.h"
+#include "jobs/spec/check_concepts.h"
 #include "jobs/spec/check_training.h"
 #include "jobs/spec/json_document.h"
 #include "jobs/spec/model_defaults.h"
@@ -388,6 +389,12 @@ class Checker {
   void check(const ExportSettings& s) { data_list(s.data); }
 
   void check(const VocabularySettings& s) { data_list(s.data); }
+  void check(const ConceptVocabularySettings& s) { data_list(s.data); }
+
+  void check(const ConceptsSettings& s) {
+    data_list(s.data);
+    check_concepts(spec_, s, here_, needs_, faults_);
+  }
 
   void check(const EmbedSettings& s) {
     data_list(s.data);
@@ -418,17 +425,17 @@ class Checker {
     if (s.augment.aspect_min > s.augment.aspect_max)
       fault(here_ + "/augment/aspect_max", "invalid", "is below aspect_min");
     check_training(spec_, s, here_, faults_);
-    check_synthetic_captions(s);
+    check_concepts(spec_, s, here_, needs_, faults_);
+    if (s.loss.texts != "raw" && !named_stage(s.synthetic_caption).empty()) check_synthetic_captions(s);
   }
 
   // Captions that a stage writes: it comes before, over the same data.
   void check_synthetic_captions(const TrainSettings& s) {
     const std::string name = named_stage(s.synthetic_caption);
-    if (name.empty() || s.loss.texts == "raw") return;
     const std::string at = here_ + "/synthetic_caption";
     const auto need = std::ranges::find(needs_, name, &StageSpec::name);
     const auto* captions = need == needs_.end() ? nullptr : std::get_if<CaptionSettings>(&(*need)->settings);
-    if (captions == nullptr || (*need)->kind != "caption")
+    if (captions == nullptr)
       fault(at, "unknown_name", "no caption stage " + quoted(name) + " is among the needs",
             "name it here and in \"needs\"");
     else if (std::ranges::find(captions->data, s.data) == captions->data.end())
@@ -436,9 +443,30 @@ class Checker {
             "add it to the stage's \"data\"");
   }
 
+  void check_captions(const EvaluateSettings& s) {
+    if (s.captions.empty() && stage_was_read("captions"))
+      fault(here_ + "/captions", "missing", "task captions scores captions",
+            "name stage:<caption stage>, a file or a folder");
+    check_made_by(spec_, s.captions, "caption", here_, here_ + "/captions", needs_, faults_);
+    if (!s.model.empty()) fault(here_ + "/model", "invalid", "task captions needs no model", "leave it out");
+  }
+
+  void check_evaluated_model(const EvaluateSettings& s) {
+    if (!s.captions.empty())
+      fault(here_ + "/captions", "invalid", "task " + s.task + " reads no captions of others",
+            "leave it out, or choose task captions");
+    if (s.model.empty() && stage_was_read("model"))
+      fault(here_ + "/model", "missing", "a train stage is required", "name the one that is evaluated");
+    else
+      trained_model(s.model);
+  }
+
   void check(const EvaluateSettings& s) {
     required_data(s.data, "data");
-    trained_model(s.model);
+    if (s.task == "captions")
+      check_captions(s);
+    else
+      check_evaluated_model(s);
     const bool learns = s.task == "linear_probe" || s.task == "knn" || s.task == "few_shot";
     known_data(s.train_data, here_ + "/train_data");
     if (learns && s.train_data == s.data && !s.data.empty())

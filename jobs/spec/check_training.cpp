@@ -22,7 +22,8 @@ class TrainingChecker {
     if (model != spec_.models.end()) check_objective(s, model->second);
     if (s.loss.texts != "raw" && named_stage(s.synthetic_caption).empty())
       needs_json(s.data, "/loss/texts", "synthetic captions");
-    if (!s.concepts.heads.empty()) needs_json(s.data, "/concepts/heads", "concepts");
+    for (const ConceptHeadSpec& head : s.concepts.heads)
+      if (head.from == "json") return needs_json(s.data, "/concepts/heads", "concepts");
   }
 
  private:
@@ -115,11 +116,29 @@ class TrainingChecker {
               std::to_string(head.top_k) + " targets are beyond a vocabulary of " +
                   std::to_string(head.vocabulary.size()),
               "at most the size of the vocabulary, or 0 for all");
+      check_source(head, here);
       check_vocabulary(head.vocabulary, here + "/vocabulary");
     }
     if (c.sampling == "square_root" && c.heads.empty())
       fault(at + "/sampling", "invalid", "without a head there are no concepts to sample by",
             "add heads, or sample uniformly");
+  }
+
+  void check_source(const ConceptHeadSpec& head, const std::string& at) {
+    const bool stage = !named_stage(head.from).empty(), captions = head.from == "captions";
+    if (!stage && !captions && head.from != "json")
+      fault(at + "/from", "invalid", quoted(head.from) + " is not json, captions or stage:<name>");
+    if (captions && head.field != "objects" && head.field != "attributes")
+      fault(at + "/field", "invalid", "captions name objects and attributes", "choose one of the two");
+    if (stage && (!head.vocabulary.empty() || !head.vocabulary_from.empty()))
+      return fault(at + "/vocabulary", "invalid", "the vocabulary is that of the concepts stage",
+                   "leave it out");
+    if (!head.vocabulary.empty() && !head.vocabulary_from.empty())
+      fault(at + "/vocabulary_from", "invalid", "there is a vocabulary already", "give one of the two");
+    if (!stage && head.vocabulary_from.empty() && head.vocabulary.size() < 2)
+      fault(at + "/vocabulary", head.vocabulary.empty() ? "missing" : "out_of_range",
+            std::to_string(head.vocabulary.size()) + " concepts, where a head needs at least 2",
+            "list them, or set vocabulary_from");
   }
 
   void check_vocabulary(const std::vector<std::string>& vocabulary, const std::string& at) {

@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "jobs/spec/fields.h"
+#include "jobs/spec/named_stage.h"
 
 namespace trireme::jobs {
 
@@ -182,8 +183,7 @@ struct TokenizerSpec {
 
 // The vocabulary stage that makes the vocabulary ("stage:<name>"), "" when it is a file.
 inline std::string vocabulary_stage(const TokenizerSpec& tokenizer) {
-  constexpr std::string_view kPrefix = "stage:";
-  return tokenizer.vocabulary.starts_with(kPrefix) ? tokenizer.vocabulary.substr(kPrefix.size()) : "";
+  return named_stage(tokenizer.vocabulary);
 }
 
 struct TextTowerSpec {

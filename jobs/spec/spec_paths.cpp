@@ -38,15 +38,26 @@ std::vector<SpecPath> spec_paths(JobSpec& job) {
     add(base + "/init_from", model.init_from);
     add(base + "/text/tokenizer/vocabulary", model.text.tokenizer.vocabulary);
   }
-  for (std::size_t i = 0; i < job.spec.stages.size(); ++i)
+  for (std::size_t i = 0; i < job.spec.stages.size(); ++i) {
+    const std::string base = "/spec/stages/" + std::to_string(i);
+    if (auto* concepts = std::get_if<ConceptsSettings>(&job.spec.stages[i].settings)) {
+      add(base + "/teacher", concepts->teacher);
+      if (concepts->vocabulary != "imagenet") add(base + "/vocabulary", concepts->vocabulary);
+    }
+    if (auto* evaluate = std::get_if<EvaluateSettings>(&job.spec.stages[i].settings))
+      add(base + "/captions", evaluate->captions);
+    if (auto* train = std::get_if<TrainSettings>(&job.spec.stages[i].settings))
+      for (std::size_t h = 0; h < train->concepts.heads.size(); ++h)
+        add(base + "/concepts/heads/" + std::to_string(h) + "/vocabulary_from",
+            train->concepts.heads[h].vocabulary_from);
     if (auto* filter = std::get_if<FilterSettings>(&job.spec.stages[i].settings)) {
-      const std::string base = "/spec/stages/" + std::to_string(i);
       add(base + "/keep_list", filter->keep_list);
       add(base + "/drop_list", filter->drop_list);
       for (std::size_t c = 0; c < filter->columns.size(); ++c)
         if (filter->columns[c].sidecar != ".")  // beside the shards
           add(base + "/columns/" + std::to_string(c) + "/sidecar", filter->columns[c].sidecar);
     }
+  }
   return found;
 }
 

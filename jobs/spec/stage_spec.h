@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "jobs/spec/caption_spec.h"
+#include "jobs/spec/concept_stages_spec.h"
 #include "jobs/spec/concepts_spec.h"
 #include "jobs/spec/fields.h"
 #include "jobs/spec/filter_spec.h"
@@ -144,10 +145,12 @@ struct TrainSettings {
 // probes are METHODS 2.6, 7.3 and 7.4.
 struct EvaluateSettings {
   std::string data;
-  std::string model;          // a train stage in needs
+  std::string model;          // a train stage in needs; none for task "captions"
   std::string task = "auto";  // "zero_shot" (labels), "retrieval" (texts), auto by what the data has;
-                              // "linear_probe", "knn", "few_shot" (labels of both data sets)
+                              // "linear_probe", "knn", "few_shot" (labels of both data sets);
+                              // "captions": BLEU, ROUGE-L, CIDEr of `captions` against the data's own
   std::string train_data;     // what the probes learn from
+  std::string captions;       // "stage:<name>" of a caption stage, a file of its lines or a folder of such
   std::vector<std::string> templates;  // zero-shot prompts, {c} is the class; empty: the file beside the
                                        // shards, or "a photo of a {c}."
   std::vector<std::int64_t> recall_k = {1, 5, 10};
@@ -158,12 +161,15 @@ struct EvaluateSettings {
   template <class Visitor>
   void visit(Visitor& v) {
     v.field("data", data, {.help = "data set", .required = true});
-    v.field("model", model, {.help = "the train stage whose result is evaluated", .required = true});
+    v.field("model", model, {.help = "the train stage whose result is evaluated; none for task captions"});
     v.field("task", task,
             {.help = "what to measure; the probes learn from train_data",
-             .choices = {"auto", "zero_shot", "retrieval", "linear_probe", "knn", "few_shot"}});
+             .choices = {"auto", "zero_shot", "retrieval", "linear_probe", "knn", "few_shot", "captions"}});
     v.field("train_data", train_data,
             {.help = "labelled data set that linear_probe, knn and few_shot learn from"});
+    v.field("captions", captions,
+            {.help = "task captions: stage:<caption stage>, a file of JSON lines {key, caption}, or a folder "
+                     "of such"});
     v.field("templates", templates, {.help = "zero-shot prompts; {c} is the class name"});
     v.field("recall_k", recall_k, {.help = "k of R@k, of retrieval and knn", .least = 1, .most = 16});
     v.field("shots", shots, {.help = "few_shot: samples per class", .least = 1, .most = 16});
@@ -216,15 +222,16 @@ struct VocabularySettings {
   }
 };
 
-using StageSettings = std::variant<FilterSettings, PairCountsSettings, EmbedSettings, TrainSettings,
-                                   EvaluateSettings, IndexSettings, VocabularySettings, NgramCountsSettings,
-                                   DuplicatesSettings, ExportSettings, CaptionSettings>;
+using StageSettings =
+    std::variant<FilterSettings, PairCountsSettings, EmbedSettings, TrainSettings, EvaluateSettings,
+                 IndexSettings, VocabularySettings, NgramCountsSettings, DuplicatesSettings, ExportSettings,
+                 CaptionSettings, ConceptVocabularySettings, ConceptsSettings>;
 
 // The name of each alternative of StageSettings, in its order.
 inline const std::vector<std::string>& stage_kinds() {
-  static const std::vector<std::string> kinds = {"filter",     "pair_counts", "embed",      "train",
-                                                 "evaluate",   "index",       "vocabulary", "ngram_counts",
-                                                 "duplicates", "export",      "caption"};
+  static const std::vector<std::string> kinds = {
+      "filter",       "pair_counts", "embed",  "train",   "evaluate",           "index",   "vocabulary",
+      "ngram_counts", "duplicates",  "export", "caption", "concept_vocabulary", "concepts"};
   return kinds;
 }
 

@@ -48,7 +48,10 @@ std::int64_t DualEncoder::text_tower_width() const {
 }
 
 ImagePreprocess DualEncoder::image_preprocess() const {
-  const jobs::ImageTowerSpec& image = state_->spec.image;
+  return models::image_preprocess(state_->spec.image);
+}
+
+ImagePreprocess image_preprocess(const jobs::ImageTowerSpec& image) {
   ImagePreprocess preprocess;
   preprocess.image_px = image.image_px;
   preprocess.resize_px = *image.resize_px;

@@ -28,6 +28,9 @@ struct ImagePreprocess {
   std::array<float, 3> mean{}, std{};
 };
 
+// Throws kInvalid on numbers that cannot be meant. Defaults of the spec are resolved.
+ImagePreprocess image_preprocess(const jobs::ImageTowerSpec& image);
+
 class DualEncoder {
  public:
   // Builds both towers, each tensor allocated once; weights of TowerSpec::weights are loaded into them

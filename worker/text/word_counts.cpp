@@ -65,6 +65,11 @@ void WordTally::add(const BertWords& words) {
   words_ += words.words.size();
 }
 
+void WordTally::add(const std::string& word) {
+  ++counts_[word];
+  ++words_;
+}
+
 void write_word_counts(const io::Path& path, const WordTally& tally, std::int64_t partitions) {
   check_partitions(partitions);
   std::vector<const std::pair<const std::string, std::uint64_t>*> sorted;

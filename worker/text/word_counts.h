@@ -23,6 +23,7 @@ struct WordCount {
 class WordTally {
  public:
   void add(const BertWords& words);
+  void add(const std::string& word);
   const std::unordered_map<std::string, std::uint64_t>& counts() const { return counts_; }
   std::uint64_t words() const { return words_; }
 

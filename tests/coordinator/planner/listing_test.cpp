@@ -160,5 +160,70 @@ TEST(Natural, Order) {
   EXPECT_TRUE(natural_less("a", "ab"));
 }
 
+// A teacher and its vocabulary as far as files tell: classes, k, lists.
+TEST_F(Listing, TeachersAndVocabulariesThatDoNotFit) {
+  const std::string header = R"({"_fc.bias":{"dtype":"F32","shape":[3],"data_offsets":[0,12]}})";
+  std::string weights(8, '\0');
+  weights[0] = static_cast<char>(header.size());
+  put("w.safetensors", weights + header + std::string(12, '\0'));
+  const auto vocabulary = [](const std::string& lists) {
+    return R"({"format":"trireme-concepts","version":1,"vocabularies":)" + lists + "}";
+  };
+  put("v3.json", vocabulary(R"({"objects":["a","b","c"]})"));
+  put("v4.json", vocabulary(R"({"objects":["a","b","c","d"]})"));
+  put("v1.json", vocabulary(R"({"objects":["a"]})"));
+  put("two.json", vocabulary(R"({"objects":["a","b","c"],"attributes":["d","e"]})"));
+  put("d.tar", web_tar());
+  const auto faults = [&](const std::vector<std::string>& overrides) {
+    std::vector<std::string> sets = {"spec.output=" + at("run"), "spec.data.train=" + at("d.tar"),
+                                     "spec.stages.labels.teacher=" + at("w.safetensors"),
+                                     "spec.stages.labels.vocabulary=" + at("v3.json")};
+    sets.insert(sets.end(), overrides.begin(), overrides.end());
+    const auto read = jobs::read_job(
+        R"({"name": "l", "spec": {"output": "/o", "data": {"train": "/d"}, "stages": [
+            {"name": "labels", "kind": "concepts", "data": ["train"], "top_k": 2}]}})",
+        sets);
+    for (const auto& fault : read.faults) ADD_FAILURE() << fault.pointer << " " << fault.detail;
+    std::vector<jobs::SpecFault> found;
+    list_job(read.job, found);
+    std::string text;
+    for (const auto& fault : found) text += fault.pointer + ": " + fault.detail + "\n";
+    return text;
+  };
+  EXPECT_EQ(faults({}), "");
+  const std::string vocabulary_at = "/spec/stages/0/vocabulary: ";
+  EXPECT_TRUE(has(faults({"spec.stages.labels.vocabulary=" + at("v4.json")}),
+                  vocabulary_at + "the teacher has 3 classes, the vocabulary 4 concepts"));
+  EXPECT_TRUE(has(faults({"spec.stages.labels.vocabulary=" + at("two.json")}), "the vocabulary 2 lists"));
+  EXPECT_TRUE(has(faults({"spec.stages.labels.vocabulary=" + at("v1.json")}), "needs two"));
+  EXPECT_TRUE(has(faults({"spec.stages.labels.vocabulary=" + at("none.json")}), "there is no file"));
+  EXPECT_TRUE(
+      has(faults({"spec.stages.labels.top_k=4"}), vocabulary_at + "top_k 4 is beyond the vocabulary"));
+  EXPECT_TRUE(has(faults({"spec.stages.labels.vocabulary=imagenet"}), "the teacher has 3 classes"));
+  EXPECT_TRUE(
+      has(faults({"spec.stages.labels.teacher=" + at("nobody.safetensors")}), "/spec/stages/0/teacher"));
+  EXPECT_TRUE(has(faults({"spec.stages.labels.teacher=" + at("")}), "there is no model folder"));
+}
+
+TEST_F(Listing, CaptionsToScore) {
+  put("d.tar", web_tar());
+  fs::create_directories(root_ / "empty");
+  put("some/a.captions.jsonl");
+  const auto listed = [&](const std::string& captions) {
+    const auto read =
+        jobs::read_job(R"({"name": "l", "spec": {"output": "/o", "data": {"train": "/d"}, "stages": [
+            {"name": "score", "kind": "evaluate", "data": "train", "task": "captions", "captions": "x"}]}})",
+                       {"spec.output=" + at("run"), "spec.data.train=" + at("d.tar"),
+                        "spec.stages.score.captions=" + captions});
+    std::vector<jobs::SpecFault> found;
+    list_job(read.job, found);
+    return found.empty() ? std::string() : found[0].pointer + ": " + found[0].detail;
+  };
+  EXPECT_EQ(listed(at("some")), "");
+  EXPECT_EQ(listed(at("some/a.captions.jsonl")), "");
+  EXPECT_TRUE(has(listed(at("empty")), "/spec/stages/0/captions: "));
+  EXPECT_TRUE(has(listed(at("nowhere")), "there is no file or folder"));
+}
+
 }  // namespace
 }  // namespace trireme::coordinator::planner

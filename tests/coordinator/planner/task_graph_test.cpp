@@ -187,6 +187,65 @@ TEST(TaskGraph, AVocabularyMadeByAStage) {
   EXPECT_NE(train_address["500"], train_address["600"]);
 }
 
+// Vocabulary -> heads on captions -> a teacher -> labels -> training on them: every task comes after what it
+// reads, training gets the labels of each range, and every artifact is part of the addresses behind it.
+TEST(TaskGraph, ConceptLabelsFromMadeVocabularyToTraining) {
+  const char* const text =
+      R"({"name": "c", "spec": {"output": "/out", "task_samples": 256, "data": {"train": "/data/train"},
+    "models": {"m": {"image": {"image_px": 32, "patch_px": 8}, "text": {}}},
+    "stages": [
+     {"name": "train", "kind": "train", "needs": ["labels"], "data": "train", "model": "m", "concepts": {"heads": [
+       {"name": "objects", "from": "stage:labels", "field": "objects"}]}},
+     {"name": "labels", "kind": "concepts", "needs": ["heads"], "data": ["train"], "teacher": "stage:heads"},
+     {"name": "heads", "kind": "train", "needs": ["words"], "data": "train", "model": "m", "concepts": {"heads": [
+       {"name": "objects", "from": "captions", "field": "objects", "vocabulary_from": "stage:words"}]}},
+     {"name": "words", "kind": "concept_vocabulary", "data": ["train"], "partitions": 2}]}})";
+  std::map<std::string, std::map<std::string, std::string>> address;  // by min_count: of each artifact
+  for (const std::string least : {"5", "6"}) {
+    const auto read =
+        jobs::read_job(text, {"spec.stages.words.min_count=" + least,
+                              "spec.output=/tmp/trireme-concepts-test-" + std::to_string(::getpid())});
+    ASSERT_TRUE(read.faults.empty()) << read.faults[0].detail;
+    ListedJob listed;
+    listed.shards["train"] = fake_shards("train", 2);
+    TaskGraph graph(read.job, listed, "job");
+    const WholeRun run = run_all(graph, first_one);
+    std::map<std::string, int> tasks;
+    for (const auto& [ref, result] : run.log) {
+      const jobs::Task task = graph.make_task(ref);
+      const std::string kind(jobs::name_of(task.kind));
+      ++tasks[kind];
+      address[least][task.stage + ":" + kind] = task.address;
+      if (task.stage == "labels" && kind == "concepts") {
+        EXPECT_EQ(tasks["concept_teacher"], 1) << "labelled before the teacher was settled";
+        std::set<std::string> roles;
+        for (const auto& input : task.inputs) roles.insert(input.role);
+        EXPECT_EQ(roles, (std::set<std::string>{"shard_index", "concept_vocabulary", "model"}));
+      }
+      if (task.stage != "train") continue;
+      int labels = 0, vocabularies = 0;
+      const std::string lines = io::read_file(task.inputs_file);
+      for (std::size_t at = 0, end; (end = lines.find('\n', at)) != std::string::npos; at = end + 1) {
+        const auto line = jobs::inputs_line_from_json(std::string_view(lines).substr(at, end - at));
+        labels += line.input && line.input->role == "concepts" && line.input->stage == "labels" ? 1 : 0;
+        vocabularies += line.input && line.input->role == "concept_vocabulary" ? 1 : 0;
+      }
+      EXPECT_EQ(labels, 6) << "3 ranges of 2 shards";
+      EXPECT_EQ(vocabularies, 1);
+      std::filesystem::remove_all(read.job.spec.output);
+    }
+    EXPECT_EQ(tasks["concept_words_map"], 6);
+    EXPECT_EQ(tasks["concept_words_merge"], 2);
+    EXPECT_EQ(tasks["concept_vocabulary"], 1);
+    EXPECT_EQ(tasks["concepts"], 6);
+    EXPECT_EQ(tasks["train"], 2);
+  }
+  for (const char* name : {"words:concept_vocabulary", "heads:train", "labels:concept_teacher",
+                           "labels:concepts", "train:train"})
+    EXPECT_NE(address["5"][name], address["6"][name]) << name;
+  EXPECT_EQ(address["5"]["words:concept_words_map"].size(), 32U);
+}
+
 TEST(TaskGraph, InputsByRole) {
   TaskGraph graph(job_of({"spec.output=/tmp/trireme-planner-test-" + std::to_string(::getpid())}), listing(),
                   "job");

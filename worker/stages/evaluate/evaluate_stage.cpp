@@ -20,6 +20,7 @@
 #include "worker/evaluation/zero_shot.h"
 #include "worker/models/dual_encoder.h"
 #include "worker/models/encode_texts.h"
+#include "worker/stages/evaluate/score_captions.h"
 
 namespace trireme::worker::stages::evaluate {
 namespace {
@@ -234,17 +235,40 @@ std::string choose_task(const std::string& wanted, const checkpoint::Features& f
               labels ? "choose task zero_shot" : "its shards need .txt or .cls members");
 }
 
-jobs::TaskDone EvaluateStage::run(const jobs::Task& task, runtime::TaskContext& context) {
-  const auto settings = std::get<jobs::EvaluateSettings>(jobs::settings_from_json("evaluate", task.settings));
+namespace {
+
+Outcome model_outcome(const jobs::Task& task, const jobs::EvaluateSettings& settings,
+                      const runtime::TaskContext& context) {
   const Inputs inputs = read_all(task, settings, *context.stop);
   Outcome outcome = measure(task, inputs, settings, context);
   outcome.result.dataset = inputs.data;
   outcome.result.model = settings.model;
   outcome.result.pretrained = io::hex(inputs.model.xxh3);
+  return outcome;
+}
+
+Outcome captions_outcome(const jobs::Task& task, const jobs::EvaluateSettings& settings,
+                         const runtime::TaskContext& context) {
+  const auto made = evaluate_captions(task, settings, [&context] { context.stop->throw_if_stopped(); });
+  Outcome outcome;
+  outcome.result.task = "captioning";
+  outcome.result.dataset = made.dataset;
+  outcome.result.model = settings.captions;
+  outcome.result.metrics = evaluation::caption_metrics(made.scores);
+  for (const auto& [name, count] : made.counts) outcome.summary[name] = count;
+  return outcome;
+}
+
+}  // namespace
+
+jobs::TaskDone EvaluateStage::run(const jobs::Task& task, runtime::TaskContext& context) {
+  const auto settings = std::get<jobs::EvaluateSettings>(jobs::settings_from_json("evaluate", task.settings));
+  Outcome outcome = settings.task == "captions" ? captions_outcome(task, settings, context)
+                                                : model_outcome(task, settings, context);
   const std::string path = task.output + ".evaluation.json";
   io::write_file_atomic(path, evaluation::to_json(outcome.result) + "\n");
   outcome.summary["task"] = outcome.result.task;
-  outcome.summary["dataset"] = inputs.data;
+  outcome.summary["dataset"] = outcome.result.dataset;
   outcome.summary["metrics"] = json_of(outcome.result.metrics);
   outcome.summary["chance"] = json_of(outcome.result.chance);
   jobs::TaskDone result;

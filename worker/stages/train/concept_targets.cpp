@@ -14,32 +14,33 @@ namespace {
 constexpr std::int64_t kLookedAt = 100;  // samples, before a field counts as absent
 
 // Whether any of the first kept samples satisfies `has`.
-bool any_has(const DataSet& set,
-             const std::function<bool(const data::ShardReader& reader, std::int64_t sample)>& has) {
+bool any_has(const DataSet& set, const std::function<bool(std::size_t shard, std::int64_t sample)>& has) {
   std::int64_t seen = 0;
-  for (const auto& shard : set.shards)
-    for (const auto sample : shard.kept) {
-      if (has(*shard.reader, sample)) return true;
+  for (std::size_t shard = 0; shard < set.shards.size(); ++shard)
+    for (const auto sample : set.shards[shard].kept) {
+      if (has(shard, sample)) return true;
       if (++seen == kLookedAt) return false;
     }
   return false;
 }
 
-data::ConceptFault read(const data::ShardReader& reader, std::int64_t sample, const ConceptSource& source,
-                        data::Concepts& concepts, std::int64_t& beyond) {
-  return data::concept_field(reader.json(sample), source.field, source.places, source.top_k, concepts,
-                             beyond);
+data::ConceptFault read(const DataSet& set, std::size_t shard, std::int64_t sample,
+                        const ConceptSource& source, data::Concepts& concepts, std::int64_t& beyond) {
+  if (!source.rows.empty()) return source.rows[shard]->read(sample, source.top_k, concepts, beyond);
+  return data::concept_field(set.shards[shard].reader->json(sample), source.field, source.places,
+                             source.top_k, concepts, beyond);
 }
 
 // body(sample's place in `times`, concept of all vocabularies side by side)
 template <class Body>
-void each_concept(const DataShard& shard, const std::vector<ConceptSource>& sources, Body body) {
+void each_concept(const DataSet& set, std::size_t shard, const std::vector<ConceptSource>& sources,
+                  Body body) {
   data::Concepts concepts;
   std::int64_t beyond = 0;
-  for (std::size_t k = 0; k < shard.kept.size(); ++k) {
+  for (std::size_t k = 0; k < set.shards[shard].kept.size(); ++k) {
     std::size_t first = 0;
     for (const auto& source : sources) {
-      read(*shard.reader, shard.kept[k], source, concepts, beyond);
+      read(set, shard, set.shards[shard].kept[k], source, concepts, beyond);
       for (const auto index : concepts.index) body(k, first + static_cast<std::size_t>(index));
       first += source.places.size();
     }
@@ -59,6 +60,11 @@ std::vector<ConceptSource> concept_sources(const jobs::ConceptsSpec& spec) {
   return sources;
 }
 
+void join_concepts(const DataSet& set, const jobs::ConceptsSpec& spec,
+                   const std::vector<jobs::InputsLine>& inputs, std::vector<ConceptSource>& sources) {
+  for (std::size_t h = 0; h < sources.size(); ++h) sources[h].rows = concept_rows(set, spec.heads[h], inputs);
+}
+
 ConceptTargets concept_targets(const DataSet& set, const ConceptSource& source, const data::SlotBatch& batch,
                                std::map<std::string, std::int64_t>& counts) {
   std::vector<data::Concepts> rows(batch.samples.size());
@@ -66,8 +72,8 @@ ConceptTargets concept_targets(const DataSet& set, const ConceptSource& source, 
   for (std::size_t i = 0; i < rows.size(); ++i) {
     if (batch.live[i] == 0) continue;
     std::int64_t beyond = 0;
-    const auto& reader = *set.shards[static_cast<std::size_t>(batch.samples[i].shard)].reader;
-    const auto fault = read(reader, batch.samples[i].sample, source, rows[i], beyond);
+    const auto fault = read(set, static_cast<std::size_t>(batch.samples[i].shard), batch.samples[i].sample,
+                            source, rows[i], beyond);
     if (fault == data::ConceptFault::kMissing) ++counts[source.name + ".missing"];
     if (fault == data::ConceptFault::kMalformed) ++counts[source.name + ".malformed"];
     if (beyond > 0) counts[source.name + ".beyond_vocabulary"] += beyond;
@@ -89,14 +95,14 @@ void sample_by_square_root(DataSet& set, const std::vector<ConceptSource>& sourc
   std::size_t concepts = 0;
   for (const auto& source : sources) concepts += source.places.size();
   std::vector<std::int64_t> count(concepts);
-  for (const auto& shard : set.shards)
-    each_concept(shard, sources, [&](std::size_t, std::size_t one) { ++count[one]; });
+  for (std::size_t s = 0; s < set.shards.size(); ++s)
+    each_concept(set, s, sources, [&](std::size_t, std::size_t one) { ++count[one]; });
   std::vector<std::vector<double>> times;
   double sum = 0;
   std::int64_t samples = 0;
-  for (const auto& shard : set.shards) {
-    auto& of_shard = times.emplace_back(shard.kept.size());
-    each_concept(shard, sources, [&](std::size_t k, std::size_t one) {
+  for (std::size_t s = 0; s < set.shards.size(); ++s) {
+    auto& of_shard = times.emplace_back(set.shards[s].kept.size());
+    each_concept(set, s, sources, [&](std::size_t k, std::size_t one) {
       of_shard[k] += 1 / std::sqrt(static_cast<double>(count[one]));
     });
     for (const double value : of_shard) {
@@ -113,8 +119,8 @@ void sample_by_square_root(DataSet& set, const std::vector<ConceptSource>& sourc
 }
 
 void require_synthetic_captions(const DataSet& set, const std::string& field) {
-  const auto has = [&](const data::ShardReader& reader, std::int64_t sample) {
-    return !data::text_field(reader.json(sample), field).empty();
+  const auto has = [&](std::size_t shard, std::int64_t sample) {
+    return !data::text_field(set.shards[shard].reader->json(sample), field).empty();
   };
   if (!any_has(set, has))
     throw Error(ErrorKind::kInvalid,
@@ -124,22 +130,23 @@ void require_synthetic_captions(const DataSet& set, const std::string& field) {
 
 void require_concepts(const DataSet& set, const std::vector<ConceptSource>& sources) {
   for (const auto& source : sources) {
-    const auto has = [&](const data::ShardReader& reader, std::int64_t sample) {
+    const auto has = [&](std::size_t shard, std::int64_t sample) {
       data::Concepts concepts;
       std::int64_t beyond = 0;
-      return read(reader, sample, source, concepts, beyond) == data::ConceptFault::kNone;
+      return read(set, shard, sample, source, concepts, beyond) == data::ConceptFault::kNone;
     };
     if (!any_has(set, has))
       throw Error(ErrorKind::kInvalid,
-                  "the samples' .json have no concept of head '" + source.name + "' in a field '" +
-                      source.field + "'",
+                  (source.rows.empty() ? "the samples' .json have no concept of head '"
+                                       : "the samples have no concept of head '") +
+                      source.name + "' in a field '" + source.field + "'",
                   "look at the field's name and at the vocabulary");
   }
 }
 
 void require_labels(const DataSet& set) {
-  const auto has = [](const data::ShardReader& reader, std::int64_t sample) {
-    return reader.label(sample).has_value();
+  const auto has = [&](std::size_t shard, std::int64_t sample) {
+    return set.shards[shard].reader->label(sample).has_value();
   };
   if (!any_has(set, has))
     throw Error(ErrorKind::kInvalid, "loss.positives is \"label\", and the samples have no labels",

@@ -1,4 +1,4 @@
-// The concepts that samples bring along, as targets of the concept heads, and sampling by their frequency
+// The concepts of samples as targets of the concept heads, and sampling by their frequency
 // (METHODS 2.3, 10.6).
 #pragma once
 
@@ -10,6 +10,7 @@
 #include "jobs/spec/concepts_spec.h"
 #include "worker/data/loader.h"
 #include "worker/data/sample_fields.h"
+#include "worker/stages/train/concept_rows.h"
 #include "worker/stages/train/data_set.h"
 #include "worker/stages/train/trainable_model.h"
 
@@ -19,8 +20,13 @@ struct ConceptSource {
   std::string name, field;
   data::ConceptPlaces places;
   std::int64_t top_k = 0;
+  ShardConcepts rows = {};  // instead of the .json
 };
 std::vector<ConceptSource> concept_sources(const jobs::ConceptsSpec& spec);
+
+// Fills in the rows of heads that do not read the .json. Throws as concept_rows().
+void join_concepts(const DataSet& set, const jobs::ConceptsSpec& spec,
+                   const std::vector<jobs::InputsLine>& inputs, std::vector<ConceptSource>& sources);
 
 // Targets of the slot's live rows. Adds to `counts`: "<name>.missing", "<name>.malformed" (rows without
 // targets) and "<name>.beyond_vocabulary" (concepts left out).
@@ -29,7 +35,7 @@ ConceptTargets concept_targets(const DataSet& set, const ConceptSource& source, 
 
 // Times each kept sample is seen per epoch, written to DataShard::times: sum over its concepts c of n_c^-0.5,
 // n_c samples having c, scaled to a mean of 1 over the samples that have any; the others once. Reads every
-// .json once.
+// sample once.
 void sample_by_square_root(DataSet& set, const std::vector<ConceptSource>& sources);
 
 // Throw kInvalid when none of the first 100 kept samples has what training needs.

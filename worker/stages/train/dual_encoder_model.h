@@ -37,6 +37,8 @@ class DualEncoderModel final : public TrainableModel {
   }
   void absorb_statistics(const at::Tensor& sum) override { encoder_.absorb_norm_statistics(sum); }
 
+  const models::ConceptHeads& heads() const { return heads_; }
+
   // What the encoder's own state does not hold: "sigma", "sigmoid_bias", "concepts.…"; shares memory.
   NamedTensors extra_state() const override;
   // Copies; kDamaged lists missing names and wrong shapes.

@@ -34,6 +34,20 @@ struct Place {
   std::int64_t epoch = 0, step_in_epoch = 0;
 };
 
+models::SavedHeads saved_heads(const jobs::ConceptsSpec& spec, const models::ConceptHeads& heads) {
+  models::SavedHeads saved;
+  saved.on_embedding = spec.on == "embedding";
+  const auto parameters = heads.parameters();  // weight and bias of each
+  for (std::size_t h = 0; h < spec.heads.size(); ++h) {
+    saved.vocabularies.lists.push_back({spec.heads[h].name, {}});
+    for (const auto& name : spec.heads[h].vocabulary)
+      saved.vocabularies.lists.back().concepts.push_back({name, -1, "", ""});
+    saved.weight_VT.push_back(on_host(parameters[2 * h].second.detach()));
+    saved.bias_V.push_back(on_host(parameters[2 * h + 1].second.detach()));
+  }
+  return saved;
+}
+
 Place place_of(const data::SampleOrder& order, std::int64_t batch, std::int64_t step) {
   Place place;
   for (;; ++place.epoch) {
@@ -98,9 +112,11 @@ jobs::TaskDone TrainRun::run() {
 void TrainRun::open_data() {
   const auto inputs = runtime::read_inputs(task_);
   data_ = load_data_set(settings_.data, jobs::data_from_json(task_.data), inputs);
+  resolve_vocabularies(settings_.concepts, inputs);
   input_options_.texts = settings_.loss.texts;
   input_options_.labels = settings_.loss.positives == "label";
   input_options_.concepts = concept_sources(settings_.concepts);
+  join_concepts(data_, settings_.concepts, inputs, input_options_.concepts);
   if (settings_.loss.texts != "raw") find_synthetic_captions();
   if (input_options_.labels) require_labels(data_);
   require_concepts(data_, input_options_.concepts);
@@ -410,7 +426,8 @@ jobs::TaskDone TrainRun::result() {
   if (!best_.empty()) load_model_tensors(*encoder_, best_);
   done.summary = to_json(progress_, group_.size());
   const auto log = (io::Path(task_.stage_folder) / "log.jsonl").string();
-  done.outputs.push_back(write_result(task_, *encoder_, log, "{\"address\":\"" + task_.address + "\"}"));
+  done.outputs.push_back(write_result(task_, *encoder_, saved_heads(settings_.concepts, model_->heads()), log,
+                                      "{\"address\":\"" + task_.address + "\"}"));
   return done;
 }
 

@@ -1,0 +1,80 @@
+#include "worker/stages/evaluate/score_captions.h"
+
+#include "tests/worker/stages/support/stage_fixture.h"
+#include "worker/stages/evaluate/evaluate_stage.h"
+
+namespace trireme::worker::stages::evaluate {
+namespace {
+
+class ScoreCaptionsTest : public testing::StageTest {
+ protected:
+  ScoreCaptionsTest() {
+    std::vector<testing::TestSample> samples;
+    for (int i = 0; i < 4; ++i)
+      samples.push_back({"k" + std::to_string(i), "picture",
+                         "A dog runs, number " + std::to_string(i) + ".\nanother text of it"});
+    task_ = shard_task("s", samples);
+    settings_.data = "train";
+    settings_.task = "captions";
+    settings_.captions = (folder_ / "captions").string();
+  }
+
+  void write(const std::string& name, const std::string& lines) {
+    io::write_file_atomic(folder_ / "captions" / name, lines, false);
+  }
+
+  jobs::TaskDone run() {
+    task_.settings = jobs::settings_json(settings_);
+    std::vector<jobs::InputsLine> lines = {{task_.shard, {}}};
+    for (const auto& one : task_.inputs) lines.push_back({{}, one});
+    set_inputs(task_, lines);
+    task_.output = out("scores", "");
+    return EvaluateStage().run(task_, context_);
+  }
+
+  jobs::Task task_;
+  jobs::EvaluateSettings settings_;
+};
+
+TEST_F(ScoreCaptionsTest, JoinedByKeyWithEverythingCounted) {
+  write("a.captions.jsonl",
+        "{\"format\": \"trireme-captions\"}\n"
+        "{\"key\": \"k0\", \"caption\": \"a dog runs number 0\", \"log_probability\": -1}\n"
+        "{\"key\": \"k0\", \"caption\": \"again\"}\n{\"key\": \"k9\", \"caption\": \"who\"}\n\n");
+  write("deeper/b.jsonl",
+        "{\"key\": \"k2\", \"caption\": \"\"}\n{\"key\": \"k3\", \"caption\": \"A DOG RUNS: number 3!\"}");
+  const auto done = run();
+  EXPECT_EQ(done.counts.at("images"), 3);
+  const auto text = io::read_file(done.outputs.at(0).path);
+  EXPECT_NE(text.find("\"task\":\"captioning\""), std::string::npos) << text;
+  EXPECT_NE(text.find("\"CIDEr\""), std::string::npos) << text;
+  for (const char* count : {"\"empty\":1", "\"missing\":1", "\"repeated\":1", "\"unknown\":1"})
+    EXPECT_NE(done.summary.find(count), std::string::npos) << done.summary;
+  const auto made = evaluate_captions(task_, settings_, [] {});
+  EXPECT_NEAR(made.scores.rouge_l_each.at(0), 1, 1e-12);
+  EXPECT_NEAR(made.scores.rouge_l_each.at(2), 1, 1e-12) << "case and punctuation are no difference";
+  EXPECT_EQ(made.scores.rouge_l_each.at(1), 0);
+}
+
+TEST_F(ScoreCaptionsTest, SidecarsOfAStage) {
+  const auto path = (folder_ / "x.captions.jsonl").string();
+  io::write_file_atomic(path, "{\"key\": \"k1\", \"caption\": \"another text of it\"}\n", false);
+  settings_.captions = "stage:caption";
+  task_.inputs.push_back(input("captions", path));
+  EXPECT_EQ(run().counts.at("images"), 1);
+}
+
+TEST_F(ScoreCaptionsTest, WhatCannotBeScored) {
+  write("a.jsonl", "{\"key\": \"other\", \"caption\": \"x\"}\n");
+  EXPECT_THROW(run(), Error);
+  write("a.jsonl", "{\"key\": \"k1\", \"caption\": \"x\"}\nnonsense\n");
+  try {
+    run();
+    FAIL();
+  } catch (const Error& error) {
+    EXPECT_NE(std::string(error.what()).find("a.jsonl, line 2"), std::string::npos) << error.what();
+  }
+}
+
+}  // namespace
+}  // namespace trireme::worker::stages::evaluate

@@ -1,0 +1,282 @@
+#include "worker/stages/concepts/concepts_stage.h"
+
+#include <algorithm>
+#include <map>
+
+#include <ATen/ATen.h>
+#include <ATen/Parallel.h>
+
+#include "common/base/error.h"
+#include "common/io/file.h"
+#include "common/io/hash.h"
+#include "jobs/spec/job_spec.h"
+#include "worker/checkpoint/concept_labels.h"
+#include "worker/checkpoint/features.h"
+#include "worker/data/image.h"
+#include "worker/data/kept_samples.h"
+#include "worker/data/shard_reader.h"
+#include "worker/losses/soft_target_loss.h"
+#include "worker/models/autocast.h"
+#include "worker/runtime/parallel.h"
+#include "worker/runtime/task_inputs.h"
+
+namespace trireme::worker::stages::concepts {
+namespace {
+
+jobs::ConceptsSettings settings_of(const jobs::Task& task) {
+  return std::get<jobs::ConceptsSettings>(jobs::settings_from_json("concepts", task.settings));
+}
+
+// Of all lines of the task, or of its inputs.
+std::string path_of(const jobs::Task& task, const std::string& role) {
+  for (const auto& line : runtime::read_inputs(task))
+    if (line.input && line.input->role == role) return line.input->path;
+  return "";
+}
+
+TeacherFiles files_of(const jobs::Task& task, const jobs::ConceptsSettings& settings) {
+  TeacherFiles files;
+  if (!jobs::is_classifier(settings.teacher))
+    files.model = jobs::named_stage(settings.teacher).empty() ? settings.teacher : path_of(task, "model");
+  const bool named = settings.vocabulary.empty() || settings.vocabulary == "imagenet";
+  if (!named)
+    files.vocabulary = jobs::named_stage(settings.vocabulary).empty() ? settings.vocabulary
+                                                                      : path_of(task, "concept_vocabulary");
+  return files;
+}
+
+struct Labelled {
+  std::vector<std::int64_t> samples, bad;
+  std::vector<at::Tensor> index, weight, mass;  // per list
+  std::map<std::string, std::int64_t> faults;
+  std::int64_t stored = 0;
+};
+
+// Rows of the range's stored features.
+struct Stored {
+  at::Tensor image;
+  std::map<std::int64_t, std::int64_t> row_of;
+};
+
+Stored stored_features(const jobs::Task& task, std::int64_t width) {
+  Stored stored;
+  if (width == 0) return stored;
+  std::vector<checkpoint::Features> parts;
+  for (const auto& input : runtime::inputs_of(task, "features")) {
+    auto part = checkpoint::read_features(input.path);
+    if (part.space == "tower" && part.image.defined() && part.image.size(1) == width)
+      parts.push_back(std::move(part));
+  }
+  const auto all = checkpoint::concatenate(parts);
+  if (!all.sample.defined()) return stored;
+  stored.image = all.image;
+  for (std::int64_t row = 0; row < all.sample.size(0); ++row)
+    stored.row_of[all.sample[row].item<std::int64_t>()] = row;
+  return stored;
+}
+
+class Labeller {
+ public:
+  Labeller(const data::ShardReader& shard, Teacher& teacher, const Stored& stored,
+           const jobs::ConceptsSettings& settings, std::string device)
+      : shard_(shard), teacher_(teacher), stored_(stored), settings_(settings), device_(std::move(device)) {}
+
+  // Thread-safe.
+  Labelled label(const std::vector<std::int64_t>& samples) const {
+    if (at::get_num_threads() != 1) at::set_num_threads(1);
+    const at::NoGradGuard no_gradients;
+    const models::Autocast autocast(device_, settings_.precision == "bf16");
+    Labelled made;
+    const at::Tensor features = stored_.image.defined() ? look_up(samples, made) : run_tower(samples, made);
+    if (made.samples.empty()) return made;
+    for (const at::Tensor& logits_BV : teacher_.logits(features)) {
+      const at::Tensor probabilities = at::softmax(logits_BV.to(at::kCPU, at::kFloat), 1);
+      const auto [index, weight] = losses::top_k_targets(probabilities, settings_.top_k);
+      made.index.push_back(index.to(at::kInt));
+      made.weight.push_back(weight.to(at::kFloat));
+      made.mass.push_back(probabilities.gather(1, index).sum(1));
+    }
+    return made;
+  }
+
+ private:
+  at::Tensor look_up(const std::vector<std::int64_t>& samples, Labelled& made) const {
+    std::vector<std::int64_t> rows;
+    for (const auto sample : samples) {
+      const auto found = stored_.row_of.find(sample);
+      if (found == stored_.row_of.end()) {
+        blame(sample, "no_stored_feature", made);  // the embed stage could not decode it
+        continue;
+      }
+      made.samples.push_back(sample);
+      rows.push_back(found->second);
+    }
+    made.stored = static_cast<std::int64_t>(rows.size());
+    return stored_.image.index_select(0, at::tensor(rows, at::kLong)).to(at::Device(device_));
+  }
+
+  at::Tensor run_tower(const std::vector<std::int64_t>& samples, Labelled& made) const {
+    const auto preprocess = teacher_.preprocess();
+    const auto side = preprocess.image_px;
+    auto image_BCHW = at::empty({static_cast<std::int64_t>(samples.size()), 3, side, side}, at::kFloat);
+    float* pixels = image_BCHW.data_ptr<float>();
+    std::string storage;
+    for (const auto sample : samples) {
+      data::Image picture;
+      const std::string fault = data::decode_image(shard_.image_bytes(sample, storage), {}, picture);
+      if (!fault.empty()) {
+        blame(sample, fault, made);
+        continue;
+      }
+      data::resize_and_center_crop(
+          picture, preprocess.resize_px, side, {preprocess.mean, preprocess.std}, pixels,
+          preprocess.bilinear ? data::Filter::kBilinear : data::Filter::kBicubic, preprocess.square);
+      pixels += 3 * side * side;
+      made.samples.push_back(sample);
+    }
+    const auto kept = static_cast<std::int64_t>(made.samples.size());
+    return kept == 0 ? at::Tensor()
+                     : teacher_.features(image_BCHW.narrow(0, 0, kept).to(at::Device(device_)));
+  }
+
+  static void blame(std::int64_t sample, const std::string& reason, Labelled& made) {
+    made.bad.push_back(sample);
+    ++made.faults["bad." + reason];
+  }
+
+  const data::ShardReader& shard_;
+  Teacher& teacher_;
+  const Stored& stored_;
+  const jobs::ConceptsSettings& settings_;
+  std::string device_;
+};
+
+// The labeller leaves its threads, this one among them, at one intra-op thread.
+class IntraOpThreads {
+ public:
+  IntraOpThreads() : before_(at::get_num_threads()) {}
+  ~IntraOpThreads() { at::set_num_threads(before_); }
+  IntraOpThreads(const IntraOpThreads&) = delete;
+  IntraOpThreads& operator=(const IntraOpThreads&) = delete;
+
+ private:
+  int before_;
+};
+
+std::vector<Labelled> label_all(const Labeller& labeller, const std::vector<std::int64_t>& samples,
+                                std::int64_t batch, runtime::TaskContext& context) {
+  const auto total = static_cast<std::int64_t>(samples.size());
+  std::vector<Labelled> batches(static_cast<std::size_t>((total + batch - 1) / batch));
+  const IntraOpThreads put_back_after;
+  runtime::parallel_for(
+      static_cast<std::int64_t>(batches.size()), context.threads, context.stop,
+      [&](std::int64_t i) {
+        const auto first = samples.begin() + i * batch;
+        batches[static_cast<std::size_t>(i)] =
+            labeller.label({first, samples.begin() + std::min(total, (i + 1) * batch)});
+      },
+      [&](std::int64_t done) {
+        if (context.progress) context.progress(std::min(total, done * batch), total);
+      });
+  return batches;
+}
+
+at::Tensor positions(const std::vector<std::int64_t>& values) {
+  return at::tensor(values, at::kLong);
+}
+
+checkpoint::ConceptLabels assembled(const std::vector<Labelled>& batches,
+                                    const jobs::ConceptVocabularies& settled, std::int64_t top_k,
+                                    const data::ShardReader& shard) {
+  std::vector<std::int64_t> samples, keys, bad;
+  for (const auto& batch : batches) {
+    samples.insert(samples.end(), batch.samples.begin(), batch.samples.end());
+    bad.insert(bad.end(), batch.bad.begin(), batch.bad.end());
+  }
+  for (const auto sample : samples) keys.push_back(checkpoint::key_hash(shard.key(sample)));
+  checkpoint::ConceptLabels labels;
+  labels.teacher = settled.teacher;
+  labels.sample = positions(samples);
+  labels.key = positions(keys);
+  labels.bad = positions(bad);
+  for (std::size_t i = 0; i < settled.lists.size(); ++i) {
+    std::vector<std::string> names;
+    for (const auto& one : settled.lists[i].concepts) names.push_back(one.name);
+    std::vector<at::Tensor> index = {at::empty({0, top_k}, at::kInt)};
+    std::vector<at::Tensor> weight = {at::empty({0, top_k}, at::kFloat)}, mass = {at::empty({0}, at::kFloat)};
+    for (const auto& batch : batches) {
+      if (batch.samples.empty()) continue;
+      index.push_back(batch.index[i]);
+      weight.push_back(batch.weight[i]);
+      mass.push_back(batch.mass[i]);
+    }
+    labels.lists.push_back({settled.lists[i].name, checkpoint::vocabulary_hash(names),
+                            settled.lists[i].size(), at::cat(index), at::cat(weight), at::cat(mass)});
+  }
+  return labels;
+}
+
+}  // namespace
+
+jobs::TaskDone ConceptTeacherStage::run(const jobs::Task& task, runtime::TaskContext& context) {
+  const auto settings = settings_of(task);
+  const auto settled = settle_teacher(settings, files_of(task, settings));
+  context.stop->throw_if_stopped();
+  const std::string path = task.output + ".concepts.json";
+  io::write_file_atomic(path, jobs::to_json(settled));
+  jobs::TaskDone result;
+  for (const auto& list : settled.lists) result.counts[list.name] = list.size();
+  result.outputs = {runtime::describe_output("", path)};
+  if (context.progress) context.progress(1, 1);
+  return result;
+}
+
+Teacher& ConceptsStage::teacher(const jobs::Task& task, const std::string& device) {
+  const auto settings = settings_of(task);
+  std::string key = device + "\n" + task.settings;
+  for (const auto& input : task.inputs)
+    if (input.role == "model" || input.role == "concept_vocabulary")
+      key += "\n" + input.path + " " + io::hex(input.xxh3);
+  if (teacher_key_ != key) {
+    teacher_key_.clear();
+    const std::string settled = runtime::input_path(task, "concept_vocabulary");
+    TeacherFiles files = files_of(task, settings);
+    teacher_ = open_teacher(settings, files,
+                            jobs::concept_vocabularies_from_json(io::read_file(settled), settled), device);
+    teacher_key_ = key;
+  }
+  return *teacher_;
+}
+
+jobs::TaskDone ConceptsStage::run(const jobs::Task& task, runtime::TaskContext& context) {
+  const auto settings = settings_of(task);
+  const data::ShardReader shard(runtime::shard_of(task).path, runtime::input_path(task, "shard_index"));
+  const std::string vocabulary = runtime::input_path(task, "concept_vocabulary");
+  const auto settled = jobs::concept_vocabularies_from_json(io::read_file(vocabulary), vocabulary);
+  Teacher& who = teacher(task, context.device);
+  const Stored stored = stored_features(task, who.stored_width());
+  std::vector<std::string> verdicts;
+  for (const auto& input : runtime::inputs_of(task, "verdicts")) verdicts.push_back(input.path);
+  const auto samples =
+      data::kept_samples(task.first, std::min(task.first + task.count, shard.size()), verdicts);
+  const Labeller labeller(shard, who, stored, settings, context.device);
+  const auto batches = label_all(labeller, samples, settings.batch, context);
+  auto labels = assembled(batches, settled, settings.top_k, shard);
+  labels.shard = runtime::shard_of(task).sha256;
+  labels.first = task.first;
+  labels.count = task.count;
+  const std::string path = task.output + ".concepts.safetensors";
+  checkpoint::write_concept_labels(path, labels);
+  jobs::TaskDone result;
+  result.counts = {{"in", static_cast<std::int64_t>(samples.size())},
+                   {"labelled", labels.sample.size(0)},
+                   {"stored_features", 0}};
+  for (const auto& batch : batches) {
+    result.counts["stored_features"] += batch.stored;
+    for (const auto& [reason, count] : batch.faults) result.counts[reason] += count;
+  }
+  result.outputs = {runtime::describe_output("", path)};
+  return result;
+}
+
+}  // namespace trireme::worker::stages::concepts

@@ -1,0 +1,126 @@
+#include "worker/stages/evaluate/score_captions.h"
+
+#include <algorithm>
+#include <filesystem>
+
+#include <nlohmann/json.hpp>
+
+#include "common/base/error.h"
+#include "common/io/file.h"
+#include "jobs/spec/concept_stages_spec.h"
+#include "worker/data/kept_samples.h"
+#include "worker/data/shard_reader.h"
+#include "worker/runtime/stage.h"
+#include "worker/text/words.h"
+
+namespace trireme::worker::stages::evaluate {
+namespace {
+
+namespace fs = std::filesystem;
+
+using Counts = std::map<std::string, std::int64_t>;
+
+std::string words_of(const std::string& text) {
+  std::string joined;
+  for (const auto& word : text::unigrams(text)) joined += (joined.empty() ? "" : " ") + word;
+  return joined;
+}
+
+std::vector<std::string> files_of(const std::vector<jobs::InputsLine>& inputs, const std::string& named) {
+  std::vector<std::string> files;
+  if (named.empty() || !jobs::named_stage(named).empty()) {
+    for (const auto& line : inputs)
+      if (line.input && line.input->role == "captions") files.push_back(line.input->path);
+    return files;
+  }
+  if (!fs::is_directory(named)) return {named};
+  for (const auto& entry : fs::recursive_directory_iterator(named))
+    if (entry.path().extension() == ".jsonl") files.push_back(entry.path().string());
+  std::ranges::sort(files);
+  return files;
+}
+
+// Key to words; the first line of a key counts.
+std::map<std::string, std::string> read_captions(const std::vector<std::string>& files, Counts& counts) {
+  std::map<std::string, std::string> captions;
+  for (const auto& file : files) {
+    const std::string text = io::read_file(file);
+    std::int64_t number = 0;
+    for (std::size_t at = 0; at < text.size();) {
+      const auto end = std::min(text.find('\n', at), text.size());
+      const auto line =
+          nlohmann::json::parse(text.begin() + static_cast<std::ptrdiff_t>(at),
+                                text.begin() + static_cast<std::ptrdiff_t>(end), nullptr, false);
+      ++number;
+      const bool blank = end == at;
+      at = end + 1;
+      if (blank) continue;
+      if (!line.is_object())
+        throw Error(ErrorKind::kInvalid, file + ", line " + std::to_string(number) + " is no JSON object",
+                    "captions are lines {\"key\": …, \"caption\": …}");
+      const auto key = line.find("key"), caption = line.find("caption");
+      if (key == line.end() || !key->is_string() || caption == line.end() || !caption->is_string()) continue;
+      const bool fresh =
+          captions.try_emplace(key->get<std::string>(), words_of(caption->get<std::string>())).second;
+      counts["repeated"] += fresh ? 0 : 1;
+    }
+  }
+  return captions;
+}
+
+std::vector<std::string> paths_of(const std::vector<jobs::InputsLine>& inputs, const jobs::ShardRef& shard,
+                                  const std::string& role) {
+  std::vector<std::string> paths;
+  for (const auto& line : inputs)
+    if (line.input && line.input->role == role && line.input->data == shard.data &&
+        line.input->shard == shard.shard)
+      paths.push_back(line.input->path);
+  return paths;
+}
+
+}  // namespace
+
+CaptionEvaluation evaluate_captions(const jobs::Task& task, const jobs::EvaluateSettings& settings,
+                                    const std::function<void()>& poll) {
+  const auto inputs = runtime::read_inputs(task);
+  CaptionEvaluation result{
+      settings.data, {}, {{"repeated", 0}, {"empty", 0}, {"missing", 0}, {"unknown", 0}}};
+  auto captions = read_captions(files_of(inputs, settings.captions), result.counts);
+  std::vector<evaluation::ScoredCaption> scored;
+  for (const auto& line : inputs) {
+    if (!line.shard) continue;
+    poll();
+    const jobs::ShardRef& shard = *line.shard;
+    result.dataset = shard.data;
+    const data::ShardReader reader(shard.path, paths_of(inputs, shard, "shard_index").at(0));
+    const auto last = shard.selected_count < 0 ? reader.size() : shard.selected_first + shard.selected_count;
+    for (const auto sample : data::kept_samples(shard.selected_first, std::min(last, reader.size()),
+                                                paths_of(inputs, shard, "verdicts"))) {
+      auto found = captions.extract(reader.key(sample));
+      if (found.empty()) {
+        ++result.counts["missing"];
+        continue;
+      }
+      evaluation::ScoredCaption one{std::move(found.mapped()), {}};
+      for (const auto& reference : reader.captions(sample)) one.references.push_back(words_of(reference));
+      if (one.references.empty())
+        throw Error(ErrorKind::kInvalid,
+                    "sample " + reader.key(sample) + " of " + shard.path + " has no caption to compare with",
+                    "task captions needs a data set with texts");
+      result.counts["empty"] += one.candidate.empty() ? 1 : 0;
+      scored.push_back(std::move(one));
+    }
+  }
+  result.counts["unknown"] = static_cast<std::int64_t>(captions.size());
+  result.counts["images"] = static_cast<std::int64_t>(scored.size());
+  if (scored.empty())
+    throw Error(ErrorKind::kInvalid,
+                "stage '" + task.stage + "': none of " + std::to_string(result.counts["missing"]) +
+                    " samples has a caption, and " + std::to_string(captions.size()) +
+                    " captions have other keys",
+                "the lines' \"key\" is the sample's name in its tar");
+  result.scores = evaluation::score_captions(scored);
+  return result;
+}
+
+}  // namespace trireme::worker::stages::evaluate

@@ -1,0 +1,31 @@
+// evaluate, task "captions": captions that a caption stage or somebody else made, against the data set's own.
+#pragma once
+
+#include <functional>
+#include <map>
+#include <string>
+#include <vector>
+
+#include "jobs/protocol/messages.h"
+#include "jobs/spec/stage_spec.h"
+#include "worker/evaluation/caption_scores.h"
+
+namespace trireme::worker::stages::evaluate {
+
+struct CaptionEvaluation {
+  std::string dataset;
+  evaluation::CaptionScores scores;
+  std::map<std::string, std::int64_t> counts;
+};
+
+// Lines {"key","caption"} of the inputs with role "captions", or of the file or folder (*.jsonl, below it
+// too) that the settings name; other members are left alone, and lines without a "key" (heads of files).
+// Joined to the samples that the filters kept by key; both sides are split into words by text::unigrams.
+// Counts: images, missing (kept samples without a caption), unknown (captions of no kept sample), repeated (a
+// second caption of a key; the first counts), empty (captions without a word; they are scored). kInvalid when
+// nothing joins, when samples have no captions of their own, and for lines that are no JSON objects, naming
+// file and line.
+CaptionEvaluation evaluate_captions(const jobs::Task& task, const jobs::EvaluateSettings& settings,
+                                    const std::function<void()>& poll);
+
+}  // namespace trireme::worker::stages::evaluate
