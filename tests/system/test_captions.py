@@ -53,7 +53,7 @@ def test_a_job_needs_no_outside_captions_and_a_killed_pass_writes_the_same_bytes
     counts = stage_of(whole, "captions")["counts"]
     assert counts["in"] == counts["captions"] == 384 and counts["empty"] == 0
     log = [json.loads(line) for line in (whole.output / "stages/train/log.jsonl").read_text().splitlines()]
-    assert log and all("image_caption" in row["loss_parts"] if "loss_parts" in row else True for row in log)
+    assert log and all(set(row["parts"]) == {"image_text", "image_caption"} for row in log)
     assert (whole.output / "stages/evaluate/evaluation.json").exists()
 
     hurt = launch(EXAMPLES / "alip.json", name="hurt", sets=TINY)

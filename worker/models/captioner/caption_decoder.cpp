@@ -1,6 +1,7 @@
 #include "worker/models/captioner/caption_decoder.h"
 
 #include <string>
+#include <utility>
 
 #include <ATen/ATen.h>
 
@@ -33,8 +34,13 @@ at::Tensor grown(const at::Tensor& kept_RHLD, std::int64_t most) {
 
 void DecoderCache::keep_rows(const at::Tensor& rows_R) {
   for (auto* tensors : {&key, &value})
-    for (at::Tensor& tensor : *tensors)
-      tensor = grown(tensor.narrow(2, 0, length).index_select(0, rows_R), most);
+    for (at::Tensor& tensor : *tensors) {
+      if (!spare.defined() || spare.size(0) != rows_R.size(0))
+        spare = at::empty({rows_R.size(0), tensor.size(1), most, tensor.size(3)}, tensor.options());
+      at::Tensor target = spare.narrow(2, 0, length);
+      at::index_select_out(target, tensor.narrow(2, 0, length), 0, rows_R);
+      std::swap(tensor, spare);
+    }
 }
 
 void DecoderCache::keep_images(const at::Tensor& images_N) {

@@ -23,6 +23,7 @@ struct DecoderCache {
   std::vector<at::Tensor> image_key, image_value;  // [N, H, S, T/H]
   std::vector<at::Tensor> key, value;              // [R, H, most, T/H], of which `length` hold something
   std::int64_t images = 0, length = 0, most = 0;
+  at::Tensor spare;  // rows in their new order are written here: fresh memory costs a page fault every 4 KiB
 
   void keep_rows(const at::Tensor& rows_R);      // int64: row i becomes what row rows_R[i] was
   void keep_images(const at::Tensor& images_N);  // int64, likewise; the rows are the caller's to keep
