@@ -14,7 +14,7 @@
 
 namespace trireme::coordinator::planner {
 
-inline constexpr int kAddressVersion = 2;
+inline constexpr int kAddressVersion = 3;
 
 class AddressText {
  public:

@@ -116,6 +116,15 @@ void publish_export(const io::Path& to, const std::vector<CommittedTask>& tasks)
   io::rename_durably(aside, to);
 }
 
+// What reports read. A stage whose result the store had has no log of its own; one that ran keeps its log
+// with times.
+void publish_curves(const io::Path& result, const io::Path& to) {
+  if (std::filesystem::exists(result / "signals.json"))
+    publish_file(result / "signals.json", to / "signals.json");
+  if (std::filesystem::exists(result / "log.jsonl") && !std::filesystem::exists(to / "log.jsonl"))
+    publish_file(result / "log.jsonl", to / "log.jsonl");
+}
+
 }  // namespace
 
 void publish_stage(const io::Path& output, const std::string& stage, const std::string& kind,
@@ -130,6 +139,7 @@ void publish_stage(const io::Path& output, const std::string& stage, const std::
         publish_file(file.path, output / "stages" / stage / "vocab.txt");
       if ((kind == "concept_vocabulary" || kind == "concepts") && file.path.ends_with(".concepts.json"))
         publish_file(file.path, output / "stages" / stage / "concepts.json");
+      if (kind == "train") publish_curves(file.path, output / "stages" / stage);
       if (!last_of_kind || !std::filesystem::is_directory(file.path)) continue;
       if (kind == "train") publish_folder(file.path, output / "final");
       if (kind == "index") publish_folder(file.path, output / "index");

@@ -91,6 +91,7 @@ GateStep alip_gates(const std::vector<SlotEmbeddings>& own, std::int64_t slots, 
     const at::Tensor text = gate(options.text, ((s.xt_b - step.state.h_xt) * options.gamma_pair).exp());
     const at::Tensor caption = gate(options.caption, ((s.xc_b - step.state.h_xc) * options.gamma_pair).exp());
     step.weight_b.push_back({sample * text, sample * caption});
+    step.gate_3b.push_back(at::stack({sample, text, caption}));
     sums.push_back(live_sums({sample, text, caption}, s.live_b));
   }
   if (live <= 0) return step;

@@ -32,6 +32,7 @@ struct GateStep {
   GateState state;  // becomes the trainer's state once the step is taken
   double mean_sample = 1, mean_text = 1, mean_caption = 1;  // of W^s, W^t, W^c over live rows, for metrics
   std::vector<std::vector<at::Tensor>> weight_b;  // [own slot][pair] float64, for SlotEmbeddings::weight_b
+  std::vector<at::Tensor> gate_3b;                // [own slot] float64 [3, b]: W^s, W^t, W^c
 };
 
 void check(const GateOptions& options);  // throws kInvalid

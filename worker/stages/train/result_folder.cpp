@@ -46,13 +46,14 @@ std::string manifest_of(const fs::path& folder) {
 
 jobs::OutputFile write_result(const jobs::Task& task, const models::DualEncoder& encoder,
                               const models::SavedHeads& heads, const std::string& log,
-                              const std::string& provenance_json) {
+                              const std::string& signals_json, const std::string& provenance_json) {
   const fs::path place = task.output, aside = task.output + ".tmp-" + std::to_string(task.lease.value);
   fs::remove_all(aside);
   io::make_folders(aside);
   encoder.save(aside.string(), provenance_json);
   if (!heads.weight_VT.empty()) models::save_heads(aside.string(), heads);
   io::write_file_atomic(aside / "log.jsonl", timeless(io::read_file(log)));
+  io::write_file_atomic(aside / "signals.json", signals_json);
   io::write_file_atomic(aside / "manifest.json", manifest_of(aside));
   io::sync_folder(aside);
   if (fs::exists(place)) {  // left by a run whose result was not committed

@@ -128,6 +128,10 @@ void TrainRun::open_data() {
   if (order_->epoch_size(0) == 0)
     throw Error(ErrorKind::kInvalid, "data set '" + settings_.data + "' has no sample left to train on");
   total_steps_ = steps_of(settings_, *order_);
+  // As many steps as the last one's epoch has: the whole of it, where training ends with an epoch.
+  const Place last = place_of(*order_, settings_.global_batch, total_steps_ - 1);
+  observed_from_ =
+      total_steps_ - data::steps_per_epoch(order_->epoch_size(last.epoch), settings_.global_batch);
 }
 
 // In a field of the samples, or in the sidecars of a stage; those were joined when the data was loaded.
@@ -165,6 +169,7 @@ void TrainRun::open_model() {
   else
     model_ = std::make_unique<DualEncoderModel>(*encoder_, encoder_options(settings_, spec, context_.device));
   step_ = std::make_unique<TrainingStep>(*model_, group_, pool_, step_options(settings_, spec, total_steps_));
+  signals_ = std::make_unique<SignalTally>(SignalNames(settings_.loss.texts, settings_.loss.any_gate()));
   pair_flops_ = pair_flops(*encoder_, inputs.stored_images, inputs.stored_texts);
   if (context_.metrics != nullptr && leads())
     matmul_rate_ =
@@ -207,6 +212,7 @@ void TrainRun::restore(const TrainState& state) {
   step_->optimizer().load_state(state.optimizer);
   if (auto* average = step_->average()) average->load_state(state.average);
   if (settings_.loss.any_gate()) step_->set_gates(losses::gate_state_from(state.training));
+  signals_->load(state.training);
 }
 
 void TrainRun::open_loader() {
@@ -262,7 +268,8 @@ StepRow TrainRun::one_step() {
     inputs[at] = make_slot_input(data_, *encoder_, batch.slots[at], input_options_, progress_.step,
                                  own_.first + i, counts[at]);
   });
-  const StepResult done = step_->run(inputs, progress_.step);
+  const StepResult done = step_->run(inputs, progress_.step, progress_.step >= observed_from_);
+  tally(batch, inputs, done);
   for (const auto& [reason, count] : batch.bad) counts_["bad." + reason] += count;
   for (const auto& slot : counts)
     for (const auto& [name, count] : slot) counts_["concepts." + name] += count;
@@ -275,6 +282,20 @@ StepRow TrainRun::one_step() {
   if (leads()) count_guarded(done);
   if (guard_.after(row.step, done.non_finite, progress_.rollbacks) == GuardAction::kRollBack) roll_back(row);
   return row;
+}
+
+// Collective. Rows went dead in `inputs` for reasons that the batch does not know of.
+void TrainRun::tally(const data::BatchLoader::Step& batch, const std::vector<SlotInput>& inputs,
+                     const StepResult& done) {
+  if (done.signals_Kb.empty() || done.too_few || done.non_finite) return;
+  if (!truth_) truth_ = std::make_unique<TruthTable>(data_);
+  std::vector<std::vector<Truth>> truth(batch.slots.size());
+  std::vector<at::Tensor> live;
+  for (std::size_t slot = 0; slot < batch.slots.size(); ++slot) {
+    for (const auto& sample : batch.slots[slot].samples) truth[slot].push_back(truth_->of(sample));
+    live.push_back(inputs[slot].live_B);
+  }
+  signals_->add(done.signals_Kb, live, truth, group_);
 }
 
 void TrainRun::count_guarded(const StepResult& done) {
@@ -392,6 +413,8 @@ void TrainRun::save(bool best) {
   for (const auto& [name, tensor] : model_->extra_state()) state.training.emplace_back(name, on_host(tensor));
   if (settings_.loss.any_gate())
     for (auto& named : losses::tensors_of(step_->gates())) state.training.push_back(std::move(named));
+  if (signals_->samples() > 0)
+    for (auto& named : signals_->tensors()) state.training.push_back(std::move(named));
   last_save_ = begin;
   if (writer_->start(std::move(state), best, seconds_since(begin))) saved_step_ = progress_.step;
 }
@@ -427,6 +450,7 @@ jobs::TaskDone TrainRun::result() {
   done.summary = to_json(progress_, group_.size());
   const auto log = (io::Path(task_.stage_folder) / "log.jsonl").string();
   done.outputs.push_back(write_result(task_, *encoder_, saved_heads(settings_.concepts, model_->heads()), log,
+                                      signals_->to_json(progress_.epoch),
                                       "{\"address\":\"" + task_.address + "\"}"));
   return done;
 }

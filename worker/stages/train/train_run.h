@@ -14,10 +14,12 @@
 #include "worker/stages/train/data_set.h"
 #include "worker/stages/train/evaluator.h"
 #include "worker/stages/train/guard.h"
+#include "worker/stages/train/signals.h"
 #include "worker/stages/train/slot_inputs.h"
 #include "worker/stages/train/step_log.h"
 #include "worker/stages/train/trainable_model.h"
 #include "worker/stages/train/training_step.h"
+#include "worker/stages/train/truth.h"
 
 namespace trireme::worker::stages::train {
 
@@ -41,6 +43,8 @@ class TrainRun {
   // The loop.
   void train();
   StepRow one_step();
+  void tally(const data::BatchLoader::Step& batch, const std::vector<SlotInput>& inputs,
+             const StepResult& done);
   void count_guarded(const StepResult& done);
   void roll_back(StepRow& row);
   void finish_step(StepRow& row);
@@ -72,7 +76,9 @@ class TrainRun {
   std::unique_ptr<StepLog> log_;
   std::unique_ptr<CheckpointWriter> writer_;
   SlotInputOptions input_options_;
-  std::int64_t total_steps_ = 0;
+  std::unique_ptr<SignalTally> signals_;
+  std::unique_ptr<TruthTable> truth_;  // from the first step of the last epoch
+  std::int64_t total_steps_ = 0, observed_from_ = 0;
   Progress progress_;
   NamedTensors best_;
   std::map<std::string, std::int64_t> counts_;  // of own slots: "bad.<reason>", "concepts.<head>.<what>"

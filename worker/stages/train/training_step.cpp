@@ -13,6 +13,7 @@
 #include "common/base/fault_point.h"
 #include "worker/collective/slot_tree.h"
 #include "worker/optim/gradient_norm.h"
+#include "worker/stages/train/signals.h"
 
 namespace trireme::worker::stages::train {
 namespace {
@@ -95,7 +96,8 @@ bool TrainingStep::chunked(const SlotInput& input) const {
   return options_.micro_batch > 0 && options_.micro_batch < input.live_B.size(0);
 }
 
-StepResult TrainingStep::run(const std::vector<SlotInput>& own, std::int64_t step) {
+StepResult TrainingStep::run(const std::vector<SlotInput>& own, std::int64_t step, bool observe) {
+  observe_ = observe;
   const optim::Rates rates = optim::rates(options_.schedule, step);
   StepResult result = attempt(own, step, rates);
   if (result.non_finite) result = attempt(own, step, rates);
@@ -123,6 +125,9 @@ at::Tensor TrainingStep::gradient_of(const std::vector<SlotInput>& own, std::int
     gates.weight_b.clear();
     result.gates = gates;
   }
+  for (std::size_t i = 0; observe_ && i < own.size(); ++i)
+    result.signals_Kb.push_back(
+        slot_signals(embeddings[i], result.gates ? result.gates->gate_3b[i] : at::Tensor()));
   const auto bias = model_.sigmoid_bias();
   const losses::ContrastivePoint point{
       .scale = options_.temperature.scale(model_.temperature().item<double>()),

@@ -51,6 +51,7 @@ struct StepResult {
   std::vector<double> pair_loss;          // of the contrastive loss, adds up to it
   std::vector<double> head_loss;          // of each concept head, before its weight
   std::optional<losses::GateStep> gates;  // without its weights
+  std::vector<at::Tensor> signals_Kb;     // slot_signals() of own slots, when observed
   std::int64_t live = 0;
   bool too_few = false;     // fewer than two live rows, or nothing to learn: nothing was updated
   bool non_finite = false;  // loss or gradient: nothing was updated, on any rank
@@ -64,7 +65,8 @@ class TrainingStep {
   // `own`: this rank's slots. `step`: 0-based, for schedule and choice of negatives. Collective. A step whose
   // loss or gradient is not finite is computed once more on the same data; decided on reduced values, so
   // alike on all ranks.
-  StepResult run(const std::vector<SlotInput>& own, std::int64_t step);
+  // `observe`: the result has the signals of its rows.
+  StepResult run(const std::vector<SlotInput>& own, std::int64_t step, bool observe = false);
 
   optim::Optimizer& optimizer() { return *optimizer_; }
   optim::WeightAverage* average() { return average_.get(); }  // null when off
@@ -106,6 +108,7 @@ class TrainingStep {
   std::unique_ptr<optim::Optimizer> optimizer_;
   std::unique_ptr<optim::WeightAverage> average_;
   losses::GateState gates_;
+  bool observe_ = false;
   std::mutex buffers_mutex_;
   std::vector<at::Tensor> buffers_;  // flat gradients, used again
 };
