@@ -20,17 +20,18 @@ struct ReportStage {
   std::vector<std::string> thumbnail_files;    // "thumbnails" outputs, manifest order
 };
 
-// One lease, for the timeline.
+// One worker's part in one lease, for the timeline.
 struct ReportSpan {
   std::string stage;
   int worker = 0;
   double start_seconds = 0, end_seconds = 0;  // since the job began
+  bool failed = false;                        // or lost
 };
 
 struct ReportInput {
   std::string job_id, name, state, cause;
   std::string spec_json;  // effective
-  io::Path output;        // <output>/stages/<stage>/{log.jsonl, evaluation.json} are read
+  io::Path output;        // <output>/stages/<stage>/{log.jsonl, evaluation.json, signals.json} are read
   std::vector<ReportStage> stages;
   std::vector<ReportSpan> timeline;
   // Data set, shard and what is wrong in it; the worst of each set.

@@ -87,6 +87,33 @@ std::string axes(const Frame& frame, const ChartOptions& options) {
   return out + text_at(frame.width - kRight, frame.height - 4, "end", options.x_label);
 }
 
+// A dot at each point with a bar of its spread; for few points, as means over seeds are.
+std::string spread_bars(const Series& series, const Frame& frame, const char* colour) {
+  std::string out;
+  for (std::size_t i = 0; i < std::min(series.points.size(), series.spread.size()); ++i) {
+    const auto [x, y] = series.points[i];
+    if (!std::isfinite(x) || !std::isfinite(y)) continue;
+    const double spread = series.spread[i];
+    const std::string at = rounded(frame.px(x), 6);
+    if (std::isfinite(spread))
+      out += "<line x1='" + at + "' x2='" + at + "' y1='" + rounded(frame.py(y - spread), 6) + "' y2='" +
+             rounded(frame.py(y + spread), 6) + "' stroke='" + colour + "' stroke-width='1.2'/>";
+    out += "<circle cx='" + at + "' cy='" + rounded(frame.py(y), 6) + "' r='3' fill='" + colour +
+           "'><title>" + escape(series.name) + " at " + rounded(x, 7) + ": " + rounded(y) +
+           (std::isfinite(spread) ? " ± " + rounded(spread) : "") + "</title></circle>";
+  }
+  return out;
+}
+
+void include(Frame& frame, const Series& series) {
+  for (std::size_t i = 0; i < std::min(series.points.size(), series.spread.size()); ++i) {
+    const double y = series.points[i].second, spread = series.spread[i];
+    if (!std::isfinite(y) || !std::isfinite(spread)) continue;
+    frame.y.include(y - spread);
+    frame.y.include(y + spread);
+  }
+}
+
 }  // namespace
 
 std::string line_chart(const std::vector<Series>& series, const ChartOptions& options) {
@@ -95,6 +122,7 @@ std::string line_chart(const std::vector<Series>& series, const ChartOptions& op
   for (const auto& one : series) {
     drawn.push_back(thinned(one.points));
     for (const auto& [x, y] : drawn.back()) frame.x.include(x), frame.y.include(y);
+    include(frame, one);
   }
   frame.x.widen();
   frame.y.widen();
@@ -110,7 +138,8 @@ std::string line_chart(const std::vector<Series>& series, const ChartOptions& op
     out += "<path fill='none' stroke='" + std::string(kColours[i % kColours.size()]) +
            "' stroke-width='1.6' stroke-opacity='" + (series[i].faint ? "0.3" : "1") + "' d='" + path +
            "'><title>" + escape(series[i].name) + ": last " + rounded(last.second) + " at " +
-           rounded(last.first, 7) + "</title></path>";
+           rounded(last.first, 7) + "</title></path>" +
+           spread_bars(series[i], frame, kColours[i % kColours.size()]);
     if (!series[i].faint && series.size() > 1)
       out += "<g fill='" + std::string(kColours[i % kColours.size()]) + "'>" +
              text_at(frame.width - kRight, 16 + 14 * static_cast<double>(i), "end", series[i].name) + "</g>";

@@ -12,6 +12,7 @@ struct Series {
   std::string name;
   std::vector<std::pair<double, double>> points;  // x ascending; non-finite values are left out
   bool faint = false;
+  std::vector<double> spread = {};  // one per point, drawn as a bar up and down; empty or not finite: none
 };
 
 struct ChartOptions {

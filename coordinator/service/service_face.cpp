@@ -2,6 +2,7 @@
 #include <algorithm>
 #include <future>
 #include <memory>
+#include <sstream>
 
 #include <unistd.h>
 #include <nlohmann/json.hpp>
@@ -153,6 +154,23 @@ void Service::remember_damage(const std::string& job_id) {
     for (const auto& [path, what] : data.damaged) damaged.push_back({data.name, path, what});
 }
 
+namespace {
+
+// A span per worker of the lease ("3", or of a gang "1,2,3"); a lease that still runs has no end yet, one
+// that was adopted from the store no worker.
+void add_spans(std::vector<report::ReportSpan>& spans, const ledger::LeaseRow& row, const std::string& stage,
+               std::int64_t started_ms) {
+  constexpr std::size_t kMostSpans = 200000;
+  if (row.ended_ms < row.granted_ms || row.workers.empty()) return;
+  const auto since = [&](std::int64_t time) { return static_cast<double>(time - started_ms) / 1000; };
+  std::istringstream ranks(row.workers);
+  for (std::string rank; std::getline(ranks, rank, ',') && spans.size() < kMostSpans;)
+    if (const int worker = std::atoi(rank.c_str()); worker > 0)
+      spans.push_back({stage, worker, since(row.granted_ms), since(row.ended_ms), row.state != "done"});
+}
+
+}  // namespace
+
 // The state thread gathers, the helper thread writes.
 void Service::write_report(const std::string& job_id, std::function<void(const std::string& fault)> then) {
   Job& job = find(job_id);
@@ -175,16 +193,12 @@ void Service::write_report(const std::string& job_id, std::function<void(const s
   if (run_ != nullptr && job.row.job == running_) remember_damage(job_id);
   input.damaged = damaged_[job_id];
   ledger_.for_each_lease(job_id, [&](const ledger::LeaseRow& row) {
-    if (row.state != "done" || static_cast<std::size_t>(row.stage) >= input.stages.size()) return;
+    if (static_cast<std::size_t>(row.stage) >= input.stages.size()) return;
     auto& stage = input.stages[static_cast<std::size_t>(row.stage)];
-    for (const auto& file : ledger::result_from_json(row.result, row.lease).outputs)
-      if (file.name == "thumbnails") stage.thumbnail_files.push_back(file.path);
-    if (input.timeline.size() >= 20000) return;
-    const auto since = [&](std::int64_t time) {
-      return static_cast<double>(time - job.row.started_ms) / 1000;
-    };
-    input.timeline.push_back(
-        {stage.name, std::atoi(row.workers.c_str()), since(row.granted_ms), since(row.ended_ms)});
+    if (row.state == "done")
+      for (const auto& file : ledger::result_from_json(row.result, row.lease).outputs)
+        if (file.name == "thumbnails") stage.thumbnail_files.push_back(file.path);
+    add_spans(input.timeline, row, stage.name, job.row.started_ms);
   });
   background_->run([input = std::move(input), then = std::move(then)] {
     std::string fault;

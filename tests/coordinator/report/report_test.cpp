@@ -5,6 +5,7 @@
 #include <cmath>
 #include <filesystem>
 
+#include "coordinator/report/dot_chart.h"
 #include "coordinator/report/html.h"
 #include "coordinator/report/svg_chart.h"
 
@@ -82,6 +83,32 @@ TEST_F(ReportTest, DrawsTheFewShotCurves) {
   EXPECT_EQ(count(html, "<polyline") + count(html, "<path"), 3U);  // probe, prompt_ball, zero-shot
 }
 
+TEST_F(ReportTest, DrawsGatesTemperatureAndHistograms) {
+  std::string log;
+  for (int step = 1; step <= 20; ++step)
+    log += "{\"step\":" + std::to_string(step) +
+           ",\"loss\":1,\"logit_scale\":2.6,\"gates\":{\"h_image_text\":0.5,\"mean_sample\":0.9}}\n";
+  io::write_file_atomic(folder / "stages/train/log.jsonl", log);
+  io::write_file_atomic(
+      folder / "stages/train/signals.json",
+      R"({"format":"trireme-signals","gated":true,"histograms":[)"
+      R"({"name":"weight.sample","low":0,"high":1,"auc":0.9375,"all":[4,0,0,4],"clean":[0,0,0,4],"corrupted":[4,0,0,0]},)"
+      R"({"name":"similarity.text","low":-1,"high":1,"auc":null,"all":[1,2,3,4]},)"
+      R"({"name":"torn","low":0,"high":1,"clean":[1,2],"corrupted":[1]},{"name":"<b>"},7]})");
+  ReportInput input;
+  input.output = folder;
+  ReportStage train;
+  train.name = train.kind = "train";
+  input.stages = {train};
+  const std::string html = render_report(input);
+  for (const char* what :
+       {"weight.sample, AUC 0.9375", "clean (4)", "corrupted (4)", "similarity.text", "all (10)",
+        "Temperature", "mean weights of the gates", "running mean similarities"})
+    EXPECT_NE(html.find(what), std::string::npos) << what;
+  EXPECT_EQ(html.find("torn"), std::string::npos);
+  EXPECT_EQ(html.find("nan"), std::string::npos);
+}
+
 TEST_F(ReportTest, ARunningJobWithNothingYetStillRenders) {
   ReportInput running;
   running.state = "RUNNING";
@@ -96,6 +123,25 @@ TEST(Chart, SurvivesEmptyConstantAndNonFiniteSeries) {
   const std::string with_nan = line_chart({{"a", {{1, NAN}, {2, 3}, {3, INFINITY}, {4, 3}}}}, {.title = "t"});
   EXPECT_EQ(with_nan.find("nan"), std::string::npos);
   EXPECT_EQ(with_nan.find("inf"), std::string::npos);
+}
+
+TEST(Chart, SpreadIsDrawnAndInRange) {
+  Series means{"m", {{0, 1}, {1, 2}}, false, {0.5, NAN}};
+  const std::string svg = line_chart({means}, {.title = "t"});
+  EXPECT_NE(svg.find("stroke-width='1.2'"), std::string::npos);
+  EXPECT_NE(svg.find("1 ± 0.5"), std::string::npos);
+  EXPECT_EQ(svg.find("nan"), std::string::npos);
+}
+
+TEST(Chart, DotsOfRowsWithAndWithoutValues) {
+  const std::string svg = dot_chart({{"a <b>", 0.5, 0.1, {0.4, 0.6}}, {"none", NAN, NAN, {}}}, "acc1");
+  std::size_t dots = 0;
+  for (std::size_t at = svg.find("<circle"); at != std::string::npos; at = svg.find("<circle", at + 1))
+    ++dots;
+  EXPECT_EQ(dots, 3U);
+  EXPECT_EQ(svg.find("nan"), std::string::npos);
+  EXPECT_EQ(svg.find("<b>"), std::string::npos);
+  EXPECT_EQ(dot_chart({}, "empty").find("nan"), std::string::npos);
 }
 
 TEST(Chart, SmoothingOfAConstantIsTheConstant) {

@@ -93,7 +93,13 @@ TEST_F(ServiceTest, AJobRunsFromEndToEnd) {
   EXPECT_TRUE(std::filesystem::exists(output / "index/items.jsonl"));
   EXPECT_EQ(document(output / "stages/evaluate/evaluation.json").at("acc1"), 0.5);
   EXPECT_TRUE(std::filesystem::exists(output / "spec.json"));
-  EXPECT_TRUE(std::filesystem::exists(output / "report.html"));
+  // The timeline, from the leases of the ledger: both workers, and every stage that ran on them.
+  const std::string report = io::read_file(output / "report.html");
+  const std::size_t timeline = report.find("<h2>Timeline</h2>");
+  ASSERT_NE(timeline, std::string::npos);
+  for (const char* what : {">w1</text>", ">w2</text>", "<title>synthesize:train/0, worker ",
+                           "<title>train, worker 1", "<title>train, worker 2", "<title>evaluate, worker "})
+    EXPECT_NE(report.find(what, timeline), std::string::npos) << what;
   const std::string lines = io::read_file(output / "stages/inspect:train/outputs.jsonl");
   EXPECT_EQ(std::count(lines.begin(), lines.end(), '\n'), 4);
   EXPECT_EQ(steps_on_disk(), (std::vector<std::string>{"step-00000020", "step-00000030", "step-00000040"}));

@@ -1,0 +1,20 @@
+// Histograms laid over each other as inline SVG, each as shares of its own total, so that groups of different
+// size compare. No script, no outside file.
+#pragma once
+
+#include <cstdint>
+#include <string>
+#include <vector>
+
+namespace trireme::coordinator::report {
+
+struct HistogramSeries {
+  std::string name;
+  std::vector<std::int64_t> counts;  // equal bins over [low, high]; as many in every series
+};
+
+// Empty ends of the range are left out. "" when no series has a count.
+std::string histogram_chart(const std::vector<HistogramSeries>& series, double low, double high,
+                            const std::string& title);
+
+}  // namespace trireme::coordinator::report
