@@ -10,18 +10,18 @@
 
 #include "common/base/error.h"
 #include "common/base/nearest_name.h"
+#include "coordinator/cli/build_info.h"
 #include "coordinator/cli/client_commands.h"
 #include "coordinator/cli/doctor.h"
 #include "coordinator/cli/explain.h"
 #include "coordinator/cli/launch_command.h"
 #include "coordinator/cli/plan_command.h"
 #include "coordinator/cli/process.h"
+#include "coordinator/cli/sweep_command.h"
 #include "jobs/spec/job_spec.h"
 
 namespace trireme::coordinator::cli {
 namespace {
-
-constexpr const char* kVersion = "0.1.0";
 
 // What all options are read into; one command runs per process.
 struct Given {
@@ -31,7 +31,7 @@ struct Given {
   int workers = 1, rank = -1;
   std::int64_t limit = 100, tail = -1;
   std::uint64_t after = 0;
-  bool wait = false, follow = false;
+  bool wait = false, follow = false, retry_failed = false, dry_run = false;
   std::function<int()> command;
 
   bool json() const { return output_format == "json"; }
@@ -94,6 +94,40 @@ void add_launch(CLI::App& app, Given& given) {
   });
 }
 
+void add_sweep(CLI::App& app, Given& given) {
+  CLI::App& command = *app.add_subcommand(
+      "sweep", "run the jobs of a sweep file on one fleet and print one table (started again, it goes on)");
+  command.add_option("sweep", given.file, "sweep file")->required();
+  command.add_option("-n,--workers", given.workers, "worker processes")
+      ->check(CLI::Range(1, 100000))
+      ->capture_default_str();
+  add_sets(command, given);
+  command.add_option("--run-dir", given.run_folder, "folder of the sweep (default: its output)");
+  command.add_flag("--retry-failed", given.retry_failed, "run failed runs once more");
+  command.add_flag("--dry-run", given.dry_run, "check the file and list the runs");
+  add_format(command, given);
+  command.add_option("--mpirun", given.mpirun, "the mpirun to use")->capture_default_str();
+  command.add_option("--mpirun-arg", given.mpirun_arguments, "one argument handed to mpirun (repeatable)")
+      ->allow_extra_args(false);
+  command.callback([&given] {
+    given.command = [&given] {
+      SweepOptions options;
+      options.file = given.file;
+      options.fleet.overrides = given.overrides;
+      options.fleet.workers = given.workers;
+      options.fleet.run_folder = given.run_folder;
+      options.fleet.mpirun = given.mpirun;
+      options.fleet.mpirun_arguments = given.mpirun_arguments;
+      options.fleet.out = &std::cout;
+      options.fleet.is_terminal = ::isatty(STDOUT_FILENO) == 1;
+      options.retry_failed = given.retry_failed;
+      options.dry_run = given.dry_run;
+      options.json = given.json();
+      return sweep_jobs(options);
+    };
+  });
+}
+
 void add_local(CLI::App& app, Given& given) {
   CLI::App& plan =
       *app.add_subcommand("plan", "check a job file and print what it would do, without running it");
@@ -131,7 +165,7 @@ void add_local(CLI::App& app, Given& given) {
   });
   app.add_subcommand("version", "print the version")->callback([&given] {
     given.command = [] {
-      std::cout << "trireme " << kVersion << "\n";
+      std::cout << "trireme " << build_version() << " (" << build_commit() << ")\n";
       return 0;
     };
   });
@@ -215,9 +249,10 @@ int parse_and_run(int argument_count, char** arguments) {
   CLI::App app("Trireme: noisy image-text pairs in, a trained, evaluated and searchable model out.",
                "trireme");
   app.require_subcommand(1);
-  app.set_version_flag("--version", std::string("trireme ") + kVersion);
+  app.set_version_flag("--version", "trireme " + build_version());
   Given given;
   add_launch(app, given);
+  add_sweep(app, given);
   add_local(app, given);
   add_jobs(app, given);
   add_one_job(app, given);

@@ -114,6 +114,17 @@ void Display::erase() {
   for (; drawn_ > 0; --drawn_) out_ << "\x1b[1A\x1b[2K";
 }
 
+void Display::draw() {
+  if (!preface_.empty()) out_ << cut(printable(preface_), width_) << "\n";
+  const auto lines = progress_lines(last_job_, width_);
+  for (const auto& line : lines) out_ << line << "\n";
+  drawn_ = lines.size() + (preface_.empty() ? 0 : 1);
+}
+
+std::string Display::plain(const JobView& job) const {
+  return (preface_.empty() ? "" : printable(preface_) + "; ") + plain_line(job);
+}
+
 void Display::update(const JobView& job) {
   const SteadyTime now = clock_.now();
   const bool urgent = !any_ || job.state != last_state_;
@@ -122,11 +133,9 @@ void Display::update(const JobView& job) {
   if (!urgent && now - last_ < pause) return;
   if (is_terminal_) {
     erase();
-    const auto lines = progress_lines(job, width_);
-    for (const auto& line : lines) out_ << line << "\n";
-    drawn_ = lines.size();
+    draw();
   } else {
-    const std::string line = plain_line(job);
+    const std::string line = plain(job);
     if (line == last_line_) return;
     out_ << line << "\n";
     last_line_ = line;
@@ -140,11 +149,7 @@ void Display::update(const JobView& job) {
 void Display::say(const std::string& line) {
   if (is_terminal_) erase();
   out_ << line << "\n";
-  if (is_terminal_ && any_) {
-    const auto lines = progress_lines(last_job_, width_);
-    for (const auto& text : lines) out_ << text << "\n";
-    drawn_ = lines.size();
-  }
+  if (is_terminal_ && any_) draw();
   out_.flush();
 }
 
@@ -152,8 +157,8 @@ void Display::finish() {
   if (!any_) return;
   if (is_terminal_) {
     erase();
-    for (const auto& line : progress_lines(last_job_, width_)) out_ << line << "\n";
-  } else if (const std::string line = plain_line(last_job_); line != last_line_) {
+    draw();
+  } else if (const std::string line = plain(last_job_); line != last_line_) {
     out_ << line << "\n";
   }
   out_.flush();

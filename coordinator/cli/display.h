@@ -22,6 +22,8 @@ class Display {
   // Terminal: redraws, at most ten times a second. Otherwise a line when something changed, at most one in 2
   // s; a new state or a final one at once.
   void update(const JobView& job);
+  // A line above the job's, or before it in a log: what the job is a part of.
+  void preface(const std::string& line) { preface_ = line; }
   // A message that stays.
   void say(const std::string& line);
   // Leaves the last state on the screen.
@@ -29,6 +31,8 @@ class Display {
 
  private:
   void erase();
+  void draw();
+  std::string plain(const JobView& job) const;
   std::ostream& out_;
   bool is_terminal_;
   const Clock& clock_;
@@ -36,7 +40,7 @@ class Display {
   std::size_t drawn_ = 0;  // lines on the screen that are redrawn
   bool any_ = false;
   SteadyTime last_{};
-  std::string last_line_, last_state_;
+  std::string last_line_, last_state_, preface_;
   JobView last_job_;
 };
 

@@ -46,6 +46,7 @@ JobView job_from(const json& object) {
   job.output = text_of(object, "output");
   job.submitted = text_of(object, "submitted");
   job.attempt = number_of<std::int64_t>(object, "attempt");
+  job.active_seconds = number_of<double>(object, "active_seconds");
   for (const json& stage : list_of(object, "stages"))
     if (stage.is_object()) job.stages.push_back(stage_from(stage));
   if (const auto training = object.find("training"); training != object.end() && training->is_object())

@@ -32,6 +32,7 @@ struct WorkerView {
 struct JobView {
   std::string id, name, state, cause, output, submitted;
   std::int64_t attempt = 0;
+  double active_seconds = 0;  // time it ran, over incarnations
   std::vector<StageView> stages;
   std::optional<TrainingView> training;
   std::vector<WorkerView> workers;

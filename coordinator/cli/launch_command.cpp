@@ -59,20 +59,6 @@ bool says_nothing(const std::string& line) {
   return false;
 }
 
-// The end of the file that mpirun and its ranks complain into, for a run that failed.
-std::string last_complaints(const io::Path& run_folder) {
-  std::ifstream file(run_folder / "logs" / "mpirun.log");
-  std::deque<std::string> lines;
-  for (std::string line; std::getline(file, line);) {
-    if (line.empty() || line.find_first_not_of('-') == std::string::npos || says_nothing(line)) continue;
-    lines.push_back(line);
-    if (lines.size() > 12) lines.pop_front();
-  }
-  std::string text;
-  for (const auto& line : lines) text += "  " + printable(line, 400) + "\n";
-  return text;
-}
-
 SupervisorOptions supervisor_options(const std::optional<jobs::JobSpec>& job, const io::Path& run_folder) {
   SupervisorOptions options;
   options.run_folder = run_folder;
@@ -106,6 +92,35 @@ int report_end(const LaunchOptions& options, const io::Path& run_folder, const S
 
 }  // namespace
 
+std::string last_complaints(const io::Path& run_folder) {
+  std::ifstream file(run_folder / "logs" / "mpirun.log");
+  std::deque<std::string> lines;
+  for (std::string line; std::getline(file, line);) {
+    if (line.empty() || line.find_first_not_of('-') == std::string::npos || says_nothing(line)) continue;
+    lines.push_back(line);
+    if (lines.size() > 12) lines.pop_front();
+  }
+  std::string text;
+  for (const auto& line : lines) text += "  " + printable(line, 400) + "\n";
+  return text;
+}
+
+SupervisorOptions fleet_options(const LaunchOptions& options, const std::optional<jobs::JobSpec>& job,
+                                const io::Path& run_folder,
+                                const std::function<void(const std::string&)>& say) {
+  std::string note;
+  const MpirunVersion version = check_mpirun(options.mpirun, note);
+  if (!note.empty()) say(note);
+  SupervisorOptions supervisor = supervisor_options(job, run_folder);
+  supervisor.command = mpirun_command(plan_of(options, run_folder), version);
+  supervisor.environment = root_permission(::geteuid() == 0);
+  if (!supervisor.environment.empty()) say("running as root: OMPI_ALLOW_RUN_AS_ROOT is set for mpirun");
+  supervisor.say = say;
+  say("run folder " + run_folder.string() + ", " + std::to_string(options.workers) +
+      (options.workers == 1 ? " worker" : " workers") + ", " + version.text);
+  return supervisor;
+}
+
 int launch(const LaunchOptions& options) {
   std::optional<jobs::JobSpec> job;
   if (!options.job.empty()) job = read_job_file(options.job, options.overrides);
@@ -114,19 +129,10 @@ int launch(const LaunchOptions& options) {
   run_folder = std::filesystem::absolute(run_folder).lexically_normal();
   io::make_folders(run_folder);
 
-  std::string note;
-  const MpirunVersion version = check_mpirun(options.mpirun, note);
   const RealClock clock;
   Display display(*options.out, options.is_terminal, clock);
-  if (!note.empty()) display.say(note);
-  SupervisorOptions supervisor = supervisor_options(job, run_folder);
-  supervisor.command = mpirun_command(plan_of(options, run_folder), version);
-  supervisor.environment = root_permission(::geteuid() == 0);
-  if (!supervisor.environment.empty())
-    display.say("running as root: OMPI_ALLOW_RUN_AS_ROOT is set for mpirun");
-  supervisor.say = [&](const std::string& line) { display.say(line); };
-  display.say("run folder " + run_folder.string() + ", " + std::to_string(options.workers) +
-              (options.workers == 1 ? " worker" : " workers") + ", " + version.text);
+  SupervisorOptions supervisor =
+      fleet_options(options, job, run_folder, [&](const std::string& line) { display.say(line); });
   const auto stale = read_progress(run_folder);  // of an earlier run in the same folder
   auto next = clock.now();
   supervisor.on_poll = [&] {

@@ -1,11 +1,15 @@
 // `trireme launch`: the supervisor with the right mpirun, a progress display, and the results at the end.
 #pragma once
 
+#include <functional>
+#include <optional>
 #include <ostream>
 #include <string>
 #include <vector>
 
 #include "common/io/file.h"
+#include "coordinator/cli/supervisor.h"
+#include "jobs/spec/job_spec.h"
 
 namespace trireme::coordinator::cli {
 
@@ -22,5 +26,14 @@ struct LaunchOptions {
 };
 
 int launch(const LaunchOptions& options);
+
+// What sweep shares with it: the supervisor of `options`' coordinator and workers in `run_folder`, which
+// exists. `say` gets the remarks of this and of the supervisor.
+SupervisorOptions fleet_options(const LaunchOptions& options, const std::optional<jobs::JobSpec>& job,
+                                const io::Path& run_folder,
+                                const std::function<void(const std::string&)>& say);
+
+// The end of what mpirun and its ranks complained of, a line each; for a run that failed.
+std::string last_complaints(const io::Path& run_folder);
 
 }  // namespace trireme::coordinator::cli

@@ -130,11 +130,11 @@ void Incarnation::check_pulse() {
 
 void Incarnation::check_signals() {
   const int count = stop_signals();
-  if (count == 0) return;
+  if (count == 0 && !options_.finished()) return;
   if (!stop_asked) {
     stop_asked = true;
     stop_since_ = Steady::now();
-    options_.say("stopping: a checkpoint is written first (again to stop at once)");
+    if (count > 0) options_.say("stopping: a checkpoint is written first (again to stop at once)");
     forward_stop();
     return;
   }

@@ -123,6 +123,10 @@ bool choose(StageSettings& settings, std::string_view kind) {
 
 }  // namespace
 
+void read(const Place& place, Json& value, const FieldRules&) {
+  value = place.value;
+}
+
 void read(const Place& place, StageSpec& value, const FieldRules&) {
   if (!expect(place, Json::Type::kObject, "an object")) return;
   FieldReader reader(place);

@@ -45,6 +45,7 @@ void read(const Place& place, double& value, const FieldRules& rules);
 void read(const Place& place, std::string& value, const FieldRules& rules);
 void read(const Place& place, DataSpec& value, const FieldRules& rules);
 void read(const Place& place, StageSpec& value, const FieldRules& rules);
+void read(const Place& place, Json& value, const FieldRules& rules);  // as it stands
 template <class T>
 void read(const Place& place, std::optional<T>& value, const FieldRules& rules);
 template <class T>

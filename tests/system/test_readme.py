@@ -24,7 +24,7 @@ def flickr_sets():
 
 
 def test_every_command_is_known_to_this_file():
-    known = ("./quickstart", "export PATH", "trireme doctor", "trireme plan", "trireme launch", "trireme search", "mpirun", "trireme submit", "trireme list",
+    known = ("./quickstart", "export PATH", "trireme doctor", "trireme plan", "trireme launch", "trireme sweep", "trireme search", "mpirun", "trireme submit", "trireme list",
              "trireme watch", "trireme cancel")
     assert len(COMMANDS) >= 12
     for command in COMMANDS:
@@ -45,6 +45,10 @@ def test_doctor_finds_everything_that_running_needs():
 
 def test_plan_of_every_example():
     for example in sorted(EXAMPLES.glob("*.json")):
+        if example.name.startswith("sweep-"):  # a sweep is many jobs: each is read, the first is planned
+            done = trireme("sweep", example, "--dry-run", check=True)
+            assert "-s1-" in done.stdout
+            continue
         sets = []
         if "../shared" in example.read_text():
             sets = flickr_sets() if "flickr" in example.name else [

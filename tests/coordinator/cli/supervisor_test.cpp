@@ -146,6 +146,17 @@ TEST_F(SupervisorTest, SignalMeansCheckpointAndStop) {
 }
 
 // F19.
+TEST_F(SupervisorTest, FinishedWorkAsksTheCoordinatorToLeave) {
+  script("trap 'end STOPPED 0; exit 0' TERM; pulse 1; touch up; while :; do sleep 0.02; done");
+  int polls = 0;
+  options_.on_poll = [&] { polls += std::filesystem::exists(options_.run_folder / "up") ? 1 : 0; };
+  options_.finished = [&] { return polls > 3; };
+  const SupervisorResult result = run();
+  EXPECT_EQ(result.state, "STOPPED");
+  EXPECT_EQ(result.incarnations, 1);
+  EXPECT_EQ(said_.find("checkpoint"), std::string::npos) << said_;  // nobody pressed Ctrl-C
+}
+
 TEST_F(SupervisorTest, SecondSignalKillsAtOnce) {
   script("trap '' TERM\npulse 1; touch up\nwhile :; do sleep 0.02; done");
   std::thread sender = signals(2);

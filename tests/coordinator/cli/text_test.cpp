@@ -110,6 +110,28 @@ TEST(Display, TerminalIsRedrawnInPlaceAndMessagesStay) {
   EXPECT_NE(out.str().find("incarnation 1 ended\nflickr  RUNNING"), std::string::npos);
 }
 
+TEST(Display, APrefaceStandsAboveTheJobOrBeforeIt) {
+  std::ostringstream lines, screen;
+  ManualClock clock;
+  Display plain(lines, false, clock), terminal(screen, true, clock);
+  for (auto* display : {&plain, &terminal}) {
+    display->preface("noise: 3 of 12 runs done");
+    display->update(sample_job());
+  }
+  EXPECT_EQ(lines.str().rfind("noise: 3 of 12 runs done; flickr RUNNING; ", 0), 0U) << lines.str();
+  EXPECT_EQ(screen.str().rfind("noise: 3 of 12 runs done\nflickr  RUNNING", 0), 0U) << screen.str();
+  plain.finish();
+  EXPECT_EQ(std::count(lines.str().begin(), lines.str().end(), '\n'), 1);  // nothing new at the end
+  screen.str("");
+  terminal.say("message");
+  const std::string redrawn = screen.str();
+  std::size_t erased = 0;
+  for (std::size_t at = redrawn.find("\x1b[1A"); at != std::string::npos;
+       at = redrawn.find("\x1b[1A", at + 1))
+    ++erased;
+  EXPECT_EQ(erased, 6U);  // the preface too
+}
+
 TEST(Display, ControlCharactersOfTheJobAreEscaped) {
   JobView job = sample_job();
   job.name = "a\x1b[2Jb";

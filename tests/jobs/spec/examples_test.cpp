@@ -44,7 +44,8 @@ std::string judge(const json& schema_json, const json& document) {
 std::vector<fs::path> examples() {
   std::vector<fs::path> found;
   for (const auto& entry : fs::directory_iterator(kRoot / "jobs/examples"))
-    if (entry.path().extension() == ".json") found.push_back(entry.path());
+    if (entry.path().extension() == ".json" && !entry.path().filename().string().starts_with("sweep-"))
+      found.push_back(entry.path());
   return found;
 }
 
