@@ -64,10 +64,10 @@ struct GraphState::Builder {
   std::vector<const StageSpec*> in_order() const {
     std::vector<const StageSpec*> order;
     std::set<std::string> placed;
-    const auto& stages = graph.job.spec.stages;
-    for (bool moved = true; moved && order.size() < stages.size();) {
+    const auto& given = graph.job.spec.stages;
+    for (bool moved = true; moved && order.size() < given.size();) {
       moved = false;
-      for (const auto& stage : stages)
+      for (const auto& stage : given)
         if (!placed.contains(stage.name) &&
             std::ranges::all_of(stage.needs, [&](const auto& need) { return placed.contains(need); })) {
           order.push_back(&stage);
@@ -76,7 +76,7 @@ struct GraphState::Builder {
           break;
         }
     }
-    if (order.size() < stages.size())
+    if (order.size() < given.size())
       throw Error(ErrorKind::kInvalid, "the stages need one another in a circle");
     return order;
   }
@@ -216,9 +216,8 @@ struct GraphState::Builder {
   }
 
   std::string data_head(const std::string& data) const {
-    const auto labels = graph.labels.find(data);
-    return "\n" +
-           address_part(graph.job.spec.data.at(data), labels == graph.labels.end() ? 0 : labels->second);
+    const auto found = graph.labels.find(data);
+    return "\n" + address_part(graph.job.spec.data.at(data), found == graph.labels.end() ? 0 : found->second);
   }
 
   std::string model_head(const std::string& model) const {
@@ -478,8 +477,8 @@ struct GraphState::Builder {
   };
   HeadInputs head_inputs(const jobs::TrainSettings& settings) const {
     HeadInputs found;
-    const auto add = [](std::vector<std::size_t>& parts, std::size_t part) {
-      if (part != kNone && std::ranges::find(parts, part) == parts.end()) parts.push_back(part);
+    const auto add = [](std::vector<std::size_t>& list, std::size_t part) {
+      if (part != kNone && std::ranges::find(list, part) == list.end()) list.push_back(part);
     };
     for (const auto& head : settings.concepts.heads) {
       add(found.artifacts, artifact_of(head.vocabulary_from));
