@@ -148,7 +148,8 @@ ShardConcepts named_by_captions(const DataSet& set, const jobs::ConceptHeadSpec&
     for (const auto sample : set.shards[s].kept) {
       data::Concepts concepts;
       std::int64_t beyond = 0;
-      for (const auto& one : reader.read(set.captions(s, sample)).list(head.field)) {
+      const auto named = reader.read(set.captions(s, sample));
+      for (const auto& one : named.list(head.field)) {
         const auto place = places.find(one);
         if (place == places.end())
           ++beyond;

@@ -1,6 +1,7 @@
 #include "worker/stages/train/train_run.h"
 
 #include <ATen/ATen.h>
+#include <ATen/Parallel.h>
 
 #include <algorithm>
 #include <cmath>
@@ -34,16 +35,19 @@ struct Place {
   std::int64_t epoch = 0, step_in_epoch = 0;
 };
 
-models::SavedHeads saved_heads(const jobs::ConceptsSpec& spec, const models::ConceptHeads& heads) {
+models::SavedHeads saved_heads(const jobs::ConceptsSpec& spec, const NamedTensors& parameters) {
   models::SavedHeads saved;
   saved.on_embedding = spec.on == "embedding";
-  const auto parameters = heads.parameters();  // weight and bias of each
+  const auto of = [&](const std::string& name) {
+    return on_host(
+        std::ranges::find(parameters, "concepts." + name, &NamedTensors::value_type::first)->second.detach());
+  };
   for (std::size_t h = 0; h < spec.heads.size(); ++h) {
     saved.vocabularies.lists.push_back({spec.heads[h].name, {}});
     for (const auto& name : spec.heads[h].vocabulary)
       saved.vocabularies.lists.back().concepts.push_back({name, -1, "", ""});
-    saved.weight_VT.push_back(on_host(parameters[2 * h].second.detach()));
-    saved.bias_V.push_back(on_host(parameters[2 * h + 1].second.detach()));
+    saved.weight_VT.push_back(of(spec.heads[h].name + ".weight"));
+    saved.bias_V.push_back(of(spec.heads[h].name + ".bias"));
   }
   return saved;
 }
@@ -449,8 +453,8 @@ jobs::TaskDone TrainRun::result() {
   if (!best_.empty()) load_model_tensors(*encoder_, best_);
   done.summary = to_json(progress_, group_.size());
   const auto log = (io::Path(task_.stage_folder) / "log.jsonl").string();
-  done.outputs.push_back(write_result(task_, *encoder_, saved_heads(settings_.concepts, model_->heads()), log,
-                                      signals_->to_json(progress_.epoch),
+  done.outputs.push_back(write_result(task_, *encoder_, saved_heads(settings_.concepts, model_->parameters()),
+                                      log, signals_->to_json(progress_.epoch),
                                       "{\"address\":\"" + task_.address + "\"}"));
   return done;
 }
