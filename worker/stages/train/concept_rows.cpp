@@ -149,7 +149,7 @@ ShardConcepts named_by_captions(const DataSet& set, const jobs::ConceptHeadSpec&
       data::Concepts concepts;
       std::int64_t beyond = 0;
       const auto named = reader.read(set.captions(s, sample));
-      for (const auto& one : named.list(head.field)) {
+      for (const auto& one : head.field == "objects" ? named.objects : named.attributes) {
         const auto place = places.find(one);
         if (place == places.end())
           ++beyond;
