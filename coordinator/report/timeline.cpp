@@ -30,13 +30,13 @@ std::string colour(std::size_t stage) {
   return "hsl(" + std::to_string(stage * 137 % 360) + ",60%,50%)";
 }
 
-// Neighbours of one worker and stage with less than `gap` between them become one.
+// Tasks of one worker and stage that begin within `gap` become one.
 std::vector<TimelineBar> merged(const std::vector<TimelineBar>& bars, double gap) {
   std::vector<TimelineBar> out;
   std::map<std::pair<int, std::string>, std::size_t> last;
   for (const auto& bar : bars) {
     const auto [found, fresh] = last.emplace(std::pair(bar.worker, bar.stage), out.size());
-    if (!fresh && bar.start_seconds - out[found->second].end_seconds < gap) {
+    if (!fresh && bar.start_seconds - out[found->second].start_seconds < gap) {
       auto& into = out[found->second];
       into.end_seconds = std::max(into.end_seconds, bar.end_seconds);
       into.busy_seconds += bar.busy_seconds;

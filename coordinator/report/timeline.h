@@ -1,6 +1,6 @@
 // Who did what when: a lane per worker, a bar per task coloured by its stage over wall time, so that stages
-// that overlap shard by shard are seen to. Beyond kMostBars, bars of one stage and worker that lie closer
-// than a pixel or so become one, which says how many tasks it holds. Below, how much of each pair of stages
+// that overlap shard by shard are seen to. Beyond kMostBars, tasks of one stage and worker that begin within
+// the same few pixels become one bar, which says how many it holds. Below, how much of each pair of stages
 // overlapped.
 #pragma once
 
