@@ -172,7 +172,8 @@ TEST_F(SweepSpecTest, MetricsNameAStage) {
 
 TEST_F(SweepSpecTest, ExamplesAreSound) {
   int found = 0;
-  for (const auto& entry : std::filesystem::directory_iterator(io::Path(TRIREME_SOURCE_DIR) / "jobs/examples")) {
+  for (const auto& entry :
+       std::filesystem::directory_iterator(io::Path(TRIREME_SOURCE_DIR) / "jobs/examples")) {
     if (!entry.path().filename().string().starts_with("sweep-")) continue;
     ++found;
     const auto result = read_sweep(io::read_file(entry.path()), entry.path().parent_path());
