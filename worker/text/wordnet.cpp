@@ -64,6 +64,7 @@ Synset WordNet::noun_at(std::int64_t offset) const {
 // Lines of an index are sorted by their bytes, "lemma pos synset_cnt p_cnt [symbol...] sense_cnt tagsense_cnt
 // offset [offset...]"; a lemma of several words is joined by underscores. The licence comes first, indented.
 std::optional<Synset> WordNet::find(const Class& kind, std::string_view lemma) {
+  if (lemma.empty()) return std::nullopt;
   std::string key(lemma);
   std::ranges::replace(key, ' ', '_');
   const std::string_view text = text_of(kind.index);
