@@ -121,7 +121,8 @@ TEST(Display, APrefaceStandsAboveTheJobOrBeforeIt) {
   EXPECT_EQ(lines.str().rfind("noise: 3 of 12 runs done; flickr RUNNING; ", 0), 0U) << lines.str();
   EXPECT_EQ(screen.str().rfind("noise: 3 of 12 runs done\nflickr  RUNNING", 0), 0U) << screen.str();
   plain.finish();
-  EXPECT_EQ(std::count(lines.str().begin(), lines.str().end(), '\n'), 1);  // nothing new at the end
+  const std::string all = lines.str();
+  EXPECT_EQ(std::count(all.begin(), all.end(), '\n'), 1);  // nothing new at the end
   screen.str("");
   terminal.say("message");
   const std::string redrawn = screen.str();
