@@ -94,7 +94,7 @@ def test_a_pinned_vocabulary_and_what_it_refuses(undisturbed, tmp_path):
     model = ["--set", f"spec.output={tmp_path / 'run'}", "--set", f"spec.stages.labels.teacher={undisturbed.output / 'stages'}"]
     sets = ["--set", f"spec.stages.labels.vocabulary={pinned}"]
     plan = trireme("plan", EXAMPLES / "diht.json", *model, *sets)
-    assert plan.returncode == 2 and "there is no model folder" in plan.stdout + plan.stderr
+    assert plan.returncode == 3 and "there is no model folder" in plan.stdout + plan.stderr
     sets += ["--set", "spec.stages.labels.top_k=5"]
     plan = trireme("plan", EXAMPLES / "diht.json", "--set", f"spec.output={tmp_path / 'run'}", *sets)
     assert plan.returncode == 2 and "top_k 5 is beyond the vocabulary objects of 4" in plan.stdout + plan.stderr
