@@ -45,7 +45,7 @@ bool find_reusable(const jobs::Task& task, jobs::TaskDone& done) {
     jobs::TaskDone found;
     for (const auto& entry : receipt.at("outputs")) {
       jobs::OutputFile file = measure(receipt_path.parent_path() / entry.at("path").get<std::string>());
-      if (file.bytes != entry.at("bytes") || io::hex(file.xxh3) != entry.at("xxh3")) {
+      if (file.bytes != entry.at("bytes") || io::hex(file.xxh3) != entry.at("xxh3").get<std::string>()) {
         log_warning("store", file.path + " is not what was written; its task runs again");
         return false;
       }
