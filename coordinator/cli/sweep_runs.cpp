@@ -57,6 +57,7 @@ void SweepRuns::poll(const ApiClient& client) {
   try {
     for (std::size_t i = 0; i < results_.size(); ++i)
       if (!results_[i].over() && !handed_in_[i]) hand_in(client, i);
+    cancel_others(client);
     // Jobs run one after another in the order of their ids: the first that is not over is the one to watch.
     std::vector<std::pair<std::string, std::size_t>> open;
     for (std::size_t i = 0; i < results_.size(); ++i)
@@ -84,6 +85,25 @@ void SweepRuns::hand_in(const ApiClient& client, std::size_t run) {
     if (passing(error)) throw;
     fail(run, std::string("the coordinator refused it: ") + error.what());
   }
+}
+
+// Jobs that the sweep file named when it was run before, and names no more.
+void SweepRuns::cancel_others(const ApiClient& client) {
+  if (alone_ || all_over()) return;
+  std::string token;
+  do {
+    const JobPage page =
+        job_page_from_json(client.get("/api/v1/jobs?limit=500&page_token=" + url_escaped(token)));
+    for (const auto& job : page.jobs) {
+      const bool ours = std::any_of(results_.begin(), results_.end(),
+                                    [&](const auto& result) { return result.job_id == job.id; });
+      if (ours || job.terminal()) continue;
+      say_(printable(job.name, 80) + " is not in the sweep file any more and is cancelled");
+      client.post("/api/v1/jobs/" + url_escaped(job.id) + ":cancel", "{}");
+    }
+    token = page.jobs.empty() ? "" : page.next_page_token;
+  } while (!token.empty());
+  alone_ = true;
 }
 
 bool SweepRuns::look_at(const ApiClient& client, std::size_t run) {

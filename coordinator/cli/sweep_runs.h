@@ -39,6 +39,7 @@ class SweepRuns {
 
  private:
   void hand_in(const ApiClient& client, std::size_t run);
+  void cancel_others(const ApiClient& client);
   bool look_at(const ApiClient& client, std::size_t run);  // true: it is over
   void collect(std::size_t run, const JobView& view);
   void fail(std::size_t run, const std::string& why);
@@ -52,6 +53,7 @@ class SweepRuns {
   std::function<void(const std::string&)> say_;
   std::vector<sweep::RunResult> results_;
   std::vector<bool> handed_in_;
+  bool alone_ = false;  // no job of an earlier sweep file is left
   std::set<std::string> devices_;
   std::optional<JobView> running_;
   SteadyTime began_, last_end_;

@@ -26,6 +26,12 @@ std::string job(const std::string& id, const std::string& state, const std::stri
       .dump();
 }
 
+std::string list(const std::vector<std::string>& jobs) {
+  json document{{"jobs", json::array()}, {"next_page_token", ""}};
+  for (const auto& one : jobs) document["jobs"].push_back(json::parse(one));
+  return answer("200 OK", document.dump());
+}
+
 class SweepRunsTest : public testing::Test {
  protected:
   io::Path folder = std::filesystem::temp_directory_path() / ("trireme-runs-" + std::to_string(::getpid()));
@@ -68,6 +74,8 @@ TEST_F(SweepRunsTest, AreHandedInFollowedCollectedAndRemembered) {
   {
     Playback server({answer("201 Created", job("job-000001", "QUEUED")),
                      answer("201 Created", job("job-000002", "QUEUED")),
+                     list({job("job-000001", "QUEUED"), job("job-000009", "RUNNING")}),
+                     answer("200 OK", job("job-000009", "STOPPING")),
                      answer("200 OK", job("job-000001", "RUNNING")),
                      answer("200 OK", job("job-000001", "SUCCEEDED")),
                      answer("200 OK", job("job-000002", "FAILED", "out of luck"))});
@@ -82,6 +90,8 @@ TEST_F(SweepRunsTest, AreHandedInFollowedCollectedAndRemembered) {
     EXPECT_EQ(these.failed(), 1);
     EXPECT_NE(server.asked[0].find("Idempotency-Key: sweep-key1\r\n"), std::string::npos) << server.asked[0];
     EXPECT_NE(server.asked[1].find("Idempotency-Key: sweep-key2\r\n"), std::string::npos);
+    EXPECT_EQ(server.asked[3].rfind("POST /api/v1/jobs/job-000009:cancel", 0), 0U)
+        << server.asked[3];  // not ours
     EXPECT_NE(said.find("a-s2 FAILED after 10 s, 3 of 4 tasks reused: out of luck"), std::string::npos)
         << said;
     EXPECT_FALSE(these.reports_written());
