@@ -72,6 +72,23 @@ def test_cifar10_runs_and_beats_chance(launch):
     assert metrics(run)["acc1"] > 0.2
 
 
+def test_the_whole_voyage_at_a_small_size(launch):
+    sets = ["spec.data.clean.synthetic.samples=256", "spec.data.clean.synthetic.shards=2", "spec.data.train.synthetic.samples=512",
+            "spec.data.train.synthetic.shards=4", "spec.data.test.synthetic.samples=64", "spec.data.test.synthetic.shards=2",
+            "spec.stages.learn.epochs=4", "spec.stages.words.min_count=3", "spec.stages.teacher.epochs=1", "spec.stages.vocabulary.size=300"]
+    sets += [f"spec.stages.{arm}.steps=12" for arm in ("everything", "kept", "alip-diht")]
+    run = launch(EXAMPLES / "voyage.json", sets=sets).succeed(400)
+    stages = {s["name"]: s for s in run.progress()["stages"]}
+    assert stages["captions"]["counts"]["captions"] == stages["filter"]["counts"]["kept"] > 0
+    assert stages["labels"]["counts"]["labelled"] == stages["filter"]["counts"]["kept"]
+    for arm in ("everything", "kept", "alip-diht"):
+        result = json.loads((run.output / f"stages/evaluate-{arm}/evaluation.json").read_text())
+        assert 0 < result["metrics"]["image_retrieval_recall@10"] <= 1
+    rows = [json.loads(line) for line in (run.output / "final/log.jsonl").read_text().splitlines()]
+    assert len(rows) == 12 and {"concepts.objects", "concepts.attributes"} <= set(rows[-1]["parts"]) and rows[-1]["gates"]
+    assert (run.output / "index/embeddings.safetensors").exists()
+
+
 def test_filter_verdicts_and_counts_are_the_same_bytes_for_any_worker_count(launch, tmp_path):
     job = json.loads((EXAMPLES / "demo.json").read_text())
     job["spec"]["stages"] = [s for s in job["spec"]["stages"] if s["kind"] in ("filter", "pair_counts")]
