@@ -16,6 +16,9 @@ namespace {
 std::string answer(const std::string& line) {
   const jobs::ModelSpec spec = jobs::model_from_json(line);
   const auto& tokenizer = spec.text.tokenizer;
+  if (const std::string stage = jobs::vocabulary_stage(tokenizer); !stage.empty())
+    throw Error(ErrorKind::kNotFound,
+                "parameters are known when stage '" + stage + "' has made the vocabulary");
   const auto vocabulary =
       text::make_tokenizer(
           {tokenizer.kind,
