@@ -35,6 +35,7 @@
 #include "worker/stages/index/index_stage.h"
 #include "worker/stages/index/search_tool.h"
 #include "worker/stages/inspect/inspect_stage.h"
+#include "worker/stages/near_duplicates/near_duplicates_stage.h"
 #include "worker/stages/ngram_counts/ngram_counts_stage.h"
 #include "worker/stages/pair_counts/pair_counts_stage.h"
 #include "worker/stages/synthesize/synthesize_stage.h"
@@ -67,6 +68,9 @@ runtime::Stages all_stages() {
   stages[TaskKind::kNgramsMerge] = std::make_unique<stages::ngram_counts::NgramsMergeStage>();
   stages[TaskKind::kDuplicatesMap] = std::make_unique<stages::duplicates::DuplicatesMapStage>();
   stages[TaskKind::kDuplicatesMerge] = std::make_unique<stages::duplicates::DuplicatesMergeStage>();
+  stages[TaskKind::kSignatures] = std::make_unique<stages::near_duplicates::SignaturesStage>();
+  stages[TaskKind::kNearPairs] = std::make_unique<stages::near_duplicates::NearPairsStage>();
+  stages[TaskKind::kNearClusters] = std::make_unique<stages::near_duplicates::NearClustersStage>();
   stages[TaskKind::kExport] = std::make_unique<stages::export_shards::ExportStage>();
   stages[TaskKind::kCaption] = std::make_unique<stages::caption::CaptionStage>();
   stages[TaskKind::kConceptWordsMap] = std::make_unique<stages::concept_vocabulary::ConceptWordsMapStage>();

@@ -238,6 +238,7 @@ struct GraphState::Builder {
       add_tally<jobs::NgramCountsSettings>(stage, spec, TaskKind::kNgramsMap, TaskKind::kNgramsMerge);
     if (spec.kind == "duplicates")
       add_tally<jobs::DuplicatesSettings>(stage, spec, TaskKind::kDuplicatesMap, TaskKind::kDuplicatesMerge);
+    if (spec.kind == "near_duplicates") add_near_duplicates(stage, spec);
     if (spec.kind == "export") add_export(stage, spec);
     if (spec.kind == "vocabulary") add_vocabulary(stage, spec);
     if (spec.kind == "concept_vocabulary") add_concept_vocabulary(stage, spec);
@@ -306,7 +307,8 @@ struct GraphState::Builder {
 
   // The merged parts of the nearest tally of that kind over all of the data; empty without one.
   template <class Tally>
-  std::vector<std::size_t> tally_of(const StageSpec& spec, const std::vector<std::string>& data) const {
+  std::vector<std::size_t> tally_of(const StageSpec& spec, const std::vector<std::string>& data,
+                                    std::uint32_t phase = 1) const {
     const StageSpec* tally = nearest(spec, [&](const StageSpec& s) {
       const auto* settings = std::get_if<Tally>(&s.settings);
       return settings != nullptr &&
@@ -314,7 +316,7 @@ struct GraphState::Builder {
     });
     std::vector<std::size_t> merged;
     for (const std::size_t part : tally == nullptr ? std::vector<std::size_t>{} : parts_of.at(tally->name))
-      if (graph.parts[part].phase == 1) merged.push_back(part);
+      if (graph.parts[part].phase == phase) merged.push_back(part);
     return merged;
   }
 
@@ -335,9 +337,14 @@ struct GraphState::Builder {
     if (measures.pairs) add(tally_of<jobs::PairCountsSettings>(spec, settings.data));
     if (measures.ngrams) add(ngrams = tally_of<jobs::NgramCountsSettings>(spec, settings.data));
     if (!measures.unique.empty()) add(tally_of<jobs::DuplicatesSettings>(spec, settings.data));
+    if (measures.near || !measures.against.empty()) {
+      std::vector<std::string> compared = settings.data;
+      compared.insert(compared.end(), settings.against.begin(), settings.against.end());
+      add(tally_of<jobs::NearDuplicatesSettings>(spec, compared, 2));
+    }
     MapPart measure{TaskKind::kMeasure, jobs::measure_json(measures), "", "", artifacts};
     measure.phase = 1;
-    measure.place_matters = !measures.unique.empty();
+    measure.place_matters = !measures.unique.empty() || measures.near || !measures.against.empty();
     measures.score_folders.clear();
     measure.settings_part = jobs::measure_json(measures);
     MapPart judge{TaskKind::kFilter, jobs::settings_json(spec.settings), address_part(spec.settings), "",
@@ -422,6 +429,27 @@ struct GraphState::Builder {
     const std::size_t merge = add_fixed(stage, 1, merge_kind, settings.partitions, spec, head, maps);
     graph.parts[merge].listed = std::move(listed_parts);
     return merge;
+  }
+
+  // Signatures (phase 0), pairs (phase 1), clusters (phase 2). No threshold decides the signatures.
+  void add_near_duplicates(std::uint32_t stage, const StageSpec& spec) {
+    const auto& settings = std::get<jobs::NearDuplicatesSettings>(spec.settings);
+    const MapPart map{TaskKind::kSignatures, jobs::settings_json(spec.settings), "", "", {}};
+    std::vector<Part::Listed> listed_parts;
+    std::set<std::size_t> maps;
+    std::string names;
+    for (std::uint32_t i = 0; i < settings.data.size(); ++i) {
+      const std::size_t made = add_map(stage, spec, settings.data[i], i, map, false);
+      maps.insert(made);
+      listed_parts.push_back({table_of.at(settings.data[i]), {made}});
+      names += "\n" + settings.data[i];
+    }
+    const std::size_t pairs =
+        add_fixed(stage, 1, TaskKind::kNearPairs, settings.partitions, spec, names, maps);
+    graph.parts[pairs].listed = listed_parts;
+    const std::size_t clusters = add_fixed(stage, 2, TaskKind::kNearClusters, 1, spec, names, {pairs});
+    graph.parts[clusters].listed = std::move(listed_parts);
+    graph.parts[clusters].artifacts = {pairs};
   }
 
   void add_vocabulary(std::uint32_t stage, const StageSpec& spec) {

@@ -59,6 +59,12 @@ const char* output_extension(jobs::TaskKind kind) {
       return ".concepts.json";
     case jobs::TaskKind::kConcepts:
       return ".concepts.safetensors";
+    case jobs::TaskKind::kSignatures:
+      return ".signatures";
+    case jobs::TaskKind::kNearPairs:
+      return ".near_pairs";
+    case jobs::TaskKind::kNearClusters:
+      return ".near_clusters.jsonl";
     default:
       return "";  // folders
   }
@@ -247,6 +253,15 @@ jobs::InputFile GraphState::input_file(const Part& from, std::int64_t item) cons
       break;
     case jobs::TaskKind::kConcepts:
       file.role = "concepts";
+      break;
+    case jobs::TaskKind::kSignatures:
+      file.role = "signatures";
+      break;
+    case jobs::TaskKind::kNearPairs:
+      file.role = "near_pairs";
+      break;
+    case jobs::TaskKind::kNearClusters:
+      file.role = "near_clusters";
       break;
     default:
       file.role = "model";

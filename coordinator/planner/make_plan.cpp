@@ -9,7 +9,9 @@
 namespace trireme::coordinator::planner {
 namespace {
 
-constexpr double kNgramBytes = 36, kNgramsPerCaption = 20, kHashBytes = 20, kFactBytes = 200;
+constexpr double kNgramBytes = 36, kNgramsPerCaption = 20, kHashBytes = 20, kSignatureBytes = 780,
+                 kFactBytes = 200;
+constexpr std::int64_t kSearchSeconds = 40, kSearchMegabytes = 800;  // per million images, at distance 8
 constexpr double kFloatBytes = 4, kGuessedCaptions = 5, kIndexBytes = 200, kVerdictBytes = 60,
                  kPairBytes = 64, kWordBytes = 150, kConceptBytes = 200;
 
@@ -29,7 +31,8 @@ void walk(TaskGraph& graph) {
 std::string shape_of(const std::string& kind) {
   if (kind == "train") return "gang";
   return kind == "evaluate" || kind == "index" || kind == "pair_counts" || kind == "ngram_counts" ||
-                 kind == "duplicates" || kind == "vocabulary" || kind == "concept_vocabulary"
+                 kind == "duplicates" || kind == "near_duplicates" || kind == "vocabulary" ||
+                 kind == "concept_vocabulary"
              ? "map + merge"
              : "map";
 }
@@ -182,6 +185,9 @@ class Planner {
       } else if (const auto* duplicates = std::get_if<jobs::DuplicatesSettings>(&stage.settings)) {
         per_sample = 3 * kHashBytes;
         samples = samples_of(duplicates->data);
+      } else if (const auto* near = std::get_if<jobs::NearDuplicatesSettings>(&stage.settings)) {
+        per_sample = kSignatureBytes;
+        samples = samples_of(near->data);
       } else if (const auto* exported = std::get_if<jobs::ExportSettings>(&stage.settings)) {
         for (const auto& name : exported->data)  // at most what comes in
           if (const PlannedData* data = data_named(name)) sum += static_cast<double>(data->info.bytes);
@@ -224,6 +230,12 @@ class Planner {
                 " million n-grams here";
       plan_.notes.push_back(text);
     }
+    if (const auto* near = std::get_if<jobs::NearDuplicatesSettings>(&stage.settings))
+      plan_.notes.push_back(stage.name +
+                            ": about 1 s of one core per 1000 images for their hashes, once; then about " +
+                            std::to_string(kSearchSeconds / near->partitions) + " s and " +
+                            std::to_string(kSearchMegabytes / near->partitions + 100) + " MB in each of " +
+                            std::to_string(near->partitions) + " tasks per million images to find the pairs");
     const auto* filter = std::get_if<jobs::FilterSettings>(&stage.settings);
     if (filter == nullptr) return;
     const double samples = samples_of(filter->data);

@@ -361,7 +361,10 @@ constexpr std::string_view kTaskKindNames[] = {"synthesize",
                                                "concept_words_merge",
                                                "concept_vocabulary",
                                                "concept_teacher",
-                                               "concepts"};
+                                               "concepts",
+                                               "signatures",
+                                               "near_pairs",
+                                               "near_clusters"};
 }  // namespace
 
 std::string_view name_of(TaskKind kind) {

@@ -45,7 +45,10 @@ enum class TaskKind {
   kConceptWordsMerge,
   kConceptVocabulary,
   kConceptTeacher,
-  kConcepts
+  kConcepts,
+  kSignatures,
+  kNearPairs,
+  kNearClusters
 };
 std::string_view name_of(TaskKind kind);  // "synthesize", …, "pair_counts_map", …
 TaskKind task_kind_from_name(std::string_view name);
@@ -74,7 +77,8 @@ struct InputFile {
                       // "ngrams" and "ngram_counts", "hashes" and "duplicates" (maps and merged), "cuts",
                       // "concept_words" and "concept_counts" (map and merge of a concept_vocabulary
                       // stage), "concept_vocabulary" (its file, and what a concepts stage's teacher has),
-                      // "concepts" (labels of a range), "captions" (lines with key and caption)
+                      // "concepts" (labels of a range), "captions" (lines with key and caption),
+                      // "signatures", "near_pairs" and "near_clusters" (of near_duplicates)
   std::string stage;  // the stage that made it
   std::string data;   // data set, "" for artifacts
   std::int64_t shard = -1;  // -1 for artifacts

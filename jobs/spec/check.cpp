@@ -325,6 +325,7 @@ class Checker {
     if (!s.unique.empty() && !tallied<DuplicatesSettings>(s.data))
       fault(here_ + "/unique", "invalid", "needs a duplicates stage over the same data",
             "add one, and its name to \"needs\"");
+    check_near(s);
     check_lists(s);
     check_columns(s);
     if (s.random_like.empty()) return;
@@ -350,6 +351,33 @@ class Checker {
                return std::ranges::find(tally->data, name) != tally->data.end();
              });
     });
+  }
+
+  void check_near(const FilterSettings& s) {
+    const auto not_again = [&](const std::vector<std::string>& list, const char* field, const auto& good) {
+      for (std::size_t i = 0; i < list.size(); ++i) {
+        const std::string pointer = here_ + "/" + field + "/" + std::to_string(i);
+        good(list[i], pointer);
+        if (std::find(list.begin(), list.begin() + static_cast<std::ptrdiff_t>(i), list[i]) !=
+            list.begin() + static_cast<std::ptrdiff_t>(i))
+          fault(pointer, "duplicate_name", "listed twice");
+      }
+    };
+    not_again(s.near_unique, "near_unique", [&](const std::string& name, const std::string& pointer) {
+      if (name != "image") fault(pointer, "invalid", quoted(name) + " is not image");
+    });
+    not_again(s.against, "against", [&](const std::string& name, const std::string& pointer) {
+      if (!spec_.data.contains(name)) fault(pointer, "unknown_name", "there is no data set " + quoted(name));
+      if (std::ranges::find(s.data, name) != s.data.end())
+        fault(pointer, "invalid", quoted(name) + " is filtered itself");
+    });
+    std::vector<std::string> compared = s.data;
+    compared.insert(compared.end(), s.against.begin(), s.against.end());
+    if ((!s.near_unique.empty() || !s.against.empty()) && !tallied<NearDuplicatesSettings>(compared))
+      fault(here_ + (s.against.empty() ? "/near_unique" : "/against"), "invalid",
+            s.against.empty() ? "needs a near_duplicates stage over the same data"
+                              : "needs a near_duplicates stage over the same data and those of against",
+            "add one, and its name to \"needs\"");
   }
 
   void check_lists(const FilterSettings& s) {
@@ -386,6 +414,7 @@ class Checker {
   void check(const PairCountsSettings& s) { data_list(s.data); }
   void check(const NgramCountsSettings& s) { data_list(s.data); }
   void check(const DuplicatesSettings& s) { data_list(s.data); }
+  void check(const NearDuplicatesSettings& s) { data_list(s.data); }
   void check(const ExportSettings& s) { data_list(s.data); }
 
   void check(const VocabularySettings& s) { data_list(s.data); }

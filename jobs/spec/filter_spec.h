@@ -57,7 +57,11 @@ struct FilterSettings {
   std::optional<std::int64_t> min_complexity;       // DiHT: 1
   std::optional<std::int64_t> min_actions;          // DiHT: 1
   bool count_intransitive = true;
-  std::vector<std::string> unique;  // "image", "text", "pair": of equal ones keep the first
+  std::optional<std::int64_t> spotted_text_below;  // DiHT: 5 characters of the caption
+  double spot_confidence = 0.8;                    // DiHT; of the text that counts as spotted
+  std::vector<std::string> unique;                 // "image", "text", "pair": of equal ones keep the first
+  std::vector<std::string> near_unique;            // "image": of a cluster of near-duplicates keep the first
+  std::vector<std::string> against;  // data sets that no image may have an equal or near-duplicate in
   std::vector<ColumnRule> columns;
   std::string keep_list, drop_list;  // files of keys, one a line
   std::string list_by = "key";       // "key", or a string column of .json: "uid"
@@ -103,6 +107,19 @@ struct FilterSettings {
             {.help = "DiHT's A (1): verbs that are actions", .least = 0, .most = 1000});
     v.field("count_intransitive", count_intransitive,
             {.help = "a verb without object is a relation of its subject"});
+    v.field("spotted_text_below", spotted_text_below,
+            {.help = "DiHT's T (5): characters in a row of the caption that are written in the picture; a "
+                     "caption with so many is dropped",
+             .least = 1,
+             .most = 100000});
+    v.field(
+        "spot_confidence", spot_confidence,
+        {.help = "DiHT's T (0.8): least confidence of text that counts as spotted", .least = 0.3, .most = 1});
+    v.field("near_unique", near_unique,
+            {.help = "image: of images that are nearly the same the first is kept; needs near_duplicates"});
+    v.field("against", against,
+            {.help = "ALIGN rule 3: data sets, for example test sets, whose images and their near-duplicates "
+                     "are dropped here; needs near_duplicates over them too"});
     v.field(
         "unique", unique,
         {.help = "image, text, pair: of samples that are equal in it the first is kept; needs duplicates"});
@@ -158,6 +175,25 @@ struct DuplicatesSettings {
   }
 };
 
+// tally. Clusters of images that are nearly the same, by a perceptual hash, for the filter's `near_unique`
+// and `against`.
+struct NearDuplicatesSettings {
+  std::vector<std::string> data;
+  std::int64_t max_hash_distance = 10;  // bits of 64
+  std::int64_t partitions = 8;
+
+  template <class Visitor>
+  void visit(Visitor& v) {
+    v.field("data", data, {.help = "data sets, compared together", .least = 1, .required = true});
+    v.field("max_hash_distance", max_hash_distance,
+            {.help = "bits of 64 in which the hashes of near-duplicates differ at most; 10 holds for "
+                     "re-encoding, resizing by half and cropping 3 % on every side",
+             .least = 0,
+             .most = 12});
+    v.field("partitions", partitions, {.help = "tasks that search for pairs", .least = 1, .most = 4096});
+  }
+};
+
 // map, one task per shard. Curated tars in img2dataset's shape: members copied byte for byte, keys kept.
 struct ExportSettings {
   std::vector<std::string> data;
@@ -177,8 +213,8 @@ struct ExportSettings {
 
 // What the measuring step of a filter is asked for: everything that decides its bytes, no threshold.
 struct MeasureSettings {
-  bool language = false, parse = false, ngrams = false, pairs = false;
-  std::vector<std::string> unique;
+  bool language = false, parse = false, ngrams = false, pairs = false, near = false, spot = false;
+  std::vector<std::string> unique, against;
   std::vector<std::string> columns, scores;  // members of .json; names of scores
   std::vector<std::string> score_folders;    // beside scores
 
@@ -188,7 +224,10 @@ struct MeasureSettings {
     v.field("parse", parse);
     v.field("ngrams", ngrams);
     v.field("pairs", pairs);
+    v.field("near", near);
+    v.field("spot", spot);
     v.field("unique", unique);
+    v.field("against", against);
     v.field("columns", columns);
     v.field("scores", scores);
     v.field("score_folders", score_folders);

@@ -225,13 +225,14 @@ struct VocabularySettings {
 using StageSettings =
     std::variant<FilterSettings, PairCountsSettings, EmbedSettings, TrainSettings, EvaluateSettings,
                  IndexSettings, VocabularySettings, NgramCountsSettings, DuplicatesSettings, ExportSettings,
-                 CaptionSettings, ConceptVocabularySettings, ConceptsSettings>;
+                 CaptionSettings, ConceptVocabularySettings, ConceptsSettings, NearDuplicatesSettings>;
 
 // The name of each alternative of StageSettings, in its order.
 inline const std::vector<std::string>& stage_kinds() {
   static const std::vector<std::string> kinds = {
-      "filter",       "pair_counts", "embed",  "train",   "evaluate",           "index",   "vocabulary",
-      "ngram_counts", "duplicates",  "export", "caption", "concept_vocabulary", "concepts"};
+      "filter",  "pair_counts",        "embed",        "train",          "evaluate",
+      "index",   "vocabulary",         "ngram_counts", "duplicates",     "export",
+      "caption", "concept_vocabulary", "concepts",     "near_duplicates"};
   return kinds;
 }
 

@@ -51,6 +51,8 @@ def everything(run):
     for stage in ("curate", "arm-c", "arm-ca", "arm-random"):
         for ending in (".verdicts.jsonl", ".facts.jsonl", ".thumbnails.jsonl"):
             kept[stage, ending] = [open(p, "rb").read() for p in outputs(run, stage, ending)]
+    kept["clusters"] = [open(p, "rb").read() for p in outputs(run, "near", ".near_clusters.jsonl")]
+    assert len(kept["clusters"]) == 1
     folder = run.output / "export/kept"
     for path in sorted(folder.iterdir()):
         kept[path.name] = path.read_bytes()
@@ -105,6 +107,73 @@ def test_other_thresholds_look_at_no_picture_again(launch, curated):
     ends = [row for row in lines(run.output / "stages/curate/outputs.jsonl") if any(o["path"].endswith(".facts.jsonl") for o in row["outputs"])]
     assert ends and all(row["reused"] for row in ends)
     assert any(not row["reused"] for row in lines(run.output / "stages/curate/outputs.jsonl"))
+
+
+def test_clusters_are_what_was_rendered_twice(curated):
+    """A cluster's first member stays, the others name it; nearly all copies are found and nearly nothing else."""
+    found = verdicts(curated, "curate")
+    known = {k: v for shard in truth(curated).values() if len(shard) > 100 for k, v in shard.items()}
+    keys = sorted(found)
+    place_of = {k: f"train/{i // 512}/{i % 512}" for i, k in enumerate(keys)}
+    first_of = {}
+    for line in lines(outputs(curated, "near", ".near_clusters.jsonl")[0])[1:]:
+        assert line["members"][0][:2] == [line["kept"], 0] and line["reason"] == "first" and len(line["members"]) > 1
+        for place, distance, bits in line["members"]:
+            assert bin(int(bits, 16) ^ int(line["members"][0][2], 16)).count("1") == distance
+            first_of[place] = line["kept"]
+    of_kind = collections.defaultdict(list)
+    for key, place in place_of.items():
+        copied = "near_duplicate_image" in found[key].get("rules", []) or "against" in found[key].get("rules", [])
+        assert copied == (first_of.get(place, place) != place), key
+        of_kind[known[key]["noise"]].append(copied)
+        if known[key]["noise"] == "duplicate":
+            assert first_of[place] == first_of[place_of[f"{known[key]['copy_of']:09d}"]]
+    shares = {kind: sum(rows) / len(rows) for kind, rows in of_kind.items()}
+    print("dropped as near-duplicates:", {k: round(v, 3) for k, v in shares.items()})
+    assert shares["duplicate"] == 1 and shares["near_duplicate"] >= 0.8 and shares["none"] <= 0.02, shares
+
+
+def test_a_test_set_within_the_training_set_drops_everything_and_fails(launch, tmp_path):
+    source = str(need_shared("data/flickr8k-500/test/0.tar"))
+    job = {"apiVersion": "trireme/v1", "kind": "Pipeline", "name": "overlap", "spec": {
+        "output": "x", "data": {"train": source, "test": source}, "stages": [
+            {"name": "near", "kind": "near_duplicates", "data": ["train", "test"]},
+            {"name": "filter", "kind": "filter", "needs": ["near"], "data": ["train"], **KEEP, "against": ["test"]}]}}
+    (tmp_path / "job.json").write_text(json.dumps(job))
+    run = launch(tmp_path / "job.json")
+    assert run.wait() != 0
+    told = run.text() + run.rank_logs()
+    assert "against" in told and "500" in told and "keeps none" in told
+
+
+def test_all_rules_together_at_a_readable_size(launch, tmp_path):
+    """Precision and recall per kind of noise with every rule on, at a size at which drawn words can be read (capitals of 21 to 30 px)."""
+    job = json.loads(CURATE.read_text())
+    kinds = {k: 0.08 for k in ("boilerplate", "duplicate", "near_duplicate", "tiny", "stretched", "foreign")}
+    job["spec"]["data"]["train"]["synthetic"] = {"samples": 800, "shards": 4, "seed": 5, "image_px": 384, "captions": 1, **kinds, "drawn_text": 0.15}
+    job["spec"]["data"]["test"]["synthetic"]["image_px"] = 384
+    rules = next(s for s in job["spec"]["stages"] if s["name"] == "curate")
+    rules.update(short_side_over_px=200, max_images_per_text=5, spotted_text_below=5, spot_confidence=0.6)
+    job["spec"]["stages"] = [s for s in job["spec"]["stages"] if not s["name"].startswith("arm") and s["kind"] != "export"]
+    (tmp_path / "job.json").write_text(json.dumps(job))
+    run = launch(tmp_path / "job.json", workers=2).succeed()
+    found = verdicts(run, "curate")
+    known = {k: v for shard in truth(run).values() if len(shard) == 200 for k, v in shard.items()}
+    of_kind, by_rule = collections.defaultdict(list), collections.defaultdict(collections.Counter)
+    for key, verdict in found.items():
+        kind = known[key]["noise"]
+        of_kind[kind].append(not verdict["kept"])
+        by_rule[kind].update(verdict.get("rules", []))
+    clean = sum(of_kind["none"])
+    for kind, rows in sorted(of_kind.items()):
+        print(f"{kind}: {len(rows)} samples, recall {sum(rows) / len(rows):.3f}, precision against clean {sum(rows) / max(1, sum(rows) + clean):.3f}, {dict(by_rule[kind])}")
+    share = {kind: sum(rows) / len(rows) for kind, rows in of_kind.items()}
+    for kind in ("duplicate", "tiny", "stretched", "boilerplate", "foreign"):
+        assert share[kind] >= 0.95, (kind, share)
+    assert share["near_duplicate"] >= 0.8 and share["drawn_text"] >= 0.85 and share["none"] <= 0.03, share
+    key = next(k for k, v in found.items() if "spotted_text" in v.get("rules", []))
+    told = trireme("filter", run.output, "--explain", key, check=True).stdout
+    assert "rule spotted_text" in told and "text in the picture" in told
 
 
 def test_the_control_has_the_size_of_its_model(curated):

@@ -390,11 +390,13 @@ constexpr const char* kCuration = R"({"name": "curation", "spec": {"output": "/o
   "stages": [
     {"name": "ngrams", "kind": "ngram_counts", "data": ["train"], "partitions": 2},
     {"name": "copies", "kind": "duplicates", "data": ["test", "train"], "partitions": 2},
-    {"name": "good", "kind": "filter", "needs": ["ngrams", "copies"], "data": ["train"], "max_ngrams": 100, "unique": ["image"]},
+    {"name": "good", "kind": "filter", "needs": ["ngrams", "copies", "near"], "data": ["train"], "max_ngrams": 100, "unique": ["image"],
+     "near_unique": ["image"], "against": ["test"]},
     {"name": "arm", "kind": "filter", "data": ["train"], "min_complexity": 1},
     {"name": "second", "kind": "filter", "needs": ["good"], "data": ["train"], "min_words": 5},
     {"name": "control", "kind": "filter", "needs": ["good"], "data": ["train"], "random_like": "good"},
-    {"name": "out", "kind": "export", "needs": ["second"], "data": ["train"]}]}})";
+    {"name": "out", "kind": "export", "needs": ["second"], "data": ["train"]},
+    {"name": "near", "kind": "near_duplicates", "data": ["test", "train"], "partitions": 2}]}})";
 
 TEST(TaskGraph, CurationMeasuresOnceAndExportsShards) {
   const auto addresses = [](const std::vector<std::string>& overrides) {
@@ -417,7 +419,8 @@ TEST(TaskGraph, CurationMeasuresOnceAndExportsShards) {
   };
   using Names = std::set<std::string>;
   auto before = addresses({});
-  EXPECT_EQ(before["good:measure reads"], (Names{"ngrams:ngram_counts", "copies:duplicates"}));
+  EXPECT_EQ(before["good:measure reads"],
+            (Names{"ngrams:ngram_counts", "copies:duplicates", "near:near_clusters"}));
   EXPECT_EQ(before["good:filter reads"], (Names{"good:facts", "ngrams:ngram_counts"}));
   EXPECT_EQ(before["second:measure reads"], Names{});
   EXPECT_EQ(before["second:filter reads"], (Names{"second:facts", "good:verdicts"}));
@@ -433,6 +436,12 @@ TEST(TaskGraph, CurationMeasuresOnceAndExportsShards) {
   after = addresses({"spec.stages.3.min_complexity=2", "spec.stages.3.count_intransitive=false"});
   EXPECT_EQ(after["arm:measure"], before["arm:measure"]);
   EXPECT_NE(after["arm:filter"], before["arm:filter"]);
+  EXPECT_EQ(before["near:near_pairs"].size(), 2U);
+  EXPECT_EQ(before["near:near_clusters"].size(), 1U);
+  after = addresses({"spec.stages.7.max_hash_distance=4", "spec.stages.7.partitions=3"});
+  EXPECT_EQ(after["near:signatures"], before["near:signatures"]);  // no picture is looked at again
+  for (const char* other : {"near:near_pairs", "near:near_clusters", "good:measure"})
+    EXPECT_NE(after[other], before[other]) << other;
 }
 
 TEST(TaskGraph, JudgesTheData) {

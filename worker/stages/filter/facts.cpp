@@ -60,6 +60,30 @@ void put_members(std::string& out, const char* name, const Map& members, Put put
   out += '}';
 }
 
+void put_near(std::string& out, const char* name, const std::optional<NearFact>& near) {
+  if (!near) return;
+  out += std::string(",\"") + name + "\":[";
+  put_text(out, near->place);
+  out += "," + std::to_string(near->distance) + "]";
+}
+
+// [[text, confidence, [overlap with each caption]], …]
+void put_spotted(std::string& out, const std::vector<SpottedFact>& spotted) {
+  if (spotted.empty()) return;
+  const char* before = ",\"spotted\":[[";
+  for (const auto& [text, confidence, overlaps] : spotted) {
+    out += before;
+    before = ",[";
+    put_text(out, text);
+    out += ',';
+    put_number(out, confidence);
+    out += ",[";
+    for (std::size_t i = 0; i < overlaps.size(); ++i) out += (i > 0 ? "," : "") + std::to_string(overlaps[i]);
+    out += "]]";
+  }
+  out += ']';
+}
+
 void put_sample(std::string& out, std::int64_t sample, const SampleFacts& facts) {
   out += "{\"sample\":" + std::to_string(sample) + ",\"key\":";
   put_text(out, facts.key);
@@ -75,6 +99,9 @@ void put_sample(std::string& out, std::int64_t sample, const SampleFacts& facts)
   put_members(out, "columns", facts.columns, put_value);
   put_members(out, "copies", facts.copies,
               [](std::string& to, const std::string& text) { put_text(to, text); });
+  put_near(out, "near", facts.near);
+  put_near(out, "against", facts.against);
+  put_spotted(out, facts.spotted);
   out += "}\n";
 }
 
@@ -104,6 +131,26 @@ CaptionFacts caption_of(const dom::array& row) {
   return caption;
 }
 
+std::optional<NearFact> near_of(const dom::element& line, const char* name) {
+  dom::array pair;
+  if (line[name].get(pair) != simdjson::SUCCESS) return {};
+  return NearFact{std::string(std::string_view(pair.at(0).value())), std::int64_t(pair.at(1).value())};
+}
+
+std::vector<SpottedFact> spotted_of(const dom::element& line) {
+  std::vector<SpottedFact> out;
+  dom::array rows;
+  if (line["spotted"].get(rows) != simdjson::SUCCESS) return out;
+  for (const dom::element row : rows) {
+    auto& fact = out.emplace_back();
+    fact.text = std::string_view(row.at(0).value());
+    fact.confidence = double(row.at(1).value());
+    for (const dom::element number : dom::array(row.at(2).value()))
+      fact.overlaps.push_back(std::int64_t(number.value()));
+  }
+  return out;
+}
+
 SampleFacts sample_of(const dom::element& line) {
   SampleFacts facts;
   facts.key = std::string_view(line["key"].value());
@@ -124,6 +171,9 @@ SampleFacts sample_of(const dom::element& line) {
     }
   if (line["copies"].get(members) == simdjson::SUCCESS)
     for (const auto& [name, value] : members) facts.copies[std::string(name)] = std::string_view(value);
+  facts.near = near_of(line, "near");
+  facts.against = near_of(line, "against");
+  facts.spotted = spotted_of(line);
   return facts;
 }
 

@@ -4,6 +4,7 @@
 
 #include <cstdint>
 #include <map>
+#include <optional>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -27,6 +28,19 @@ struct ColumnValue {
   std::string text;  // of kOther: the JSON type
 };
 
+// A near-duplicate (data::NearClusters).
+struct NearFact {
+  std::string place;  // "<data set>/<shard>/<sample>"
+  std::int64_t distance = 0;
+};
+
+// Text in the picture: a line of it, and how many characters in a row each caption has of it.
+struct SpottedFact {
+  std::string text;
+  double confidence = 0;
+  std::vector<std::int64_t> overlaps;
+};
+
 struct SampleFacts {
   std::string decode_fault;            // a reason of worker/data/image.h, "" when the picture decodes
   std::int64_t width = 0, height = 0;  // of the header, in pixels
@@ -35,6 +49,8 @@ struct SampleFacts {
   std::string key;
   std::map<std::string, ColumnValue> columns;  // members of .json and scores, those that rules ask about
   std::map<std::string, std::string> copies;   // "image", "text", "pair" -> the equal sample that comes first
+  std::optional<NearFact> near, against;       // first of its cluster; first of it in a data set of `against`
+  std::vector<SpottedFact> spotted;
 };
 
 std::string facts_file(std::int64_t first, const std::vector<SampleFacts>& samples);

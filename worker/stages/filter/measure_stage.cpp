@@ -1,11 +1,14 @@
 #include "worker/stages/filter/measure_stage.h"
 
 #include <algorithm>
+#include <cmath>
 
 #include "common/io/hash.h"
 #include "worker/data/image.h"
 #include "worker/runtime/parallel.h"
 #include "worker/runtime/task_inputs.h"
+#include "worker/spotting/overlap.h"
+#include "worker/spotting/spot_text.h"
 #include "worker/stages/filter/language.h"
 #include "worker/stages/filter/scores.h"
 #include "worker/text/words.h"
@@ -13,7 +16,9 @@
 namespace trireme::worker::stages::filter {
 namespace {
 
-constexpr std::int64_t kCheckSide = 64;
+// Shortest side of the decode for checking, and for reading text.
+constexpr std::int64_t kCheckSide = 64, kReadSide = 512;
+constexpr double kLeastSpotted = 0.3;  // confidence of text that is noted
 
 std::vector<std::string> paths_of(const jobs::Task& task, std::string_view role) {
   std::vector<std::string> paths;
@@ -23,14 +28,13 @@ std::vector<std::string> paths_of(const jobs::Task& task, std::string_view role)
 }
 
 // Every byte of a picture is decoded, as one that opens may still end early; its pixels may be few.
-void look_at_image(std::string_view bytes, SampleFacts& facts) {
+void look_at_image(std::string_view bytes, std::int64_t side, data::Image& picture, SampleFacts& facts) {
   data::ImageInfo info;
   facts.decode_fault = data::image_info(bytes, info);
   facts.width = info.width;
   facts.height = info.height;
   if (!facts.decode_fault.empty()) return;
-  data::Image picture;
-  facts.decode_fault = data::decode_image(bytes, {.least_side_px = kCheckSide}, picture);
+  facts.decode_fault = data::decode_image(bytes, {.least_side_px = side}, picture);
 }
 
 std::int64_t others(const data::PairCounts* counts, data::PairFamily family, std::string_view bytes) {
@@ -76,7 +80,51 @@ std::map<std::string, std::string> copies_of(const jobs::Task& task, std::int64_
   return out;
 }
 
+std::optional<NearFact> fact_of(const std::optional<data::NearMatch>& match) {
+  if (!match) return {};
+  return NearFact{match->place, match->distance};
+}
+
+void find_near(const jobs::Task& task, std::int64_t sample, const jobs::MeasureSettings& settings,
+               const data::NearClusters& clusters, SampleFacts& facts) {
+  const std::string place =
+      task.shard->data + "/" + std::to_string(task.shard->shard) + "/" + std::to_string(sample);
+  if (settings.near) facts.near = fact_of(clusters.kept_for(place));
+  if (!settings.against.empty()) facts.against = fact_of(clusters.match_in(place, settings.against));
+}
+
+void spot(const data::Image& picture, const std::vector<std::string>& captions, Spotters& spotters,
+          SampleFacts& facts) {
+  auto spotter = spotters.take();
+  for (const auto& [text, confidence] :
+       spotting::spot_text(picture.rgb.data(), picture.width, picture.height, *spotter, kLeastSpotted)) {
+    auto& fact = facts.spotted.emplace_back();
+    fact.text = text;
+    fact.confidence = std::round(confidence * 1000) / 1000;
+    for (const auto& caption : captions)
+      fact.overlaps.push_back(spotting::longest_common_characters(text, caption));
+  }
+  spotters.give_back(std::move(spotter));
+}
+
 }  // namespace
+
+std::unique_ptr<spotting::Spotter> Spotters::take() {
+  {
+    const std::lock_guard lock(mutex_);
+    if (!free_.empty()) {
+      auto spotter = std::move(free_.back());
+      free_.pop_back();
+      return spotter;
+    }
+  }
+  return std::make_unique<spotting::Spotter>();
+}
+
+void Spotters::give_back(std::unique_ptr<spotting::Spotter> spotter) {
+  const std::lock_guard lock(mutex_);
+  free_.push_back(std::move(spotter));
+}
 
 template <class Artifact>
 const Artifact* OpenedOnce<Artifact>::open(std::vector<std::string> paths) {
@@ -120,6 +168,8 @@ jobs::TaskDone MeasureStage::run(const jobs::Task& task, runtime::TaskContext& c
   if (settings.pairs && pairs == nullptr) without(task, "pair_counts");
   if (settings.ngrams && ngrams == nullptr) without(task, "ngram_counts");
   if (!settings.unique.empty() && duplicates == nullptr) without(task, "duplicates");
+  const auto* clusters = clusters_.open(paths_of(task, "near_clusters"));
+  if ((settings.near || !settings.against.empty()) && clusters == nullptr) without(task, "near_duplicates");
   if (settings.parse && parser_ == nullptr)
     parser_ = std::make_unique<text::CaptionParser>(text::Lexicon::standard());
   const Scores scores = scores_of(task, settings);
@@ -134,11 +184,13 @@ jobs::TaskDone MeasureStage::run(const jobs::Task& task, runtime::TaskContext& c
         facts.key = shard.key(first + i);
         std::string storage;
         const std::string_view image = shard.image_bytes(first + i, storage);
-        look_at_image(image, facts);
+        data::Image picture;
+        look_at_image(image, settings.spot ? kReadSide : kCheckSide, picture, facts);
         facts.texts_per_image = others(pairs, data::PairFamily::kImage, image);
         const auto captions = shard.captions(first + i);
         for (const auto& caption : captions)
           facts.captions.push_back(caption_facts(caption, settings, pairs, ngrams, parser_.get()));
+        if (settings.spot && facts.decode_fault.empty()) spot(picture, captions, spotters_, facts);
         facts.columns = column_values(shard.json(first + i), settings.columns);
         for (std::size_t s = 0; s < scores.size(); ++s) {
           ColumnValue& value = facts.columns[settings.scores[s]];
@@ -147,6 +199,7 @@ jobs::TaskDone MeasureStage::run(const jobs::Task& task, runtime::TaskContext& c
         }
         if (!settings.unique.empty())
           facts.copies = copies_of(task, first + i, image, captions, settings.unique, *duplicates);
+        if (clusters != nullptr) find_near(task, first + i, settings, *clusters, facts);
       },
       [&](std::int64_t done) {
         if (context.progress) context.progress(done, count);

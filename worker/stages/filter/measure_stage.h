@@ -1,20 +1,24 @@
 // measure: the first step of a filter. Looks at every sample of a range once (decode check, words, language,
 // scene graph, counts, columns, scores, copies) and writes what it found to `.facts.jsonl`; thresholds come
 // later (filter_stage.h). Inputs: role "shard_index", and as the settings ask "pair_counts", "ngram_counts",
-// "duplicates" (every partition). Decodes on TaskContext::threads threads. Counts: measured.
+// "duplicates" (every partition) and "near_clusters". Decodes on TaskContext::threads threads. Counts:
+// measured.
 #pragma once
 
 #include <memory>
+#include <mutex>
 #include <string>
 #include <unordered_map>
 #include <vector>
 
 #include "jobs/spec/filter_spec.h"
 #include "worker/data/duplicates.h"
+#include "worker/data/near_duplicates.h"
 #include "worker/data/ngram_counts.h"
 #include "worker/data/pair_counts.h"
 #include "worker/data/shard_reader.h"
 #include "worker/runtime/stage.h"
+#include "worker/spotting/spotter.h"
 #include "worker/stages/filter/facts.h"
 #include "worker/text/caption_parser.h"
 
@@ -31,6 +35,17 @@ class OpenedOnce {
   std::unique_ptr<Artifact> artifact_;
 };
 
+// One spotter per thread that wants one at a time; made when first needed, as each takes a tenth of a second.
+class Spotters {
+ public:
+  std::unique_ptr<spotting::Spotter> take();
+  void give_back(std::unique_ptr<spotting::Spotter> spotter);
+
+ private:
+  std::mutex mutex_;
+  std::vector<std::unique_ptr<spotting::Spotter>> free_;
+};
+
 class MeasureStage : public runtime::Stage {
  public:
   jobs::TaskDone run(const jobs::Task& task, runtime::TaskContext& context) override;
@@ -39,6 +54,8 @@ class MeasureStage : public runtime::Stage {
   OpenedOnce<data::PairCounts> pairs_;
   OpenedOnce<data::NgramCounts> ngrams_;
   OpenedOnce<data::Duplicates> duplicates_;
+  OpenedOnce<data::NearClusters> clusters_;
+  Spotters spotters_;
   std::unique_ptr<text::CaptionParser> parser_;  // when a task has asked for it
 };
 

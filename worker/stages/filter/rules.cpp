@@ -9,7 +9,7 @@ namespace trireme::worker::stages::filter {
 namespace {
 
 constexpr const char* kTextRules[] = {"images_per_text", "rare_ngram", "min_words", "max_words",
-                                      "language",        "complexity", "action"};
+                                      "language",        "complexity", "action",    "spotted_text"};
 
 void image_rules(const SampleFacts& facts, const jobs::FilterSettings& settings, Verdict& verdict) {
   if (!facts.decode_fault.empty()) {
@@ -69,7 +69,18 @@ void list_rules(const SampleFacts& facts, const RuleBook& book, Verdict& verdict
   if (!settings.drop_list.empty() && book.drop_list.contains(name)) verdict.rules.push_back("drop_list");
 }
 
-std::vector<std::string> text_rules(const CaptionFacts& caption, const RuleBook& book) {
+// Most characters in a row that a caption shares with text of enough confidence.
+std::int64_t spotted_characters(const SampleFacts& facts, std::size_t caption,
+                                const jobs::FilterSettings& settings) {
+  std::int64_t most = 0;
+  for (const auto& spotted : facts.spotted)
+    if (spotted.confidence >= settings.spot_confidence && caption < spotted.overlaps.size())
+      most = std::max(most, spotted.overlaps[caption]);
+  return most;
+}
+
+std::vector<std::string> text_rules(const SampleFacts& facts, std::size_t position, const RuleBook& book) {
+  const CaptionFacts& caption = facts.captions[position];
   const jobs::FilterSettings& settings = book.settings;
   std::vector<std::string> rules;
   const auto drop_if = [&](bool drops, const char* rule) {
@@ -91,6 +102,9 @@ std::vector<std::string> text_rules(const CaptionFacts& caption, const RuleBook&
       settings.count_intransitive ? caption.complexity : caption.complexity_without_intransitive;
   drop_if(settings.min_complexity && complexity < *settings.min_complexity, "complexity");
   drop_if(settings.min_actions && caption.actions < *settings.min_actions, "action");
+  drop_if(settings.spotted_text_below &&
+              spotted_characters(facts, position, settings) >= *settings.spotted_text_below,
+          "spotted_text");
   return rules;
 }
 
@@ -120,6 +134,14 @@ nlohmann::ordered_json evidence_of(const SampleFacts& facts, const std::string& 
     return static_cast<double>(long_side) / static_cast<double>(std::max<std::int64_t>(short_side, 1));
   if (rule == "texts_per_image") return facts.texts_per_image;
   if (rule.starts_with("duplicate_")) return facts.copies.at(rule.substr(10));
+  if (rule == "near_duplicate_image") return {facts.near->place, facts.near->distance};
+  if (rule == "against") return {facts.against->place, facts.against->distance};
+  if (rule == "spotted_text") {
+    auto list = nlohmann::ordered_json::array();
+    for (const auto& [text, confidence, overlaps] : facts.spotted)
+      list.push_back({text, confidence, overlaps});
+    return list;
+  }
   if (rule.starts_with("column.")) {
     const auto found = facts.columns.find(rule.substr(7));
     if (found == facts.columns.end()) return nullptr;
@@ -148,10 +170,12 @@ Verdict judge(const SampleFacts& facts, const RuleBook& book) {
   for (const char* family : {"image", "text", "pair"})
     if (listed(settings.unique, family) && facts.copies.contains(family))
       verdict.rules.push_back(std::string("duplicate_") + family);
+  if (!settings.near_unique.empty() && facts.near) verdict.rules.push_back("near_duplicate_image");
+  if (!settings.against.empty() && facts.against) verdict.rules.push_back("against");
   column_rules(facts, book, verdict);
   list_rules(facts, book, verdict);
   for (std::size_t i = 0; i < facts.captions.size(); ++i) {
-    const auto failed = text_rules(facts.captions[i], book);
+    const auto failed = text_rules(facts, i, book);
     if (failed.empty()) verdict.captions.push_back(static_cast<std::int64_t>(i));
     for (const auto& rule : failed) ++verdict.dropped_captions[rule];
   }

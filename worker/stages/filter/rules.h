@@ -27,13 +27,18 @@ struct RuleBook {
 
 // Rules by name, in the order in which a verdict lists them:
 //   bad_decode
-//   short_side, aspect                  ALIGN 3, rule 1: image size (METHODS 3.1)
-//   texts_per_image                     ALIGN rule 2
-//   duplicate_image, duplicate_text, duplicate_pair   exact copies of an earlier sample; ALIGN rule 3 for
-//   test sets column.<name>                       DataComp and DiHT's base set: scores and metadata
-//   (METHODS 2.2, PEERS 7c) keep_list, drop_list images_per_text                     ALIGN rule 4 rare_ngram
-//   ALIGN rule 5 min_words, max_words                ALIGN rule 6 language                            ALIGN
-//   3, DiHT 2.1: English complexity, action                  DiHT 3.1: CAT's C and A (METHODS 2.2)
+//   short_side, aspect              ALIGN 3, rule 1: image size (METHODS 3.1)
+//   texts_per_image                 ALIGN rule 2
+//   duplicate_image, duplicate_text, duplicate_pair   exact copies of an earlier sample
+//   near_duplicate_image            ALIGN App. A within the set; by perceptual hash
+//   against                         ALIGN rule 3: equal or near to an image of the data sets in `against`
+//   column.<name>                   DataComp and DiHT's base set: scores and metadata (METHODS 2.2, PEERS 7c)
+//   keep_list, drop_list
+//   images_per_text                 ALIGN rule 4
+//   rare_ngram                      ALIGN rule 5
+//   min_words, max_words            ALIGN rule 6
+//   language                        ALIGN 3, DiHT 2.1: English
+//   complexity, action, spotted_text   DiHT 3.1: CAT's C, A and T (METHODS 2.2)
 // and of the stage: earlier (dropped by the filter before), random (a control that was not drawn).
 struct Verdict {
   bool kept = true;

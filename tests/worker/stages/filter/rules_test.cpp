@@ -105,5 +105,47 @@ TEST(Rules, MonotoneInEveryLimit) {
   }
 }
 
+TEST(Rules, NearDuplicatesAndTestImages) {
+  SampleFacts facts = good();
+  facts.near = NearFact{"train/0/3", 4};
+  facts.against = NearFact{"test/1/2", 0};
+  EXPECT_TRUE(judge(facts, RuleBook()).kept);  // measured, but no rule asks
+  jobs::FilterSettings settings;
+  settings.near_unique = {"image"};
+  EXPECT_EQ(judge(facts, settings).rules, (std::vector<std::string>{"near_duplicate_image"}));
+  settings.against = {"test"};
+  const auto verdict = judge(facts, settings);
+  EXPECT_EQ(verdict.rules, (std::vector<std::string>{"near_duplicate_image", "against"}));
+  const std::string line = verdict_line(0, "k", facts, verdict);
+  EXPECT_NE(line.find(R"("near_duplicate_image":["train/0/3",4],"against":["test/1/2",0])"),
+            std::string::npos)
+      << line;
+  facts.near = facts.against = {};
+  EXPECT_TRUE(judge(facts, settings).kept);
+}
+
+TEST(Rules, SpottedTextDropsTheCaptionsThatRepeatIt) {
+  SampleFacts facts = good();
+  facts.captions.push_back(facts.captions[0]);
+  facts.spotted = {{"SALE 50% OFF", 0.95, {12, 0}}, {"noise", 0.5, {0, 5}}};
+  EXPECT_TRUE(judge(facts, RuleBook()).kept);
+  jobs::FilterSettings settings;
+  settings.spotted_text_below = 5;
+  auto verdict = judge(facts, settings);
+  EXPECT_TRUE(verdict.kept);
+  EXPECT_EQ(verdict.captions, (std::vector<std::int64_t>{1}));
+  EXPECT_EQ(verdict.dropped_captions.at("spotted_text"), 1);
+  settings.spot_confidence = 0.5;  // not below is enough
+  verdict = judge(facts, settings);
+  EXPECT_EQ(verdict.rules, (std::vector<std::string>{"spotted_text"}));
+  EXPECT_NE(verdict_line(0, "k", facts, verdict)
+                .find(R"("spotted_text":[["SALE 50% OFF",0.95,[12,0]],["noise",0.5,[0,5]]])"),
+            std::string::npos);
+  settings.spotted_text_below = 6;
+  EXPECT_TRUE(judge(facts, settings).kept);
+  settings.spotted_text_below = 13;
+  EXPECT_EQ(judge(facts, settings).captions.size(), 2u);
+}
+
 }  // namespace
 }  // namespace trireme::worker::stages::filter
