@@ -146,7 +146,7 @@ std::vector<SpottedFact> spotted_of(const dom::element& line) {
     fact.text = std::string_view(row.at(0).value());
     fact.confidence = double(row.at(1).value());
     for (const dom::element number : dom::array(row.at(2).value()))
-      fact.overlaps.push_back(std::int64_t(number.value()));
+      fact.overlaps.push_back(std::int64_t(number));
   }
   return out;
 }
