@@ -142,7 +142,7 @@ int sweep_jobs(const SweepOptions& options) {
   SupervisorResult result;
   result.exit_code = 0;
   if (!runs.all_over()) result = run_fleet(options, sweep, runs, display, clock);
-  display.finish();
+  if (!runs.all_over()) display.finish();
   runs.write();
   print_end(options, sweep, runs);
   if (runs.all_over()) return runs.failed() > 0 ? 1 : 0;

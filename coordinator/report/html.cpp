@@ -17,7 +17,7 @@ body{font:15px/1.5 system-ui,sans-serif;color:var(--ink);background:var(--paper)
 h1{font-size:1.6rem;margin-bottom:0}h2{font-size:1.2rem;margin-top:2.2rem;border-bottom:1px solid var(--line)}h3{font-size:1rem}
 table{border-collapse:collapse;margin:.6rem 0}th,td{padding:.2rem .8rem .2rem 0;text-align:left;border-bottom:1px solid var(--line)}
 td+td,th+th{text-align:right;font-variant-numeric:tabular-nums}
-.quiet{color:var(--quiet)}.chart{width:100%;max-width:44rem;font-size:11px}.chart text{fill:currentColor}.chart .grid{stroke:var(--line)}
+.quiet{color:var(--quiet)}.chart{width:100%;max-width:44rem;font-size:11px}.chart text{fill:currentColor}.chart g text{fill:inherit}.chart .grid{stroke:var(--line)}
 div.grid{display:flex;flex-wrap:wrap;gap:.6rem}figure{margin:0;width:8rem}figure img{width:8rem;height:8rem;object-fit:contain;background:var(--line)}
 figcaption{font-size:.75rem;color:var(--quiet);overflow:hidden;text-overflow:ellipsis;display:-webkit-box;-webkit-line-clamp:3;-webkit-box-orient:vertical}
 .funnel div{display:flex;align-items:center;gap:.6rem;margin:.15rem 0}.funnel b{width:16rem;font-weight:400}.funnel i{background:var(--bar);height:.9rem;display:block;min-width:1px}

@@ -248,8 +248,10 @@ std::string runs_csv(const Sweep& sweep, const std::vector<RunResult>& results, 
 std::string table_text(const Sweep& sweep, const std::vector<RunResult>& results, const Table& table,
                        const Provenance& provenance, std::size_t columns) {
   std::string text;
-  for (std::size_t first = 0; first == 0 || first < table.metrics.size(); first += columns) {
-    const std::size_t end = std::min(table.metrics.size(), first + columns);
+  const std::size_t shown =
+      sweep.metrics.empty() ? std::min(table.metrics.size(), 2 * columns) : table.metrics.size();
+  for (std::size_t first = 0; first == 0 || first < shown; first += columns) {
+    const std::size_t end = std::min(shown, first + columns);
     std::vector<std::vector<std::string>> rows{head_cells(sweep)};
     rows[0].emplace_back("runs");
     for (std::size_t m = first; m < end; ++m) rows[0].push_back(printable(table.metrics[m], 60));
@@ -265,6 +267,8 @@ std::string table_text(const Sweep& sweep, const std::vector<RunResult>& results
   }
   text += "mean ± standard deviation over " + std::to_string(sweep.seeds.size()) +
           (sweep.seeds.size() == 1 ? " seed" : " seeds") + "\n";
+  if (shown < table.metrics.size())
+    text += std::to_string(table.metrics.size() - shown) + " more metrics are in sweep.csv and report.html\n";
   for (const auto& remark : table.remarks) text += printable(remark, 300) + "\n";
   for (std::size_t i = 0; i < results.size(); ++i)
     if (results[i].failed())
@@ -273,7 +277,8 @@ std::string table_text(const Sweep& sweep, const std::vector<RunResult>& results
   text += "trireme " + provenance.version + " (" + provenance.commit + ") on " +
           printable(provenance.host, 80) + ": " + printable(provenance.cpu, 80) + ", " +
           std::to_string(provenance.cores) + " cores, " + std::to_string(provenance.workers) +
-          (provenance.workers == 1 ? " worker" : " workers") + "\n";
+          (provenance.workers == 1 ? " worker" : " workers") + ", " +
+          std::to_string(std::llround(provenance.wall_seconds)) + " s in all\n";
   const std::string mixed = commit_remark(results, provenance);
   return mixed.empty() ? text : text + mixed + "\n";
 }

@@ -28,7 +28,8 @@ std::string sweep_json(const Sweep& sweep, const std::vector<RunResult>& results
 std::string table_csv(const Sweep& sweep, const Table& table);
 std::string runs_csv(const Sweep& sweep, const std::vector<RunResult>& results, const Table& table);
 
-// For people: the table in columns of at most `columns` metrics, failed runs with their reasons, provenance.
+// For people: the table in blocks of at most `columns` metrics, failed runs with their reasons, provenance.
+// Of metrics that the sweep file does not name, the first two blocks.
 std::string table_text(const Sweep& sweep, const std::vector<RunResult>& results, const Table& table,
                        const Provenance& provenance, std::size_t columns = 5);
 

@@ -120,8 +120,8 @@ void TableMaker::remark_on_absent(const std::vector<std::string>& known) {
 
 Metrics metrics_of(const jobs::JobSpec& job) {
   Metrics metrics;
-  for (const auto& stage : job.spec.stages)
-    for (const char* name : {"signals.json", "evaluation.json"}) {
+  for (const char* name : {"evaluation.json", "signals.json"})
+    for (const auto& stage : job.spec.stages) {
       const io::Path file = io::Path(job.spec.output) / "stages" / stage.name / name;
       if (!std::filesystem::exists(file)) continue;
       const auto document = Json::parse(io::read_file(file, 64U << 20), nullptr, false);

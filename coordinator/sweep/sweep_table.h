@@ -11,7 +11,7 @@
 
 namespace trireme::coordinator::sweep {
 
-// "evaluate.acc1" and its value, in the order of stages and files.
+// "evaluate.acc1" and its value; what was evaluated first, then the signals of training.
 using Metrics = std::vector<std::pair<std::string, double>>;
 
 // Numbers of <output>/stages/<stage>/{evaluation.json, signals.json} of a finished run

@@ -56,6 +56,7 @@ class SweepTableTest : public testing::Test {
     made.host = "h";
     made.cpu = "c";
     made.workers = 2;
+    made.wall_seconds = 75;
     made.cores = 2;
   }
 };
@@ -86,6 +87,7 @@ TEST_F(SweepTableTest, AFailedRunIsInTheTableWithItsReason) {
   EXPECT_EQ(table.rows[3].against_baseline.summary.n, 1);
   const std::string text = table_text(sweep, results, table, made),
                     page = sweep_page(sweep, results, table, made);
+  EXPECT_NE(text.find("2 workers, 75 s in all"), std::string::npos) << text;
   EXPECT_NE(text.find("1/2, 1 failed"), std::string::npos) << text;
   EXPECT_NE(text.find("FAILED gates, <all>, 0.3, seed 2: worker 2 <was> lost"), std::string::npos) << text;
   EXPECT_NE(page.find("worker 2 &lt;was&gt; lost"), std::string::npos);
@@ -154,6 +156,18 @@ TEST_F(SweepTableTest, ThePageHasALineOfMeansPerArmOrDots) {
   EXPECT_NE(page.find("<circle"), std::string::npos);
 }
 
+TEST_F(SweepTableTest, TheTextIsNotFloodedWithMetricsThatNobodyNamed) {
+  for (auto& result : results)
+    for (int i = 0; i < 30; ++i) result.metrics.emplace_back("train.m" + std::to_string(i), i);
+  std::string text = table_text(sweep, results, make_table(sweep, results), made);
+  EXPECT_NE(text.find("train.m7"), std::string::npos) << text;
+  EXPECT_EQ(text.find("train.m8"), std::string::npos) << text;
+  EXPECT_NE(text.find("22 more metrics are in sweep.csv"), std::string::npos) << text;
+  for (int i = 0; i < 30; ++i) sweep.metrics.push_back("train.m" + std::to_string(i));
+  text = table_text(sweep, results, make_table(sweep, results), made);
+  EXPECT_NE(text.find("train.m29"), std::string::npos) << text;
+}
+
 TEST_F(SweepTableTest, RunsOfAnotherCommitAreTold) {
   EXPECT_EQ(commit_remark(results, made), "");
   results[1].commit = "older";
@@ -181,7 +195,7 @@ TEST(Metrics, AreReadFromTheFilesOfTheStages) {
   io::write_file_atomic(folder / "stages/evaluate/evaluation.json",
                         R"({"metrics":{"b":0.25,"a":1,"none":null}})");
   EXPECT_EQ(metrics_of(job),
-            (Metrics{{"train.auc.weight.sample", 0.97}, {"evaluate.b", 0.25}, {"evaluate.a", 1}}));
+            (Metrics{{"evaluate.b", 0.25}, {"evaluate.a", 1}, {"train.auc.weight.sample", 0.97}}));
   io::write_file_atomic(folder / "stages/evaluate/evaluation.json", "{\"metrics\":");
   EXPECT_THROW(metrics_of(job), Error);
   std::filesystem::remove_all(folder);
