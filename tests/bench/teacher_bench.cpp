@@ -18,6 +18,7 @@
 #include <cstdio>
 #include <ctime>
 #include <filesystem>
+#include <numeric>
 #include <string>
 #include <vector>
 
@@ -26,8 +27,9 @@
 #include "tests/support/tar_writer.h"
 #include "worker/checkpoint/concept_labels.h"
 #include "worker/checkpoint/safetensors.h"
-#include "worker/data/image.h"
+#include "worker/data/image_batch.h"
 #include "worker/data/shard_reader.h"
+#include "worker/runtime/batches.h"
 #include "worker/stages/concepts/concepts_stage.h"
 #include "worker/stages/train/concept_targets.h"
 
@@ -54,16 +56,9 @@ void write_logits(const data::ShardReader& reader, const jobs::ConceptsSettings&
                   const jobs::ConceptVocabularies& settled, const std::string& path) {
   const at::NoGradGuard no_gradients;
   const auto teacher = stages::concepts::open_teacher(settings, {}, settled, "cpu");
-  const auto preprocess = teacher->preprocess();
-  auto image_BCHW = at::empty({16, 3, preprocess.image_px, preprocess.image_px}, at::kFloat);
-  std::string storage;
-  for (std::int64_t i = 0; i < 16; ++i) {
-    data::Image picture;
-    data::decode_image(reader.image_bytes(i, storage), {}, picture);
-    data::resize_and_center_crop(picture, preprocess.resize_px, preprocess.image_px,
-                                 {preprocess.mean, preprocess.std}, image_BCHW[i].data_ptr<float>(),
-                                 data::Filter::kBicubic, preprocess.square);
-  }
+  runtime::Samples first(16);
+  std::iota(first.begin(), first.end(), 0);
+  const at::Tensor image_BCHW = data::evaluation_batch(reader, first, teacher->preprocess()).image_BCHW;
   const auto logits = teacher->logits(teacher->features(image_BCHW)).at(0);
   checkpoint::write_safetensors(path, {{"pixels", image_BCHW}, {"logits", logits.contiguous()}}, {}, false);
 }

@@ -3,18 +3,25 @@
 #include <fcntl.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <atomic>
 #include <cerrno>
 #include <cstring>
 #include <unordered_map>
 
 #include <ATen/ATen.h>
+#include <ATen/Parallel.h>
 
 #include "common/base/error.h"
 #include "common/base/nearest_name.h"
 #include "worker/checkpoint/safetensors_header.h"
 
 namespace trireme::worker::checkpoint {
+namespace {
+
+constexpr std::int64_t kReadAtOnce = std::int64_t{4} << 20;  // by each of torch's threads
+
+}  // namespace
 
 struct SafetensorsFile::State {
   explicit State(const io::Path& path) : map(path), descriptor(::open(path.c_str(), O_RDONLY | O_CLOEXEC)) {
@@ -30,20 +37,28 @@ struct SafetensorsFile::State {
   State(const State&) = delete;
   State& operator=(const State&) = delete;
 
-  // A file that is cut meanwhile gives kDamaged where the map would end the program.
   void read(const TensorEntry& entry, void* to) const {
-    std::uint64_t done = 0;
-    const std::uint64_t bytes = entry.end - entry.begin;
-    while (done < bytes) {
-      const ssize_t got = ::pread(descriptor, static_cast<char*>(to) + done, bytes - done,
-                                  static_cast<off_t>(header.data_begin + entry.begin + done));
+    const auto bytes = static_cast<std::int64_t>(entry.end - entry.begin);
+    at::parallel_for(
+        0, (bytes + kReadAtOnce - 1) / kReadAtOnce, 1, [&](std::int64_t first, std::int64_t last) {
+          const std::int64_t begin = first * kReadAtOnce, end = std::min(bytes, last * kReadAtOnce);
+          read_part(entry, static_cast<char*>(to) + begin, begin, end - begin);
+        });
+  }
+
+  // A file that is cut meanwhile gives kDamaged where the map would end the program.
+  void read_part(const TensorEntry& entry, char* to, std::int64_t first, std::int64_t bytes) const {
+    const std::uint64_t place = header.data_begin + entry.begin + static_cast<std::uint64_t>(first);
+    for (std::int64_t done = 0; done < bytes;) {
+      const ssize_t got = ::pread(descriptor, to + done, static_cast<std::size_t>(bytes - done),
+                                  static_cast<off_t>(place + static_cast<std::uint64_t>(done)));
       if (got < 0 && errno == EINTR) continue;
       if (got <= 0)
         throw Error(ErrorKind::kDamaged,
                     map.path().string() + ": tensor '" + entry.name + "' cannot be read: " +
                         (got < 0 ? std::strerror(errno) : "the file has become shorter"),
                     "copy or download the file again");
-      done += static_cast<std::uint64_t>(got);
+      done += got;
     }
   }
 

@@ -10,17 +10,6 @@
 #include "worker/models/tower_weights.h"
 
 namespace trireme::worker::models {
-namespace {
-
-std::array<float, 3> triple(const std::vector<double>& given, const char* field, bool positive) {
-  if (given.size() != 3 || (positive && *std::min_element(given.begin(), given.end()) <= 0))
-    throw Error(ErrorKind::kInvalid, std::string("image tower: ") + field + " needs three numbers" +
-                                         (positive ? " greater than 0" : ""));
-  return {static_cast<float>(given[0]), static_cast<float>(given[1]), static_cast<float>(given[2])};
-}
-
-}  // namespace
-
 DualEncoder::DualEncoder(const jobs::ModelSpec& spec, std::uint64_t seed)
     : state_(std::make_unique<State>(spec, seed,
                                      spec.text.tokenizer.kind == "hashed_words"
@@ -47,22 +36,8 @@ std::int64_t DualEncoder::text_tower_width() const {
   return state_->decoder ? state_->spec.text.width : state_->text->width();
 }
 
-ImagePreprocess DualEncoder::image_preprocess() const {
-  return models::image_preprocess(state_->spec.image);
-}
-
-ImagePreprocess image_preprocess(const jobs::ImageTowerSpec& image) {
-  ImagePreprocess preprocess;
-  preprocess.image_px = image.image_px;
-  preprocess.resize_px = *image.resize_px;
-  if (preprocess.resize_px < preprocess.image_px)
-    throw Error(ErrorKind::kInvalid, "image tower: resize_px is smaller than image_px",
-                "set resize_px to at least " + std::to_string(preprocess.image_px));
-  preprocess.square = image.resize_mode == "square";
-  preprocess.bilinear = image.interpolation == "bilinear";
-  preprocess.mean = triple(image.mean, "mean", false);
-  preprocess.std = triple(image.std, "std", true);
-  return preprocess;
+jobs::ImagePreprocess DualEncoder::image_preprocess() const {
+  return jobs::image_preprocess(state_->spec.image);
 }
 
 at::Tensor DualEncoder::image_features(const at::Tensor& image_BCHW, const nn::ForwardContext& context) {

@@ -3,7 +3,6 @@
 // "logit_scale"). Legend: B images, N captions, L tokens, T tower width, D shared width.
 #pragma once
 
-#include <array>
 #include <cstdint>
 #include <memory>
 #include <string>
@@ -12,6 +11,7 @@
 
 #include <ATen/core/Tensor.h>
 
+#include "jobs/spec/image_preprocess.h"
 #include "jobs/spec/model_spec.h"
 #include "worker/nn/forward_context.h"
 #include "worker/text/tokenizer.h"
@@ -19,17 +19,6 @@
 namespace trireme::worker::models {
 
 class CaptionDecoder;
-
-// Crop, resize and normalisation of an image tower, resolved from its spec.
-struct ImagePreprocess {
-  std::int64_t image_px = 224, resize_px = 224;
-  bool square = false;    // both sides become resize_px, not the short one alone
-  bool bilinear = false;  // otherwise bicubic; both antialiased
-  std::array<float, 3> mean{}, std{};
-};
-
-// Throws kInvalid on numbers that cannot be meant. Defaults of the spec are resolved.
-ImagePreprocess image_preprocess(const jobs::ImageTowerSpec& image);
 
 class DualEncoder {
  public:
@@ -40,7 +29,7 @@ class DualEncoder {
   ~DualEncoder();
 
   const jobs::ModelSpec& spec() const;
-  ImagePreprocess image_preprocess() const;
+  jobs::ImagePreprocess image_preprocess() const;
   const text::Tokenizer& tokenizer() const;
   const std::string& vocabulary_path() const;  // "" for hashed_words
   std::int64_t image_tower_width() const;      // of image_features(): after the tower, before the projection

@@ -12,6 +12,12 @@ std::vector<jobs::InputFile> inputs_of(const jobs::Task& task, std::string_view 
   return found;
 }
 
+std::vector<std::string> input_paths(const jobs::Task& task, std::string_view role) {
+  std::vector<std::string> paths;
+  for (const auto& input : inputs_of(task, role)) paths.push_back(input.path);
+  return paths;
+}
+
 std::string input_path(const jobs::Task& task, std::string_view role) {
   const auto found = inputs_of(task, role);
   if (found.size() == 1) return found.front().path;

@@ -10,6 +10,7 @@
 namespace trireme::worker::runtime {
 
 std::vector<jobs::InputFile> inputs_of(const jobs::Task& task, std::string_view role);
+std::vector<std::string> input_paths(const jobs::Task& task, std::string_view role);
 
 // The path of the only input with that role; throws kInternal naming task and role when there is none or
 // more.

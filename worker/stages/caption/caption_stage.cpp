@@ -5,52 +5,25 @@
 #include <set>
 
 #include <ATen/ATen.h>
-#include <ATen/Parallel.h>
 #include <nlohmann/json.hpp>
 
 #include "common/base/error.h"
 #include "common/base/random.h"
 #include "common/io/hash.h"
 #include "jobs/spec/job_spec.h"
-#include "worker/data/image.h"
+#include "worker/data/image_batch.h"
+#include "worker/data/kept_samples.h"
 #include "worker/data/shard_reader.h"
-#include "worker/data/verdicts.h"
 #include "worker/data/written_captions.h"
 #include "worker/models/autocast.h"
 #include "worker/models/captioner/captioner.h"
-#include "worker/runtime/parallel.h"
+#include "worker/runtime/batches.h"
 #include "worker/runtime/task_inputs.h"
 
 namespace trireme::worker::stages::caption {
 namespace {
 
 using Ids = std::vector<std::int64_t>;
-
-// The calling thread is one of those that compute with one intra-op thread.
-class OneThreadEach {
- public:
-  OneThreadEach() : before_(at::get_num_threads()) {}
-  ~OneThreadEach() { at::set_num_threads(before_); }
-  OneThreadEach(const OneThreadEach&) = delete;
-  OneThreadEach& operator=(const OneThreadEach&) = delete;
-
- private:
-  int before_;
-};
-
-std::vector<std::int64_t> kept_samples(const jobs::Task& task, const data::ShardReader& shard) {
-  std::vector<std::int64_t> samples;
-  const std::int64_t end = std::min(task.first + task.count, shard.size());
-  for (std::int64_t sample = task.first; sample < end; ++sample) samples.push_back(sample);
-  for (const auto& input : runtime::inputs_of(task, "verdicts")) {
-    const auto verdicts = data::read_verdicts(input.path);
-    std::erase_if(samples, [&](std::int64_t sample) {
-      const bool judged = sample >= verdicts.first && sample < verdicts.first + verdicts.count;
-      return judged && !std::binary_search(verdicts.kept.begin(), verdicts.kept.end(), sample);
-    });
-  }
-  return samples;
-}
 
 models::DecodingOptions decoding_of(const jobs::CaptionSettings& settings) {
   models::DecodingOptions options;
@@ -90,34 +63,16 @@ struct WrittenBatch {
   std::map<std::string, std::int64_t> counts;
 };
 
-// Pixels of the samples whose pictures can be decoded, [n, 3, H, W]; the others get their fault.
-at::Tensor decoded(const Pass& pass, std::vector<data::WrittenCaption>& captions) {
-  const auto preprocess = pass.model.image_preprocess();
-  const auto side = preprocess.image_px;
-  at::Tensor pixels = at::empty({static_cast<std::int64_t>(captions.size()), 3, side, side}, at::kFloat);
-  float* next = pixels.data_ptr<float>();
-  std::string storage;
-  std::int64_t good = 0;
-  for (data::WrittenCaption& one : captions) {
-    data::Image picture;
-    one.fault = data::decode_image(pass.shard.image_bytes(one.sample, storage), {}, picture);
-    if (!one.fault.empty()) continue;
-    data::resize_and_center_crop(picture, preprocess.resize_px, side, {preprocess.mean, preprocess.std}, next,
-                                 preprocess.bilinear ? data::Filter::kBilinear : data::Filter::kBicubic,
-                                 preprocess.square);
-    next += 3 * side * side;
-    ++good;
-  }
-  return pixels.narrow(0, 0, good).to(at::Device(pass.device));
-}
-
 WrittenBatch write_batch(const Pass& pass, const std::vector<std::int64_t>& samples) {
-  if (at::get_num_threads() != 1) at::set_num_threads(1);
   const at::NoGradGuard no_gradients;
   const models::Autocast autocast(pass.device, pass.settings.precision == "bf16");
   WrittenBatch batch;
-  for (const std::int64_t sample : samples) batch.captions.push_back({sample, pass.shard.key(sample)});
-  const at::Tensor pixels = decoded(pass, batch.captions);
+  const auto pictures = data::evaluation_batch(pass.shard, samples, pass.model.image_preprocess());
+  auto fault = pictures.faults.begin();
+  for (const std::int64_t sample : samples) {
+    auto& one = batch.captions.emplace_back(data::WrittenCaption{sample, pass.shard.key(sample)});
+    if (fault != pictures.faults.end() && fault->first == sample) one.fault = (fault++)->second;
+  }
   std::vector<std::uint64_t> keys;
   for (const auto& one : batch.captions)
     if (one.fault.empty())
@@ -126,10 +81,10 @@ WrittenBatch write_batch(const Pass& pass, const std::vector<std::int64_t>& samp
       ++batch.counts["bad." + one.fault];
   if (keys.empty()) return batch;
   const models::Captioner captioner(pass.model);
-  const auto written =
-      captioner.write(pixels, captioner.start(pass.settings.prompt), pass.decoding, keys, [&] {
-        if (pass.stop != nullptr) pass.stop->throw_if_stopped();
-      });
+  const auto written = captioner.write(pictures.image_BCHW.to(at::Device(pass.device)),
+                                       captioner.start(pass.settings.prompt), pass.decoding, keys, [&] {
+                                         if (pass.stop != nullptr) pass.stop->throw_if_stopped();
+                                       });
   std::size_t next = 0;
   for (auto& one : batch.captions) {
     if (!one.fault.empty()) continue;
@@ -161,24 +116,6 @@ std::map<std::string, std::int64_t> counts_of(const std::vector<WrittenBatch>& b
       if (!one.text.empty() && !seen.insert(one.text).second) ++counts["repeated"];
   }
   return counts;
-}
-
-std::vector<WrittenBatch> write_all(const Pass& pass, const std::vector<std::int64_t>& samples,
-                                    runtime::TaskContext& context) {
-  const auto total = static_cast<std::int64_t>(samples.size()), size = pass.settings.batch;
-  std::vector<WrittenBatch> batches(static_cast<std::size_t>((total + size - 1) / size));
-  const OneThreadEach put_back_after;
-  runtime::parallel_for(
-      static_cast<std::int64_t>(batches.size()), context.threads, context.stop,
-      [&](std::int64_t i) {
-        const auto first = samples.begin() + i * size,
-                   last = samples.begin() + std::min(total, (i + 1) * size);
-        batches[static_cast<std::size_t>(i)] = write_batch(pass, {first, last});
-      },
-      [&](std::int64_t done) {
-        if (context.progress) context.progress(std::min(total, done * size), total);
-      });
-  return batches;
 }
 
 }  // namespace
@@ -213,8 +150,10 @@ jobs::TaskDone CaptionStage::run(const jobs::Task& task, runtime::TaskContext& c
   load(task, context.device);
   const data::ShardReader shard(runtime::shard_of(task).path, runtime::input_path(task, "shard_index"));
   const Pass pass{task, shard, *model_, settings, decoding_of(settings), context.device, context.stop};
-  const auto samples = kept_samples(task, shard);
-  auto batches = write_all(pass, samples, context);
+  const auto samples = data::kept_samples(task.first, std::min(task.first + task.count, shard.size()),
+                                          runtime::input_paths(task, "verdicts"));
+  auto batches = runtime::by_batches(samples, settings.batch, context,
+                                     [&](const runtime::Samples& some) { return write_batch(pass, some); });
   jobs::TaskDone result;
   result.counts = counts_of(batches, samples.size());
   data::WrittenCaptions file{task.shard->sha256,

@@ -60,10 +60,8 @@ jobs::ConceptVocabulary chosen(const std::string& name, std::vector<jobs::Concep
 jobs::TaskDone ConceptWordsMapStage::run(const jobs::Task& task, runtime::TaskContext& context) {
   const data::ShardReader shard(runtime::shard_of(task).path, runtime::input_path(task, "shard_index"));
   const text::ConceptReader reader(text::Lexicon::standard());
-  std::vector<std::string> verdicts;
-  for (const auto& input : runtime::inputs_of(task, "verdicts")) verdicts.push_back(input.path);
-  const auto samples =
-      data::kept_samples(task.first, std::min(task.first + task.count, shard.size()), verdicts);
+  const auto samples = data::kept_samples(task.first, std::min(task.first + task.count, shard.size()),
+                                          runtime::input_paths(task, "verdicts"));
   text::WordTally tally;
   std::int64_t done = 0, captions = 0;
   for (const auto sample : samples) {

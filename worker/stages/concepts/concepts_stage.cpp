@@ -4,7 +4,6 @@
 #include <map>
 
 #include <ATen/ATen.h>
-#include <ATen/Parallel.h>
 
 #include "common/base/error.h"
 #include "common/io/file.h"
@@ -12,12 +11,12 @@
 #include "jobs/spec/job_spec.h"
 #include "worker/checkpoint/concept_labels.h"
 #include "worker/checkpoint/features.h"
-#include "worker/data/image.h"
+#include "worker/data/image_batch.h"
 #include "worker/data/kept_samples.h"
 #include "worker/data/shard_reader.h"
 #include "worker/losses/soft_target_loss.h"
 #include "worker/models/autocast.h"
-#include "worker/runtime/parallel.h"
+#include "worker/runtime/batches.h"
 #include "worker/runtime/task_inputs.h"
 
 namespace trireme::worker::stages::concepts {
@@ -83,7 +82,6 @@ class Labeller {
 
   // Thread-safe.
   Labelled label(const std::vector<std::int64_t>& samples) const {
-    if (at::get_num_threads() != 1) at::set_num_threads(1);
     const at::NoGradGuard no_gradients;
     const models::Autocast autocast(device_, settings_.precision == "bf16");
     Labelled made;
@@ -116,27 +114,11 @@ class Labeller {
   }
 
   at::Tensor run_tower(const std::vector<std::int64_t>& samples, Labelled& made) const {
-    const auto preprocess = teacher_.preprocess();
-    const auto side = preprocess.image_px;
-    auto image_BCHW = at::empty({static_cast<std::int64_t>(samples.size()), 3, side, side}, at::kFloat);
-    float* pixels = image_BCHW.data_ptr<float>();
-    std::string storage;
-    for (const auto sample : samples) {
-      data::Image picture;
-      const std::string fault = data::decode_image(shard_.image_bytes(sample, storage), {}, picture);
-      if (!fault.empty()) {
-        blame(sample, fault, made);
-        continue;
-      }
-      data::resize_and_center_crop(
-          picture, preprocess.resize_px, side, {preprocess.mean, preprocess.std}, pixels,
-          preprocess.bilinear ? data::Filter::kBilinear : data::Filter::kBicubic, preprocess.square);
-      pixels += 3 * side * side;
-      made.samples.push_back(sample);
-    }
-    const auto kept = static_cast<std::int64_t>(made.samples.size());
-    return kept == 0 ? at::Tensor()
-                     : teacher_.features(image_BCHW.narrow(0, 0, kept).to(at::Device(device_)));
+    auto pictures = data::evaluation_batch(shard_, samples, teacher_.preprocess());
+    for (const auto& [sample, fault] : pictures.faults) blame(sample, fault, made);
+    made.samples = std::move(pictures.samples);
+    return made.samples.empty() ? at::Tensor()
+                                : teacher_.features(pictures.image_BCHW.to(at::Device(device_)));
   }
 
   static void blame(std::int64_t sample, const std::string& reason, Labelled& made) {
@@ -150,36 +132,6 @@ class Labeller {
   const jobs::ConceptsSettings& settings_;
   std::string device_;
 };
-
-// The labeller leaves its threads, this one among them, at one intra-op thread.
-class IntraOpThreads {
- public:
-  IntraOpThreads() : before_(at::get_num_threads()) {}
-  ~IntraOpThreads() { at::set_num_threads(before_); }
-  IntraOpThreads(const IntraOpThreads&) = delete;
-  IntraOpThreads& operator=(const IntraOpThreads&) = delete;
-
- private:
-  int before_;
-};
-
-std::vector<Labelled> label_all(const Labeller& labeller, const std::vector<std::int64_t>& samples,
-                                std::int64_t batch, runtime::TaskContext& context) {
-  const auto total = static_cast<std::int64_t>(samples.size());
-  std::vector<Labelled> batches(static_cast<std::size_t>((total + batch - 1) / batch));
-  const IntraOpThreads put_back_after;
-  runtime::parallel_for(
-      static_cast<std::int64_t>(batches.size()), context.threads, context.stop,
-      [&](std::int64_t i) {
-        const auto first = samples.begin() + i * batch;
-        batches[static_cast<std::size_t>(i)] =
-            labeller.label({first, samples.begin() + std::min(total, (i + 1) * batch)});
-      },
-      [&](std::int64_t done) {
-        if (context.progress) context.progress(std::min(total, done * batch), total);
-      });
-  return batches;
-}
 
 at::Tensor positions(const std::vector<std::int64_t>& values) {
   return at::tensor(values, at::kLong);
@@ -255,12 +207,11 @@ jobs::TaskDone ConceptsStage::run(const jobs::Task& task, runtime::TaskContext& 
   const auto settled = jobs::concept_vocabularies_from_json(io::read_file(vocabulary), vocabulary);
   Teacher& who = teacher(task, context.device);
   const Stored stored = stored_features(task, who.stored_width());
-  std::vector<std::string> verdicts;
-  for (const auto& input : runtime::inputs_of(task, "verdicts")) verdicts.push_back(input.path);
-  const auto samples =
-      data::kept_samples(task.first, std::min(task.first + task.count, shard.size()), verdicts);
+  const auto samples = data::kept_samples(task.first, std::min(task.first + task.count, shard.size()),
+                                          runtime::input_paths(task, "verdicts"));
   const Labeller labeller(shard, who, stored, settings, context.device);
-  const auto batches = label_all(labeller, samples, settings.batch, context);
+  const auto batches = runtime::by_batches(
+      samples, settings.batch, context, [&](const runtime::Samples& some) { return labeller.label(some); });
   auto labels = assembled(batches, settled, settings.top_k, shard);
   labels.shard = runtime::shard_of(task).sha256;
   labels.first = task.first;

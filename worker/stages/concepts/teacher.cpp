@@ -63,7 +63,7 @@ class Classifier final : public Teacher {
     }
   }
 
-  models::ImagePreprocess preprocess() const override { return models::image_preprocess(spec_.image); }
+  jobs::ImagePreprocess preprocess() const override { return jobs::image_preprocess(spec_.image); }
   at::Tensor features(const at::Tensor& image_BCHW) override { return tower_->forward(image_BCHW, {}); }
   std::vector<at::Tensor> logits(const at::Tensor& features_BT) override {
     return {at::linear(features_BT, weight_VT_, bias_V_).to(at::kFloat)};
@@ -112,7 +112,7 @@ class Trained final : public Teacher {
     }
   }
 
-  models::ImagePreprocess preprocess() const override { return model_->image_preprocess(); }
+  jobs::ImagePreprocess preprocess() const override { return model_->image_preprocess(); }
   at::Tensor features(const at::Tensor& image_BCHW) override { return model_->image_features(image_BCHW); }
   std::vector<at::Tensor> logits(const at::Tensor& features_BT) override {
     const at::Tensor rows = on_embedding_ ? model_->project_image(features_BT) : features_BT;

@@ -18,7 +18,7 @@ namespace trireme::worker::stages::concepts {
 class Teacher {
  public:
   virtual ~Teacher() = default;
-  virtual models::ImagePreprocess preprocess() const = 0;
+  virtual jobs::ImagePreprocess preprocess() const = 0;
   // Outputs of the tower, [B, T]; thread-safe, as is logits().
   virtual at::Tensor features(const at::Tensor& image_BCHW) = 0;
   // Of tower outputs, one [B, V] per vocabulary, float32.

@@ -1,10 +1,9 @@
 #include "worker/stages/embed/batch_encoder.h"
 
 #include <ATen/ATen.h>
-#include <ATen/Parallel.h>
 
 #include "common/base/error.h"
-#include "worker/data/image.h"
+#include "worker/data/image_batch.h"
 #include "worker/models/autocast.h"
 #include "worker/models/encode_texts.h"
 
@@ -41,7 +40,6 @@ BatchEncoder::BatchEncoder(const data::ShardReader& shard, models::DualEncoder& 
 }
 
 EncodedBatch BatchEncoder::encode(const std::vector<std::int64_t>& samples) const {
-  if (at::get_num_threads() != 1) at::set_num_threads(1);
   const at::NoGradGuard no_gradients;
   const models::Autocast autocast(options_.device, options_.bf16);
   EncodedBatch batch;
@@ -63,31 +61,15 @@ EncodedBatch BatchEncoder::encode(const std::vector<std::int64_t>& samples) cons
 }
 
 void BatchEncoder::encode_images(const std::vector<std::int64_t>& samples, EncodedBatch& batch) const {
-  const auto preprocess = model_.image_preprocess();
-  const auto side = preprocess.image_px;
-  auto image_BCHW = at::empty({static_cast<std::int64_t>(samples.size()), 3, side, side}, at::kFloat);
-  float* pixels = image_BCHW.data_ptr<float>();
-  std::string storage;
-  for (const auto sample : samples) {
-    data::Image picture;
-    const std::string fault = data::decode_image(shard_.image_bytes(sample, storage), {}, picture);
-    if (!fault.empty()) {
-      ++batch.bad[fault];
-      continue;
-    }
-    data::resize_and_center_crop(
-        picture, preprocess.resize_px, side, {preprocess.mean, preprocess.std}, pixels,
-        preprocess.bilinear ? data::Filter::kBilinear : data::Filter::kBicubic, preprocess.square);
-    pixels += 3 * side * side;
-    batch.samples.push_back(sample);
-  }
-  const auto kept = static_cast<std::int64_t>(batch.samples.size());
-  if (kept == 0) {
+  auto pictures = data::evaluation_batch(shard_, samples, model_.image_preprocess());
+  for (const auto& [sample, fault] : pictures.faults) ++batch.bad[fault];
+  batch.samples = std::move(pictures.samples);
+  if (batch.samples.empty()) {
     batch.image =
         at::empty({0, options_.project ? model_.spec().embed_dim : model_.image_tower_width()}, at::kFloat);
     return;
   }
-  const auto image = image_BCHW.narrow(0, 0, kept).to(at::Device(options_.device));
+  const auto image = pictures.image_BCHW.to(at::Device(options_.device));
   batch.image =
       (options_.project ? model_.encode_image(image) : model_.image_features(image)).to(at::kCPU, at::kFloat);
 }

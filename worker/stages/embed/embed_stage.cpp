@@ -3,12 +3,11 @@
 #include <algorithm>
 
 #include <ATen/ATen.h>
-#include <ATen/Parallel.h>
 
 #include "common/io/hash.h"
 #include "jobs/spec/job_spec.h"
-#include "worker/data/verdicts.h"
-#include "worker/runtime/parallel.h"
+#include "worker/data/kept_samples.h"
+#include "worker/runtime/batches.h"
 #include "worker/runtime/task_inputs.h"
 #include "worker/stages/embed/batch_encoder.h"
 
@@ -16,33 +15,6 @@ namespace trireme::worker::stages::embed {
 namespace {
 
 constexpr std::int64_t kSharedBatch = 64;
-
-// BatchEncoder leaves its threads, this one among them, at one intra-op thread.
-class IntraOpThreads {
- public:
-  IntraOpThreads() : before_(at::get_num_threads()) {}
-  ~IntraOpThreads() { at::set_num_threads(before_); }
-  IntraOpThreads(const IntraOpThreads&) = delete;
-  IntraOpThreads& operator=(const IntraOpThreads&) = delete;
-
- private:
-  int before_;
-};
-
-// Positions of the range that the filters of the job kept.
-std::vector<std::int64_t> samples_of(const jobs::Task& task, const data::ShardReader& shard) {
-  std::vector<std::int64_t> samples;
-  const std::int64_t end = std::min(task.first + task.count, shard.size());
-  for (std::int64_t sample = task.first; sample < end; ++sample) samples.push_back(sample);
-  for (const auto& input : runtime::inputs_of(task, "verdicts")) {
-    const auto verdicts = data::read_verdicts(input.path);
-    std::erase_if(samples, [&](std::int64_t sample) {
-      const bool judged = sample >= verdicts.first && sample < verdicts.first + verdicts.count;
-      return judged && !std::binary_search(verdicts.kept.begin(), verdicts.kept.end(), sample);
-    });
-  }
-  return samples;
-}
 
 checkpoint::Features stored_features(const jobs::Task& task) {
   std::vector<checkpoint::Features> parts;
@@ -128,24 +100,6 @@ std::map<std::string, std::int64_t> counts_of(const std::vector<EncodedBatch>& b
   return counts;
 }
 
-std::vector<EncodedBatch> encode_all(const BatchEncoder& encoder, const std::vector<std::int64_t>& samples,
-                                     std::int64_t batch_size, runtime::TaskContext& context) {
-  const auto total = static_cast<std::int64_t>(samples.size());
-  std::vector<EncodedBatch> batches(static_cast<std::size_t>((total + batch_size - 1) / batch_size));
-  const IntraOpThreads put_back_after;
-  runtime::parallel_for(
-      static_cast<std::int64_t>(batches.size()), context.threads, context.stop,
-      [&](std::int64_t i) {
-        const auto first = samples.begin() + i * batch_size;
-        const auto last = samples.begin() + std::min(total, (i + 1) * batch_size);
-        batches[static_cast<std::size_t>(i)] = encoder.encode({first, last});
-      },
-      [&](std::int64_t done) {
-        if (context.progress) context.progress(std::min(total, done * batch_size), total);
-      });
-  return batches;
-}
-
 }  // namespace
 
 models::DualEncoder& EmbedStage::model(const jobs::Task& task, const std::string& folder,
@@ -169,9 +123,11 @@ jobs::TaskDone EmbedStage::run(const jobs::Task& task, runtime::TaskContext& con
   auto& encoder_model = model(task, shared ? runtime::input_path(task, "model") : "", context.device);
   Plan plan = shared ? plan_shared(task, encoder_model.spec()) : plan_towers(task, encoder_model.spec());
   plan.options.device = context.device;
-  const auto samples = samples_of(task, shard);
+  const auto samples = data::kept_samples(task.first, std::min(task.first + task.count, shard.size()),
+                                          runtime::input_paths(task, "verdicts"));
   const BatchEncoder encoder(shard, encoder_model, plan.options);
-  const auto batches = encode_all(encoder, samples, plan.batch, context);
+  const auto batches = runtime::by_batches(
+      samples, plan.batch, context, [&](const runtime::Samples& some) { return encoder.encode(some); });
   const std::string path = task.output + ".features.safetensors";
   checkpoint::write_features(path, assembled(batches, plan.options, encoder_model));
   jobs::TaskDone result;

@@ -12,7 +12,7 @@
 
 #include "common/base/error.h"
 #include "common/base/log.h"
-#include "worker/data/image.h"
+#include "worker/data/image_batch.h"
 #include "worker/data/shard_reader.h"
 #include "worker/models/encode_texts.h"
 #include "worker/search/exact_index.h"
@@ -35,10 +35,7 @@ at::Tensor embed_picture(models::DualEncoder& model, const std::string& path) {
   }
   const auto preprocess = model.image_preprocess();
   auto image_BCHW = at::empty({1, 3, preprocess.image_px, preprocess.image_px}, at::kFloat);
-  data::resize_and_center_crop(picture, preprocess.resize_px, preprocess.image_px,
-                               {preprocess.mean, preprocess.std}, image_BCHW.data_ptr<float>(),
-                               preprocess.bilinear ? data::Filter::kBilinear : data::Filter::kBicubic,
-                               preprocess.square);
+  data::evaluation_view(picture, preprocess, image_BCHW.data_ptr<float>());
   return model.encode_image(image_BCHW);
 }
 

@@ -5,7 +5,7 @@
 #include <algorithm>
 
 #include "common/base/error.h"
-#include "worker/data/image.h"
+#include "worker/data/image_batch.h"
 #include "worker/evaluation/retrieval.h"
 #include "worker/evaluation/zero_shot.h"
 
@@ -101,10 +101,8 @@ at::Tensor Evaluator::image_input(const std::vector<Sample>& samples, std::vecto
     const auto bytes = set_.shards[samples[i].shard].reader->image_bytes(samples[i].sample, storage);
     good[i] = data::decode_image(bytes, {}, image).empty();
     if (good[i])
-      data::resize_and_center_crop(image, preprocess.resize_px, side, {preprocess.mean, preprocess.std},
-                                   images.data_ptr<float>() + static_cast<std::int64_t>(i) * 3 * side * side,
-                                   preprocess.bilinear ? data::Filter::kBilinear : data::Filter::kBicubic,
-                                   preprocess.square);
+      data::evaluation_view(image, preprocess,
+                            images.data_ptr<float>() + static_cast<std::int64_t>(i) * 3 * side * side);
   }
   return images;
 }

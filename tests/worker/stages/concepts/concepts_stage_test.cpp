@@ -9,6 +9,7 @@
 #include "worker/checkpoint/concept_labels.h"
 #include "worker/checkpoint/features.h"
 #include "worker/checkpoint/safetensors.h"
+#include "worker/data/image_batch.h"
 #include "worker/models/concept_heads.h"
 #include "worker/models/encode_texts.h"
 
@@ -100,8 +101,7 @@ TEST_F(ConceptsTest, ATrainedModelByPrompts) {
   ASSERT_EQ(data::decode_image(test_jpeg(55, 40, 7), {}, picture), "");
   auto image = at::empty({1, 3, 32, 32}, at::kFloat);
   const auto preprocess = model.image_preprocess();
-  data::resize_and_center_crop(picture, preprocess.resize_px, 32, {preprocess.mean, preprocess.std},
-                               image.data_ptr<float>());
+  data::evaluation_view(picture, preprocess, image.data_ptr<float>());
   const auto p =
       at::softmax(model.encode_image(image).matmul(text.t()) * model.logit_scale().exp(), 1).squeeze(0);
   const auto [values, order] = p.topk(3);
