@@ -28,28 +28,16 @@ def trireme(*arguments, cwd=ROOT, timeout=300, env=None, check=False):
     return done
 
 
-class Launch:
-    """`trireme launch` in its own process group, with the files of its run folder at hand."""
+class Supervised:
+    """A `trireme` command that starts mpirun, in its own process group, with its output in a log."""
 
-    def __init__(self, job, output, workers=2, sets=(), env=None):
-        self.output = pathlib.Path(output)
-        command = [BIN / "trireme", "launch", "-n", str(workers), str(job), "--set", f"spec.output={output}"]
-        for one in sets:
-            command += ["--set", one]
-        self.started = time.monotonic()
-        self.log = open(f"{output}.launch.log", "w")
-        self.process = subprocess.Popen(command, cwd=ROOT, env=env or environment(), stdout=self.log, stderr=subprocess.STDOUT, start_new_session=True)
+    def __init__(self, arguments, log, mode="w", env=None):
+        self.log = open(log, mode)
+        self.process = subprocess.Popen([BIN / "trireme", *arguments], cwd=ROOT, env=env or environment(), stdout=self.log, stderr=subprocess.STDOUT, start_new_session=True)
 
-    def progress(self):
-        """progress.json with the job's own document laid over it (coordinator/api/API.md)."""
-        try:
-            document = json.loads((self.output / "progress.json").read_text())
-        except (FileNotFoundError, json.JSONDecodeError):
-            return {}
-        return {**document, **(document.get("job") or {})}
-
-    def step(self):
-        return (self.progress().get("training") or {}).get("step") or 0
+    def text(self):
+        self.log.flush()
+        return pathlib.Path(self.log.name).read_text()
 
     def wait_for(self, condition, timeout=120, what="the condition"):
         end = time.monotonic() + timeout
@@ -57,30 +45,12 @@ class Launch:
             value = condition()
             if value:
                 return value
-            assert self.process.poll() is None, f"launch ended early ({self.process.returncode}) before {what}:\n{self.text()[-4000:]}"
+            assert self.process.poll() is None, f"ended early ({self.process.returncode}) before {what}:\n{self.text()[-4000:]}"
             time.sleep(0.02)
         raise AssertionError(f"{what} did not come in {timeout} s:\n{self.text()[-4000:]}")
 
-    def wait(self, timeout=300):
-        code = self.process.wait(timeout)
-        self.seconds = time.monotonic() - self.started
-        self.log.flush()
-        return code
-
-    def succeed(self, timeout=300):
-        code = self.wait(timeout)
-        assert code == 0, f"exit {code}:\n{self.text()[-6000:]}\n{self.rank_logs()[-4000:]}"
-        return self
-
-    def text(self):
-        self.log.flush()
-        return pathlib.Path(self.log.name).read_text()
-
-    def rank_logs(self):
-        return "\n".join(p.read_text()[-3000:] for p in sorted((self.output / "logs").glob("*.log")))
-
     def processes(self, name):
-        """Pids of this launch's programs of that name."""
+        """Pids of the programs of that name that this supervisor started."""
         found = []
         for entry in pathlib.Path("/proc").iterdir():
             if not entry.name.isdigit():
@@ -103,6 +73,43 @@ class Launch:
             for pid in self.processes(name):
                 os.kill(pid, signal.SIGKILL)
         self.log.close()
+
+
+class Launch(Supervised):
+    """`trireme launch` with the files of its run folder at hand."""
+
+    def __init__(self, job, output, workers=2, sets=(), env=None):
+        self.output = pathlib.Path(output)
+        arguments = ["launch", "-n", str(workers), str(job), "--set", f"spec.output={output}"]
+        for one in sets:
+            arguments += ["--set", one]
+        self.started = time.monotonic()
+        super().__init__(arguments, f"{output}.launch.log", env=env)
+
+    def progress(self):
+        """progress.json with the job's own document laid over it (coordinator/api/API.md)."""
+        try:
+            document = json.loads((self.output / "progress.json").read_text())
+        except (FileNotFoundError, json.JSONDecodeError):
+            return {}
+        return {**document, **(document.get("job") or {})}
+
+    def step(self):
+        return (self.progress().get("training") or {}).get("step") or 0
+
+    def wait(self, timeout=300):
+        code = self.process.wait(timeout)
+        self.seconds = time.monotonic() - self.started
+        self.log.flush()
+        return code
+
+    def succeed(self, timeout=300):
+        code = self.wait(timeout)
+        assert code == 0, f"exit {code}:\n{self.text()[-6000:]}\n{self.rank_logs()[-4000:]}"
+        return self
+
+    def rank_logs(self):
+        return "\n".join(p.read_text()[-3000:] for p in sorted((self.output / "logs").glob("*.log")))
 
 
 @pytest.fixture

@@ -6,12 +6,11 @@ import pathlib
 import signal
 import sqlite3
 import statistics
-import subprocess
 import time
 
 import pytest
 
-from conftest import BIN, EXAMPLES, ROOT, environment, trireme
+from conftest import EXAMPLES, Supervised, trireme
 
 SHARDS = 4
 
@@ -37,48 +36,12 @@ def write_sweep(folder, **changes):
     return path
 
 
-class Sweep:
-    def __init__(self, path, log):
-        self.log = open(log, "a")
-        self.process = subprocess.Popen([BIN / "trireme", "sweep", path, "-n", "2"], cwd=ROOT, env=environment(), stdout=self.log, stderr=subprocess.STDOUT, start_new_session=True)
-
-    def processes(self, name):
-        found = []
-        for entry in pathlib.Path("/proc").iterdir():
-            try:
-                if entry.name.isdigit() and (entry / "comm").read_text().strip() == name[:15] and \
-                        f"TRIREME_SUPERVISOR_PID={self.process.pid}".encode() in (entry / "environ").read_bytes().split(b"\0"):
-                    found.append(int(entry.name))
-            except OSError:
-                continue
-        return sorted(found)
-
-    def text(self):
-        return pathlib.Path(self.log.name).read_text()
-
-    def wait_for(self, condition, what, timeout=150):
-        end = time.monotonic() + timeout
-        while not condition():
-            assert self.process.poll() is None, f"ended before {what}:\n{self.text()[-4000:]}"
-            assert time.monotonic() < end, f"{what} did not come:\n{self.text()[-4000:]}"
-            time.sleep(0.02)
-
-    def stop(self):
-        if self.process.poll() is None:
-            os.killpg(self.process.pid, signal.SIGKILL)
-        self.process.wait()
-        for name in ("mpirun", "trireme-coordin", "trireme-worker"):
-            for pid in self.processes(name):
-                os.kill(pid, signal.SIGKILL)
-        self.log.close()
-
-
 @pytest.fixture
 def sweep(tmp_path):
     started = []
 
     def start(path):
-        started.append(Sweep(path, tmp_path / "log"))
+        started.append(Supervised(["sweep", path, "-n", "2"], tmp_path / "log", mode="a"))
         return started[-1]
 
     yield start
@@ -133,8 +96,8 @@ def audit(folder):
 def test_a_sweep_that_everything_is_killed_in(sweep, tmp_path):
     path = write_sweep(tmp_path)
     first = sweep(path)
-    first.wait_for(lambda: result(tmp_path).get("runs_done", 0) >= 1, "the first run")
-    first.wait_for(lambda: progress(tmp_path).get("state") == "RUNNING", "the second run")
+    first.wait_for(lambda: result(tmp_path).get("runs_done", 0) >= 1, timeout=150, what="the first run")
+    first.wait_for(lambda: progress(tmp_path).get("state") == "RUNNING", timeout=150, what="the second run")
     os.kill(first.process.pid, signal.SIGKILL)  # the command itself
     first.process.wait()
     end = time.monotonic() + 20
@@ -146,10 +109,10 @@ def test_a_sweep_that_everything_is_killed_in(sweep, tmp_path):
 
     second = sweep(path)
     for victim in ("trireme-coordin", "mpirun"):
-        second.wait_for(lambda: second.processes(victim) and progress(tmp_path).get("state") == "RUNNING", f"a run with a {victim}")
+        second.wait_for(lambda: second.processes(victim) and progress(tmp_path).get("state") == "RUNNING", timeout=150, what=f"a run with a {victim}")
         before = result(tmp_path)["runs_done"]
         os.kill(second.processes(victim)[0], signal.SIGKILL)
-        second.wait_for(lambda: result(tmp_path)["runs_done"] > before or second.process.poll() is not None, "a run after the kill")
+        second.wait_for(lambda: result(tmp_path)["runs_done"] > before or second.process.poll() is not None, timeout=150, what="a run after the kill")
     assert second.process.wait(200) == 0, second.text()[-4000:]
 
     document = audit(tmp_path)
@@ -203,7 +166,7 @@ def test_a_failed_run_is_in_the_table_and_in_the_exit_code(tmp_path):
 def test_ctrl_c_stops_with_a_checkpoint_and_the_same_command_goes_on(sweep, tmp_path):
     path = write_sweep(tmp_path, seeds=[1])
     run = sweep(path)
-    run.wait_for(lambda: progress(tmp_path).get("state") == "RUNNING", "a run")
+    run.wait_for(lambda: progress(tmp_path).get("state") == "RUNNING", timeout=150, what="a run")
     run.process.send_signal(signal.SIGINT)
     assert run.process.wait(40) == 75, run.text()
     assert "Start the same command again" in run.text()

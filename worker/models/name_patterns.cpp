@@ -1,28 +1,10 @@
 #include "worker/models/name_patterns.h"
 
 #include "common/base/error.h"
+#include "common/base/name_pattern.h"
 #include "common/base/nearest_name.h"
 
 namespace trireme::worker::models {
-
-bool matches(std::string_view pattern, std::string_view name) {
-  std::size_t p = 0, n = 0, star = std::string_view::npos, after_star = 0;
-  while (n < name.size()) {
-    if (p < pattern.size() && pattern[p] == '*') {
-      star = p++;
-      after_star = n;
-    } else if (p < pattern.size() && pattern[p] == name[n]) {
-      ++p, ++n;
-    } else if (star != std::string_view::npos) {
-      p = star + 1;
-      n = ++after_star;
-    } else {
-      return false;
-    }
-  }
-  while (p < pattern.size() && pattern[p] == '*') ++p;
-  return p == pattern.size();
-}
 
 std::vector<bool> named_by(const std::vector<std::string>& patterns, const std::vector<std::string>& names) {
   std::vector<bool> named(names.size(), false);

@@ -1,30 +1,9 @@
 #include "worker/optim/parameter_groups.h"
 
-#include <algorithm>
-
 #include "common/base/error.h"
+#include "common/base/name_pattern.h"
 
 namespace trireme::worker::optim {
-
-bool matches(std::string_view pattern, std::string_view name) {
-  std::size_t p = 0, n = 0, star = std::string_view::npos, resume = 0;
-  while (n < name.size()) {
-    if (p < pattern.size() && pattern[p] == '*') {
-      star = p++;
-      resume = n;
-    } else if (p < pattern.size() && pattern[p] == name[n]) {
-      ++p;
-      ++n;
-    } else if (star != std::string_view::npos) {  // the star takes one more
-      p = star + 1;
-      n = ++resume;
-    } else {
-      return false;
-    }
-  }
-  return std::all_of(pattern.begin() + static_cast<std::ptrdiff_t>(p), pattern.end(),
-                     [](char c) { return c == '*'; });
-}
 
 std::vector<Treatment> treatments(const NamedTensors& parameters, const GroupOptions& options) {
   std::vector<Treatment> result;

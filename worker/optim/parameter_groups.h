@@ -1,10 +1,9 @@
 // How each parameter is treated: weight decay, factor on the learning rate, LAMB's layer adaptation. By rules
-// over names, the first that matches; '*' stands for any run of characters.
+// over names (common/base/name_pattern.h), the first that matches.
 #pragma once
 
 #include <cstdint>
 #include <string>
-#include <string_view>
 #include <utility>
 #include <vector>
 
@@ -36,7 +35,5 @@ struct Treatment {
 
 // One per parameter. Throws kInvalid naming a rule whose pattern matches none.
 std::vector<Treatment> treatments(const NamedTensors& parameters, const GroupOptions& options);
-
-bool matches(std::string_view pattern, std::string_view name);
 
 }  // namespace trireme::worker::optim

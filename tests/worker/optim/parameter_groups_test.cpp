@@ -13,18 +13,6 @@ const NamedTensors kParameters{{"visual.conv1.weight", at::ones({2, 2})},
                                {"concepts.objects.weight", at::ones({2, 2})},
                                {"logit_scale", at::ones({})}};
 
-TEST(ParameterGroups, MatchLikeAShell) {
-  EXPECT_TRUE(matches("*", ""));
-  EXPECT_TRUE(matches("visual.*", "visual.conv1.weight"));
-  EXPECT_TRUE(matches("*.bias", "visual.ln.bias"));
-  EXPECT_TRUE(matches("*ln*b*s", "visual.ln.bias"));
-  EXPECT_TRUE(matches("a*b*c", "aXbXbXc"));
-  EXPECT_FALSE(matches("a*b*c", "aXbXc2"));
-  EXPECT_FALSE(matches("visual", "visual.ln.bias"));
-  EXPECT_FALSE(matches("", "x"));
-  EXPECT_TRUE(matches("logit_scale", "logit_scale"));
-}
-
 TEST(ParameterGroups, DecayActsOnMatricesUnlessAllAreAsked) {
   const auto matrices = treatments(kParameters, {.weight_decay = 0.2});
   EXPECT_EQ(matrices[0].weight_decay, 0.2);
