@@ -4,40 +4,19 @@
 #include <queue>
 
 #include "common/base/error.h"
-#include "common/io/little_endian.h"
+#include "worker/data/framed_file.h"
 
 namespace trireme::worker::data {
 namespace {
 
-constexpr std::string_view kHashesMagic = "TRHASHE1", kGroupsMagic = "TRDUPLI1";
+constexpr std::string_view kHashesMagic = "TRHASHE1", kGroupsMagic = "TRDUPLI1", kStage = "duplicates";
 constexpr std::uint32_t kVersion = 1;
 constexpr std::size_t kHashBytes = 20, kGroupBytes = 32, kHashesHead = 16, kGroupsHead = 48;
 
 using io::get, io::put;
 
-io::Hash128 hash_at(const std::uint8_t* at) {
-  return {get<std::uint64_t>(at), get<std::uint64_t>(at + 8)};
-}
-
 void require(bool holds, const io::Path& path, const std::string& what) {
-  if (holds) return;
-  throw Error(ErrorKind::kDamaged, path.string() + ": " + what,
-              "remove the file and run the duplicates stage again");
-}
-
-// Magic, version, and the checksum of everything before it at the end.
-void check_frame(const io::MappedFile& file, std::string_view magic, std::size_t least) {
-  const auto bytes = file.bytes();
-  require(bytes.size() >= least + 8 && std::memcmp(bytes.data(), magic.data(), 8) == 0 &&
-              get<std::uint32_t>(bytes.data() + 8) == kVersion,
-          file.path(), "not a file of this kind, version 1");
-  require(io::xxh3_64({reinterpret_cast<const char*>(bytes.data()), bytes.size() - 8}) ==
-              get<std::uint64_t>(bytes.data() + bytes.size() - 8),
-          file.path(), "its checksum is off");
-}
-
-std::size_t partition_of(const io::Hash128& hash, std::int64_t partitions) {
-  return static_cast<std::size_t>(hash.high % static_cast<std::uint64_t>(partitions));
+  require_intact(holds, path, what, kStage);
 }
 
 // Records of one family and partition of a `.hashes` file.
@@ -95,16 +74,14 @@ std::array<std::optional<io::Hash128>, kSameInCount> sample_hashes(
 }
 
 void write_hashes(const io::Path& path, SampleHashes hashes, std::int64_t partitions) {
-  std::string head(kHashesMagic), body;
-  put(head, kVersion);
+  std::string head = frame_head(kHashesMagic, kVersion), body;
   put(head, static_cast<std::uint32_t>(partitions));
   for (auto& family : hashes) {
     std::sort(family.begin(), family.end());
     std::vector<std::string> segments(static_cast<std::size_t>(partitions));
     for (const auto& one : family) {
       auto& segment = segments[partition_of(one.hash, partitions)];
-      put(segment, one.hash.high);
-      put(segment, one.hash.low);
+      put_hash(segment, one.hash);
       put(segment, one.sample);
     }
     for (const auto& segment : segments) {
@@ -112,9 +89,7 @@ void write_hashes(const io::Path& path, SampleHashes hashes, std::int64_t partit
       body += segment;
     }
   }
-  head += body;
-  put(head, io::xxh3_64(head));
-  io::write_file_atomic(path, head);
+  write_framed(path, head + body);
 }
 
 std::array<DuplicateCounts, kSameInCount> write_duplicates(const std::vector<RangeOfHashes>& ranges,
@@ -125,7 +100,7 @@ std::array<DuplicateCounts, kSameInCount> write_duplicates(const std::vector<Ran
   std::vector<std::uint32_t> name_of;
   for (const auto& range : ranges) {
     files.emplace_back(io::Path(range.path));
-    check_frame(files.back(), kHashesMagic, kHashesHead);
+    check_frame(files.back(), kHashesMagic, kVersion, kHashesHead, kStage);
     require(get<std::uint32_t>(files.back().bytes().data() + 12) == partitions, range.path,
             "it has another number of partitions");
     const auto found = std::find(names.begin(), names.end(), range.data);
@@ -133,8 +108,7 @@ std::array<DuplicateCounts, kSameInCount> write_duplicates(const std::vector<Ran
     if (found == names.end()) names.push_back(range.data);
   }
   std::array<DuplicateCounts, kSameInCount> counts;
-  std::string head(kGroupsMagic), body;
-  put(head, kVersion);
+  std::string head = frame_head(kGroupsMagic, kVersion), body;
   put(head, static_cast<std::uint32_t>(partition));
   put(head, static_cast<std::uint32_t>(partitions));
   put(head, static_cast<std::uint32_t>(names.size()));
@@ -144,7 +118,7 @@ std::array<DuplicateCounts, kSameInCount> write_duplicates(const std::vector<Ran
     const auto push = [&](std::size_t range, std::uint64_t index) {
       if (index >= segments[range].count) return;
       const std::uint8_t* at = segments[range].data + index * kHashBytes;
-      queue.push({hash_at(at), range, get<std::uint32_t>(at + 16), index});
+      queue.push({get_hash(at), range, get<std::uint32_t>(at + 16), index});
     };
     for (const auto& file : files) segments.push_back(segment_of(file, family, partition, partitions));
     for (std::size_t range = 0; range < files.size(); ++range) push(range, 0);
@@ -160,8 +134,7 @@ std::array<DuplicateCounts, kSameInCount> write_duplicates(const std::vector<Ran
       if (members < 2) continue;
       ++counts[family].groups;
       counts[family].copies += members - 1;
-      put(body, first.hash.high);
-      put(body, first.hash.low);
+      put_hash(body, first.hash);
       put(body, name_of[first.range]);
       put(body, static_cast<std::uint32_t>(ranges[first.range].shard));
       put(body, first.sample);
@@ -169,10 +142,8 @@ std::array<DuplicateCounts, kSameInCount> write_duplicates(const std::vector<Ran
     }
     put(head, std::uint64_t{static_cast<std::uint64_t>(counts[family].groups)});
   }
-  head += body;
-  for (const auto& name : names) head += name + "\n";
-  put(head, io::xxh3_64(head));
-  io::write_file_atomic(path, head);
+  for (const auto& name : names) body += name + "\n";
+  write_framed(path, head + body);
   return counts;
 }
 
@@ -180,7 +151,7 @@ Duplicates::Duplicates(const std::vector<std::string>& paths) {
   std::vector<std::optional<io::MappedFile>> found(paths.size());
   for (const auto& path : paths) {
     io::MappedFile file{io::Path(path)};
-    check_frame(file, kGroupsMagic, kGroupsHead);
+    check_frame(file, kGroupsMagic, kVersion, kGroupsHead, kStage);
     const auto partition = get<std::uint32_t>(file.bytes().data() + 12),
                partitions = get<std::uint32_t>(file.bytes().data() + 16);
     if (partitions != paths.size() || partition >= partitions || found[partition])
@@ -217,13 +188,13 @@ std::optional<FirstOfGroup> Duplicates::find(SameIn family, const io::Hash128& h
   const std::uint64_t all = high;
   while (low < high) {
     const std::uint64_t middle = (low + high) / 2;
-    if (hash_at(records + middle * kGroupBytes) < hash)
+    if (get_hash(records + middle * kGroupBytes) < hash)
       low = middle + 1;
     else
       high = middle;
   }
   const std::uint8_t* at = records + low * kGroupBytes;
-  if (low == all || hash_at(at) != hash) return {};
+  if (low == all || get_hash(at) != hash) return {};
   const auto name = get<std::uint32_t>(at + 16);
   require(name < names_[place].size(), files_[place].path(), "a data set has no name");
   return FirstOfGroup{names_[place][name], get<std::uint32_t>(at + 20), get<std::uint32_t>(at + 24),

@@ -5,12 +5,12 @@
 #include <queue>
 
 #include "common/base/error.h"
-#include "common/io/little_endian.h"
+#include "worker/data/framed_file.h"
 
 namespace trireme::worker::data {
 namespace {
 
-constexpr std::string_view kPairsMagic = "TRPAIRS1", kCountsMagic = "TRCOUNT1";
+constexpr std::string_view kPairsMagic = "TRPAIRS1", kCountsMagic = "TRCOUNT1", kStage = "pair_counts";
 constexpr std::uint32_t kVersion = 1;
 constexpr std::size_t kPairBytes = 32, kCountBytes = 24;
 constexpr std::size_t kPairsPrefix = 16;   // magic, version, partitions
@@ -19,23 +19,8 @@ constexpr std::int64_t kMostPartitions = 4096;
 
 using io::get, io::put, io::view;
 
-void put(std::string& out, const io::Hash128& hash) {
-  put(out, hash.high);
-  put(out, hash.low);
-}
-
-io::Hash128 get_hash(const std::uint8_t* at) {
-  return {get<std::uint64_t>(at), get<std::uint64_t>(at + 8)};
-}
-
 void require(bool holds, const io::Path& path, const std::string& what) {
-  if (holds) return;
-  throw Error(ErrorKind::kDamaged, path.string() + ": " + what,
-              "remove the file and run the pair_counts stage again");
-}
-
-std::int64_t partition_of(const io::Hash128& key, std::int64_t partitions) {
-  return static_cast<std::int64_t>(key.high % static_cast<std::uint64_t>(partitions));
+  require_intact(holds, path, what, kStage);
 }
 
 std::vector<PairRecord> sorted_records(const std::vector<Pair>& pairs, PairFamily family) {
@@ -67,8 +52,7 @@ std::int64_t write_pairs(const io::Path& path, const std::vector<Pair>& pairs, s
     throw Error(ErrorKind::kInvalid,
                 "pair counts need 1 to 4096 partitions, not " + std::to_string(partitions));
   }
-  std::string header(kPairsMagic), body;
-  put(header, kVersion);
+  std::string header = frame_head(kPairsMagic, kVersion), body;
   put(header, static_cast<std::uint32_t>(partitions));
   std::int64_t distinct = 0;
   for (const auto family : {PairFamily::kText, PairFamily::kImage}) {
@@ -76,9 +60,9 @@ std::int64_t write_pairs(const io::Path& path, const std::vector<Pair>& pairs, s
     const auto records = sorted_records(pairs, family);
     distinct = static_cast<std::int64_t>(records.size());
     for (const auto& record : records) {
-      auto& segment = segments[static_cast<std::size_t>(partition_of(record.key, partitions))];
-      put(segment, record.key);
-      put(segment, record.other);
+      auto& segment = segments[partition_of(record.key, partitions)];
+      put_hash(segment, record.key);
+      put_hash(segment, record.other);
     }
     for (const auto& segment : segments) {
       put(header, std::uint64_t{segment.size() / kPairBytes});
@@ -170,8 +154,7 @@ MergedCounts merge_pairs(const std::vector<PairsFile>& files, PairFamily family,
 
 void write_counts(const io::Path& path, std::int64_t partition, std::int64_t partitions,
                   const std::vector<PairCount>& texts, const std::vector<PairCount>& images) {
-  std::string out(kCountsMagic);
-  put(out, kVersion);
+  std::string out = frame_head(kCountsMagic, kVersion);
   put(out, static_cast<std::uint32_t>(partition));
   put(out, static_cast<std::uint32_t>(partitions));
   put(out, std::uint32_t{0});
@@ -179,12 +162,11 @@ void write_counts(const io::Path& path, std::int64_t partition, std::int64_t par
   put(out, std::uint64_t{images.size()});
   for (const auto* family : {&texts, &images}) {
     for (const auto& count : *family) {
-      put(out, count.key);
+      put_hash(out, count.key);
       put(out, count.others);
     }
   }
-  put(out, io::xxh3_64(out));
-  io::write_file_atomic(path, out);
+  write_framed(path, std::move(out));
 }
 
 PairCounts::PairCounts(const std::vector<std::string>& paths) {
@@ -193,11 +175,7 @@ PairCounts::PairCounts(const std::vector<std::string>& paths) {
     io::MappedFile file{io::Path(path)};
     const auto bytes = file.bytes();
     const std::uint8_t* data = bytes.data();
-    require(bytes.size() >= kCountsHeader + 8 && view(data, 8) == kCountsMagic &&
-                get<std::uint32_t>(data + 8) == kVersion,
-            path, "not a file of pair counts, version 1");
-    require(io::xxh3_64(view(data, bytes.size() - 8)) == get<std::uint64_t>(data + bytes.size() - 8), path,
-            "its checksum is off");
+    check_frame(file, kCountsMagic, kVersion, kCountsHeader, kStage);
     const auto records = get<std::uint64_t>(data + 24) + get<std::uint64_t>(data + 32);
     require(kCountsHeader + records * kCountBytes + 8 == bytes.size(), path, "its length is off");
     const auto partition = get<std::uint32_t>(data + 12), partitions = get<std::uint32_t>(data + 16);
@@ -216,7 +194,7 @@ PairCounts::PairCounts(const std::vector<std::string>& paths) {
 std::uint64_t PairCounts::others(PairFamily family, const io::Hash128& key) const {
   if (partition_.empty()) return 1;
   const auto partition = partition_of(key, static_cast<std::int64_t>(partition_.size()));
-  const std::uint8_t* data = partition_[static_cast<std::size_t>(partition)].bytes().data();
+  const std::uint8_t* data = partition_[partition].bytes().data();
   const auto texts = get<std::uint64_t>(data + 24), images = get<std::uint64_t>(data + 32);
   const std::uint8_t* records =
       data + kCountsHeader + (family == PairFamily::kText ? 0 : texts * kCountBytes);
