@@ -31,6 +31,14 @@ Plane blueness_of(const std::uint8_t* rgb, std::int64_t width, std::int64_t heig
                   [](const std::uint8_t* pixel) { return 128 + (pixel[2] - luma(pixel)) * 2 / 3; });
 }
 
+bool may_have_text(const std::uint8_t* rgb, std::int64_t width, std::int64_t height, bool whole) {
+  const auto has_line = [&](Plane plane) {
+    if (whole) plane = halved(plane);
+    return !find_text_lines(plane, kMayBeText).empty();
+  };
+  return has_line(luma_of(rgb, width, height)) || has_line(blueness_of(rgb, width, height));
+}
+
 std::vector<SpottedText> spot_text(const std::uint8_t* rgb, std::int64_t width, std::int64_t height,
                                    Spotter& spotter, double least_confidence) {
   const std::array planes{luma_of(rgb, width, height), blueness_of(rgb, width, height)};

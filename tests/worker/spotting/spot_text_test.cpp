@@ -88,6 +88,7 @@ std::string letters_known(std::string words) {
 
 std::int64_t overlap(Spotter& spotter, const Picture& picture, const std::string& words, double confidence) {
   std::int64_t most = 0;
+  if (!may_have_text(picture.rgb.data(), picture.width, picture.height, true)) return 0;
   for (const auto& text : spot_text(picture.rgb.data(), picture.width, picture.height, spotter, confidence))
     most = std::max(most, longest_common_characters(text.text, words));
   return most;
@@ -132,6 +133,23 @@ TEST(SpotText, NothingWhereNothingIsWritten) {
     const std::vector<std::uint8_t> rgb(static_cast<std::size_t>(3 * side * side), 77);
     EXPECT_TRUE(spot_text(rgb.data(), side, side, spotter, 0.3).empty());
   }
+}
+
+TEST(SpotText, TheCheapLookIsTheSameOnAPictureOfHalfTheSize) {
+  const Picture whole = drawn("MILK HALF TAKEN", 24, 5, {230, 230, 230}, {20, 20, 20});
+  Picture half{whole.width / 2, whole.height / 2, {}};
+  for (std::int64_t y = 0; y < half.height; ++y)
+    for (std::int64_t x = 0; x < half.width; ++x)
+      for (std::int64_t c = 0; c < 3; ++c) {
+        const auto at = [&](std::int64_t dy, std::int64_t dx) {
+          return int{whole.rgb[static_cast<std::size_t>(3 * ((2 * y + dy) * whole.width + 2 * x + dx) + c)]};
+        };
+        half.rgb.push_back(static_cast<std::uint8_t>((at(0, 0) + at(0, 1) + at(1, 0) + at(1, 1) + 2) / 4));
+      }
+  EXPECT_TRUE(may_have_text(whole.rgb.data(), whole.width, whole.height, true));
+  EXPECT_TRUE(may_have_text(half.rgb.data(), half.width, half.height, false));
+  const Picture plain = drawn("", 24, 0, {230, 230, 230}, {20, 20, 20});
+  EXPECT_FALSE(may_have_text(plain.rgb.data(), plain.width, plain.height, true));
 }
 
 TEST(SpotText, PlanesShowWhatTheOtherHides) {
