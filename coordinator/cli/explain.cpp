@@ -68,10 +68,11 @@ void print_story(const std::string& stage, const json& verdict, const json& fact
     if (facts.contains("texts_per_image")) out << ", " << facts["texts_per_image"] << " texts";
     out << "\n";
     print_captions(facts, out);
-    for (const auto& [member, told] : {std::pair("columns", "columns"), std::pair("copies", "equal to"),
-                                       std::pair("near", "nearly equal to (bits of difference)"),
-                                       std::pair("against", "test image (bits of difference)"),
-                                       std::pair("spotted", "text in the picture")})
+    for (const auto& [member, told] :
+         {std::pair("columns", "columns"), std::pair("copies", "equal to"),
+          std::pair("near", "nearly equal to (bits that differ, cosine or share of words)"),
+          std::pair("against", "test image (bits that differ, or cosine)"),
+          std::pair("spotted", "text in the picture")})
       if (facts.contains(member)) out << "    " << told << ": " << facts[member].dump() << "\n";
   }
   if (verdict.contains("rules"))

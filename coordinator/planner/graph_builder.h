@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <deque>
+#include <functional>
 #include <map>
 #include <set>
 #include <string>
@@ -87,13 +88,14 @@ struct GraphState::Builder {
   std::size_t add_map(std::uint32_t stage, const StageSpec& spec, const std::string& data,
                       std::uint32_t index, const MapPart& map, bool features);
 
-  // The merged parts of the nearest tally of that kind over all of the data; empty without one.
+  // The merged parts of the nearest tally of that kind over all of the data (that fits); empty without one.
   template <class Tally>
-  std::vector<std::size_t> tally_of(const StageSpec& spec, const std::vector<std::string>& data,
-                                    std::uint32_t phase = 1) const {
+  std::vector<std::size_t> tally_of(
+      const StageSpec& spec, const std::vector<std::string>& data, std::uint32_t phase = 1,
+      const std::function<bool(const Tally&)>& fits = [](const Tally&) { return true; }) const {
     const StageSpec* tally = nearest(spec, [&](const StageSpec& s) {
       const auto* settings = std::get_if<Tally>(&s.settings);
-      return settings != nullptr &&
+      return settings != nullptr && fits(*settings) &&
              std::ranges::all_of(data, [&](const auto& name) { return lists(settings->data, name); });
     });
     std::vector<std::size_t> merged;
@@ -134,8 +136,11 @@ struct GraphState::Builder {
     return merge;
   }
 
-  // Signatures (phase 0), pairs (phase 1), clusters (phase 2). No threshold decides the signatures.
+  // Signatures or embeddings (phase 0), pairs (phase 1), clusters (phase 2). No threshold decides the first.
   void add_near_duplicates(std::uint32_t stage, const StageSpec& spec);
+  MapPart signatures_of(const StageSpec& spec, const std::string& data) const;
+  // Clusters that a filter reads: for `near_unique`, and for `against` all of images.
+  std::vector<std::size_t> clusters_for(const StageSpec& spec, const jobs::FilterSettings& settings) const;
   void add_vocabulary(std::uint32_t stage, const StageSpec& spec);
   void add_concept_vocabulary(std::uint32_t stage, const StageSpec& spec);
   // The last part of the stage that "stage:<name>" names, kNone for anything else.

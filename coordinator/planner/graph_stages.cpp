@@ -59,14 +59,10 @@ void GraphState::Builder::add_filter(std::uint32_t stage, const StageSpec& spec)
   if (measures.pairs) add(tally_of<jobs::PairCountsSettings>(spec, settings.data));
   if (measures.ngrams) add(ngrams = tally_of<jobs::NgramCountsSettings>(spec, settings.data));
   if (!measures.unique.empty()) add(tally_of<jobs::DuplicatesSettings>(spec, settings.data));
-  if (measures.near || !measures.against.empty()) {
-    std::vector<std::string> compared = settings.data;
-    compared.insert(compared.end(), settings.against.begin(), settings.against.end());
-    add(tally_of<jobs::NearDuplicatesSettings>(spec, compared, 2));
-  }
+  add(clusters_for(spec, settings));
   MapPart measure{TaskKind::kMeasure, jobs::measure_json(measures), "", "", artifacts};
   measure.phase = 1;
-  measure.place_matters = !measures.unique.empty() || measures.near || !measures.against.empty();
+  measure.place_matters = !measures.unique.empty() || !measures.near.empty() || !measures.against.empty();
   measures.score_folders.clear();
   measure.settings_part = jobs::measure_json(measures);
   MapPart judge{TaskKind::kFilter, jobs::settings_json(spec.settings), address_part(spec.settings), "",
@@ -117,14 +113,62 @@ void GraphState::Builder::add_caption(std::uint32_t stage, const StageSpec& spec
     add_map(stage, spec, settings.data[i], i, map, false);
 }
 
+std::vector<std::size_t> GraphState::Builder::clusters_for(const StageSpec& spec,
+                                                           const jobs::FilterSettings& settings) const {
+  std::vector<std::string> compared = settings.data;
+  compared.insert(compared.end(), settings.against.begin(), settings.against.end());
+  std::set<std::string> kinds;
+  for (const auto& unique : settings.near_unique) kinds.insert(jobs::near_duplicates_by(unique));
+  if (!settings.against.empty()) kinds.insert({"hash", "embedding"});
+  std::vector<std::size_t> found;
+  for (const auto& by : kinds)
+    for (const std::size_t part : tally_of<jobs::NearDuplicatesSettings>(
+             spec, by == "caption" ? settings.data : compared, 2,
+             [&](const jobs::NearDuplicatesSettings& near) { return near.by == by; }))
+      found.push_back(part);
+  return found;
+}
+
+// An embedding is that of an embed stage among the needs, if there is one: the same task, done once.
+GraphState::Builder::MapPart GraphState::Builder::signatures_of(const StageSpec& spec,
+                                                                const std::string& data) const {
+  const auto& settings = std::get<jobs::NearDuplicatesSettings>(spec.settings);
+  if (settings.by != "embedding") {
+    const bool caption = settings.by == "caption";
+    return {TaskKind::kSignatures,
+            jobs::settings_json(spec.settings),
+            caption ? "caption" + std::to_string(settings.shingle_words) : "",
+            "",
+            {}};
+  }
+  const std::string trained = jobs::named_stage(settings.model);
+  jobs::EmbedSettings embed;
+  embed.data = {data};
+  embed.model =
+      trained.empty() ? settings.model : std::get<jobs::TrainSettings>(spec_of.at(trained)->settings).model;
+  const StageSpec* stored = nearest(spec, [&](const StageSpec& s) {
+    const auto* other = std::get_if<jobs::EmbedSettings>(&s.settings);
+    return other != nullptr && other->model == embed.model && lists(other->data, data);
+  });
+  if (trained.empty() && stored != nullptr) embed = std::get<jobs::EmbedSettings>(stored->settings);
+  MapPart map{TaskKind::kEmbed,
+              jobs::settings_json(embed),
+              address_part(jobs::StageSettings(embed)),
+              embed.model,
+              {}};
+  if (!trained.empty()) map.artifacts = {result_of.at(trained)};
+  return map;
+}
+
 void GraphState::Builder::add_near_duplicates(std::uint32_t stage, const StageSpec& spec) {
   const auto& settings = std::get<jobs::NearDuplicatesSettings>(spec.settings);
-  const MapPart map{TaskKind::kSignatures, jobs::settings_json(spec.settings), "", "", {}};
+  const bool shared = !jobs::named_stage(settings.model).empty();
   std::vector<Part::Listed> listed_parts;
   std::set<std::size_t> maps;
   std::string names;
   for (std::uint32_t i = 0; i < settings.data.size(); ++i) {
-    const std::size_t made = add_map(stage, spec, settings.data[i], i, map, false);
+    const std::size_t made =
+        add_map(stage, spec, settings.data[i], i, signatures_of(spec, settings.data[i]), shared);
     maps.insert(made);
     listed_parts.push_back({table_of.at(settings.data[i]), {made}});
     names += "\n" + settings.data[i];

@@ -11,7 +11,8 @@ namespace {
 
 constexpr double kNgramBytes = 36, kNgramsPerCaption = 20, kHashBytes = 20, kSignatureBytes = 780,
                  kFactBytes = 200;
-constexpr std::int64_t kSearchSeconds = 40, kSearchMegabytes = 800;  // per million images, at distance 8
+constexpr double kSearchSeconds = 40, kSearchMegabytes = 800;    // per million images, at distance 8
+constexpr double kCaptionSeconds = 20, kCaptionMegabytes = 130;  // per million texts
 constexpr double kFloatBytes = 4, kGuessedCaptions = 5, kIndexBytes = 200, kVerdictBytes = 60,
                  kPairBytes = 64, kWordBytes = 150, kConceptBytes = 200;
 
@@ -186,7 +187,9 @@ class Planner {
         per_sample = 3 * kHashBytes;
         samples = samples_of(duplicates->data);
       } else if (const auto* near = std::get_if<jobs::NearDuplicatesSettings>(&stage.settings)) {
-        per_sample = kSignatureBytes;
+        per_sample = near->by == "hash"      ? kSignatureBytes
+                     : near->by == "caption" ? 8 * (1 + kNgramsPerCaption / 2)
+                                             : embedding_bytes(near->model);
         samples = samples_of(near->data);
       } else if (const auto* exported = std::get_if<jobs::ExportSettings>(&stage.settings)) {
         for (const auto& name : exported->data)  // at most what comes in
@@ -231,11 +234,7 @@ class Planner {
       plan_.notes.push_back(text);
     }
     if (const auto* near = std::get_if<jobs::NearDuplicatesSettings>(&stage.settings))
-      plan_.notes.push_back(stage.name +
-                            ": about 1 s of one core per 1000 images for their hashes, once; then about " +
-                            std::to_string(kSearchSeconds / near->partitions) + " s and " +
-                            std::to_string(kSearchMegabytes / near->partitions + 100) + " MB in each of " +
-                            std::to_string(near->partitions) + " tasks per million images to find the pairs");
+      plan_.notes.push_back(stage.name + ": " + near_cost(*near));
     const auto* filter = std::get_if<jobs::FilterSettings>(&stage.settings);
     if (filter == nullptr) return;
     const double samples = samples_of(filter->data);
@@ -247,6 +246,30 @@ class Planner {
     plan_.notes.push_back(
         stage.name + ": about " + std::to_string(static_cast<std::int64_t>(samples * per_sample + 1)) +
         " s of one core to measure, once; other thresholds are judged from what was measured");
+  }
+
+  std::string near_cost(const jobs::NearDuplicatesSettings& near) const {
+    const auto number = [](double value) { return std::to_string(static_cast<std::int64_t>(value)); };
+    const std::string tasks = " in each of " + std::to_string(near.partitions) + " tasks";
+    const auto partitions = static_cast<double>(near.partitions);
+    if (near.by == "hash")
+      return "about 1 s of one core per 1000 images for their hashes, once; then about " +
+             number(kSearchSeconds / partitions) + " s and " + number(kSearchMegabytes / partitions + 100) +
+             " MB" + tasks + " per million images to find the pairs";
+    if (near.by == "caption")
+      return "about " + number(kCaptionSeconds / partitions + 1) + " s and " +
+             number(kCaptionMegabytes / partitions + 30) + " MB" + tasks + " per million texts";
+    const double samples = std::max(0.0, samples_of(near.data)), width = embedding_bytes(near.model) / 4;
+    return "every image with every other, " + number(samples * samples * width / 1e9) +
+           " GFLOP (a core does some 30 GFLOP per second)" + tasks + " together, and 40 MB each";
+  }
+
+  // Of one image.
+  double embedding_bytes(const std::string& model) const {
+    const std::string trained = jobs::named_stage(model);
+    if (!trained.empty()) return shared_bytes(trained) / (1 + kGuessedCaptions);
+    const jobs::ImageTowerSpec& image = job_.spec.models.at(model).image;
+    return kFloatBytes * (image.kind == "vit" ? static_cast<double>(image.width) : 1280);
   }
 
   double shared_bytes(const std::string& train_stage) const {

@@ -342,12 +342,14 @@ class Checker {
             "name the stage whose size the control shall have, here and in \"needs\"");
   }
 
-  // Whether a tally of that kind over all of this data comes before.
+  // Whether a tally of that kind over all of this data comes before (and fits).
   template <class Tally>
-  bool tallied(const std::vector<std::string>& data) const {
+  bool tallied(
+      const std::vector<std::string>& data,
+      const std::function<bool(const Tally&)>& fits = [](const Tally&) { return true; }) const {
     return std::ranges::any_of(needs_, [&](const StageSpec* need) {
       const auto* tally = std::get_if<Tally>(&need->settings);
-      return tally != nullptr && std::ranges::all_of(data, [&](const auto& name) {
+      return tally != nullptr && fits(*tally) && std::ranges::all_of(data, [&](const auto& name) {
                return std::ranges::find(tally->data, name) != tally->data.end();
              });
     });
@@ -363,20 +365,32 @@ class Checker {
           fault(pointer, "duplicate_name", "listed twice");
       }
     };
+    std::vector<std::string> compared = s.data;
+    compared.insert(compared.end(), s.against.begin(), s.against.end());
+    const auto clusters = [&](const std::string& by) {
+      return tallied<NearDuplicatesSettings>(by == "caption" ? s.data : compared,
+                                             [&](const NearDuplicatesSettings& near) {
+                                               return by.empty() ? near.by != "caption" : near.by == by;
+                                             });
+    };
+    const std::string and_of = s.against.empty() ? "" : " and those of against";
     not_again(s.near_unique, "near_unique", [&](const std::string& name, const std::string& pointer) {
-      if (name != "image") fault(pointer, "invalid", quoted(name) + " is not image");
+      const std::string by = near_duplicates_by(name);
+      if (by.empty()) return fault(pointer, "invalid", quoted(name) + " is not image, embedding or text");
+      if (!clusters(by))
+        fault(pointer, "invalid",
+              "needs a near_duplicates stage by " + by + " over the same data" +
+                  (by == "caption" ? "" : and_of),
+              "add one, and its name to \"needs\"");
     });
     not_again(s.against, "against", [&](const std::string& name, const std::string& pointer) {
       if (!spec_.data.contains(name)) fault(pointer, "unknown_name", "there is no data set " + quoted(name));
       if (std::ranges::find(s.data, name) != s.data.end())
         fault(pointer, "invalid", quoted(name) + " is filtered itself");
     });
-    std::vector<std::string> compared = s.data;
-    compared.insert(compared.end(), s.against.begin(), s.against.end());
-    if ((!s.near_unique.empty() || !s.against.empty()) && !tallied<NearDuplicatesSettings>(compared))
-      fault(here_ + (s.against.empty() ? "/near_unique" : "/against"), "invalid",
-            s.against.empty() ? "needs a near_duplicates stage over the same data"
-                              : "needs a near_duplicates stage over the same data and those of against",
+    if (!s.against.empty() && !clusters(""))
+      fault(here_ + "/against", "invalid",
+            "needs a near_duplicates stage by hash or embedding over the same data and those of against",
             "add one, and its name to \"needs\"");
   }
 
@@ -414,7 +428,26 @@ class Checker {
   void check(const PairCountsSettings& s) { data_list(s.data); }
   void check(const NgramCountsSettings& s) { data_list(s.data); }
   void check(const DuplicatesSettings& s) { data_list(s.data); }
-  void check(const NearDuplicatesSettings& s) { data_list(s.data); }
+
+  void check(const NearDuplicatesSettings& s) {
+    data_list(s.data);
+    if (s.by != "embedding") {
+      if (!s.model.empty())
+        fault(here_ + "/model", "invalid", "near-duplicates by " + s.by + " need no model",
+              "leave it out, or choose \"by\": \"embedding\"");
+      return;
+    }
+    if (s.model.empty())
+      return fault(here_ + "/model", "missing", "embeddings come from a model",
+                   "name one of spec.models, or \"stage:<train stage>\"");
+    if (const std::string trained = named_stage(s.model); !trained.empty()) return trained_model(trained);
+    const ModelSpec* model = known_model(s.model);
+    made_vocabulary(s.model);
+    if (model != nullptr && (!model->image.frozen || model->text.kind == "decoder"))
+      fault(here_ + "/model", "invalid", "model " + quoted(s.model) + " has no frozen image tower to run",
+            "set \"frozen\": true on its image tower, or name \"stage:<train stage>\"");
+  }
+
   void check(const ExportSettings& s) { data_list(s.data); }
 
   void check(const VocabularySettings& s) { data_list(s.data); }

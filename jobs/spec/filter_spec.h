@@ -58,10 +58,12 @@ struct FilterSettings {
   std::optional<std::int64_t> min_actions;          // DiHT: 1
   bool count_intransitive = true;
   std::optional<std::int64_t> spotted_text_below;  // DiHT: 5 characters of the caption
-  double spot_confidence = 0.8;                    // DiHT; of the text that counts as spotted
-  std::vector<std::string> unique;                 // "image", "text", "pair": of equal ones keep the first
-  std::vector<std::string> near_unique;            // "image": of a cluster of near-duplicates keep the first
-  std::vector<std::string> against;  // data sets that no image may have an equal or near-duplicate in
+  // Of the text that counts as spotted. DiHT has .8, of a spotter of its own; the confidence of Tesseract,
+  // which reads here, says the same at .5 (worker/spotting/README.md: recall .93 there, .895 at .8).
+  double spot_confidence = 0.5;
+  std::vector<std::string> unique;       // "image", "text", "pair": of equal ones keep the first
+  std::vector<std::string> near_unique;  // "image", "embedding", "text": of a cluster keep the first
+  std::vector<std::string> against;      // data sets that no image may have an equal or near-duplicate in
   std::vector<ColumnRule> columns;
   std::string keep_list, drop_list;  // files of keys, one a line
   std::string list_by = "key";       // "key", or a string column of .json: "uid"
@@ -112,11 +114,14 @@ struct FilterSettings {
                      "caption with so many is dropped",
              .least = 1,
              .most = 100000});
-    v.field(
-        "spot_confidence", spot_confidence,
-        {.help = "DiHT's T (0.8): least confidence of text that counts as spotted", .least = 0.3, .most = 1});
+    v.field("spot_confidence", spot_confidence,
+            {.help = "DiHT's T: least confidence of text that counts as spotted; DiHT has 0.8 for its own "
+                     "spotter, 0.5 is as strict for Tesseract",
+             .least = 0.3,
+             .most = 1});
     v.field("near_unique", near_unique,
-            {.help = "image: of images that are nearly the same the first is kept; needs near_duplicates"});
+            {.help = "image, embedding, text: of samples that are nearly the same the first is kept; needs "
+                     "near_duplicates by hash, embedding or caption"});
     v.field("against", against,
             {.help = "ALIGN rule 3: data sets, for example test sets, whose images and their near-duplicates "
                      "are dropped here; needs near_duplicates over them too"});
@@ -175,24 +180,54 @@ struct DuplicatesSettings {
   }
 };
 
-// tally. Clusters of images that are nearly the same, by a perceptual hash, for the filter's `near_unique`
-// and `against`.
+// tally. Clusters of samples that are nearly the same, for the filter's `near_unique` and `against`: images
+// by a perceptual hash or by a model's embedding, captions by the words that they share.
 struct NearDuplicatesSettings {
   std::vector<std::string> data;
+  std::string by = "hash";
   std::int64_t max_hash_distance = 10;  // bits of 64
+  std::string model;                    // by embedding: a name in spec.models, or "stage:<train stage>"
+  double least_cosine = 0.95;
+  std::int64_t shingle_words = 2;  // by caption: words in a row that make an element of its set
+  double least_jaccard = 0.7;
   std::int64_t partitions = 8;
 
   template <class Visitor>
   void visit(Visitor& v) {
     v.field("data", data, {.help = "data sets, compared together", .least = 1, .required = true});
+    v.field("by", by,
+            {.help = "hash: images by perceptual hash; embedding: images by cosine similarity, every pair "
+                     "(quadratic in their number); caption: texts by MinHash over their words in a row",
+             .choices = {"hash", "embedding", "caption"}});
     v.field("max_hash_distance", max_hash_distance,
-            {.help = "bits of 64 in which the hashes of near-duplicates differ at most; 10 holds for "
+            {.help = "hash: bits of 64 in which the hashes of near-duplicates differ at most; 10 holds for "
                      "re-encoding, resizing by half and cropping 3 % on every side",
              .least = 0,
              .most = 12});
+    v.field("model", model,
+            {.help = "embedding: a name in spec.models whose image tower is frozen (its features, shared "
+                     "with an embed stage), or stage:<name> of a train stage (its shared space)"});
+    v.field("least_cosine", least_cosine,
+            {.help = "embedding: least cosine of near-duplicates; what fits depends on the model",
+             .least = 0.1,
+             .most = 1});
+    v.field(
+        "shingle_words", shingle_words,
+        {.help = "caption: so many words in a row are one element of a text's set", .least = 1, .most = 8});
+    v.field("least_jaccard", least_jaccard,
+            {.help = "caption: least share of all elements of two texts that both have",
+             .least = 0.4,
+             .most = 1});
     v.field("partitions", partitions, {.help = "tasks that search for pairs", .least = 1, .most = 4096});
   }
 };
+
+// What stands in `near_unique` -> `by` of the stage whose clusters it reads; "" for anything else.
+inline std::string near_duplicates_by(const std::string& unique) {
+  if (unique == "image") return "hash";
+  if (unique == "text") return "caption";
+  return unique == "embedding" ? unique : "";
+}
 
 // map, one task per shard. Curated tars in img2dataset's shape: members copied byte for byte, keys kept.
 struct ExportSettings {
@@ -213,8 +248,8 @@ struct ExportSettings {
 
 // What the measuring step of a filter is asked for: everything that decides its bytes, no threshold.
 struct MeasureSettings {
-  bool language = false, parse = false, ngrams = false, pairs = false, near = false, spot = false;
-  std::vector<std::string> unique, against;
+  bool language = false, parse = false, ngrams = false, pairs = false, spot = false;
+  std::vector<std::string> unique, near, against;
   std::vector<std::string> columns, scores;  // members of .json; names of scores
   std::vector<std::string> score_folders;    // beside scores
 

@@ -121,9 +121,9 @@ MeasureSettings measures_of(const FilterSettings& settings) {
   out.parse = settings.min_complexity || settings.min_actions;
   out.ngrams = settings.max_ngrams || settings.min_ngram_count;
   out.pairs = settings.max_images_per_text || settings.max_texts_per_image;
-  out.near = !settings.near_unique.empty();
   out.spot = settings.spotted_text_below.has_value();
   out.unique = settings.unique;
+  out.near = settings.near_unique;
   out.against = settings.against;
   for (const auto& rule : settings.columns) {
     if (rule.sidecar.empty()) {
@@ -135,7 +135,7 @@ MeasureSettings measures_of(const FilterSettings& settings) {
   }
   const bool listed = !settings.keep_list.empty() || !settings.drop_list.empty();
   if (listed && settings.list_by != "key") out.columns.push_back(settings.list_by);
-  for (auto* names : {&out.unique, &out.against, &out.columns}) {
+  for (auto* names : {&out.unique, &out.near, &out.against, &out.columns}) {
     std::sort(names->begin(), names->end());
     names->erase(std::unique(names->begin(), names->end()), names->end());
   }

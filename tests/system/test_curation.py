@@ -1,9 +1,11 @@
 """Curation on real processes: rules against plain Python, the truth of the rendered noise, any worker count, kills, exports."""
 import collections
 import json
+import math
 import os
 import re
 import signal
+import struct
 import tarfile
 import unicodedata
 
@@ -117,7 +119,7 @@ def test_clusters_are_what_was_rendered_twice(curated):
     place_of = {k: f"train/{i // 512}/{i % 512}" for i, k in enumerate(keys)}
     first_of = {}
     for line in lines(outputs(curated, "near", ".near_clusters.jsonl")[0])[1:]:
-        assert line["members"][0][:2] == [line["kept"], 0] and line["reason"] == "first" and len(line["members"]) > 1
+        assert line["members"][0][:2] == [line["kept"], 0] and line["reason"] == "hash" and len(line["members"]) > 1
         for place, distance, bits in line["members"]:
             assert bin(int(bits, 16) ^ int(line["members"][0][2], 16)).count("1") == distance
             first_of[place] = line["kept"]
@@ -131,6 +133,80 @@ def test_clusters_are_what_was_rendered_twice(curated):
     shares = {kind: sum(rows) / len(rows) for kind, rows in of_kind.items()}
     print("dropped as near-duplicates:", {k: round(v, 3) for k, v in shares.items()})
     assert shares["duplicate"] == 1 and shares["near_duplicate"] >= 0.8 and shares["none"] <= 0.03, shares
+
+
+def embeddings(path):
+    """[(sample, row)] of a features file."""
+    raw = open(path, "rb").read()
+    size = struct.unpack("<Q", raw[:8])[0]
+    head, body = json.loads(raw[8:8 + size]), raw[8 + size:]
+    values = lambda name, code, width: struct.unpack(f"<{(head[name]['data_offsets'][1] - head[name]['data_offsets'][0]) // width}{code}", body[slice(*head[name]["data_offsets"])])
+    samples, width, flat = values("sample", "q", 8), head["image"]["shape"][1], values("image", "f", 4)
+    return [(s, flat[i * width:(i + 1) * width]) for i, s in enumerate(samples)]
+
+
+def connected(places, near):
+    """{place: the first place that pairs connect it with}, by comparing each with each."""
+    root = list(range(len(places)))
+    for i in range(len(places)):
+        for j in range(i):
+            if root[i] != root[j] and near(i, j):
+                low, high = sorted((root[i], root[j]))
+                root = [low if r == high else r for r in root]
+    return {places[i]: places[r] for i, r in enumerate(root)}
+
+
+def test_clusters_by_embedding_and_by_caption_are_those_of_plain_python(launch, tmp_path):
+    """Every pair by cosine and by shared words, within the set and against a test set, for 1, 2 and 4 workers."""
+    least_cosine, least_jaccard = 0.9, 0.6
+    job = {"apiVersion": "trireme/v1", "kind": "Pipeline", "name": "near", "spec": {
+        "output": "x", "task_samples": 30,
+        "data": {"train": {"synthetic": {"samples": 160, "shards": 4, "seed": 1, "image_px": 64, "captions": 1, "duplicate": 0.1, "near_duplicate": 0.1}},
+                 "test": {"synthetic": {"samples": 40, "shards": 2, "seed": 2, "image_px": 64, "captions": 1}}},
+        "models": {"lite0": {"embed_dim": 16, "image": {"kind": "efficientnet_lite0", "weights": "pretrained:efficientnet-lite0", "frozen": True},
+                             "text": {"kind": "transformer", "width": 16, "layers": 1, "heads": 2, "context": 16, "tokenizer": {"kind": "hashed_words", "buckets": 256}}}},
+        "stages": [
+            {"name": "features", "kind": "embed", "data": ["test", "train"], "model": "lite0"},
+            {"name": "like", "kind": "near_duplicates", "needs": ["features"], "data": ["test", "train"], "by": "embedding", "model": "lite0", "least_cosine": least_cosine, "partitions": 3},
+            {"name": "words", "kind": "near_duplicates", "data": ["train"], "by": "caption", "least_jaccard": least_jaccard, "partitions": 3},
+            {"name": "filter", "kind": "filter", "needs": ["like", "words"], "data": ["train"], **KEEP, "near_unique": ["embedding", "text"], "against": ["test"]}]}}
+    (tmp_path / "job.json").write_text(json.dumps(job))
+    before = None
+    for workers in (2, 1, 4):
+        run = launch(tmp_path / "job.json", workers=workers).succeed()
+        made = {(stage, ending): [open(p, "rb").read() for p in outputs(run, stage, ending)]
+                for stage, ending in (("like", ".near_clusters.jsonl"), ("words", ".near_clusters.jsonl"), ("filter", ".facts.jsonl"), ("filter", ".verdicts.jsonl"))}
+        assert before is None or made == before, workers
+        before = made
+    ends = [row for row in lines(run.output / "stages/like/outputs.jsonl") if any(o["path"].endswith(".features.safetensors") for o in row["outputs"])]
+    assert len(ends) == 10 and all(row["reused"] for row in ends)  # the embed stage had made them
+    found = verdicts(run, "filter")
+    facts = {line["key"]: line for path in outputs(run, "filter", ".facts.jsonl") for line in lines(path)[1:]}
+    listed = [json.loads(line) for line in open(run.output / "stages/like/inputs.jsonl")]
+    places, vectors = [], []
+    for line in listed:
+        if line.get("input") and line["input"]["path"].endswith(".features.safetensors"):
+            for sample, vector in embeddings(line["input"]["path"]):
+                places.append(f"{line['input']['data']}/{line['input']['shard']}/{sample}")
+                vectors.append(vector)
+    norms = [math.sqrt(sum(v * v for v in vector)) for vector in vectors]
+    cosine = lambda i, j: sum(a * b for a, b in zip(vectors[i], vectors[j])) / norms[i] / norms[j]
+    root = connected(places, lambda i, j: cosine(i, j) >= least_cosine)
+    keys = sorted(facts)
+    place_of = {key: f"train/{i // 40}/{i % 40}" for i, key in enumerate(keys)}
+    captions = {line["key"]: line["captions"][0] for shard in truth(run).values() if len(shard) == 40 and set(shard) <= set(keys) for line in shard.values()}
+    shingles = [{tuple(w[i:i + 2]) for i in range(max(1, len(w) - 1))} for w in (unigrams(captions[k]) for k in keys)]
+    text_root = connected(keys, lambda i, j: len(shingles[i] & shingles[j]) >= least_jaccard * len(shingles[i] | shingles[j]) - 1e-9)
+    dropped = collections.Counter()
+    for key in keys:
+        place, near, rules = place_of[key], facts[key].get("near", {}), found[key].get("rules", [])
+        assert near.get("embedding", [place])[0] == root[place] and ("near_duplicate_embedding" in rules) == (root[place] != place), key
+        assert near.get("text", [place_of[key]])[0] == place_of[text_root[key]] and ("near_duplicate_text" in rules) == (text_root[key] != key), key
+        assert ("against" in rules) == root[place].startswith("test/"), key  # the test set is listed first
+        dropped.update(rules)
+    assert dropped["near_duplicate_embedding"] >= 15 and dropped["near_duplicate_text"] >= 10 and len(dropped) >= 2, dropped
+    reasons = {line["reason"] for line in lines(outputs(run, "like", ".near_clusters.jsonl")[0])[1:]}
+    assert reasons == {"embedding"}
 
 
 def test_a_test_set_within_the_training_set_drops_everything_and_fails(launch, tmp_path):
@@ -153,7 +229,7 @@ def test_all_rules_together_at_a_readable_size(launch, tmp_path):
     job["spec"]["data"]["train"]["synthetic"] = {"samples": 800, "shards": 4, "seed": 5, "image_px": 384, "captions": 1, **kinds, "drawn_text": 0.15}
     job["spec"]["data"]["test"]["synthetic"]["image_px"] = 384
     rules = next(s for s in job["spec"]["stages"] if s["name"] == "curate")
-    rules.update(short_side_over_px=200, max_images_per_text=5, spotted_text_below=5, spot_confidence=0.5)
+    rules.update(short_side_over_px=200, max_images_per_text=5, spotted_text_below=5)
     rules["min_ngram_count"] = 1  # among 800 captions a pair of words that occurs once is not rare
     job["spec"]["stages"] = [s for s in job["spec"]["stages"] if not s["name"].startswith("arm") and s["kind"] != "export"]
     (tmp_path / "job.json").write_text(json.dumps(job))

@@ -444,6 +444,61 @@ TEST(TaskGraph, CurationMeasuresOnceAndExportsShards) {
     EXPECT_NE(after[other], before[other]) << other;
 }
 
+TEST(TaskGraph, NearDuplicatesByEmbeddingAndCaption) {
+  const std::string text = R"({"name": "near", "spec": {"output": "/out",
+    "data": {"train": {"path": "/data/train"}, "test": {"path": "/data/test"}},
+    "models": {"m": {"embed_dim": 8, "image": {"kind": "vit", "image_px": 32, "patch_px": 16, "width": 16, "layers": 1, "heads": 2, "weights": "/w/m.safetensors", "frozen": true},
+      "text": {"kind": "transformer", "width": 16, "layers": 1, "heads": 2, "context": 8, "tokenizer": {"kind": "hashed_words", "buckets": 64}}}},
+    "stages": [
+      {"name": "features", "kind": "embed", "data": ["train"], "model": "m", "batch": 32},
+      {"name": "like", "kind": "near_duplicates", "needs": ["features"], "data": ["test", "train"], "by": "embedding", "model": "m", "partitions": 3},
+      {"name": "words", "kind": "near_duplicates", "data": ["train"], "by": "caption", "partitions": 2},
+      {"name": "good", "kind": "filter", "needs": ["like", "words"], "data": ["train"], "near_unique": ["embedding", "text"], "against": ["test"]}]}})";
+  const auto run = [&](const std::vector<std::string>& overrides) {
+    const auto job = jobs::read_job(text, overrides);
+    for (const auto& fault : job.faults) ADD_FAILURE() << fault.pointer << " " << fault.detail;
+    TaskGraph graph(job.job, listing(), "job");
+    std::map<std::string, std::set<std::string>> found;
+    for (const auto& [ref, result] : run_all(graph, first_one).log) {
+      const jobs::Task task = graph.describe_task(ref);
+      const std::string name = task.stage + ":" + std::string(jobs::name_of(task.kind));
+      found[name].insert(task.address);
+      if (name == "good:measure")
+        for (const auto& input : task.inputs)
+          if (input.role != "shard_index") found[name + " reads"].insert(input.stage + ":" + input.role);
+    }
+    return found;
+  };
+  const auto before = run({});
+  EXPECT_EQ(before.at("good:measure reads"),
+            (std::set<std::string>{"like:near_clusters", "words:near_clusters"}));
+  for (const auto& address : before.at("features:embed"))  // done once: the same task
+    EXPECT_TRUE(before.at("like:embed").contains(address));
+  EXPECT_GT(before.at("like:embed").size(), before.at("features:embed").size());  // the test set, too
+  EXPECT_EQ(before.at("like:near_pairs").size(), 3U);
+  auto after = run({"spec.stages.1.least_cosine=0.9", "spec.stages.2.least_jaccard=0.9"});
+  for (const char* same : {"like:embed", "words:signatures"}) EXPECT_EQ(after[same], before.at(same)) << same;
+  for (const char* other : {"like:near_clusters", "words:near_clusters", "good:measure"})
+    EXPECT_NE(after[other], before.at(other)) << other;
+  after = run({"spec.stages.2.shingle_words=3"});
+  EXPECT_NE(after["words:signatures"], before.at("words:signatures"));
+  const auto faults = [&](const std::string& change) {
+    std::string told;
+    for (const auto& fault : jobs::read_job(text, {change}).faults)
+      told += fault.pointer + " " + fault.detail + "\n";
+    return told;
+  };
+  EXPECT_NE(faults("spec.stages.1.by=hash").find("/spec/stages/1/model"), std::string::npos);
+  EXPECT_NE(faults("spec.stages.1.by=hash").find("by embedding"), std::string::npos);
+  EXPECT_NE(faults("spec.stages.1.model=").find("/spec/stages/1/model"), std::string::npos);
+  EXPECT_NE(faults("spec.stages.1.model=stage:t").find("no train stage"), std::string::npos);
+  EXPECT_NE(faults("spec.models.m.image.frozen=false").find("no frozen image tower"), std::string::npos);
+  EXPECT_NE(faults("spec.stages.3.needs=[\"like\"]").find("by caption"), std::string::npos);
+  EXPECT_NE(faults("spec.stages.1.data=[\"train\"]").find("/against"), std::string::npos);
+  EXPECT_NE(faults("spec.stages.3.near_unique=[\"words\"]").find("not image, embedding or text"),
+            std::string::npos);
+}
+
 TEST(TaskGraph, JudgesTheData) {
   const auto fail_with = [](const jobs::JobSpec& job, const auto& change) -> std::string {
     TaskGraph graph(job, listing(), "job");

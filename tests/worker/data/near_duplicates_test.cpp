@@ -90,7 +90,7 @@ class NearClustersTest : public ::testing::Test {
 
   // 300 images: 100 of "test" and 200 of "train" in shards of 50, in ranges of `step`.
   std::string clusters(const std::vector<ImageSignature>& images, std::size_t step, std::int64_t partitions) {
-    std::vector<RangeOfSignatures> ranges;
+    std::vector<RangeOfSamples> ranges;
     for (std::size_t shard = 0; shard < 6; ++shard)
       for (std::size_t from = 0; from < 50; from += step) {
         std::vector<SignedImage> signed_images;
@@ -104,9 +104,10 @@ class NearClustersTest : public ::testing::Test {
     std::vector<std::string> pairs;
     for (std::int64_t p = 0; p < partitions; ++p) {
       pairs.push_back((folder_ / ("pairs" + std::to_string(p))).string());
-      write_near_pairs(ranges, 8, p, partitions, pairs.back());
+      write_near_pairs(
+          NearImages(ranges, 8), p, partitions, [] {}, pairs.back());
     }
-    counts_ = write_near_clusters(ranges, pairs, folder_ / "clusters");
+    counts_ = write_near_clusters(NearImages(ranges, 8), ranges, pairs, "hash", folder_ / "clusters");
     return io::read_file(folder_ / "clusters");
   }
 
@@ -129,12 +130,13 @@ TEST_F(NearClustersTest, ConnectedImagesForAnySplit) {
   const NearClusters found({(folder_ / "clusters").string()});
   std::int64_t copies = 0;
   for (std::size_t i = 0; i < images.size(); ++i) {
-    const auto kept = found.kept_for(place(i));
+    const auto kept = found.kept_for("hash", place(i));
     ASSERT_EQ(kept.has_value(), root[i] != i) << i;
     copies += root[i] != i ? 1 : 0;
     if (kept) {
       EXPECT_EQ(kept->place, place(root[i]));
-      EXPECT_EQ(kept->distance, hash_distance(images[i].bits, images[root[i]].bits));
+      EXPECT_EQ(kept->measure, hash_distance(images[i].bits, images[root[i]].bits));
+      EXPECT_EQ(kept->by, "hash");
     }
     bool single = true;
     for (std::size_t j = 0; j < images.size(); ++j) single = single && (j == i || root[j] != root[i]);
@@ -145,7 +147,12 @@ TEST_F(NearClustersTest, ConnectedImagesForAnySplit) {
     }
     EXPECT_FALSE(found.match_in(place(i), {"tes"}));
   }
-  EXPECT_EQ(counts_.images, 300);
+  EXPECT_EQ(counts_.samples, 300);
+  EXPECT_TRUE(found.has("hash"));
+  EXPECT_FALSE(found.has("embedding"));
+  EXPECT_FALSE(found.kept_for("embedding", place(299)));
+  const std::string path = (folder_ / "clusters").string();
+  EXPECT_THROW(NearClusters({path, path}), Error);  // which of the two?
   EXPECT_EQ(counts_.copies, copies);
   EXPECT_GT(copies, 50);
 }
@@ -170,8 +177,9 @@ TEST_F(NearClustersTest, DamageIsTold) {
       if (std::string(name) == "clusters")
         NearClusters({path.string()});
       else
-        write_near_clusters({{(folder_ / "0-0").string(), "test", 0}}, {(folder_ / "pairs0").string()},
-                            folder_ / "again");
+        write_near_clusters(NearImages({{(folder_ / "0-0").string(), "test", 0}}, 8),
+                            {{(folder_ / "0-0").string(), "test", 0}}, {(folder_ / "pairs0").string()},
+                            "hash", folder_ / "again");
     };
     io::write_file_atomic(path, good.substr(0, good.size() - 9), false);
     EXPECT_THROW(read(), Error) << name;

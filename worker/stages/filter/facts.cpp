@@ -60,11 +60,12 @@ void put_members(std::string& out, const char* name, const Map& members, Put put
   out += '}';
 }
 
-void put_near(std::string& out, const char* name, const std::optional<NearFact>& near) {
-  if (!near) return;
-  out += std::string(",\"") + name + "\":[";
-  put_text(out, near->place);
-  out += "," + std::to_string(near->distance) + "]";
+void put_near(std::string& out, const NearFact& near) {
+  out += '[';
+  put_text(out, near.place);
+  out += ',';
+  put_number(out, near.measure);
+  out += ",\"" + near.by + "\"]";
 }
 
 // [[text, confidence, [overlap with each caption]], …]
@@ -99,8 +100,11 @@ void put_sample(std::string& out, std::int64_t sample, const SampleFacts& facts)
   put_members(out, "columns", facts.columns, put_value);
   put_members(out, "copies", facts.copies,
               [](std::string& to, const std::string& text) { put_text(to, text); });
-  put_near(out, "near", facts.near);
-  put_near(out, "against", facts.against);
+  put_members(out, "near", facts.near, put_near);
+  if (facts.against) {
+    out += ",\"against\":";
+    put_near(out, *facts.against);
+  }
   put_spotted(out, facts.spotted);
   out += "}\n";
 }
@@ -131,10 +135,9 @@ CaptionFacts caption_of(const dom::array& row) {
   return caption;
 }
 
-std::optional<NearFact> near_of(const dom::element& line, const char* name) {
-  dom::array pair;
-  if (line[name].get(pair) != simdjson::SUCCESS) return {};
-  return NearFact{std::string(std::string_view(pair.at(0).value())), std::int64_t(pair.at(1).value())};
+NearFact near_of(const dom::element& row) {
+  return {std::string(std::string_view(row.at(0).value())), double(row.at(1).value()),
+          std::string(std::string_view(row.at(2).value()))};
 }
 
 std::vector<SpottedFact> spotted_of(const dom::element& line) {
@@ -171,8 +174,10 @@ SampleFacts sample_of(const dom::element& line) {
     }
   if (line["copies"].get(members) == simdjson::SUCCESS)
     for (const auto& [name, value] : members) facts.copies[std::string(name)] = std::string_view(value);
-  facts.near = near_of(line, "near");
-  facts.against = near_of(line, "against");
+  if (line["near"].get(members) == simdjson::SUCCESS)
+    for (const auto& [name, value] : members) facts.near[std::string(name)] = near_of(value);
+  if (dom::element against; line["against"].get(against) == simdjson::SUCCESS)
+    facts.against = near_of(against);
   facts.spotted = spotted_of(line);
   return facts;
 }
@@ -180,7 +185,7 @@ SampleFacts sample_of(const dom::element& line) {
 }  // namespace
 
 std::string facts_file(std::int64_t first, const std::vector<SampleFacts>& samples) {
-  std::string out = R"({"format":"trireme-facts","version":1,"first":)" + std::to_string(first) +
+  std::string out = R"({"format":"trireme-facts","version":2,"first":)" + std::to_string(first) +
                     ",\"count\":" + std::to_string(samples.size()) + "}\n";
   for (std::size_t i = 0; i < samples.size(); ++i)
     put_sample(out, first + static_cast<std::int64_t>(i), samples[i]);
@@ -199,8 +204,8 @@ std::vector<SampleFacts> read_facts(const io::Path& path, std::int64_t first, st
       const dom::element line = parser.parse(text.data() + at, end - at).value();
       if (number == 0) {
         if (std::string_view(line["format"].value()) != "trireme-facts" ||
-            std::int64_t(line["version"].value()) != 1)
-          why = "not facts of version 1";
+            std::int64_t(line["version"].value()) != 2)
+          why = "not facts of version 2";
         else if (count >= 0 && (std::int64_t(line["first"].value()) != first ||
                                 std::int64_t(line["count"].value()) != count))
           why = "it holds another range";

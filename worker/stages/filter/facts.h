@@ -30,8 +30,9 @@ struct ColumnValue {
 
 // A near-duplicate (data::NearClusters).
 struct NearFact {
-  std::string place;  // "<data set>/<shard>/<sample>"
-  std::int64_t distance = 0;
+  std::string place;   // "<data set>/<shard>/<sample>"
+  double measure = 0;  // bits that differ, cosine or Jaccard similarity
+  std::string by;      // "hash", "embedding", "caption"
 };
 
 // Text in the picture: a line of it, and how many characters in a row each caption has of it.
@@ -49,7 +50,8 @@ struct SampleFacts {
   std::string key;
   std::map<std::string, ColumnValue> columns;  // members of .json and scores, those that rules ask about
   std::map<std::string, std::string> copies;   // "image", "text", "pair" -> the equal sample that comes first
-  std::optional<NearFact> near, against;       // first of its cluster; first of it in a data set of `against`
+  std::map<std::string, NearFact> near;  // "image", "embedding", "text" -> the kept member of its cluster
+  std::optional<NearFact> against;       // first of its cluster in a data set of `against`
   std::vector<SpottedFact> spotted;
 };
 

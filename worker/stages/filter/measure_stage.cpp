@@ -27,14 +27,23 @@ std::vector<std::string> paths_of(const jobs::Task& task, std::string_view role)
   return paths;
 }
 
-// Every byte of a picture is decoded, as one that opens may still end early; its pixels may be few.
-void look_at_image(std::string_view bytes, std::int64_t side, data::Image& picture, SampleFacts& facts) {
+// Every byte of a picture is decoded, as one that opens may still end early; its pixels may be few: for
+// spotting half as many a side as it would be read with.
+void look_at_image(std::string_view bytes, bool spot, data::Image& picture, SampleFacts& facts) {
   data::ImageInfo info;
   facts.decode_fault = data::image_info(bytes, info);
   facts.width = info.width;
   facts.height = info.height;
   if (!facts.decode_fault.empty()) return;
-  facts.decode_fault = data::decode_image(bytes, {.least_side_px = side}, picture);
+  const std::int64_t side = spot ? std::min({kReadSide, info.width, info.height}) / 2 : kCheckSide;
+  facts.decode_fault = data::decode_image(bytes, {.least_side_px = std::max<std::int64_t>(side, 1)}, picture);
+}
+
+// Whether the picture may have writing; if so it is decoded as large as it is read.
+bool may_be_read(std::string_view bytes, const SampleFacts& facts, data::Image& picture) {
+  const bool whole = picture.width == facts.width || std::min(picture.width, picture.height) >= kReadSide;
+  if (!spotting::may_have_text(picture.rgb.data(), picture.width, picture.height, whole)) return false;
+  return whole || data::decode_image(bytes, {.least_side_px = kReadSide}, picture).empty();
 }
 
 std::int64_t others(const data::PairCounts* counts, data::PairFamily family, std::string_view bytes) {
@@ -80,17 +89,16 @@ std::map<std::string, std::string> copies_of(const jobs::Task& task, std::int64_
   return out;
 }
 
-std::optional<NearFact> fact_of(const std::optional<data::NearMatch>& match) {
-  if (!match) return {};
-  return NearFact{match->place, match->distance};
-}
-
 void find_near(const jobs::Task& task, std::int64_t sample, const jobs::MeasureSettings& settings,
                const data::NearClusters& clusters, SampleFacts& facts) {
   const std::string place =
       task.shard->data + "/" + std::to_string(task.shard->shard) + "/" + std::to_string(sample);
-  if (settings.near) facts.near = fact_of(clusters.kept_for(place));
-  if (!settings.against.empty()) facts.against = fact_of(clusters.match_in(place, settings.against));
+  for (const auto& unique : settings.near)
+    if (const auto kept = clusters.kept_for(jobs::near_duplicates_by(unique), place))
+      facts.near[unique] = {kept->place, kept->measure, kept->by};
+  if (settings.against.empty()) return;
+  if (const auto match = clusters.match_in(place, settings.against))
+    facts.against = {match->place, match->measure, match->by};
 }
 
 void spot(const data::Image& picture, const std::vector<std::string>& captions, Spotters& spotters,
@@ -169,7 +177,12 @@ jobs::TaskDone MeasureStage::run(const jobs::Task& task, runtime::TaskContext& c
   if (settings.ngrams && ngrams == nullptr) without(task, "ngram_counts");
   if (!settings.unique.empty() && duplicates == nullptr) without(task, "duplicates");
   const auto* clusters = clusters_.open(paths_of(task, "near_clusters"));
-  if ((settings.near || !settings.against.empty()) && clusters == nullptr) without(task, "near_duplicates");
+  const auto missing = [&](const std::string& unique) {
+    return clusters == nullptr || !clusters->has(jobs::near_duplicates_by(unique));
+  };
+  if (std::ranges::any_of(settings.near, missing) ||
+      (!settings.against.empty() && missing("image") && missing("embedding")))
+    without(task, "near_duplicates");
   if (settings.parse && parser_ == nullptr)
     parser_ = std::make_unique<text::CaptionParser>(text::Lexicon::standard());
   const Scores scores = scores_of(task, settings);
@@ -185,12 +198,13 @@ jobs::TaskDone MeasureStage::run(const jobs::Task& task, runtime::TaskContext& c
         std::string storage;
         const std::string_view image = shard.image_bytes(first + i, storage);
         data::Image picture;
-        look_at_image(image, settings.spot ? kReadSide : kCheckSide, picture, facts);
+        look_at_image(image, settings.spot, picture, facts);
         facts.texts_per_image = others(pairs, data::PairFamily::kImage, image);
         const auto captions = shard.captions(first + i);
         for (const auto& caption : captions)
           facts.captions.push_back(caption_facts(caption, settings, pairs, ngrams, parser_.get()));
-        if (settings.spot && facts.decode_fault.empty()) spot(picture, captions, spotters_, facts);
+        if (settings.spot && facts.decode_fault.empty() && may_be_read(image, facts, picture))
+          spot(picture, captions, spotters_, facts);
         facts.columns = column_values(shard.json(first + i), settings.columns);
         for (std::size_t s = 0; s < scores.size(); ++s) {
           ColumnValue& value = facts.columns[settings.scores[s]];

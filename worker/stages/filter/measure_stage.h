@@ -13,7 +13,7 @@
 
 #include "jobs/spec/filter_spec.h"
 #include "worker/data/duplicates.h"
-#include "worker/data/near_duplicates.h"
+#include "worker/data/near_clusters.h"
 #include "worker/data/ngram_counts.h"
 #include "worker/data/pair_counts.h"
 #include "worker/data/shard_reader.h"

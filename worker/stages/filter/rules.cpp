@@ -124,6 +124,11 @@ nlohmann::ordered_json caption_evidence(const CaptionFacts& caption, const std::
   return caption.words;
 }
 
+nlohmann::ordered_json near_evidence(const NearFact& near) {
+  if (near.by == "hash") return {near.place, static_cast<std::int64_t>(near.measure)};
+  return {near.place, near.measure, near.by};
+}
+
 // Null for rules that need none: the lists, earlier, random.
 nlohmann::ordered_json evidence_of(const SampleFacts& facts, const std::string& rule) {
   const auto short_side = std::min(facts.width, facts.height),
@@ -134,8 +139,8 @@ nlohmann::ordered_json evidence_of(const SampleFacts& facts, const std::string& 
     return static_cast<double>(long_side) / static_cast<double>(std::max<std::int64_t>(short_side, 1));
   if (rule == "texts_per_image") return facts.texts_per_image;
   if (rule.starts_with("duplicate_")) return facts.copies.at(rule.substr(10));
-  if (rule == "near_duplicate_image") return {facts.near->place, facts.near->distance};
-  if (rule == "against") return {facts.against->place, facts.against->distance};
+  if (rule.starts_with("near_duplicate_")) return near_evidence(facts.near.at(rule.substr(15)));
+  if (rule == "against") return near_evidence(*facts.against);
   if (rule == "spotted_text") {
     auto list = nlohmann::ordered_json::array();
     for (const auto& [text, confidence, overlaps] : facts.spotted)
@@ -170,7 +175,9 @@ Verdict judge(const SampleFacts& facts, const RuleBook& book) {
   for (const char* family : {"image", "text", "pair"})
     if (listed(settings.unique, family) && facts.copies.contains(family))
       verdict.rules.push_back(std::string("duplicate_") + family);
-  if (!settings.near_unique.empty() && facts.near) verdict.rules.push_back("near_duplicate_image");
+  for (const char* family : {"image", "embedding", "text"})
+    if (listed(settings.near_unique, family) && facts.near.contains(family))
+      verdict.rules.push_back(std::string("near_duplicate_") + family);
   if (!settings.against.empty() && facts.against) verdict.rules.push_back("against");
   column_rules(facts, book, verdict);
   list_rules(facts, book, verdict);

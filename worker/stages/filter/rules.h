@@ -30,7 +30,9 @@ struct RuleBook {
 //   short_side, aspect              ALIGN 3, rule 1: image size (METHODS 3.1)
 //   texts_per_image                 ALIGN rule 2
 //   duplicate_image, duplicate_text, duplicate_pair   exact copies of an earlier sample
-//   near_duplicate_image            ALIGN App. A within the set; by perceptual hash
+//   near_duplicate_image, near_duplicate_embedding, near_duplicate_text
+//                                   ALIGN App. A within the set: perceptual hash, cosine of embeddings; texts
+//                                   by MinHash (Broder 1997)
 //   against                         ALIGN rule 3: equal or near to an image of the data sets in `against`
 //   column.<name>                   DataComp and DiHT's base set: scores and metadata (METHODS 2.2, PEERS 7c)
 //   keep_list, drop_list

@@ -107,8 +107,8 @@ TEST(Rules, MonotoneInEveryLimit) {
 
 TEST(Rules, NearDuplicatesAndTestImages) {
   SampleFacts facts = good();
-  facts.near = NearFact{"train/0/3", 4};
-  facts.against = NearFact{"test/1/2", 0};
+  facts.near["image"] = {"train/0/3", 4, "hash"};
+  facts.against = NearFact{"test/1/2", 0, "hash"};
   EXPECT_TRUE(judge(facts, RuleBook()).kept);  // measured, but no rule asks
   jobs::FilterSettings settings;
   settings.near_unique = {"image"};
@@ -120,7 +120,21 @@ TEST(Rules, NearDuplicatesAndTestImages) {
   EXPECT_NE(line.find(R"("near_duplicate_image":["train/0/3",4],"against":["test/1/2",0])"),
             std::string::npos)
       << line;
-  facts.near = facts.against = {};
+  facts.near["embedding"] = {"train/0/1", 0.98, "embedding"};
+  facts.near["text"] = {"train/0/2", 0.75, "caption"};
+  facts.against->by = "embedding";
+  EXPECT_EQ(judge(facts, settings).rules, verdict.rules);  // each kind by itself
+  settings.near_unique = {"text", "embedding"};
+  const auto others = judge(facts, settings);
+  EXPECT_EQ(others.rules,
+            (std::vector<std::string>{"near_duplicate_embedding", "near_duplicate_text", "against"}));
+  EXPECT_NE(verdict_line(0, "k", facts, others)
+                .find(R"("near_duplicate_embedding":["train/0/1",0.98,"embedding"],)"
+                      R"("near_duplicate_text":["train/0/2",0.75,"caption"],)"
+                      R"("against":["test/1/2",0.0,"embedding"])"),
+            std::string::npos);
+  facts.near.clear();
+  facts.against = {};
   EXPECT_TRUE(judge(facts, settings).kept);
 }
 
@@ -130,7 +144,9 @@ TEST(Rules, SpottedTextDropsTheCaptionsThatRepeatIt) {
   facts.spotted = {{"SALE 50% OFF", 0.95, {12, 0}}, {"noise", 0.5, {0, 5}}};
   EXPECT_TRUE(judge(facts, RuleBook()).kept);
   jobs::FilterSettings settings;
+  EXPECT_EQ(settings.spot_confidence, 0.5);  // Tesseract's, not DiHT's of its own spotter
   settings.spotted_text_below = 5;
+  settings.spot_confidence = 0.8;
   auto verdict = judge(facts, settings);
   EXPECT_TRUE(verdict.kept);
   EXPECT_EQ(verdict.captions, (std::vector<std::int64_t>{1}));

@@ -44,17 +44,51 @@ TEST_F(NearDuplicatesTest, SignaturesPairsAndClusters) {
     set_inputs(merge, lines);
     merge.output = out("clusters", "");
     const auto done = NearClustersStage().run(merge, context_);
-    EXPECT_EQ(done.counts.at("images"), 5);
+    EXPECT_EQ(done.counts.at("samples"), 5);
     EXPECT_EQ(done.counts.at("clusters"), 1);
     EXPECT_EQ(done.counts.at("copies"), 2);
     const data::NearClusters clusters({done.outputs.at(0).path});
     for (const char* copy : {"train/0/3", "train/0/4"})
-      EXPECT_EQ(clusters.kept_for(copy)->place, "train/0/0");
-    EXPECT_FALSE(clusters.kept_for("train/0/1"));
+      EXPECT_EQ(clusters.kept_for("hash", copy)->place, "train/0/0");
+    EXPECT_FALSE(clusters.kept_for("hash", "train/0/1"));
     const std::string bytes = io::read_file(done.outputs.at(0).path);
     EXPECT_TRUE(before.empty() || bytes == before);
     before = bytes;
   }
+}
+
+TEST_F(NearDuplicatesTest, ByCaption) {
+  auto task = shard_task("a", {{"00", "x", "Two dogs run through the deep snow of the park"},
+                               {"01", "x", "two dogs RUN through the deep snow of the park!"},
+                               {"02", "x", "..."},
+                               {"03", "x", "two dogs run through the deep snow of a park"},
+                               {"04", "x", "two cats sleep on the warm roof of the house"}});
+  task.settings = jobs::settings_json(
+      jobs::NearDuplicatesSettings{.data = {"train"}, .by = "caption", .least_jaccard = 0.6});
+  std::vector<jobs::InputsLine> lines;
+  for (task.first = 0; task.first < 6; task.first += 3) {
+    task.count = 3;
+    task.output = out("range" + std::to_string(task.first), "");
+    const auto done = SignaturesStage().run(task, context_);
+    EXPECT_EQ(done.counts.at("hashed"), 2);
+    lines.push_back({{}, input("signatures", done.outputs.at(0).path)});
+  }
+  jobs::Task merge = task;
+  merge.shard.reset();
+  merge.count = 1;
+  merge.first = 0;
+  set_inputs(merge, lines);
+  merge.output = out("pairs", "");
+  lines.push_back({{}, input("near_pairs", NearPairsStage().run(merge, context_).outputs.at(0).path)});
+  set_inputs(merge, lines);
+  merge.output = out("clusters", "");
+  const auto done = NearClustersStage().run(merge, context_);
+  EXPECT_EQ(done.counts.at("samples"), 4);
+  const data::NearClusters clusters({done.outputs.at(0).path});
+  EXPECT_EQ(clusters.kept_for("caption", "train/0/1")->measure, 1);
+  EXPECT_EQ(clusters.kept_for("caption", "train/0/3")->place, "train/0/0");
+  EXPECT_NEAR(clusters.kept_for("caption", "train/0/3")->measure, 7.0 / 11, 1e-6);
+  EXPECT_FALSE(clusters.kept_for("caption", "train/0/4"));
 }
 
 }  // namespace
