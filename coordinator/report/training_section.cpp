@@ -74,7 +74,7 @@ std::string evaluation_chart(const std::vector<json>& rows) {
   for (const auto& row : rows)
     if (row.contains("evaluation") && row["evaluation"].is_object())
       for (const auto& [metric, value] : row["evaluation"].items())
-        if (value.is_number() && (metric == "mean_recall@1" || metric == "acc1")) {
+        if (value.is_number() && (metric == "mean_recall@1" || metric == "acc1" || metric == "token_loss")) {
           evaluation.name = metric;
           evaluation.points.emplace_back(number(row, "step"), value.get<double>());
         }

@@ -4,6 +4,7 @@
 #include <set>
 
 #include "jobs/spec/names.h"
+#include "jobs/spec/own_caption.h"
 
 namespace trireme::jobs {
 namespace {
@@ -20,8 +21,13 @@ class TrainingChecker {
     if (model != spec_.models.end()) check(s.loss.temperature, model->second, at_ + "/loss/temperature");
     check(s.concepts, at_ + "/concepts");
     if (model != spec_.models.end()) check_objective(s, model->second);
-    if (s.loss.texts != "raw" && named_stage(s.synthetic_caption).empty())
+    const auto own = own_caption(s.synthetic_caption);
+    if (own && *own == 0)
+      fault(at_ + "/synthetic_caption", "invalid", quoted(s.synthetic_caption) + " is no caption of a sample",
+            "own:1 is the first one");
+    if (s.loss.texts != "raw" && !own && named_stage(s.synthetic_caption).empty())
       needs_json(s.data, "/loss/texts", "synthetic captions");
+    check_metric(s);
     for (const ConceptHeadSpec& head : s.concepts.heads)
       if (head.from == "json") return needs_json(s.data, "/concepts/heads", "concepts");
   }
@@ -55,7 +61,15 @@ class TrainingChecker {
            "/loss/temperature");
     refuse(!s.concepts.heads.empty(), "/concepts/heads");
     refuse(s.feature_dropout > 0, "/feature_dropout");
-    refuse(s.evaluate_every.steps > 0, "/evaluate_every/steps");
+  }
+
+  void check_metric(const TrainSettings& s) {
+    if (s.evaluate_every.steps == 0) return;
+    const bool captioning = s.objective == "captioning", token_loss = s.evaluate_every.metric == "token_loss";
+    if (captioning != token_loss)
+      fault(at_ + "/evaluate_every/metric", "invalid",
+            s.evaluate_every.metric + (captioning ? " is of pairs" : " is a captioner's"),
+            captioning ? "set it to \"token_loss\"" : "choose a recall, or acc1 where there are classes");
   }
 
   // Captions and concepts stand in the .json members of tars; a table has none.

@@ -53,7 +53,7 @@ struct AugmentSpec {
 
 struct EvaluateEverySpec {
   std::int64_t steps = 0;  // 0: never
-  std::string data;        // a data set; retrieval, or zero-shot where it has classes
+  std::string data;        // a data set; retrieval, zero-shot where it has classes, a captioner's loss
   std::string metric = "mean_recall@1";
 
   template <class Visitor>
@@ -61,8 +61,27 @@ struct EvaluateEverySpec {
     v.field("steps", steps, {.help = "evaluate after every so many steps", .least = 0, .most = 1e9});
     v.field("data", data, {.help = "data set to evaluate on"});
     v.field("metric", metric,
-            {.help = "the checkpoint with the highest value is kept as the result",
-             .choices = {"mean_recall@1", "image_retrieval_recall@1", "text_retrieval_recall@1", "acc1"}});
+            {.help = "the checkpoint with the highest value is kept as the result; token_loss, a captioner's "
+                     "mean cross entropy per token, the lowest",
+             .choices = {"mean_recall@1", "image_retrieval_recall@1", "text_retrieval_recall@1", "acc1",
+                         "token_loss"}});
+  }
+};
+
+// A means to measure robustness: pairs of real data that are wrong and known to be, for training alone. The
+// chosen samples, the first round(share * n) of the kept ones in an order keyed by `seed` and the sample,
+// take each the captions of the next of them. Histograms and AUC of the signals count them as corrupted.
+struct SwapCaptionsSpec {
+  double share = 0;
+  std::int64_t seed = 0;
+
+  template <class Visitor>
+  void visit(Visitor& v) {
+    v.field("share", share,
+            {.help = "share of the samples that get another's captions, to measure robustness",
+             .least = 0,
+             .most = 1});
+    v.field("seed", seed, {.help = "which ones", .least = 0, .most = 9007199254740992.0});
   }
 };
 
@@ -81,9 +100,11 @@ struct TrainSettings {
   std::string deterministic =
       "canonical";  // "canonical": bitwise equal for any W that divides the slots; "restart": for the same W
   LossSpec loss;
-  std::string synthetic_caption = "synthetic_caption";  // field of a sample's .json, or "stage:<name>" of a
-                                                        // caption stage; read where loss.texts is "caption"
-                                                        // or "both"
+  // Field of a sample's .json, or "stage:<name>" of a caption stage, or "own:<n>": its n-th caption, counted
+  // from 1, as a captioner without error would write it, which then is no raw text; read where loss.texts is
+  // "caption" or "both".
+  std::string synthetic_caption = "synthetic_caption";
+  SwapCaptionsSpec swap_captions;
   ConceptsSpec concepts;
   // Rows of a slot that are encoded at once; 0: all. Smaller chunks need less memory: embeddings first,
   // without graphs, the loss on the whole batch, then each chunk again with its graph. Same gradients.
@@ -122,9 +143,10 @@ struct TrainSettings {
     v.field(
         "synthetic_caption", synthetic_caption,
         {.help = "where synthetic captions come from (loss.texts caption or both): a field of the samples' "
-                 ".json, or stage:<name> of a caption stage",
+                 ".json, stage:<name> of a caption stage, or own:<n>, the sample's n-th caption",
          .least = 1,
          .most = 256});
+    v.field("swap_captions", swap_captions, {.help = "wrong pairs on purpose, to measure robustness"});
     v.field("concepts", concepts, {.help = "DiHT's concept heads"});
     v.field("micro_batch", micro_batch,
             {.help = "rows of a slot encoded at once, for less memory; 0: all", .least = 0, .most = 1048576});

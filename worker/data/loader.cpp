@@ -3,6 +3,7 @@
 #include <ATen/Functions.h>
 
 #include <algorithm>
+#include <atomic>
 #include <chrono>
 #include <condition_variable>
 #include <deque>
@@ -12,6 +13,7 @@
 #include <utility>
 
 #include "common/base/error.h"
+#include "common/base/processor_time.h"
 #include "common/base/random.h"
 #include "worker/data/sample_fields.h"
 #include "worker/data/torch_threads.h"
@@ -33,6 +35,7 @@ struct Work {
   std::int64_t next_row = 0, done_rows = 0;
   std::vector<SlotBatch> slots;
   std::vector<std::string> faults;  // per row
+  std::atomic<double> sidecar_seconds = 0;
   std::exception_ptr error;
 };
 
@@ -76,26 +79,45 @@ struct BatchLoader::State {
     return name_key(shard_sha256[index_of(position.shard)]) + static_cast<std::uint64_t>(position.sample);
   }
 
+  // Whose captions the sample is shown with.
+  const SamplePosition& texts_of(const SamplePosition& position) const {
+    return options.captions_of.empty()
+               ? position
+               : options.captions_of[index_of(position.shard)][index_of(position.sample)];
+  }
+
   // Caption of the row, drawn; "" or the reason why there is none.
   std::string fill_caption(const SamplePosition& position, std::int64_t at_epoch, std::int64_t row,
                            SlotBatch& slot) const {
-    const ShardReader& reader = *readers[index_of(position.shard)];
-    auto captions = captions_of(reader, position.sample, classes, templates);
-    if (captions.empty()) return std::string(kNoCaption);
+    const SamplePosition& owner = texts_of(position);
+    auto captions = captions_of(*readers[index_of(owner.shard)], owner.sample, classes, templates);
+    const auto count = static_cast<std::int64_t>(captions.size());
+    const bool spare_one = options.own_caption >= 0 && options.own_caption < count;
+    if (count - (spare_one ? 1 : 0) < 1) return std::string(kNoCaption);
     RandomStream random(options.seed, RandomPurpose::kCaptionChoice, sample_key(position),
                         static_cast<std::uint32_t>(at_epoch));
-    const std::uint64_t choice = random.below(captions.size());
+    std::uint64_t choice = random.below(static_cast<std::uint64_t>(count - (spare_one ? 1 : 0)));
+    if (spare_one && choice >= static_cast<std::uint64_t>(options.own_caption)) ++choice;
     slot.caption_choice[index_of(row)] = static_cast<std::int64_t>(choice);
     slot.captions[index_of(row)] = std::move(captions[choice]);
     return "";
   }
 
+  std::string synthetic_of(const SamplePosition& position) const {
+    const ShardReader& reader = *readers[index_of(position.shard)];
+    if (options.own_caption >= 0) {
+      auto captions = captions_of(reader, position.sample, classes, templates);
+      const auto at = index_of(options.own_caption);
+      return at < captions.size() ? std::move(captions[at]) : "";
+    }
+    return options.written_captions.empty()
+               ? text_field(reader.json(position.sample), options.synthetic_caption)
+               : options.written_captions[index_of(position.shard)]->caption(position.sample);
+  }
+
   // Synthetic caption of the row; "" or the reason why there is none.
   std::string fill_synthetic(const SamplePosition& position, std::int64_t row, SlotBatch& slot) const {
-    const ShardReader& reader = *readers[index_of(position.shard)];
-    std::string text = options.written_captions.empty()
-                           ? text_field(reader.json(position.sample), options.synthetic_caption)
-                           : options.written_captions[index_of(position.shard)]->caption(position.sample);
+    std::string text = synthetic_of(position);
     if (text.empty()) return std::string(kNoSyntheticCaption);
     slot.synthetic_captions[index_of(row)] = std::move(text);
     return "";
@@ -132,7 +154,11 @@ struct BatchLoader::State {
     bool live = position.sample >= 0;
     if (live && options.captions) fault = fill_caption(position, work.epoch, row, slot);
     const bool synthetic = !options.synthetic_caption.empty();
-    if (live && fault.empty() && synthetic) fault = fill_synthetic(position, row, slot);
+    if (live && fault.empty() && synthetic) {
+      const double begin = options.written_captions.empty() ? 0 : thread_seconds();
+      fault = fill_synthetic(position, row, slot);
+      if (!options.written_captions.empty()) work.sidecar_seconds += thread_seconds() - begin;
+    }
     if (live && fault.empty() && options.images) fault = fill_image(position, work.epoch, pixels);
     live = live && fault.empty();
     if (!live && pixels != nullptr) std::fill(pixels, pixels + floats, 0.0F);
@@ -270,7 +296,7 @@ BatchLoader::Step BatchLoader::next() {
     state.step_ready.wait(lock, [&] { return work->done_rows == work->rows; });
     state.ahead.pop_front();
   }
-  Step step{work->epoch, work->step, std::move(work->slots), 0, {}};
+  Step step{work->epoch, work->step, std::move(work->slots), 0, work->sidecar_seconds, {}};
   step.wait_seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - asked).count();
   if (work->error) std::rethrow_exception(work->error);
   for (const std::string& fault : work->faults) {

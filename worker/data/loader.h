@@ -40,9 +40,13 @@ struct LoaderOptions {
   Filter filter = Filter::kBicubic;
   bool images = true;  // false: positions and captions only (stored features)
   bool captions = true;
+  // Whose captions a sample has: per reader and sample; empty: its own.
+  std::vector<std::vector<SamplePosition>> captions_of;
   // Field of the sample's .json that holds its synthetic caption, "": not read. A sample without one is bad
   // ("no_synthetic_caption").
   std::string synthetic_caption;
+  // Or the sample's own caption of this index, which is then not drawn; -1: none.
+  std::int64_t own_caption = -1;
   // Or the captions that a stage wrote, one entry per reader (null where no sample is kept); then they are
   // read instead of the field.
   std::vector<std::shared_ptr<const ShardCaptions>> written_captions;
@@ -68,6 +72,7 @@ class BatchLoader {
     std::int64_t epoch = 0, step_in_epoch = 0;
     std::vector<SlotBatch> slots;
     double wait_seconds = 0;                  // time next() waited for data
+    double sidecar_seconds = 0;               // processor time that written captions took
     std::map<std::string, std::int64_t> bad;  // bad samples of own slots by reason
   };
   Step next();

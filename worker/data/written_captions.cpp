@@ -111,8 +111,9 @@ ShardCaptions::ShardCaptions(const std::vector<std::string>& files, const Shard&
     WrittenCaptions captions = read_captions_file(file);
     if (captions.shard_sha256 != shard.sha256)
       throw Error(ErrorKind::kInvalid,
-                  "captions " + file + " are stale: they were written for a shard with sha256 " +
-                      captions.shard_sha256 + ", " + shard.path + " has " + shard.sha256,
+                  "the " + std::to_string(captions.captions.size()) + " captions in " + file +
+                      " are stale: they were written for a shard with sha256 " + captions.shard_sha256 +
+                      ", " + shard.path + " has " + shard.sha256,
                   "run the caption stage '" + shard.stage + "' again");
     for (WrittenCaption& one : captions.captions) {
       const auto at = static_cast<std::size_t>(one.sample);

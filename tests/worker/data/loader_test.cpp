@@ -211,6 +211,36 @@ TEST_F(LoaderTest, SyntheticCaptionsStandBesideTheTexts) {
   }
 }
 
+// The second caption is told as the synthetic one and never drawn; texts come from the next shard's sample.
+TEST_F(LoaderTest, OwnCaptionsAndCaptionsOfOthers) {
+  LoaderOptions texts = options(2);
+  texts.images = false;
+  texts.synthetic_caption = "own:2";
+  texts.own_caption = 1;
+  for (std::int64_t shard = 0; shard < 3; ++shard) {
+    texts.captions_of.emplace_back();
+    for (std::int64_t i = 0; i < kSamples; ++i)
+      texts.captions_of.back().push_back({(shard + 1) % 3, (i + 2) % kSamples});
+  }
+  const auto source = loader(texts);
+  std::set<std::string> endings;
+  for (int i = 0; i < 12; ++i)
+    for (const SlotBatch& slot : source->next().slots)
+      for (std::size_t row = 0; row < 2; ++row) {
+        const auto [shard, sample] = slot.samples[row];
+        if (sample < 0) continue;
+        ASSERT_EQ(slot.live[row], 1);
+        EXPECT_EQ(slot.synthetic_captions[row],
+                  "s" + std::to_string(shard) + "-" + std::to_string(sample) + " b");
+        const std::string other =
+            "s" + std::to_string((shard + 1) % 3) + "-" + std::to_string((sample + 2) % kSamples);
+        EXPECT_EQ(slot.captions[row].substr(0, other.size()), other);
+        EXPECT_EQ(slot.captions[row].substr(other.size()), slot.caption_choice[row] == 0 ? " a" : " c");
+        endings.insert(slot.captions[row].substr(other.size()));
+      }
+  EXPECT_EQ(endings.size(), 2U);
+}
+
 TEST_F(LoaderTest, KeptBatchesAreNotOverwritten) {
   const auto source = loader(options(2));
   std::vector<at::Tensor> kept, copies;

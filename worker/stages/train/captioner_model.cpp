@@ -5,15 +5,19 @@
 
 #include <ATen/ATen.h>
 
-#include "worker/losses/caption_loss.h"
-
 namespace trireme::worker::stages::train {
 
+losses::CaptionLoss teacher_forced(const models::Captioner& captioner, const at::Tensor& tokens_BL,
+                                   const at::Tensor& image_BST, double smoothing) {
+  const at::Tensor logits_BLV = captioner.decoder().forward(tokens_BL, image_BST);
+  const auto given = static_cast<std::int64_t>(captioner.start().size());
+  at::Tensor learnt_BL = tokens_BL.clone();
+  learnt_BL.narrow(1, 0, std::min(given, learnt_BL.size(1))).fill_(captioner.pad_id());
+  return losses::caption_loss(logits_BLV, learnt_BL, captioner.pad_id(), smoothing);
+}
+
 CaptionerModel::CaptionerModel(models::DualEncoder& model, double label_smoothing)
-    : model_(model),
-      captioner_(model),
-      given_(static_cast<std::int64_t>(captioner_.start().size())),
-      smoothing_(label_smoothing) {}
+    : model_(model), captioner_(model), smoothing_(label_smoothing) {}
 
 // Rows that are not live are left out: they have no tokens to learn, and would count in batch norms.
 SlotOutput CaptionerModel::embed(const SlotInput& input) {
@@ -29,10 +33,7 @@ SlotOutput CaptionerModel::embed(const SlotInput& input) {
     const bool all = rows.numel() == input.live_B.size(0);
     const at::Tensor image = all ? input.image_BCHW : input.image_BCHW.index_select(0, rows);
     const at::Tensor tokens = all ? input.tokens_BL : input.tokens_BL.index_select(0, rows);
-    const at::Tensor logits = captioner_.decoder().forward(tokens, model_.image_tokens(image, context));
-    at::Tensor learnt = tokens.clone();
-    learnt.narrow(1, 0, std::min(given_, learnt.size(1))).fill_(captioner_.pad_id());
-    const auto loss = losses::caption_loss(logits, learnt, captioner_.pad_id(), smoothing_);
+    const auto loss = teacher_forced(captioner_, tokens, model_.image_tokens(image, context), smoothing_);
     output.head_loss_H = loss.sum.to(at::kFloat).view({1});
     output.head_count_H = at::full({1}, static_cast<double>(loss.count), at::kDouble);
   }

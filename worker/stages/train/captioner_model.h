@@ -2,10 +2,15 @@
 // each next token, teacher-forced (worker/losses/caption_loss.h). The prompt is given and not learnt.
 #pragma once
 
+#include "worker/losses/caption_loss.h"
 #include "worker/models/captioner/captioner.h"
 #include "worker/stages/train/trainable_model.h"
 
 namespace trireme::worker::stages::train {
+
+// The cross entropy of the tokens behind start mark and prompt, given the image tokens [B, S, T].
+losses::CaptionLoss teacher_forced(const models::Captioner& captioner, const at::Tensor& tokens_BL,
+                                   const at::Tensor& image_BST, double smoothing);
 
 class CaptionerModel final : public TrainableModel {
  public:
@@ -24,7 +29,6 @@ class CaptionerModel final : public TrainableModel {
  private:
   models::DualEncoder& model_;
   models::Captioner captioner_;
-  std::int64_t given_;  // tokens of start mark and prompt
   double smoothing_;
 };
 

@@ -128,6 +128,18 @@ void require_synthetic_captions(const DataSet& set, const std::string& field) {
                 "name the field in synthetic_caption, or set loss.texts to \"raw\"");
 }
 
+void require_own_caption(const DataSet& set, std::int64_t index) {
+  const auto has = [&](std::size_t shard, std::int64_t sample) {
+    const auto captions = data::captions_of(*set.shards[shard].reader, sample, set.classes, set.templates);
+    return static_cast<std::int64_t>(captions.size()) > std::max<std::int64_t>(index, 1);
+  };
+  if (!any_has(set, has))
+    throw Error(ErrorKind::kInvalid,
+                "synthetic_caption is \"own:" + std::to_string(index + 1) +
+                    "\", and no sample has that many captions and one more",
+                "use data with several captions per image");
+}
+
 void require_concepts(const DataSet& set, const std::vector<ConceptSource>& sources) {
   for (const auto& source : sources) {
     const auto has = [&](std::size_t shard, std::int64_t sample) {

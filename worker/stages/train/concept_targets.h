@@ -40,6 +40,7 @@ void sample_by_square_root(DataSet& set, const std::vector<ConceptSource>& sourc
 
 // Throw kInvalid when none of the first 100 kept samples has what training needs.
 void require_synthetic_captions(const DataSet& set, const std::string& field);
+void require_own_caption(const DataSet& set, std::int64_t index);
 void require_concepts(const DataSet& set, const std::vector<ConceptSource>& sources);
 void require_labels(const DataSet& set);
 

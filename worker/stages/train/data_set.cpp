@@ -4,6 +4,7 @@
 #include <iterator>
 
 #include "common/base/error.h"
+#include "common/base/processor_time.h"
 #include "worker/data/verdicts.h"
 
 namespace trireme::worker::stages::train {
@@ -51,7 +52,7 @@ void apply_verdicts(const std::vector<std::string>& paths, std::vector<std::int3
 }
 
 DataShard load_shard(const jobs::ShardRef& ref, const jobs::DataSpec& spec,
-                     const std::vector<jobs::InputsLine>& inputs) {
+                     const std::vector<jobs::InputsLine>& inputs, double& sidecar_seconds) {
   DataShard shard{.ref = ref, .kept = selected(ref)};
   if (static_cast<std::size_t>(ref.source) < spec.sources.size())
     shard.weight = spec.sources[static_cast<std::size_t>(ref.source)].weight;
@@ -63,10 +64,12 @@ DataShard load_shard(const jobs::ShardRef& ref, const jobs::DataSpec& spec,
   shard.reader = std::make_shared<data::ShardReader>(ref.path, index.front());
   const auto features = paths_of(inputs, ref, "features");
   if (!features.empty()) shard.features = std::make_shared<FeatureTable>(features, ref.samples);
+  const double begin = thread_seconds();
   if (const auto captions = files_of(inputs, ref, "captions"); !captions.empty() && !shard.kept.empty())
     shard.captions = std::make_shared<data::ShardCaptions>(
         paths_of(inputs, ref, "captions"),
         data::ShardCaptions::Shard{ref.path, ref.sha256, captions.front().stage}, *shard.reader, shard.kept);
+  sidecar_seconds += thread_seconds() - begin;
   return shard;
 }
 
@@ -76,7 +79,8 @@ DataSet load_data_set(const std::string& name, const jobs::DataSpec& spec,
                       const std::vector<jobs::InputsLine>& inputs) {
   DataSet set{.spec = spec};
   for (const auto& line : inputs)
-    if (line.shard && line.shard->data == name) set.shards.push_back(load_shard(*line.shard, spec, inputs));
+    if (line.shard && line.shard->data == name)
+      set.shards.push_back(load_shard(*line.shard, spec, inputs, set.sidecar_seconds));
   if (set.samples() == 0)
     throw Error(ErrorKind::kInvalid, "data set '" + name + "' has no sample left to read",
                 "look at the filter's counts and at 'select'");
@@ -111,8 +115,15 @@ std::vector<data::ManifestShard> DataSet::manifest() const {
   return manifest;
 }
 
+data::SamplePosition DataSet::text_owner(std::size_t shard, std::int64_t sample) const {
+  return texts_of.empty() ? data::SamplePosition{static_cast<std::int64_t>(shard), sample}
+                          : texts_of[shard][static_cast<std::size_t>(sample)];
+}
+
 std::vector<std::string> DataSet::captions(std::size_t shard, std::int64_t sample) const {
-  return data::captions_of(*shards[shard].reader, sample, classes, templates);
+  const auto owner = text_owner(shard, sample);
+  return data::captions_of(*shards[static_cast<std::size_t>(owner.shard)].reader, owner.sample, classes,
+                           templates);
 }
 
 }  // namespace trireme::worker::stages::train

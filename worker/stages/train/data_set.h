@@ -29,13 +29,17 @@ struct DataShard {
 struct DataSet {
   jobs::DataSpec spec;
   std::vector<DataShard> shards;
+  // By shard and sample, whose captions it is shown with (swap_captions()); empty: its own.
+  std::vector<std::vector<data::SamplePosition>> texts_of;
   std::vector<std::string> classes, templates;  // of labelled samples
+  double sidecar_seconds = 0;                   // processor time that reading written captions took
 
   std::int64_t samples() const;  // kept ones
   bool stored_images() const;    // every shard that has kept samples has them
   bool stored_texts() const;
   std::vector<data::ManifestShard> manifest() const;
-  std::vector<std::string> captions(std::size_t shard, std::int64_t sample) const;
+  data::SamplePosition text_owner(std::size_t shard, std::int64_t sample) const;
+  std::vector<std::string> captions(std::size_t shard, std::int64_t sample) const;  // of the text owner
 };
 
 // Throws kInvalid naming data set and shard: an index or a verdict missing, nothing left to read.

@@ -111,8 +111,9 @@ SlotOutput DualEncoderModel::embed(const SlotInput& input) {
   if (statistics) output.statistics = statistics->numbers();
   output.text_BD.push_back(encoder_.project_text(input.text_features_BT.defined() ? input.text_features_BT
                                                                                   : encode(input.tokens_BL)));
-  if (input.caption_tokens_BL.defined())
-    output.text_BD.push_back(encoder_.project_text(encode(input.caption_tokens_BL)));
+  if (input.caption_tokens_BL.defined() || input.caption_features_BT.defined())
+    output.text_BD.push_back(encoder_.project_text(
+        input.caption_features_BT.defined() ? input.caption_features_BT : encode(input.caption_tokens_BL)));
   if (heads_.size() > 0)
     output.head_loss_H = head_losses(heads_on_embedding_ ? output.image_BD : image, input.concepts);
   return output;

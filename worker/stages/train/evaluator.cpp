@@ -5,7 +5,6 @@
 #include <algorithm>
 
 #include "common/base/error.h"
-#include "worker/data/image_batch.h"
 #include "worker/evaluation/retrieval.h"
 #include "worker/evaluation/zero_shot.h"
 
@@ -34,9 +33,12 @@ at::Tensor gather_rows(const at::Tensor& own, collective::Group& group) {
 
 Evaluator::Evaluator(const DataSet& set, models::DualEncoder& encoder, collective::Group& group,
                      SlotPool& pool, std::string device)
-    : set_(set), encoder_(encoder), group_(group), pool_(pool), device_(std::move(device)) {
-  for (std::size_t s = 0; s < set.shards.size(); ++s)
-    for (const auto sample : set.shards[s].kept) samples_.push_back({s, sample});
+    : set_(set),
+      encoder_(encoder),
+      group_(group),
+      pool_(pool),
+      device_(std::move(device)),
+      samples_(evaluated_samples(set)) {
   labels_ = set.shards[samples_.front().shard].reader->label(samples_.front().sample).has_value();
   if (labels_ && set.classes.empty())
     throw Error(ErrorKind::kInvalid, "the evaluation data are labelled but name no classes",
@@ -75,8 +77,8 @@ Evaluator::Chunk Evaluator::embed_chunk(std::size_t first, std::size_t last) {
   Chunk chunk{at::zeros({0, width}), at::zeros({0, width}), at::zeros({0}, at::kLong),
               at::zeros({0}, at::kLong)};
   if (first >= last) return chunk;
-  const std::vector<Sample> samples(samples_.begin() + static_cast<std::ptrdiff_t>(first),
-                                    samples_.begin() + static_cast<std::ptrdiff_t>(last));
+  const std::vector<EvaluatedSample> samples(samples_.begin() + static_cast<std::ptrdiff_t>(first),
+                                             samples_.begin() + static_cast<std::ptrdiff_t>(last));
   std::vector<bool> good(samples.size(), true);
   chunk.image_nD = embed_images(samples, good);
   if (!labels_) {
@@ -91,23 +93,7 @@ Evaluator::Chunk Evaluator::embed_chunk(std::size_t first, std::size_t last) {
   return chunk;
 }
 
-at::Tensor Evaluator::image_input(const std::vector<Sample>& samples, std::vector<bool>& good) const {
-  const auto preprocess = encoder_.image_preprocess();
-  const auto side = preprocess.image_px;
-  at::Tensor images = at::zeros({static_cast<std::int64_t>(samples.size()), 3, side, side}, at::kFloat);
-  for (std::size_t i = 0; i < samples.size(); ++i) {
-    std::string storage;
-    data::Image image;
-    const auto bytes = set_.shards[samples[i].shard].reader->image_bytes(samples[i].sample, storage);
-    good[i] = data::decode_image(bytes, {}, image).empty();
-    if (good[i])
-      data::evaluation_view(image, preprocess,
-                            images.data_ptr<float>() + static_cast<std::int64_t>(i) * 3 * side * side);
-  }
-  return images;
-}
-
-at::Tensor Evaluator::embed_images(const std::vector<Sample>& samples, std::vector<bool>& good) {
+at::Tensor Evaluator::embed_images(const std::vector<EvaluatedSample>& samples, std::vector<bool>& good) {
   at::Tensor features;
   if (set_.stored_images() && encoder_.spec().image.frozen) {
     const auto width = encoder_.image_tower_width();
@@ -120,7 +106,7 @@ at::Tensor Evaluator::embed_images(const std::vector<Sample>& samples, std::vect
     }
     features = features.to(device_);
   } else {
-    features = encoder_.image_features(image_input(samples, good).to(device_));
+    features = encoder_.image_features(evaluation_images(set_, samples, encoder_, good).to(device_));
   }
   std::vector<std::int64_t> rows;
   for (std::size_t i = 0; i < samples.size(); ++i)
@@ -128,7 +114,7 @@ at::Tensor Evaluator::embed_images(const std::vector<Sample>& samples, std::vect
   return encoder_.project_image(features).cpu().index_select(0, at::tensor(rows, at::kLong));
 }
 
-at::Tensor Evaluator::embed_texts(const std::vector<Sample>& samples, const std::vector<bool>& good,
+at::Tensor Evaluator::embed_texts(const std::vector<EvaluatedSample>& samples, const std::vector<bool>& good,
                                   at::Tensor& owner) {
   const bool stored = set_.stored_texts() && encoder_.spec().text.frozen;
   std::vector<std::int64_t> owners;

@@ -11,6 +11,7 @@
 #include "worker/evaluation/result.h"
 #include "worker/models/dual_encoder.h"
 #include "worker/stages/train/data_set.h"
+#include "worker/stages/train/evaluation_images.h"
 #include "worker/stages/train/slot_pool.h"
 
 namespace trireme::worker::stages::train {
@@ -29,14 +30,9 @@ class Evaluator {
     at::Tensor image_nD, text_mD;
     at::Tensor owner_m, label_n;  // owner: row within the chunk
   };
-  struct Sample {
-    std::size_t shard = 0;
-    std::int64_t sample = 0;
-  };
   Chunk embed_chunk(std::size_t first, std::size_t last);
-  at::Tensor image_input(const std::vector<Sample>& samples, std::vector<bool>& good) const;
-  at::Tensor embed_images(const std::vector<Sample>& samples, std::vector<bool>& good);
-  at::Tensor embed_texts(const std::vector<Sample>& samples, const std::vector<bool>& good,
+  at::Tensor embed_images(const std::vector<EvaluatedSample>& samples, std::vector<bool>& good);
+  at::Tensor embed_texts(const std::vector<EvaluatedSample>& samples, const std::vector<bool>& good,
                          at::Tensor& owner);
   Chunk gather(const std::vector<Chunk>& own);
   at::Tensor embed_prompts(const std::vector<std::string>& prompts);
@@ -46,7 +42,7 @@ class Evaluator {
   collective::Group& group_;
   SlotPool& pool_;
   std::string device_;
-  std::vector<Sample> samples_;
+  std::vector<EvaluatedSample> samples_;
   bool labels_ = false;
 };
 

@@ -6,6 +6,7 @@
 #include <cmath>
 #include <functional>
 
+#include "common/base/processor_time.h"
 #include "common/base/random.h"
 #include "worker/models/captioner/captioner.h"
 
@@ -99,23 +100,31 @@ SlotInput make_slot_input(const DataSet& set, const models::DualEncoder& encoder
                 : models::tokenize(encoder.tokenizer(), texts, encoder.spec().text.context))
         .tokens_NL.to(options.device);
   };
+  const auto stored_texts = [&](bool own) {
+    const auto row = [&](std::size_t i) {
+      const auto& sample = batch.samples[i];
+      if (own) return table_of(set, sample).text(sample.sample, options.own_caption);
+      const auto owner = set.text_owner(static_cast<std::size_t>(sample.shard), sample.sample);
+      return table_of(set, owner).text(owner.sample, batch.caption_choice[i]);
+    };
+    return feature_rows(batch, any_table(set).text_width(), row, batch.live).to(options.device);
+  };
+  const bool caption_only = options.texts == "caption", stored_own = options.own_caption >= 0;
   if (options.stored_texts)
-    input.text_features_BT =
-        feature_rows(
-            batch, any_table(set).text_width(),
-            [&](std::size_t i) {
-              return table_of(set, batch.samples[i]).text(batch.samples[i].sample, batch.caption_choice[i]);
-            },
-            batch.live)
-            .to(options.device);
+    input.text_features_BT = stored_texts(caption_only);
   else
-    input.tokens_BL = tokens_of(options.texts == "caption" ? batch.synthetic_captions : batch.captions);
-  if (options.texts == "both") input.caption_tokens_BL = tokens_of(batch.synthetic_captions);
+    input.tokens_BL = tokens_of(caption_only ? batch.synthetic_captions : batch.captions);
+  if (options.texts == "both" && options.stored_texts && stored_own)
+    input.caption_features_BT = stored_texts(true);
+  else if (options.texts == "both")
+    input.caption_tokens_BL = tokens_of(batch.synthetic_captions);
   if (options.labels) input.label_B = labels_of(set, batch);
+  const double begin = thread_seconds();
   for (const auto& source : options.concepts) {
     auto targets = concept_targets(set, source, batch, counts);
     input.concepts.push_back({targets.index_Bk.to(options.device), targets.weight_Bk.to(options.device)});
   }
+  input.target_seconds = thread_seconds() - begin;
   input.live_B = at::tensor(at::ArrayRef<std::uint8_t>(batch.live), at::kByte);
   return input;
 }

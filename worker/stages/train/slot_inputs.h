@@ -27,8 +27,9 @@ struct SlotInputOptions {
   std::uint64_t seed = 0;
   at::Tensor image_mean_T;  // for the dropout; zeros when features are not standardised
   std::string device = "cpu";
-  std::string texts = "raw";  // LossSpec::texts: what the loader brought and the loss pairs images with
-  bool labels = false;        // of the samples, for LossSpec::positives
+  std::string texts = "raw";      // LossSpec::texts: what the loader brought and the loss pairs images with
+  bool labels = false;            // of the samples, for LossSpec::positives
+  std::int64_t own_caption = -1;  // synthetic captions are the samples' own, of this index
   std::vector<ConceptSource> concepts;  // one per head
 };
 

@@ -10,12 +10,17 @@
 #include "common/base/error.h"
 #include "common/base/fault_point.h"
 #include "common/base/log.h"
+#include "common/base/processor_time.h"
 #include "common/io/hash.h"
 #include "common/telemetry/metrics.h"
+#include "jobs/spec/own_caption.h"
 #include "worker/stages/train/captioner_model.h"
 #include "worker/stages/train/count_sum.h"
+#include "worker/stages/train/evaluator.h"
 #include "worker/stages/train/result_folder.h"
 #include "worker/stages/train/step_options.h"
+#include "worker/stages/train/swap_captions.h"
+#include "worker/stages/train/token_loss.h"
 #include "worker/stages/train/utilization.h"
 
 namespace trireme::worker::stages::train {
@@ -34,6 +39,15 @@ double seconds_since(steady_clock::time_point begin) {
 struct Place {
   std::int64_t epoch = 0, step_in_epoch = 0;
 };
+
+constexpr std::string_view kHeads = "concepts.";  // names of the heads' parameters
+
+NamedTensors heads_of(const NamedTensors& tensors) {
+  NamedTensors heads;
+  for (const auto& one : tensors)
+    if (one.first.starts_with(kHeads)) heads.push_back(one);
+  return heads;
+}
 
 models::SavedHeads saved_heads(const jobs::ConceptsSpec& spec, const NamedTensors& parameters) {
   models::SavedHeads saved;
@@ -116,11 +130,16 @@ jobs::TaskDone TrainRun::run() {
 void TrainRun::open_data() {
   const auto inputs = runtime::read_inputs(task_);
   data_ = load_data_set(settings_.data, jobs::data_from_json(task_.data), inputs);
+  swap_captions(data_, settings_.swap_captions);
   resolve_vocabularies(settings_.concepts, inputs);
   input_options_.texts = settings_.loss.texts;
   input_options_.labels = settings_.loss.positives == "label";
   input_options_.concepts = concept_sources(settings_.concepts);
+  const double begin = thread_seconds();
   join_concepts(data_, settings_.concepts, inputs, input_options_.concepts);
+  sidecars_.any = !settings_.concepts.heads.empty() ||
+                  (settings_.loss.texts != "raw" && !jobs::named_stage(settings_.synthetic_caption).empty());
+  sidecars_.opened_seconds = data_.sidecar_seconds + thread_seconds() - begin;
   if (settings_.loss.texts != "raw") find_synthetic_captions();
   if (input_options_.labels) require_labels(data_);
   require_concepts(data_, input_options_.concepts);
@@ -138,8 +157,13 @@ void TrainRun::open_data() {
       total_steps_ - data::steps_per_epoch(order_->epoch_size(last.epoch), settings_.global_batch);
 }
 
-// In a field of the samples, or in the sidecars of a stage; those were joined when the data was loaded.
+// The samples' own, in a field of theirs, or in the sidecars of a stage; those were joined when the data was
+// loaded.
 void TrainRun::find_synthetic_captions() {
+  if (const auto own = jobs::own_caption(settings_.synthetic_caption)) {
+    input_options_.own_caption = *own - 1;
+    return require_own_caption(data_, input_options_.own_caption);
+  }
   const std::string stage = jobs::named_stage(settings_.synthetic_caption);
   if (stage.empty()) return require_synthetic_captions(data_, settings_.synthetic_caption);
   for (const auto& shard : data_.shards)
@@ -155,8 +179,8 @@ void TrainRun::open_model() {
   auto& inputs = input_options_;
   const bool captioning = settings_.objective == "captioning";  // needs more of an image than its feature
   inputs.stored_images = !captioning && spec.image.frozen && data_.stored_images();
-  inputs.stored_texts =
-      !captioning && spec.text.frozen && data_.stored_texts() && settings_.loss.texts != "caption";
+  inputs.stored_texts = !captioning && spec.text.frozen && data_.stored_texts() &&
+                        (settings_.loss.texts != "caption" || input_options_.own_caption >= 0);
   inputs.feature_dropout = settings_.feature_dropout;
   inputs.seed = static_cast<std::uint64_t>(settings_.seed);
   inputs.device = context_.device;
@@ -179,8 +203,15 @@ void TrainRun::open_model() {
     matmul_rate_ =
         matmul_rate(context_.device, settings_.precision == "bf16") *
         (context_.device == "cpu" ? context_.threads / static_cast<double>(at::get_num_threads()) : 1);
-  if (evaluation_data_)
-    evaluator_ = std::make_unique<Evaluator>(*evaluation_data_, *encoder_, group_, pool_, context_.device);
+  if (evaluation_data_) open_evaluation();
+}
+
+void TrainRun::open_evaluation() {
+  const auto with = [this](auto evaluator) { evaluate_ = [evaluator] { return evaluator->run(); }; };
+  if (settings_.objective == "captioning")
+    with(std::make_shared<TokenLoss>(*evaluation_data_, *encoder_, group_, pool_, context_.device));
+  else
+    with(std::make_shared<Evaluator>(*evaluation_data_, *encoder_, group_, pool_, context_.device));
 }
 
 void TrainRun::resume() {
@@ -239,6 +270,8 @@ void TrainRun::open_loader() {
   options.filter = preprocess.bilinear ? data::Filter::kBilinear : data::Filter::kBicubic;
   options.images = !input_options_.stored_images;
   options.captions = settings_.loss.texts != "caption";
+  options.captions_of = data_.texts_of;
+  options.own_caption = input_options_.own_caption;
   if (settings_.loss.texts != "raw") options.synthetic_caption = settings_.synthetic_caption;
   if (settings_.loss.texts != "raw" && !jobs::named_stage(settings_.synthetic_caption).empty())
     for (const auto& shard : data_.shards) options.written_captions.push_back(shard.captions);
@@ -254,13 +287,17 @@ void TrainRun::train() {
     if (all_stop()) stop_after_checkpoint();
     if (context_.stop != nullptr) context_.stop->throw_if_stopped();
     const auto begin = steady_clock::now();
+    const double processor = process_seconds();
     StepRow row = one_step();
+    sidecars_.all_seconds += process_seconds() - processor;
+    ++sidecars_.steps;
     finish_step(row);
     row.seconds = seconds_since(begin);
     if (leads()) report(row);
     fault_point("train.after_step_before_ack");
     checkpoint_if_due();
   }
+  if (leads() && sidecars_.any && sidecars_.steps > 0) log_info("train", sidecars_.text());
 }
 
 StepRow TrainRun::one_step() {
@@ -274,6 +311,11 @@ StepRow TrainRun::one_step() {
   });
   const StepResult done = step_->run(inputs, progress_.step, progress_.step >= observed_from_);
   tally(batch, inputs, done);
+  double from_sidecars = batch.sidecar_seconds;
+  for (const auto& input : inputs) from_sidecars += input.target_seconds;
+  sidecars_.step_seconds += from_sidecars;
+  if (context_.metrics != nullptr && leads() && sidecars_.any)
+    context_.metrics->observe("trireme_train_step_duration_seconds", from_sidecars, {{"phase", "sidecars"}});
   for (const auto& [reason, count] : batch.bad) counts_["bad." + reason] += count;
   for (const auto& slot : counts)
     for (const auto& [name, count] : slot) counts_["concepts." + name] += count;
@@ -342,18 +384,22 @@ void TrainRun::finish_step(StepRow& row) {
   progress_.samples += row.live;
   row.samples = progress_.samples;
   const auto every = settings_.evaluate_every.steps;
-  if (evaluator_ && (progress_.step % every == 0 || progress_.step == total_steps_)) evaluate(row);
+  if (evaluate_ && (progress_.step % every == 0 || progress_.step == total_steps_)) evaluate(row);
 }
 
 void TrainRun::evaluate(StepRow& row) {
   const AveragedWeights averaged(step_->average(), *model_);
-  const auto metrics = evaluator_->run();
+  const auto metrics = evaluate_();
   row.evaluation = evaluation::to_json(metrics);
   const double value = evaluation::metric(metrics, settings_.evaluate_every.metric);
-  if (progress_.best_step >= 0 && !(value > progress_.best_metric)) return;
+  const bool lowest = settings_.evaluate_every.metric == "token_loss";
+  const bool better = lowest ? value < progress_.best_metric : value > progress_.best_metric;
+  if (progress_.best_step >= 0 && !better) return;
   progress_.best_step = progress_.step;
   progress_.best_metric = value;
   best_ = model_tensors(*encoder_);
+  for (const auto& [name, tensor] : model_->extra_state())
+    if (name.starts_with(kHeads)) best_.emplace_back(name, on_host(tensor));
 }
 
 // Rate and ETA shown to people look back over about ten steps: the last batch of an epoch is short.
@@ -451,11 +497,12 @@ jobs::TaskDone TrainRun::result() {
   writer_->wait();
   const AveragedWeights averaged(step_->average(), *model_);
   if (!best_.empty()) load_model_tensors(*encoder_, best_);
+  const auto heads = heads_of(best_);  // none in what was written before heads were kept
   done.summary = to_json(progress_, group_.size());
   const auto log = (io::Path(task_.stage_folder) / "log.jsonl").string();
-  done.outputs.push_back(write_result(task_, *encoder_, saved_heads(settings_.concepts, model_->parameters()),
-                                      log, signals_->to_json(progress_.epoch),
-                                      "{\"address\":\"" + task_.address + "\"}"));
+  done.outputs.push_back(write_result(
+      task_, *encoder_, saved_heads(settings_.concepts, heads.empty() ? model_->parameters() : heads), log,
+      signals_->to_json(progress_.epoch), "{\"address\":\"" + task_.address + "\"}"));
   return done;
 }
 

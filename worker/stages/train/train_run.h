@@ -1,6 +1,7 @@
 // One run of the train stage, from inputs to result: the loop around TrainingStep.
 #pragma once
 
+#include <functional>
 #include <memory>
 #include <optional>
 #include <string>
@@ -12,8 +13,8 @@
 #include "worker/runtime/stage.h"
 #include "worker/stages/train/checkpoint_writer.h"
 #include "worker/stages/train/data_set.h"
-#include "worker/stages/train/evaluator.h"
 #include "worker/stages/train/guard.h"
+#include "worker/stages/train/sidecar_share.h"
 #include "worker/stages/train/signals.h"
 #include "worker/stages/train/slot_inputs.h"
 #include "worker/stages/train/step_log.h"
@@ -35,6 +36,7 @@ class TrainRun {
   // Set-up, in this order.
   void open_data();
   void open_model();
+  void open_evaluation();
   void resume();
   void restore(const TrainState& state);  // all but progress and best
   void open_loader();
@@ -66,11 +68,11 @@ class TrainRun {
   collective::SlotRange own_;
   SlotPool pool_;
   DataSet data_;
-  std::optional<DataSet> evaluation_data_;
+  std::optional<DataSet> evaluation_data_;  // outlives evaluate_
   std::shared_ptr<const data::SampleOrder> order_;
   std::unique_ptr<models::DualEncoder> encoder_;
   std::unique_ptr<TrainableModel> model_;
-  std::unique_ptr<Evaluator> evaluator_;
+  std::function<evaluation::Metrics()> evaluate_;  // the held-back data; empty: never
   std::unique_ptr<TrainingStep> step_;
   std::unique_ptr<data::BatchLoader> loader_;
   std::unique_ptr<StepLog> log_;
@@ -85,6 +87,7 @@ class TrainRun {
   std::int64_t skipped_ = 0, saved_step_ = -1, resumed_step_ = -1;
   bool save_now_ = false;
   double trained_seconds_ = 0;
+  SidecarShare sidecars_;
   double pair_flops_ = 0, matmul_rate_ = 1;  // of one worker's threads together
   double recent_samples_ = 0, recent_seconds_ = 0;
   std::chrono::steady_clock::time_point last_save_ = std::chrono::steady_clock::now();

@@ -31,7 +31,7 @@ struct TrainState {
   NamedTensors model, optimizer;
   NamedTensors average;   // WeightAverage::state(), empty when off
   NamedTensors training;  // DualEncoderModel::extra_state() and the gates' state; may be empty
-  NamedTensors best;      // model tensors at best_step, empty without one
+  NamedTensors best;      // model tensors and concept heads at best_step, empty without one
 };
 
 // Trainable parameters and standardisation buffers, copied to the host.

@@ -9,8 +9,9 @@ SlotInput rows_of(const SlotInput& input, std::int64_t first, std::int64_t count
   const auto cut = [&](at::Tensor& tensor) {
     if (tensor.defined()) tensor = tensor.narrow(0, first, count);
   };
-  for (at::Tensor* tensor : {&rows.image_BCHW, &rows.image_features_BT, &rows.tokens_BL,
-                             &rows.text_features_BT, &rows.live_B, &rows.caption_tokens_BL, &rows.label_B})
+  for (at::Tensor* tensor :
+       {&rows.image_BCHW, &rows.image_features_BT, &rows.tokens_BL, &rows.text_features_BT, &rows.live_B,
+        &rows.caption_tokens_BL, &rows.caption_features_BT, &rows.label_B})
     cut(*tensor);
   for (auto& head : rows.concepts) {
     cut(head.index_Bk);

@@ -26,11 +26,13 @@ struct SlotInput {
   at::Tensor text_features_BT;
   at::Tensor live_B;                     // uint8, on the CPU
   at::Tensor caption_tokens_BL;          // int64: synthetic captions beside the raw texts; undefined: none
+  at::Tensor caption_features_BT;        // or their stored output of a frozen text tower
   at::Tensor label_B;                    // int64, on the CPU; undefined: every row is its own
   std::vector<ConceptTargets> concepts;  // one per head
   std::int64_t first_row = 0;            // of the slot: what is drawn at random is drawn by row
   std::uint64_t seed = 0;                // what layers draw depends on these three alone
   std::int64_t step = 0, slot = 0;
+  double target_seconds = 0;  // processor time that making `concepts` took
 };
 
 // Rows [first, first + count): views of the same memory.

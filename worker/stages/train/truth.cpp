@@ -50,6 +50,15 @@ TruthTable::TruthTable(const DataSet& set) : shards_(set.shards.size()) {
           found != truth.end())
         of_shard[i] = found->second;
   }
+  if (set.texts_of.empty()) return;
+  any_ = true;
+  for (std::size_t s = 0; s < shards_.size(); ++s) {
+    if (shards_[s].empty()) shards_[s].assign(set.texts_of[s].size(), Truth::kClean);
+    for (std::size_t i = 0; i < shards_[s].size(); ++i)
+      if (set.texts_of[s][i] !=
+          data::SamplePosition{static_cast<std::int64_t>(s), static_cast<std::int64_t>(i)})
+        shards_[s][i] = Truth::kCorrupted;
+  }
 }
 
 Truth TruthTable::of(const data::SamplePosition& sample) const {

@@ -20,7 +20,8 @@ Truth truth_of_noise(std::string_view noise);
 class TruthTable {
  public:
   // Reads the truth of every shard that has any. Lines that cannot be read and keys without a line are
-  // unknown.
+  // unknown. Where captions were swapped on purpose, those samples are corrupted, and the others clean in
+  // shards that say nothing.
   explicit TruthTable(const DataSet& set);
   bool any() const { return any_; }
   Truth of(const data::SamplePosition& sample) const;

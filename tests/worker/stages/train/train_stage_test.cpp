@@ -8,6 +8,8 @@
 #include <fstream>
 #include <thread>
 
+#include <nlohmann/json.hpp>
+
 #include "common/io/file.h"
 #include "common/io/hash.h"
 #include "tests/worker/stages/train/support/tiny_job.h"
@@ -135,6 +137,28 @@ TEST(TrainStage, EverythingCombinedHasTheSameBitsForAnyWorkersAndResumed) {
   job.settings.loss.gates.reset_h_on_resume = true;
   ASSERT_EQ(job.train("reset", 1, whole.checkpoints[0]).error, "");
   EXPECT_NE(weights_hash(job, "w1"), weights_hash(job, "reset"));
+}
+
+// Of the step that is kept, not of the last one: as if training had ended there.
+TEST(TrainStage, TheHeadsAreThoseOfTheBestStep) {
+  TinyJob job(folder_of_test());
+  job.settings.concepts.heads = {
+      {.name = "objects", .field = "objects", .vocabulary = {"night", "fog", "square"}, .top_k = 0}};
+  job.settings.steps = 12;
+  job.settings.optimizer.learning_rate = 0.03;
+  job.settings.optimizer.schedule = "constant";
+  job.settings.evaluate_every = {.steps = 1, .data = "test"};
+  const auto whole = job.train("whole", 1);
+  ASSERT_EQ(whole.error, "");
+  const auto best = nlohmann::json::parse(whole.done.summary).at("best_step").get<std::int64_t>();
+  ASSERT_GT(best, 0);
+  ASSERT_LT(best, 12) << "or this says nothing";
+  job.settings.steps = best;
+  job.settings.evaluate_every = {};
+  ASSERT_EQ(job.train("short", 1).error, "");
+  EXPECT_EQ(weights_hash(job, "whole"), weights_hash(job, "short"));
+  for (const char* file : {"/concepts.safetensors", "/concepts.json"})
+    EXPECT_EQ(io::read_file(job.output("whole") + file), io::read_file(job.output("short") + file)) << file;
 }
 
 TEST(TrainStage, CombinedLossesLearn) {
