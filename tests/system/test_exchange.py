@@ -37,6 +37,44 @@ def test_exported_folders_load_in_open_clip_and_transformers(tmp_path):
         assert difference <= (1 / 255 / .26 + 1e-6 if "preprocessing" in what else 1e-5), (what, difference)
 
 
+CAPTIONER = {
+    "apiVersion": "trireme/v1", "kind": "Pipeline", "name": "captioner",
+    "spec": {
+        "output": "runs/captioner",
+        "data": {"train": {"synthetic": {"samples": 256, "shards": 1, "seed": 3, "image_px": 32, "captions": 1}}},
+        "models": {"captioner": {
+            "image": {"kind": "vit", "image_px": 32, "resize_px": 32, "resize_mode": "square", "patch_px": 8, "width": 32, "layers": 2, "heads": 2, "ln_pre": False},
+            "text": {"kind": "decoder", "width": 32, "layers": 2, "heads": 2, "context": 24, "positions": 24, "tokenizer": {"kind": "wordpiece", "vocabulary": "stage:vocabulary"}}}},
+        "stages": [
+            {"name": "vocabulary", "kind": "vocabulary", "data": ["train"], "size": 400},
+            {"name": "learn", "kind": "train", "needs": ["vocabulary"], "data": "train", "model": "captioner", "objective": "captioning", "seed": 1, "global_batch": 64,
+             "logical_slots": 4, "epochs": 30, "optimizer": {"learning_rate": 0.003, "gradient_clip_norm": 1},
+             "evaluate_every": {"steps": 60, "data": "train", "metric": "token_loss"}},
+            {"name": "captions", "kind": "caption", "needs": ["learn"], "data": ["train"], "model": "stage:learn", "method": "greedy", "max_length": 24}]}}
+
+
+def test_a_captioner_writes_the_same_captions_in_transformers(launch, tmp_path):
+    need_peers()
+    job = tmp_path / "captioner.json"
+    job.write_text(json.dumps(CAPTIONER))
+    run = launch(job).succeed(300)
+    log = [json.loads(line) for line in (run.output / "stages/learn/log.jsonl").read_text().splitlines()]
+    losses = [row["evaluation"]["token_loss"] for row in log if row.get("evaluation")]
+    assert len(losses) == 2 and losses[1] < losses[0] < log[0]["loss"], losses
+    model = next(p for p in (run.output / "store").rglob("config.json") if '"decoder"' in p.read_text()).parent
+    trireme("export", "--to", "hf", model, tmp_path / "blip", check=True)
+    seen = json.loads(trireme("weights", "inspect", tmp_path / "blip", "--json", check=True).stdout)
+    assert seen["layout"] == "hf_blip" and seen["model"]["text"]["kind"] == "decoder" and seen["model"]["image"]["heads"] == 2, seen
+    tars = [p for p in run.output.rglob("*.tar") if "train" in str(p)]
+    sidecars = list(run.output.rglob("*.captions.jsonl"))
+    assert len(tars) == 1 and sidecars, (tars, sidecars)
+    done = subprocess.run([PEER, ROOT / "tests/oracles/check_captioner.py", tmp_path / "blip", "24", tars[0], *sidecars], capture_output=True, text=True, timeout=400)
+    assert done.returncode == 0, done.stdout + done.stderr[-3000:]
+    found = json.loads(done.stdout.strip().splitlines()[-1])
+    print(found)
+    assert found["pictures"] == 256 and found["same"] == 256 and found["log_probability"] < 1e-3, (found, done.stderr[-2000:])
+
+
 def test_plan_prints_the_cost_of_each_model():
     done = trireme("plan", EXAMPLES / "tiny.json", check=True)
     assert "GFLOPs" in done.stdout and "activations" in done.stdout and "parameters" in done.stdout, done.stdout

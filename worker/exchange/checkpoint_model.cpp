@@ -7,6 +7,7 @@
 
 #include "common/base/error.h"
 #include "jobs/spec/model_defaults.h"
+#include "worker/models/captioner/caption_decoder.h"
 #include "worker/models/checkpoint_config.h"
 #include "worker/models/dual_encoder.h"
 #include "worker/models/efficientnet_shape.h"
@@ -25,20 +26,22 @@ class Shapes {
  public:
   Shapes(const SafetensorsFile& file, NameMap map) : file_(file), map_(std::move(map)) {}
 
-  bool has(const std::string& ours) const {
-    const auto rule = map_.rule(ours);
-    return rule && find_theirs(file_, *rule).has_value();
-  }
+  bool has(const std::string& ours) const { return theirs(ours).has_value(); }
   // Extent of theirs as they hold it; -1 when absent.
   std::int64_t extent(const std::string& ours, std::int64_t axis) const {
     const auto rule = map_.rule(ours);
-    const auto theirs = rule ? find_theirs(file_, *rule) : std::nullopt;
-    if (!theirs) return -1;
-    at::Tensor value = file_.view(theirs->front());
+    const auto found = theirs(ours);
+    if (!found) return -1;
+    at::Tensor value = file_.view(found->front());
     if (rule->op == checkpoint::TensorRule::Op::kReshape)
       while (value.dim() > 1 && value.size(0) == 1) value = value.squeeze(0);
     if (rule->op == checkpoint::TensorRule::Op::kTranspose && value.dim() == 2) value = value.t();
     return axis < value.dim() ? value.size(axis) : -1;
+  }
+  // Whether `first` is absent or equals `second`.
+  bool same(const std::string& first, const std::string& second) const {
+    const auto a = theirs(first), b = theirs(second);
+    return !a || (b && at::equal(file_.view(a->front()), file_.view(b->front())));
   }
   std::int64_t count(const std::string& head, const std::string& tail) const {
     std::int64_t n = 0;
@@ -47,6 +50,11 @@ class Shapes {
   }
 
  private:
+  std::optional<std::vector<std::string>> theirs(const std::string& ours) const {
+    const auto rule = map_.rule(ours);
+    return rule ? find_theirs(file_, *rule) : std::nullopt;
+  }
+
   const SafetensorsFile& file_;
   NameMap map_;
 };
@@ -106,6 +114,19 @@ void recognise_transformer(const Shapes& shapes, const models::TowerFacts& facts
   text.tokenizer.kind = "clip_bpe";
 }
 
+void recognise_decoder(const Shapes& shapes, const CheckpointModel& model, const models::TowerFacts& facts,
+                       jobs::TextTowerSpec& text) {
+  text.kind = "decoder";
+  text.width = shapes.extent("decoder.embeddings.word_embeddings.weight", 1);
+  text.positions = shapes.extent("decoder.embeddings.position_embeddings.weight", 0);
+  text.context = std::min<std::int64_t>(text.positions, 77);
+  text.layers = shapes.count("decoder.layers.", ".mlp.out.weight");
+  text.heads = facts.heads.value_or(std::max<std::int64_t>(1, text.width / 64));
+  text.tied_head = shapes.same("decoder.head.weight", "decoder.embeddings.word_embeddings.weight");
+  text.extra_tokens = model.layout == checkpoint::Layout::kHfBlip ? 2 : 0;
+  text.tokenizer.kind = "wordpiece";
+}
+
 const char* projection_kind(const Shapes& shapes, const char* matrix, const char* linear) {
   return shapes.has(matrix) ? "matrix" : shapes.has(std::string(linear) + ".weight") ? "linear" : "none";
 }
@@ -134,6 +155,11 @@ CheckpointModel recognise(const std::string& path) {
   } else if (shapes.has("text.embeddings.word_embeddings.weight")) {
     recognise_bert(shapes, facts.text, spec.text);
     model.vocabulary_size = shapes.extent("text.embeddings.word_embeddings.weight", 0);
+  } else if (shapes.has("decoder.embeddings.word_embeddings.weight")) {
+    recognise_decoder(shapes, model, facts.text, spec.text);
+    model.vocabulary_size = shapes.extent("decoder.embeddings.word_embeddings.weight", 0);
+    spec.image.projection = spec.text.projection = "none";
+    return model;
   } else {
     model.text = false;
   }
@@ -162,7 +188,13 @@ std::vector<std::pair<std::string, at::Tensor>> read_tensors(const CheckpointMod
                                      : models::make_efficientnet(spec.image, set);
     project(spec.image.projection, "visual.proj", "visual.projection", image->width());
   }
-  if (model.text) {
+  std::unique_ptr<models::CaptionDecoder> decoder;
+  if (model.text && spec.text.kind == "decoder") {
+    if (!model.image)
+      throw Error(ErrorKind::kInvalid, model.file + " holds a caption decoder without an image tower",
+                  "name the whole captioner");
+    decoder = std::make_unique<models::CaptionDecoder>(spec.text, model.vocabulary_size, image->width(), set);
+  } else if (model.text) {
     text = spec.text.kind == "transformer"
                ? models::make_text_transformer(spec.text, model.vocabulary_size, 0, set)
                : models::make_bert(spec.text, model.vocabulary_size, 0, set);

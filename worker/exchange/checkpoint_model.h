@@ -1,6 +1,8 @@
 // A checkpoint of any known layout as a model of ours: the specification that fits, and its tensors under our
-// names. What the weights do not show (heads, activation, tokenizer) comes from the config.json beside them,
-// else it is the usual: heads = width / 64, the exact GELU.
+// names. A captioner's text part is its decoder; how many ids stand behind its tokenizer's vocabulary is not
+// to be seen in the weights, so transformers' BLIP is taken to have its usual 2, others none. What the
+// weights do not show (heads, activation, tokenizer) comes from the config.json beside them, else it is the
+// usual: heads = width / 64, the exact GELU.
 #pragma once
 
 #include <string>

@@ -1,10 +1,10 @@
 #include "worker/exchange/export_model.h"
 
 #include <cmath>
-#include <filesystem>
 #include <iostream>
 #include <map>
-#include <memory>
+#include <string>
+#include <utility>
 #include <vector>
 
 #include <ATen/ATen.h>
@@ -14,6 +14,8 @@
 #include "common/io/file.h"
 #include "jobs/spec/model_defaults.h"
 #include "worker/checkpoint/name_map.h"
+#include "worker/exchange/export_captioner.h"
+#include "worker/exchange/export_parts.h"
 #include "worker/exchange/hf_tokenizer.h"
 #include "worker/models/dual_encoder.h"
 #include "worker/models/efficientnet_shape.h"
@@ -22,57 +24,10 @@ namespace trireme::worker::exchange {
 namespace {
 
 using nlohmann::ordered_json;
-using Tensors = std::vector<std::pair<std::string, at::Tensor>>;
-
-void need(bool fine, const std::string& field, const std::string& target) {
-  if (!fine)
-    throw Error(ErrorKind::kInvalid, field + " has no equal in " + target,
-                "trireme weights convert writes single towers");
-}
-
-void need_same(const at::Tensor& tensor, const std::string& what) {
-  if (tensor.defined())
-    throw Error(ErrorKind::kInvalid,
-                what + " was trained on standardised features, which the others do not know",
-                "train without standardize_features");
-}
-
-std::unique_ptr<models::DualEncoder> open(const std::string& folder) {
-  const io::Path trained = io::Path(folder) / "final";  // of a run
-  auto model = models::DualEncoder::load(
-      std::filesystem::is_regular_file(trained / "model.safetensors") ? trained.string() : folder);
-  for (const auto& [name, tensor] : model->state())
-    if (name == "image_mean" || name == "text_mean") need_same(tensor, name);
-  return model;
-}
-
-Tensors mapped(models::DualEncoder& model, const checkpoint::NameMap& map, const std::string& target) {
-  Tensors result;
-  for (const auto& [name, tensor] : model.state()) {
-    const auto rule = map.rule(name);
-    need(rule.has_value(), name, target);
-    for (auto& one : write_rule(*rule, tensor)) result.push_back(std::move(one));
-    static const std::string kMean = "running_mean";  // PyTorch's norms also count their batches
-    const std::string theirs = result.back().first;
-    if (theirs.ends_with(kMean))
-      result.emplace_back(theirs.substr(0, theirs.size() - kMean.size()) + "num_batches_tracked",
-                          at::zeros({}, at::kLong));
-  }
-  return result;
-}
-
-void write_json(const io::Path& path, const ordered_json& value) {
-  io::write_file_atomic(path, value.dump(2) + "\n");
-}
 
 bool is_clip(const jobs::ModelSpec& spec) {
   return spec.image.kind == "vit" && spec.text.kind == "transformer" && spec.image.projection == "matrix" &&
          spec.text.projection == "matrix" && !spec.image.patch_bias;
-}
-
-// Pillow's numbers of the filters.
-int resample(const jobs::ImageTowerSpec& image) {
-  return image.interpolation == "bilinear" ? 2 : 3;
 }
 
 ordered_json hf_preprocessor(const jobs::ImageTowerSpec& image, bool align) {
@@ -83,7 +38,7 @@ ordered_json hf_preprocessor(const jobs::ImageTowerSpec& image, bool align) {
     config["size"] = {{"height", *image.resize_px}, {"width", *image.resize_px}};
   else
     config["size"] = {{"shortest_edge", *image.resize_px}};
-  config["resample"] = resample(image);
+  config["resample"] = resample_number(image);
   config["do_center_crop"] = true;
   config["crop_size"] = {{"height", image.image_px}, {"width", image.image_px}};
   config["do_rescale"] = true;
@@ -178,10 +133,10 @@ void export_hf_clip(models::DualEncoder& model, const io::Path& to, bool tokeniz
   need(spec.image.resize_mode == "shortest", "image.resize_mode square", "transformers' CLIPImageProcessor");
   checkpoint::write_safetensors(
       to / "model.safetensors",
-      mapped(model, checkpoint::NameMap(checkpoint::Layout::kHfClip), "transformers' CLIPModel"),
+      mapped_tensors(model, checkpoint::NameMap(checkpoint::Layout::kHfClip), "transformers' CLIPModel"),
       {{"format", "pt"}});
-  write_json(to / "config.json", hf_clip_config(spec, model.tokenizer()));
-  write_json(to / "preprocessor_config.json", hf_preprocessor(spec.image, false));
+  write_json_file(to / "config.json", hf_clip_config(spec, model.tokenizer()));
+  write_json_file(to / "preprocessor_config.json", hf_preprocessor(spec.image, false));
   if (tokenizer) write_clip_tokenizer(model, to);
 }
 
@@ -197,30 +152,33 @@ void export_hf_align(models::DualEncoder& model, const io::Path& to, bool tokeni
   need(spec.text.pooling == "cls", "text.pooling " + spec.text.pooling, target);
   need(spec.text.projection == "linear", "text.projection " + spec.text.projection, target);
   const auto shape = models::efficientnet_shape(spec.image);
-  Tensors tensors = mapped(model, checkpoint::NameMap(checkpoint::Layout::kHfAlign, shape.repeats), target);
+  Tensors tensors =
+      mapped_tensors(model, checkpoint::NameMap(checkpoint::Layout::kHfAlign, shape.repeats), target);
   // There, but never used for embeddings (METHODS 4.2).
   tensors.emplace_back("text_model.pooler.dense.weight", at::zeros({spec.text.width, spec.text.width}));
   tensors.emplace_back("text_model.pooler.dense.bias", at::zeros({spec.text.width}));
   checkpoint::write_safetensors(to / "model.safetensors", tensors, {{"format", "pt"}});
-  write_json(to / "config.json",
-             hf_align_config(spec, model.tokenizer(), std::exp(-model.logit_scale().item<double>())));
-  write_json(to / "preprocessor_config.json", hf_preprocessor(spec.image, true));
+  write_json_file(to / "config.json",
+                  hf_align_config(spec, model.tokenizer(), std::exp(-model.logit_scale().item<double>())));
+  write_json_file(to / "preprocessor_config.json", hf_preprocessor(spec.image, true));
   if (tokenizer) write_wordpiece_tokenizer(model, to);
 }
 
 }  // namespace
 
 void export_hf(const std::string& model_folder, const std::string& folder, bool tokenizer) {
-  const auto model = open(model_folder);
+  const auto model = open_for_export(model_folder);
   io::make_folders(folder);
-  if (is_clip(model->spec()))
+  if (model->decoder() != nullptr)
+    export_hf_captioner(*model, folder, tokenizer);
+  else if (is_clip(model->spec()))
     export_hf_clip(*model, folder, tokenizer);
   else
     export_hf_align(*model, folder, tokenizer);
 }
 
 void export_open_clip(const std::string& model_folder, const std::string& folder, bool tokenizer) {
-  const auto model = open(model_folder);
+  const auto model = open_for_export(model_folder);
   const jobs::ModelSpec& spec = model->spec();
   const std::string target = "open_clip";
   need(is_clip(spec), "a model that is no vit with a transformer", target);
@@ -232,9 +190,9 @@ void export_open_clip(const std::string& model_folder, const std::string& folder
   need(spec.image.width % spec.image.heads == 0, "image.heads", target);
   const io::Path to(folder);
   io::make_folders(to);
-  checkpoint::write_safetensors(to / "open_clip_model.safetensors",
-                                mapped(*model, checkpoint::NameMap(checkpoint::Layout::kTrireme), target),
-                                {{"format", "pt"}});
+  checkpoint::write_safetensors(
+      to / "open_clip_model.safetensors",
+      mapped_tensors(*model, checkpoint::NameMap(checkpoint::Layout::kTrireme), target), {{"format", "pt"}});
   ordered_json vision{{"image_size", spec.image.image_px},
                       {"layers", spec.image.layers},
                       {"width", spec.image.width},
@@ -242,24 +200,24 @@ void export_open_clip(const std::string& model_folder, const std::string& folder
                       {"patch_size", spec.image.patch_px}};
   if (!spec.image.ln_pre) vision["no_ln_pre"] = true;
   const auto& tokens = model->tokenizer();
-  write_json(to / "open_clip_config.json",
-             {{"model_cfg",
-               {{"embed_dim", spec.embed_dim},
-                {"quick_gelu", spec.image.quick_gelu},
-                {"vision_cfg", vision},
-                {"text_cfg",
-                 {{"context_length", spec.text.context},
-                  {"vocab_size", tokens.vocabulary_size()},
-                  {"width", spec.text.width},
-                  {"heads", spec.text.heads},
-                  {"layers", spec.text.layers},
-                  {"pool_type", "eos"},
-                  {"eos_id", tokens.end_id()}}}}},
-              {"preprocess_cfg",
-               {{"mean", spec.image.mean},
-                {"std", spec.image.std},
-                {"interpolation", spec.image.interpolation},
-                {"resize_mode", spec.image.resize_mode == "square" ? "squash" : "shortest"}}}});
+  write_json_file(to / "open_clip_config.json",
+                  {{"model_cfg",
+                    {{"embed_dim", spec.embed_dim},
+                     {"quick_gelu", spec.image.quick_gelu},
+                     {"vision_cfg", vision},
+                     {"text_cfg",
+                      {{"context_length", spec.text.context},
+                       {"vocab_size", tokens.vocabulary_size()},
+                       {"width", spec.text.width},
+                       {"heads", spec.text.heads},
+                       {"layers", spec.text.layers},
+                       {"pool_type", "eos"},
+                       {"eos_id", tokens.end_id()}}}}},
+                   {"preprocess_cfg",
+                    {{"mean", spec.image.mean},
+                     {"std", spec.image.std},
+                     {"interpolation", spec.image.interpolation},
+                     {"resize_mode", spec.image.resize_mode == "square" ? "squash" : "shortest"}}}});
 }
 
 int run_export(int argc, char** argv) {

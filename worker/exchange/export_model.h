@@ -4,7 +4,8 @@
 //              CLIP's byte-pair vocabulary
 //   hf         config.json, model.safetensors, preprocessor_config.json and the tokenizer's files
 //              CLIPModel.from_pretrained(FOLDER) for a vit with the transformer, AlignModel for an
-//              efficientnet b0 … l2 without image projection beside a bert whose first token is read
+//              efficientnet b0 … l2 without image projection beside a bert whose first token is read,
+//              BlipForConditionalGeneration for a captioner (export_captioner.h)
 // Each holds what reproduces our embeddings there: weights, activation, preprocessing, tokenizer.
 #pragma once
 

@@ -46,6 +46,21 @@ CheckpointFacts open_clip_facts(const json& config) {
   return facts;
 }
 
+// A folder that a train stage wrote: its config.json holds the model's specification.
+CheckpointFacts own_facts(const json& model) {
+  const json &image = part(model, "image"), &text = part(model, "text");
+  const auto facts = [](const json& tower, bool quick) {
+    TowerFacts of{whole(tower, "heads"), std::nullopt};
+    const auto gelu = tower.find("quick_gelu");
+    if (quick && gelu != tower.end() && gelu->is_boolean()) of.quick_gelu = gelu->get<bool>();
+    return of;
+  };
+  CheckpointFacts both;
+  if (image.value("kind", json()) == "vit") both.image = facts(image, true);
+  both.text = facts(text, text.value("kind", json()) == "transformer");
+  return both;
+}
+
 void compare(const char* tower, const TowerFacts& facts, std::int64_t heads, std::optional<bool> quick,
              WeightFaults& faults) {
   if (facts.heads && *facts.heads != heads)
@@ -68,6 +83,7 @@ CheckpointFacts facts_beside(const std::filesystem::path& file, WeightFaults& fa
       return {};
     }
     if (config.contains("model_cfg")) return open_clip_facts(config);
+    if (config.contains("model") && config.contains("provenance")) return own_facts(part(config, "model"));
     if (config.contains("vision_config") || config.contains("text_config"))
       return {transformers_facts(part(config, "vision_config")),
               transformers_facts(part(config, "text_config"))};

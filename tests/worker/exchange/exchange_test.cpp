@@ -5,6 +5,7 @@
 
 #include <filesystem>
 #include <fstream>
+#include <map>
 
 #include <nlohmann/json.hpp>
 
@@ -219,6 +220,112 @@ TEST(Exchange, AModelThatOthersCannotExpressIsRefused) {
   models::DualEncoder(spec, 1).save(from, "");
   EXPECT_THROW(export_hf(from, to, false), Error);
   EXPECT_THROW(export_open_clip(from, to, false), Error);
+}
+
+// transformers' BLIP: both parts are named, and theirs -> ours -> theirs gives every tensor back.
+TEST(Exchange, ACaptionerIsRecognised) {
+  const checkpoint::SafetensorsFile golden(
+      io::Path(std::string(TRIREME_SOURCE_DIR) + "/tests/golden/captioner.safetensors"));
+  NamedTensors tensors;
+  for (const std::string& name : golden.names())
+    if (name.starts_with("weight.")) tensors.emplace_back(name.substr(7), golden.load(name));
+  const auto folder = scratch("blip");
+  fs::create_directories(folder);
+  checkpoint::write_safetensors(folder / "model.safetensors", tensors, {}, false);
+  std::ofstream(folder / "config.json")
+      << R"({"vision_config": {"num_attention_heads": 3}, "text_config": {"num_attention_heads": 5}})";
+  std::string text;
+  tool(run_weights, {"weights", "inspect", folder.string(), "--json"}, &text);
+  const auto found = nlohmann::json::parse(text);
+  EXPECT_EQ(found["layout"], "hf_blip");
+  EXPECT_EQ(found["model"]["image"]["image_px"], 32);
+  EXPECT_EQ(found["model"]["image"]["heads"], 3);
+  EXPECT_EQ(found["model"]["image"]["ln_pre"], false);
+  EXPECT_EQ(found["model"]["text"]["kind"], "decoder");
+  EXPECT_EQ(found["model"]["text"]["width"], 20);
+  EXPECT_EQ(found["model"]["text"]["layers"], 3);
+  EXPECT_EQ(found["model"]["text"]["heads"], 5);
+  EXPECT_EQ(found["model"]["text"]["positions"], 24);
+  EXPECT_EQ(found["model"]["text"]["extra_tokens"], 2);
+  EXPECT_EQ(found["model"]["text"]["tied_head"], true);
+  EXPECT_EQ(found["vocabulary_size"], 90);
+  const auto back = scratch("blip.back").string();
+  EXPECT_EQ(tool(run_weights, {"weights", "convert", folder.string(), back, "--to", "hf_blip"}), 0);
+  const checkpoint::SafetensorsFile second{io::Path(back)};
+  EXPECT_EQ(second.names().size(), tensors.size());
+  for (const auto& [name, tensor] : tensors)
+    EXPECT_TRUE(at::equal(second.load(name).view(-1), tensor.reshape(-1))) << name;
+}
+
+jobs::ModelSpec captioner_spec() {
+  jobs::ModelSpec spec;
+  spec.image.image_px = 16;
+  spec.image.patch_px = 8;
+  spec.image.width = spec.text.width = 16;
+  spec.image.layers = spec.text.layers = 1;
+  spec.image.heads = spec.text.heads = 2;
+  spec.image.ln_pre = false;
+  spec.text.kind = "decoder";
+  spec.text.context = spec.text.positions = 8;
+  spec.text.tokenizer.kind = "wordpiece";
+  spec.text.tokenizer.vocabulary = scratch("words.txt").string();
+  std::ofstream(scratch("words.txt")) << "[PAD]\n[UNK]\n[CLS]\n[SEP]\n[MASK]\na\ndog\n";
+  return spec;
+}
+
+TEST(Exchange, ACaptionerBecomesBlip) {
+  jobs::ModelSpec spec = captioner_spec();
+  const auto from = scratch("captioner").string(), to = scratch("captioner.hf").string();
+  const models::DualEncoder model(spec, 1);
+  model.save(from, "{}");
+  EXPECT_EQ(tool(run_export, {"export", "--to", "hf", from, to}), 0);
+  for (const char* file : {"vocab.txt", "tokenizer_config.json", "preprocessor_config.json"})
+    EXPECT_TRUE(fs::exists(fs::path(to) / file)) << file;
+  const auto config = nlohmann::json::parse(std::ifstream(fs::path(to) / "config.json"));
+  EXPECT_EQ(config["text_config"]["bos_token_id"], 2);
+  EXPECT_EQ(config["text_config"]["sep_token_id"], 3);
+  EXPECT_EQ(config["text_config"]["vocab_size"], 7);
+  // Ours again, and both are told to be the same.
+  const CheckpointModel back = recognise(to), ours = recognise(from);
+  EXPECT_EQ(back.layout, checkpoint::Layout::kHfBlip);
+  EXPECT_EQ(ours.layout, checkpoint::Layout::kTrireme);
+  EXPECT_EQ(ours.spec.text.kind, "decoder");
+  EXPECT_EQ(ours.spec.image.heads, 2);
+  EXPECT_EQ(ours.spec.text.heads, 2);
+  std::map<std::string, at::Tensor> theirs;
+  for (const auto& [name, tensor] : read_tensors(back)) theirs.emplace(name, tensor);
+  EXPECT_EQ(theirs.at("visual.conv1.bias").abs().sum().item<double>(), 0) << "BLIP's patches have one";
+  for (const auto& [name, tensor] : read_tensors(ours)) {
+    if (name == "logit_scale") continue;
+    ASSERT_TRUE(theirs.contains(name)) << name;
+    EXPECT_TRUE(at::equal(theirs.at(name), tensor)) << name;
+  }
+}
+
+TEST(Exchange, ACaptionerThatBlipCannotExpressIsRefused) {
+  const auto refusal = [](const jobs::ModelSpec& spec) {
+    const auto from = scratch("captioner").string();
+    models::DualEncoder(spec, 1).save(from, "{}");
+    try {
+      export_hf(from, scratch("captioner.no").string(), true);
+    } catch (const Error& error) {
+      return std::string(error.what());
+    }
+    return std::string("nothing");
+  };
+  jobs::ModelSpec spec = captioner_spec();
+  spec.image.ln_pre = true;
+  EXPECT_NE(refusal(spec).find("image.ln_pre"), std::string::npos) << refusal(spec);
+  spec = captioner_spec();
+  spec.image.resize_mode = "square";
+  spec.image.resize_px = 20;
+  EXPECT_NE(refusal(spec).find("centre crop"), std::string::npos) << refusal(spec);
+  spec = captioner_spec();
+  spec.image = {};
+  spec.image.kind = "efficientnet_lite0";
+  spec.image.width_factor = 0.25;
+  spec.image.image_px = 32;
+  EXPECT_NE(refusal(spec).find("image.kind efficientnet_lite0"), std::string::npos) << refusal(spec);
 }
 
 TEST(ModelInfo, AnswersEachModel) {

@@ -1,0 +1,61 @@
+#include "worker/exchange/export_parts.h"
+
+#include <filesystem>
+
+#include <ATen/ATen.h>
+
+#include <nlohmann/json.hpp>
+
+#include "common/base/error.h"
+
+namespace trireme::worker::exchange {
+namespace {
+
+void need_same(const at::Tensor& tensor, const std::string& what) {
+  if (tensor.defined())
+    throw Error(ErrorKind::kInvalid,
+                what + " was trained on standardised features, which the others do not know",
+                "train without standardize_features");
+}
+
+}  // namespace
+
+void need(bool fine, const std::string& field, const std::string& target, const std::string& hint) {
+  if (!fine) throw Error(ErrorKind::kInvalid, field + " has no equal in " + target, hint);
+}
+
+std::unique_ptr<models::DualEncoder> open_for_export(const std::string& folder) {
+  const io::Path trained = io::Path(folder) / "final";  // of a run
+  auto model = models::DualEncoder::load(
+      std::filesystem::is_regular_file(trained / "model.safetensors") ? trained.string() : folder);
+  for (const auto& [name, tensor] : model->state())
+    if (name == "image_mean" || name == "text_mean") need_same(tensor, name);
+  return model;
+}
+
+Tensors mapped_tensors(models::DualEncoder& model, const checkpoint::NameMap& map,
+                       const std::string& target) {
+  Tensors result;
+  for (const auto& [name, tensor] : model.state()) {
+    if (model.decoder() != nullptr && name == "logit_scale") continue;  // it has no pairs to scale
+    const auto rule = map.rule(name);
+    need(rule.has_value(), name, target);
+    for (auto& one : write_rule(*rule, tensor)) result.push_back(std::move(one));
+    static const std::string kMean = "running_mean";  // PyTorch's norms also count their batches
+    const std::string theirs = result.back().first;
+    if (theirs.ends_with(kMean))
+      result.emplace_back(theirs.substr(0, theirs.size() - kMean.size()) + "num_batches_tracked",
+                          at::zeros({}, at::kLong));
+  }
+  return result;
+}
+
+void write_json_file(const io::Path& path, const nlohmann::ordered_json& value) {
+  io::write_file_atomic(path, value.dump(2) + "\n");
+}
+
+int resample_number(const jobs::ImageTowerSpec& image) {
+  return image.interpolation == "bilinear" ? 2 : 3;
+}
+
+}  // namespace trireme::worker::exchange

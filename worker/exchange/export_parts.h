@@ -1,0 +1,35 @@
+// What the exports to others' folders share.
+#pragma once
+
+#include <memory>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include <ATen/core/Tensor.h>
+#include <nlohmann/json_fwd.hpp>
+
+#include "common/io/file.h"
+#include "worker/checkpoint/name_map.h"
+#include "worker/models/dual_encoder.h"
+
+namespace trireme::worker::exchange {
+
+using Tensors = std::vector<std::pair<std::string, at::Tensor>>;
+
+// kInvalid "<field> has no equal in <target>" unless `fine`.
+void need(bool fine, const std::string& field, const std::string& target,
+          const std::string& hint = "trireme weights convert writes single towers");
+
+// The model of a train stage's folder, or of a run's final/. kInvalid for one that was trained on
+// standardised features, which others do not know.
+std::unique_ptr<models::DualEncoder> open_for_export(const std::string& folder);
+
+// Every tensor of the model under their name; kInvalid for one that has none there.
+Tensors mapped_tensors(models::DualEncoder& model, const checkpoint::NameMap& map, const std::string& target);
+
+void write_json_file(const io::Path& path, const nlohmann::ordered_json& value);
+
+int resample_number(const jobs::ImageTowerSpec& image);  // Pillow's number of the filter
+
+}  // namespace trireme::worker::exchange
