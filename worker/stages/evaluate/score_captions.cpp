@@ -2,6 +2,8 @@
 
 #include <algorithm>
 #include <filesystem>
+#include <optional>
+#include <set>
 
 #include <nlohmann/json.hpp>
 
@@ -40,12 +42,17 @@ std::vector<std::string> files_of(const std::vector<jobs::InputsLine>& inputs, c
   return files;
 }
 
-// Key to words; the first line of a key counts.
-std::map<std::string, std::string> read_captions(const std::vector<std::string>& files, Counts& counts) {
-  std::map<std::string, std::string> captions;
+// Words, or nothing where the picture could not be decoded.
+using Captions = std::map<std::string, std::optional<std::string>>;
+
+// By key; the first line of a key counts. `shards`: the sha256 of those that the captions may be of.
+Captions read_captions(const std::vector<std::string>& files, const std::set<std::string>& shards,
+                       Counts& counts) {
+  Captions captions;
   for (const auto& file : files) {
     const std::string text = io::read_file(file);
     std::int64_t number = 0;
+    bool stale = false;
     for (std::size_t at = 0; at < text.size();) {
       const auto end = std::min(text.find('\n', at), text.size());
       const auto line =
@@ -59,9 +66,18 @@ std::map<std::string, std::string> read_captions(const std::vector<std::string>&
         throw Error(ErrorKind::kInvalid, file + ", line " + std::to_string(number) + " is no JSON object",
                     "captions are lines {\"key\": …, \"caption\": …}");
       const auto key = line.find("key"), caption = line.find("caption");
+      if (const auto shard = line.find("shard_sha256"); shard != line.end() && shard->is_string())
+        stale = !shards.contains(shard->get<std::string>());
       if (key == line.end() || !key->is_string() || caption == line.end() || !caption->is_string()) continue;
-      const bool fresh =
-          captions.try_emplace(key->get<std::string>(), words_of(caption->get<std::string>())).second;
+      if (stale) {
+        ++counts["stale"];
+        continue;
+      }
+      const auto fault = line.find("fault");
+      const bool bad = fault != line.end() && fault->is_string() && !fault->get<std::string>().empty();
+      std::optional<std::string> words;
+      if (!bad) words = words_of(caption->get<std::string>());
+      const bool fresh = captions.try_emplace(key->get<std::string>(), std::move(words)).second;
       counts["repeated"] += fresh ? 0 : 1;
     }
   }
@@ -84,8 +100,13 @@ CaptionEvaluation evaluate_captions(const jobs::Task& task, const jobs::Evaluate
                                     const std::function<void()>& poll) {
   const auto inputs = runtime::read_inputs(task);
   CaptionEvaluation result{
-      settings.data, {}, {{"repeated", 0}, {"empty", 0}, {"missing", 0}, {"unknown", 0}}};
-  auto captions = read_captions(files_of(inputs, settings.captions), result.counts);
+      settings.data,
+      {},
+      {{"repeated", 0}, {"empty", 0}, {"missing", 0}, {"undecodable", 0}, {"stale", 0}, {"unknown", 0}}};
+  std::set<std::string> shards;
+  for (const auto& line : inputs)
+    if (line.shard) shards.insert(line.shard->sha256);
+  auto captions = read_captions(files_of(inputs, settings.captions), shards, result.counts);
   std::vector<evaluation::ScoredCaption> scored;
   for (const auto& line : inputs) {
     if (!line.shard) continue;
@@ -101,7 +122,11 @@ CaptionEvaluation evaluate_captions(const jobs::Task& task, const jobs::Evaluate
         ++result.counts["missing"];
         continue;
       }
-      evaluation::ScoredCaption one{std::move(found.mapped()), {}};
+      if (!found.mapped()) {
+        ++result.counts["undecodable"];
+        continue;
+      }
+      evaluation::ScoredCaption one{std::move(*found.mapped()), {}};
       for (const auto& reference : reader.captions(sample)) one.references.push_back(words_of(reference));
       if (one.references.empty())
         throw Error(ErrorKind::kInvalid,
@@ -116,8 +141,9 @@ CaptionEvaluation evaluate_captions(const jobs::Task& task, const jobs::Evaluate
   if (scored.empty())
     throw Error(ErrorKind::kInvalid,
                 "stage '" + task.stage + "': none of " + std::to_string(result.counts["missing"]) +
-                    " samples has a caption, and " + std::to_string(captions.size()) +
-                    " captions have other keys",
+                    " samples has a caption, " + std::to_string(captions.size()) +
+                    " captions have other keys, and " + std::to_string(result.counts["stale"]) +
+                    " were written for other shards",
                 "the lines' \"key\" is the sample's name in its tar");
   result.scores = evaluation::score_captions(scored);
   return result;

@@ -56,6 +56,25 @@ TEST_F(ScoreCaptionsTest, JoinedByKeyWithEverythingCounted) {
   EXPECT_EQ(made.scores.rouge_l_each.at(1), 0);
 }
 
+// No line, a picture that was bad, a file of another shard, and a captioner without a word are four things.
+TEST_F(ScoreCaptionsTest, WhyASampleHasNoCaptionIsTold) {
+  const std::string sha = task_.shard->sha256;
+  write("a.captions.jsonl", "{\"format\": \"trireme-captions\", \"shard_sha256\": \"" + sha +
+                                "\"}\n{\"key\": \"k0\", \"caption\": \"a dog\"}\n"
+                                "{\"key\": \"k1\", \"caption\": \"\", \"fault\": \"bad_decode\"}\n"
+                                "{\"key\": \"k2\", \"caption\": \"\"}\n");
+  write("b.captions.jsonl",
+        "{\"format\": \"trireme-captions\", \"shard_sha256\": \"0123\"}\n"
+        "{\"key\": \"k3\", \"caption\": \"a dog runs\"}\n");
+  const auto made = evaluate_captions(task_, settings_, [] {});
+  EXPECT_EQ(made.counts.at("images"), 2);
+  EXPECT_EQ(made.counts.at("undecodable"), 1);
+  EXPECT_EQ(made.counts.at("stale"), 1);
+  EXPECT_EQ(made.counts.at("missing"), 1) << "k3, whose only line is stale";
+  EXPECT_EQ(made.counts.at("empty"), 1);
+  EXPECT_EQ(made.counts.at("unknown"), 0);
+}
+
 TEST_F(ScoreCaptionsTest, SidecarsOfAStage) {
   const auto path = (folder_ / "x.captions.jsonl").string();
   io::write_file_atomic(path, "{\"key\": \"k1\", \"caption\": \"another text of it\"}\n", false);
