@@ -7,6 +7,7 @@
 #include "coordinator/report/dot_chart.h"
 #include "coordinator/report/html.h"
 #include "coordinator/report/svg_chart.h"
+#include "coordinator/sweep/shot_curves.h"
 
 namespace trireme::coordinator::sweep {
 namespace {
@@ -137,6 +138,7 @@ std::string sweep_page(const Sweep& sweep, const std::vector<RunResult>& results
          "</b> · written " + utc_now() + "</p>";
   if (!sweep.about.empty()) out += "<p>" + escape(sweep.about) + "</p>";
   if (!table.metrics.empty()) out += "<h2>" + escape(table.main_metric) + "</h2>" + chart_of(sweep, table, 0);
+  if (const std::string curves = shot_curves(table); !curves.empty()) out += "<h2>Few-shot</h2>" + curves;
   out += "<h2>Table</h2>" + table_html(sweep, table) + "<p class='quiet'>mean ± standard deviation over " +
          std::to_string(sweep.seeds.size()) + " seeds</p>";
   for (const auto& remark : table.remarks) out += "<p class='failed'>" + escape(remark) + "</p>";

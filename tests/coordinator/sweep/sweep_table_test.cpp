@@ -9,6 +9,7 @@
 #include <nlohmann/json.hpp>
 
 #include "common/base/error.h"
+#include "coordinator/sweep/shot_curves.h"
 #include "coordinator/sweep/sweep_document.h"
 #include "coordinator/sweep/sweep_page.h"
 
@@ -74,6 +75,29 @@ TEST_F(SweepTableTest, MeanSpreadAndTheComparisonWithTheBaseline) {
   EXPECT_DOUBLE_EQ(table.rows[3].against_baseline.summary.spread, 0);
   EXPECT_EQ(table.rows[3].against_baseline.wins, 2);
   EXPECT_TRUE(table.remarks.empty());
+}
+
+TEST_F(SweepTableTest, FewShotCurvesAreDrawnPerRow) {
+  EXPECT_EQ(shot_curves(make_table(sweep, results)), "");
+  for (auto& result : results)
+    for (const auto& [name, value] : {std::pair{"few.zero_shot_acc1", 0.3},
+                                      {"few.probe_acc1@1", 0.2},
+                                      {"few.probe_acc1@16", 0.5},
+                                      {"few.prompt_ball_acc1@1", 0.35},
+                                      {"few.prompt_ball_acc1@16", 0.5},
+                                      {"evaluate.acc1@x", 0.1}})
+      result.metrics.emplace_back(name, value + 0.01 * static_cast<double>(&result - results.data()));
+  const std::string curves = shot_curves(make_table(sweep, results));
+  const auto count = [&](const std::string& what) {
+    std::size_t n = 0;
+    for (auto at = curves.find(what); at != std::string::npos; at = curves.find(what, at + 1)) ++n;
+    return n;
+  };
+  EXPECT_EQ(count("<svg"), 4U);  // one per row
+  for (const char* line : {"probe", "prompt_ball", "zero_shot"}) EXPECT_GE(count(line), 4U) << line;
+  EXPECT_EQ(count("nan"), 0U);
+  const std::string page = sweep_page(sweep, results, make_table(sweep, results), made);
+  EXPECT_NE(page.find("few: gates, &lt;all&gt;, 0.3"), std::string::npos) << "titles are escaped";
 }
 
 TEST_F(SweepTableTest, AFailedRunIsInTheTableWithItsReason) {
