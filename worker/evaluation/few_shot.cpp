@@ -4,6 +4,7 @@
 #include <cmath>
 #include <map>
 #include <string>
+#include <utility>
 
 #include <ATen/ATen.h>
 
@@ -17,6 +18,39 @@ constexpr std::int64_t kValidationPerClass = 16;
 // Weakest last, so that the first of equals restrains most.
 constexpr double kBalls[] = {0, 0.01, 0.03, 0.1, 0.3, 1, 3};                // of ||W_0||_F
 constexpr double kPenalties[] = {1e-3, 1e-2, 1e-1, 1, 1e1, 1e2, 1e3, 1e4};  // C
+
+struct BallPoint {
+  at::Tensor w_KD, b_K;
+};
+
+// The loss of prompt_ball and one step of projected gradient descent on it, of length 1/L.
+class BallProblem {
+ public:
+  BallProblem(at::Tensor x_ND, const at::Tensor& label_N, const at::Tensor& w0_KD, double delta)
+      : x_ND_(std::move(x_ND)),
+        target_NK_(at::one_hot(label_N, w0_KD.size(0)).to(at::kDouble)),
+        offset_NK_(x_ND_.matmul(w0_KD.t())),
+        delta_(delta),
+        curvature_((x_ND_.square().sum(1).max().item<double>() + 1) / 2) {}
+
+  double loss(const BallPoint& at) const {
+    return -(at::log_softmax(logits(at), 1) * target_NK_).sum().item<double>() /
+           static_cast<double>(x_ND_.size(0));
+  }
+  BallPoint descend(const BallPoint& at) const {
+    const auto residual_NK =
+        (at::softmax(logits(at), 1) - target_NK_).div_(static_cast<double>(x_ND_.size(0)) * curvature_);
+    return {project_to_ball(at.w_KD - residual_NK.t().matmul(x_ND_), delta_),
+            project_to_ball(at.b_K - residual_NK.sum(0), delta_)};
+  }
+
+ private:
+  at::Tensor logits(const BallPoint& at) const {
+    return at::addmm(at.b_K, x_ND_, at.w_KD.t()).add_(offset_NK_);
+  }
+  at::Tensor x_ND_, target_NK_, offset_NK_;
+  double delta_, curvature_;
+};
 
 LabelledFeatures rows_of(const LabelledFeatures& of, const at::Tensor& positions) {
   return {of.features_ND.index_select(0, positions), of.label_N.index_select(0, positions)};
@@ -111,19 +145,25 @@ at::Tensor project_to_ball(const at::Tensor& weight, double delta) {
 
 LinearClassifier fit_in_ball(const at::Tensor& features_ND, const at::Tensor& label_N,
                              const at::Tensor& start_KD, double delta, int steps) {
-  const auto x_ND = features_ND.to(at::kDouble), w0_KD = start_KD.to(at::kDouble);
-  const auto target_NK = at::one_hot(label_N, w0_KD.size(0)).to(at::kDouble);
-  const auto offset_NK = x_ND.matmul(w0_KD.t());
-  const double curvature = (x_ND.square().sum(1).max().item<double>() + 1) / 2;
-  const double share = 1 / static_cast<double>(label_N.size(0));
-  at::Tensor w_KD = at::zeros_like(w0_KD), b_K = at::zeros({w0_KD.size(0)}, at::kDouble);
+  const auto w0_KD = start_KD.to(at::kDouble);
+  const BallProblem problem(features_ND.to(at::kDouble), label_N, w0_KD, delta);
+  BallPoint now{at::zeros_like(w0_KD), at::zeros({w0_KD.size(0)}, at::kDouble)}, ahead = now;
+  double loss = problem.loss(now), momentum = 1;
   for (int step = 0; step < steps && delta > 0; ++step) {
-    const auto logits_NK = at::addmm(b_K, x_ND, w_KD.t()).add_(offset_NK);
-    const auto residual_NK = (at::softmax(logits_NK, 1) - target_NK).mul_(share);
-    w_KD = project_to_ball(w_KD - residual_NK.t().matmul(x_ND) / curvature, delta);
-    b_K = project_to_ball(b_K - residual_NK.sum(0) / curvature, delta);
+    BallPoint next = problem.descend(ahead);
+    double reached = problem.loss(next);
+    if (reached > loss) {  // too far: from where it stands, without momentum, the loss cannot rise
+      momentum = 1;
+      next = problem.descend(now);
+      reached = std::min(loss, problem.loss(next));
+    }
+    const double grown = (1 + std::sqrt(1 + 4 * momentum * momentum)) / 2, far = (momentum - 1) / grown;
+    ahead = {next.w_KD + far * (next.w_KD - now.w_KD), next.b_K + far * (next.b_K - now.b_K)};
+    momentum = grown;
+    loss = reached;
+    now = std::move(next);
   }
-  return {w_KD + w0_KD, b_K};
+  return {now.w_KD + w0_KD, now.b_K};
 }
 
 FewShotResult few_shot(const LabelledFeatures& train, const LabelledFeatures& test,

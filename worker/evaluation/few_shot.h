@@ -4,7 +4,8 @@
 //   probe        logistic regression that knows no prompt, with a penalty on W
 //   prompt_l2    the same penalty on what is added to W_0
 //   prompt_ball  min over ||W||_F <= delta, ||b||_2 <= delta of mean CE(y, (W + W_0) x + b), by projected
-//                gradient descent from W = 0, b = 0: delta = 0 is the zero-shot classifier exactly
+//                gradient descent with momentum from W = 0, b = 0: delta = 0 is the zero-shot classifier
+//                exactly
 //
 // Penalty and delta are chosen by accuracy on samples that are in no draw, at most 16 of each class; of equal
 // ones the stronger restraint. Legend: N samples, K classes, D width.
@@ -24,8 +25,9 @@ namespace trireme::worker::evaluation {
 // W * min(1, delta/||W||_F).
 at::Tensor project_to_ball(const at::Tensor& weight, double delta);
 
-// `steps` of plain projected gradient descent with step 1/L, L = (max ||x||^2 + 1)/2 bounding the curvature,
-// so that the loss never rises. Unit features [N, D], float64 result.
+// `steps` of projected gradient descent with step 1/L, L = (max ||x||^2 + 1)/2 bounding the curvature, and
+// Nesterov's momentum (Beck and Teboulle's FISTA), which starts anew where the loss would rise: it never
+// does. Unit features [N, D], float64 result.
 LinearClassifier fit_in_ball(const at::Tensor& features_ND, const at::Tensor& label_N,
                              const at::Tensor& start_KD, double delta, int steps);
 

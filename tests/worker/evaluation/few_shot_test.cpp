@@ -39,6 +39,27 @@ TEST(FewShot, DeltaZeroIsTheZeroShotClassifierAndLossNeverRises) {
   }
 }
 
+// 300 steps with momentum reach at least what ten times as many plain ones do, from a start that is far off.
+TEST(FewShot, MomentumGetsToTheEdgeOfTheBall) {
+  const auto rows = probe_rows(2, 40);
+  const auto start = 5 * at::randn({3, 5}, at::kDouble);
+  const double delta = 8;
+  const auto x_ND = rows.x_N5.to(at::kDouble);
+  const auto target_NK = at::one_hot(rows.label_N, 3).to(at::kDouble);
+  const double length = 2 / (x_ND.square().sum(1).max().item<double>() + 1);
+  LinearClassifier plain{at::zeros_like(start), at::zeros({3}, at::kDouble)};
+  for (int step = 0; step < 3000; ++step) {
+    const auto logits = at::addmm(plain.bias_K, x_ND, (plain.weight_KD + start).t());
+    const auto residual = (at::softmax(logits, 1) - target_NK) / static_cast<double>(x_ND.size(0));
+    plain.weight_KD = project_to_ball(plain.weight_KD - length * residual.t().matmul(x_ND), delta);
+    plain.bias_K = project_to_ball(plain.bias_K - length * residual.sum(0), delta);
+  }
+  plain.weight_KD += start;
+  const auto fit = fit_in_ball(x_ND, rows.label_N, start, delta, 300);
+  EXPECT_LE((fit.weight_KD - start).norm().item<double>(), delta + 1e-9);
+  EXPECT_LE(mean_loss(fit, x_ND, rows.label_N), mean_loss(plain, x_ND, rows.label_N) + 1e-6);
+}
+
 TEST(FewShot, DrawsAreNestedKeyedAndKnowTheirClasses) {
   const auto label = probe_rows(1, 200).label_N;
   const auto two = draw_shots(label, 3, 2, 7), five = draw_shots(label, 3, 5, 7);

@@ -18,6 +18,7 @@
 #include "worker/stages/train/count_sum.h"
 #include "worker/stages/train/evaluator.h"
 #include "worker/stages/train/result_folder.h"
+#include "worker/stages/train/saved_heads.h"
 #include "worker/stages/train/step_options.h"
 #include "worker/stages/train/swap_captions.h"
 #include "worker/stages/train/token_loss.h"
@@ -39,32 +40,6 @@ double seconds_since(steady_clock::time_point begin) {
 struct Place {
   std::int64_t epoch = 0, step_in_epoch = 0;
 };
-
-constexpr std::string_view kHeads = "concepts.";  // names of the heads' parameters
-
-NamedTensors heads_of(const NamedTensors& tensors) {
-  NamedTensors heads;
-  for (const auto& one : tensors)
-    if (one.first.starts_with(kHeads)) heads.push_back(one);
-  return heads;
-}
-
-models::SavedHeads saved_heads(const jobs::ConceptsSpec& spec, const NamedTensors& parameters) {
-  models::SavedHeads saved;
-  saved.on_embedding = spec.on == "embedding";
-  const auto of = [&](const std::string& name) {
-    return on_host(
-        std::ranges::find(parameters, "concepts." + name, &NamedTensors::value_type::first)->second.detach());
-  };
-  for (std::size_t h = 0; h < spec.heads.size(); ++h) {
-    saved.vocabularies.lists.push_back({spec.heads[h].name, {}});
-    for (const auto& name : spec.heads[h].vocabulary)
-      saved.vocabularies.lists.back().concepts.push_back({name, -1, "", ""});
-    saved.weight_VT.push_back(of(spec.heads[h].name + ".weight"));
-    saved.bias_V.push_back(of(spec.heads[h].name + ".bias"));
-  }
-  return saved;
-}
 
 Place place_of(const data::SampleOrder& order, std::int64_t batch, std::int64_t step) {
   Place place;
@@ -398,8 +373,8 @@ void TrainRun::evaluate(StepRow& row) {
   progress_.best_step = progress_.step;
   progress_.best_metric = value;
   best_ = model_tensors(*encoder_);
-  for (const auto& [name, tensor] : model_->extra_state())
-    if (name.starts_with(kHeads)) best_.emplace_back(name, on_host(tensor));
+  for (const auto& [name, tensor] : heads_of(model_->extra_state()))
+    best_.emplace_back(name, on_host(tensor));
 }
 
 // Rate and ETA shown to people look back over about ten steps: the last batch of an epoch is short.

@@ -120,7 +120,7 @@ TEST_F(CaptioningTest, LearnsToCaption) {
   }
   const Baselines least = baselines_of(learnt, captioner.start().size());
   EXPECT_GT(least.unigram, least.bigram);
-  EXPECT_GE(least.bigram, least.blind - 1e-9);  // alike here: each word follows from the one before
+  EXPECT_GE(least.bigram, least.blind - 1e-9);       // alike here: each word follows from the one before
   EXPECT_NEAR(least.blind, std::log(48) / 9, 1e-9);  // nine learnt tokens, the end mark among them
   const double reached = nlohmann::json::parse(outcome.reports.back().evaluation).at("token_loss");
   EXPECT_LT(reached, least.blind / 3) << "it looks at the picture";
