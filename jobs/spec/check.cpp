@@ -8,6 +8,9 @@
 #include "common/base/log.h"
 #include "common/base/nearest_name.h"
 #include "jobs/spec/check_concepts.h"
+#include "jobs/spec/check_data.h"
+#include "jobs/spec/check_filter.h"
+#include "jobs/spec/check_model.h"
 #include "jobs/spec/check_training.h"
 #include "jobs/spec/json_document.h"
 #include "jobs/spec/model_defaults.h"
@@ -303,126 +306,7 @@ class Checker {
 
   void check(const FilterSettings& s) {
     data_list(s.data);
-    if (s.min_words && s.max_words && *s.min_words > *s.max_words)
-      fault(here_ + "/max_words", "invalid", "is below min_words");
-    const bool counted = std::ranges::any_of(needs_, [&](const StageSpec* need) {
-      const auto* counts = std::get_if<PairCountsSettings>(&need->settings);
-      return counts != nullptr && need->kind == "pair_counts" &&
-             std::ranges::all_of(s.data, [&](const auto& name) {
-               return std::ranges::find(counts->data, name) != counts->data.end();
-             });
-    });
-    const auto needs_counts = [&](const auto& field, const char* name) {
-      if (field && !counted)
-        fault(here_ + "/" + name, "invalid", "needs a pair_counts stage over the same data",
-              "add one, and its name to \"needs\"");
-    };
-    needs_counts(s.max_images_per_text, "max_images_per_text");
-    needs_counts(s.max_texts_per_image, "max_texts_per_image");
-    if ((s.max_ngrams || s.min_ngram_count) && !tallied<NgramCountsSettings>(s.data))
-      fault(here_ + (s.max_ngrams ? "/max_ngrams" : "/min_ngram_count"), "invalid",
-            "needs an ngram_counts stage over the same data", "add one, and its name to \"needs\"");
-    if (!s.unique.empty() && !tallied<DuplicatesSettings>(s.data))
-      fault(here_ + "/unique", "invalid", "needs a duplicates stage over the same data",
-            "add one, and its name to \"needs\"");
-    check_near(s);
-    check_lists(s);
-    check_columns(s);
-    if (s.random_like.empty()) return;
-    const bool known = std::ranges::any_of(needs_, [&](const StageSpec* need) {
-      const auto* other = std::get_if<FilterSettings>(&need->settings);
-      return other != nullptr && need->kind == "filter" && need->name == s.random_like &&
-             std::ranges::all_of(s.data, [&](const auto& name) {
-               return std::ranges::find(other->data, name) != other->data.end();
-             });
-    });
-    if (!known)
-      fault(here_ + "/random_like", "unknown_name",
-            "no filter stage " + quoted(s.random_like) + " over the same data is among the needs",
-            "name the stage whose size the control shall have, here and in \"needs\"");
-  }
-
-  // Whether a tally of that kind over all of this data comes before (and fits).
-  template <class Tally>
-  bool tallied(
-      const std::vector<std::string>& data,
-      const std::function<bool(const Tally&)>& fits = [](const Tally&) { return true; }) const {
-    return std::ranges::any_of(needs_, [&](const StageSpec* need) {
-      const auto* tally = std::get_if<Tally>(&need->settings);
-      return tally != nullptr && fits(*tally) && std::ranges::all_of(data, [&](const auto& name) {
-               return std::ranges::find(tally->data, name) != tally->data.end();
-             });
-    });
-  }
-
-  void check_near(const FilterSettings& s) {
-    const auto not_again = [&](const std::vector<std::string>& list, const char* field, const auto& good) {
-      for (std::size_t i = 0; i < list.size(); ++i) {
-        const std::string pointer = here_ + "/" + field + "/" + std::to_string(i);
-        good(list[i], pointer);
-        if (std::find(list.begin(), list.begin() + static_cast<std::ptrdiff_t>(i), list[i]) !=
-            list.begin() + static_cast<std::ptrdiff_t>(i))
-          fault(pointer, "duplicate_name", "listed twice");
-      }
-    };
-    std::vector<std::string> compared = s.data;
-    compared.insert(compared.end(), s.against.begin(), s.against.end());
-    const auto clusters = [&](const std::string& by) {
-      return tallied<NearDuplicatesSettings>(by == "caption" ? s.data : compared,
-                                             [&](const NearDuplicatesSettings& near) {
-                                               return by.empty() ? near.by != "caption" : near.by == by;
-                                             });
-    };
-    const std::string and_of = s.against.empty() ? "" : " and those of against";
-    not_again(s.near_unique, "near_unique", [&](const std::string& name, const std::string& pointer) {
-      const std::string by = near_duplicates_by(name);
-      if (by.empty()) return fault(pointer, "invalid", quoted(name) + " is not image, embedding or text");
-      if (!clusters(by))
-        fault(pointer, "invalid",
-              "needs a near_duplicates stage by " + by + " over the same data" +
-                  (by == "caption" ? "" : and_of),
-              "add one, and its name to \"needs\"");
-    });
-    not_again(s.against, "against", [&](const std::string& name, const std::string& pointer) {
-      if (!spec_.data.contains(name)) fault(pointer, "unknown_name", "there is no data set " + quoted(name));
-      if (std::ranges::find(s.data, name) != s.data.end())
-        fault(pointer, "invalid", quoted(name) + " is filtered itself");
-    });
-    if (!s.against.empty() && !clusters(""))
-      fault(here_ + "/against", "invalid",
-            "needs a near_duplicates stage by hash or embedding over the same data and those of against",
-            "add one, and its name to \"needs\"");
-  }
-
-  void check_lists(const FilterSettings& s) {
-    std::set<std::string> seen;
-    for (std::size_t i = 0; i < s.unique.size(); ++i) {
-      const std::string pointer = here_ + "/unique/" + std::to_string(i);
-      if (s.unique[i] != "image" && s.unique[i] != "text" && s.unique[i] != "pair")
-        fault(pointer, "invalid", quoted(s.unique[i]) + " is not image, text or pair");
-      if (!seen.insert(s.unique[i]).second) fault(pointer, "duplicate_name", "listed twice");
-    }
-    for (std::size_t i = 0; i < s.languages.size(); ++i)
-      if (s.languages[i].empty() || s.languages[i].size() > 8)
-        fault(here_ + "/languages/" + std::to_string(i), "invalid",
-              quoted(s.languages[i]) + " is no language code", "for example en, de, zh-Hant");
-  }
-
-  void check_columns(const FilterSettings& s) {
-    for (std::size_t i = 0; i < s.columns.size(); ++i) {
-      const ColumnRule& rule = s.columns[i];
-      const std::string pointer = here_ + "/columns/" + std::to_string(i);
-      if (!rule.least && !rule.most && !rule.top_fraction && rule.one_of.empty() && rule.none_of.empty())
-        fault(pointer, "invalid", "the rule has no limit",
-              "set least, most, top_fraction, one_of or none_of");
-      if (rule.least && rule.most && *rule.least > *rule.most)
-        fault(pointer + "/most", "invalid", "is below least");
-      if (!rule.sidecar.empty() && (!rule.one_of.empty() || !rule.none_of.empty()))
-        fault(pointer, "invalid", "a score is a number", "use least and most");
-      if (!rule.sidecar.empty() && !good_name(rule.name, true))
-        fault(pointer + "/name", "invalid", quoted(rule.name) + " is no name of a score",
-              "use letters, digits, '_', '-' and '.'");
-    }
+    check_filter(spec_, s, here_, needs_, faults_);
   }
 
   void check(const PairCountsSettings& s) { data_list(s.data); }
@@ -571,114 +455,10 @@ class Checker {
   std::set<std::string> used_data_;
 };
 
-void check_synthetic(const SyntheticSpec& s, const std::string& pointer, std::vector<SpecFault>& faults) {
-  if (s.samples < s.shards)
-    faults.push_back({pointer + "/shards", "invalid", "more shards than samples", ""});
-  const double noise = s.swapped + s.boilerplate + s.duplicate + s.near_duplicate + s.tiny + s.stretched +
-                       s.foreign + s.drawn_text;
-  if (noise > 1 + 1e-9)
-    faults.push_back({pointer, "invalid", "the shares of noise add up to more than 1", "they are disjoint"});
-}
-
-void check_vit(const ImageTowerSpec& image, const auto& fault) {
-  if (image.image_px % image.patch_px != 0)
-    fault("image_px",
-          std::to_string(image.image_px) + " is no multiple of patch_px " + std::to_string(image.patch_px),
-          "");
-  if (image.width % image.heads != 0)
-    fault("width", std::to_string(image.width) + " is no multiple of heads " + std::to_string(image.heads),
-          "");
-}
-
-void check_image(const ImageTowerSpec& image, const std::string& at, std::vector<SpecFault>& faults) {
-  const auto fault = [&](const char* field, const std::string& detail, const std::string& hint = "") {
-    faults.push_back({at + "/image/" + field, "invalid", detail, hint});
-  };
-  if (image.kind == "vit") check_vit(image, fault);
-  if (is_efficientnet(image) && image.patch_dropout > 0)
-    fault("patch_dropout", "an efficientnet has no patches", "leave it out, or use a vit");
-  if (image.resize_px && *image.resize_px < image.image_px) fault("resize_px", "is below image_px");
-  if (!image.mean.empty() && image.mean.size() != 3) fault("mean", "three channels wanted");
-  if (!image.std.empty() && image.std.size() != 3) fault("std", "three channels wanted");
-  if (std::ranges::any_of(image.std, [](double value) { return value <= 0; }))
-    fault("std", "must be above 0");
-}
-
-// A frozen tower has weights of its own, or both come from init_from.
-void check_frozen(const ModelSpec& model, const std::string& at, std::vector<SpecFault>& faults) {
-  const auto fault = [&](const char* tower) {
-    faults.push_back(
-        {at + "/" + tower + "/weights", "invalid", "a frozen tower needs weights", "a safetensors file"});
-  };
-  const bool both = !model.init_from.empty();
-  if (model.image.frozen && model.image.weights.empty() && !both) fault("image");
-  if (model.text.frozen && model.text.weights.empty() && !both) fault("text");
-}
-
-void check_text(const TextTowerSpec& text, const std::string& at, std::vector<SpecFault>& faults) {
-  const auto fault = [&](const char* field, const std::string& detail, const std::string& hint = "") {
-    faults.push_back({at + "/text/" + field, "invalid", detail, hint});
-  };
-  if (text.width % text.heads != 0)
-    fault("width", std::to_string(text.width) + " is no multiple of heads " + std::to_string(text.heads));
-  const bool decoder = text.kind == "decoder";
-  if (decoder && text.tokenizer.kind == "hashed_words")
-    fault("tokenizer/kind", "a captioner writes words, which hashed_words cannot give back",
-          "use wordpiece, with the vocabulary of a vocabulary stage or pretrained:minilm");
-  if (decoder && text.gradient_checkpointing)
-    fault("gradient_checkpointing", "a decoder keeps its activations", "leave it out, or lower micro_batch");
-  if (!decoder && (text.extra_tokens != 0 || !text.tied_head || !text.prompt.empty()))
-    fault("kind", "extra_tokens, tied_head and prompt belong to a decoder",
-          "set text.kind to decoder, or leave them out");
-  if ((text.kind == "bert" || decoder) && text.context > text.positions)
-    fault("context",
-          std::to_string(text.context) + " is above the tower's positions " + std::to_string(text.positions));
-  const TokenizerSpec& tokenizer = text.tokenizer;
-  if (tokenizer.kind != "hashed_words" && tokenizer.vocabulary.empty())
-    fault("tokenizer/vocabulary", tokenizer.kind + " needs a vocabulary file",
-          tokenizer.kind == "wordpiece" ? "for example pretrained:minilm" : "for example pretrained:clip");
-  if (text.kind == "bert" && !text.weights.empty() && tokenizer.kind != "wordpiece")
-    fault("tokenizer/kind", "the weights of a bert tower need wordpiece tokens");
-}
-
 }  // namespace
 
 void check_job(const JobSpec& job, std::vector<SpecFault>& faults) {
   Checker(job, faults).run();
-}
-
-void check_model(const ModelSpec& model, const std::string& pointer, std::vector<SpecFault>& faults) {
-  check_image(model.image, pointer, faults);
-  check_text(model.text, pointer, faults);
-  check_frozen(model, pointer, faults);
-  if (model.logit_scale_init > model.logit_scale_max)
-    faults.push_back({pointer + "/logit_scale_init", "invalid", "is above logit_scale_max", ""});
-  if (model.logit_scale_init < model.logit_scale_min)
-    faults.push_back({pointer + "/logit_scale_init", "invalid", "is below logit_scale_min", ""});
-}
-
-void check_data(const DataSpec& data, const std::string& pointer, std::vector<SpecFault>& faults) {
-  for (std::size_t i = 0; i < data.sources.size(); ++i) {
-    const SourceSpec& source = data.sources[i];
-    const std::string at = pointer + "/sources/" + std::to_string(i);
-    if (source.path.empty() && !source.synthetic)
-      faults.push_back({at + "/path", "missing", "a source has a path or synthetic", ""});
-    if (!source.path.empty() && source.synthetic)
-      faults.push_back({at + "/synthetic", "invalid", "a source has a path or synthetic, not both", ""});
-    if (source.synthetic) check_synthetic(*source.synthetic, at + "/synthetic", faults);
-  }
-  try {
-    parse_selection(data.select);
-  } catch (const Error& error) {
-    faults.push_back({pointer + "/select", "invalid", error.what(), ""});
-  }
-  for (std::size_t i = 0; i < data.classes.size(); ++i)
-    if (data.classes[i].empty())
-      faults.push_back({pointer + "/classes/" + std::to_string(i), "invalid", "an empty class name", ""});
-  for (std::size_t i = 0; i < data.caption_templates.size(); ++i)
-    if (data.caption_templates[i].find("{c}") == std::string::npos)
-      faults.push_back({pointer + "/caption_templates/" + std::to_string(i), "invalid",
-                        "the template does not hold {c}", "{c} stands for the class name"});
 }
 
 std::vector<const StageSpec*> all_needs(const std::vector<StageSpec>& stages, const StageSpec& stage) {

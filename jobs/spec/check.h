@@ -11,10 +11,6 @@ namespace trireme::jobs {
 // Appends faults; the job may hold others already (a field that could not be read has its default).
 void check_job(const JobSpec& job, std::vector<SpecFault>& faults);
 
-// The part that also holds for a model, data set or stage on its own.
-void check_model(const ModelSpec& model, const std::string& pointer, std::vector<SpecFault>& faults);
-void check_data(const DataSpec& data, const std::string& pointer, std::vector<SpecFault>& faults);
-
 // Stages that `stage` needs, directly or through others; cycles end.
 std::vector<const StageSpec*> all_needs(const std::vector<StageSpec>& stages, const StageSpec& stage);
 
