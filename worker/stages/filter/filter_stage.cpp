@@ -94,8 +94,7 @@ void write_verdicts(const std::string& path, std::int64_t first, const Facts& fa
 }  // namespace
 
 const RuleBook& FilterStage::book_of(const jobs::Task& task) {
-  std::vector<std::string> counts;
-  for (const auto& input : runtime::inputs_of(task, "ngram_counts")) counts.push_back(input.path);
+  auto counts = runtime::input_paths(task, "ngram_counts");
   std::sort(counts.begin(), counts.end());
   std::string key = task.settings;
   for (const auto& input : runtime::inputs_of(task, "cuts")) key += "\n" + input.path;

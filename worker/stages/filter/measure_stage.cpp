@@ -21,8 +21,7 @@ constexpr std::int64_t kCheckSide = 64, kReadSide = 512;
 constexpr double kLeastSpotted = 0.3;  // confidence of text that is noted
 
 std::vector<std::string> paths_of(const jobs::Task& task, std::string_view role) {
-  std::vector<std::string> paths;
-  for (const auto& input : runtime::inputs_of(task, role)) paths.push_back(input.path);
+  auto paths = runtime::input_paths(task, role);
   std::sort(paths.begin(), paths.end());
   return paths;
 }
