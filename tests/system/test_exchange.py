@@ -65,7 +65,7 @@ def test_a_captioner_writes_the_same_captions_in_transformers(launch, tmp_path):
     trireme("export", "--to", "hf", model, tmp_path / "blip", check=True)
     seen = json.loads(trireme("weights", "inspect", tmp_path / "blip", "--json", check=True).stdout)
     assert seen["layout"] == "hf_blip" and seen["model"]["text"]["kind"] == "decoder" and seen["model"]["image"]["heads"] == 2, seen
-    tars = [p for p in run.output.rglob("*.tar") if "train" in str(p)]
+    tars = list((run.output / "store/synthesize").rglob("*.tar"))
     sidecars = list(run.output.rglob("*.captions.jsonl"))
     assert len(tars) == 1 and sidecars, (tars, sidecars)
     done = subprocess.run([PEER, ROOT / "tests/oracles/check_captioner.py", tmp_path / "blip", "24", tars[0], *sidecars], capture_output=True, text=True, timeout=400)
