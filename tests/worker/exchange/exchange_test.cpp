@@ -11,6 +11,7 @@
 
 #include "common/base/error.h"
 #include "jobs/spec/job_spec.h"
+#include "tests/support/small_model_spec.h"
 #include "worker/exchange/checkpoint_model.h"
 #include "worker/exchange/export_model.h"
 #include "worker/exchange/model_info_tool.h"
@@ -47,15 +48,15 @@ std::string checkpoint_of(const std::string& family) {
 int tool(int (*run)(int, char**), std::vector<std::string> words, std::string* output = nullptr) {
   std::vector<char*> arguments;
   for (std::string& word : words) arguments.push_back(word.data());
-  testing::internal::CaptureStdout();
+  ::testing::internal::CaptureStdout();
   int code = 0;
   try {
     code = run(static_cast<int>(arguments.size()), arguments.data());
   } catch (...) {
-    testing::internal::GetCapturedStdout();
+    ::testing::internal::GetCapturedStdout();
     throw;
   }
-  const std::string text = testing::internal::GetCapturedStdout();
+  const std::string text = ::testing::internal::GetCapturedStdout();
   if (output != nullptr) *output = text;
   return code;
 }
@@ -198,15 +199,7 @@ TEST(Exchange, WrongWordsAreUsageErrors) {
 }
 
 TEST(Exchange, AModelThatOthersCannotExpressIsRefused) {
-  jobs::ModelSpec spec;
-  spec.image.image_px = 16;
-  spec.image.patch_px = 8;
-  spec.image.width = spec.text.width = 16;
-  spec.image.layers = spec.text.layers = 1;
-  spec.image.heads = spec.text.heads = 2;
-  spec.text.context = 8;
-  spec.text.tokenizer.buckets = 64;
-  spec.embed_dim = 8;
+  jobs::ModelSpec spec = testing::small_model_spec(16);
   const auto from = scratch("model").string(), to = scratch("out").string();
   models::DualEncoder(spec, 1).save(from, "");
   EXPECT_THROW(export_open_clip(from, to, true), Error);  // hashed_words
@@ -258,12 +251,7 @@ TEST(Exchange, ACaptionerIsRecognised) {
 }
 
 jobs::ModelSpec captioner_spec() {
-  jobs::ModelSpec spec;
-  spec.image.image_px = 16;
-  spec.image.patch_px = 8;
-  spec.image.width = spec.text.width = 16;
-  spec.image.layers = spec.text.layers = 1;
-  spec.image.heads = spec.text.heads = 2;
+  jobs::ModelSpec spec = testing::small_model_spec(16);
   spec.image.ln_pre = false;
   spec.text.kind = "decoder";
   spec.text.context = spec.text.positions = 8;

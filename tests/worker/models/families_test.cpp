@@ -14,6 +14,7 @@
 
 #include "common/base/error.h"
 #include "jobs/spec/model_defaults.h"
+#include "tests/support/small_model_spec.h"
 #include "worker/checkpoint/name_map.h"
 #include "worker/models/dual_encoder.h"
 #include "worker/models/efficientnet_shape.h"
@@ -52,19 +53,6 @@ std::string part_of(const std::string& name, const std::string& prefix) {
 double relative(const at::Tensor& found, const at::Tensor& expected) {
   const at::Tensor a = found.detach().to(at::kDouble), b = expected.to(at::kDouble);
   return ((a - b).norm() / b.norm().clamp_min(1e-12)).item<double>();
-}
-
-jobs::ModelSpec small_spec() {
-  jobs::ModelSpec spec;
-  spec.image.image_px = 16;
-  spec.image.patch_px = 8;
-  spec.image.width = spec.text.width = 8;
-  spec.image.layers = spec.text.layers = 1;
-  spec.image.heads = spec.text.heads = 2;
-  spec.text.context = 8;
-  spec.text.tokenizer.buckets = 64;
-  spec.embed_dim = 8;
-  return spec;
 }
 
 // Outputs <= 1e-5, every gradient <= 1e-4, relative. A key's bias shifts all logits of a softmax alike: its
@@ -115,7 +103,7 @@ std::map<std::string, at::Tensor> both(DualEncoder& model, const std::string& na
 }
 
 TEST(Families, OpenClipWithQuickGeluAndOddSizes) {
-  jobs::ModelSpec spec = small_spec();
+  jobs::ModelSpec spec = testing::small_model_spec(8);
   spec.image.image_px = 42;
   spec.image.patch_px = 14;
   spec.image.width = 24;
@@ -132,7 +120,7 @@ TEST(Families, OpenClipWithQuickGeluAndOddSizes) {
 }
 
 TEST(Families, HfClip) {
-  jobs::ModelSpec spec = small_spec();
+  jobs::ModelSpec spec = testing::small_model_spec(8);
   spec.image.image_px = 30;
   spec.image.patch_px = 10;
   spec.image.width = 32;
@@ -147,7 +135,7 @@ TEST(Families, HfClip) {
 }
 
 TEST(Families, HfAlign) {
-  jobs::ModelSpec spec = small_spec();
+  jobs::ModelSpec spec = testing::small_model_spec(8);
   spec.image.kind = "efficientnet_b0";
   spec.image.width_factor = 0.1;
   spec.image.depth_factor = 0.6;
@@ -167,7 +155,7 @@ TEST(Families, HfAlign) {
 }
 
 TEST(Families, HfBertWithEachPooling) {
-  jobs::ModelSpec spec = small_spec();
+  jobs::ModelSpec spec = testing::small_model_spec(8);
   spec.text.kind = "bert";
   spec.text.positions = 13;
   spec.text.width = 20;
@@ -205,7 +193,7 @@ TEST(Families, HfBertWithEachPooling) {
 }
 
 TEST(Families, VisionTowersOfBlipAndTimm) {
-  jobs::ModelSpec spec = small_spec();
+  jobs::ModelSpec spec = testing::small_model_spec(8);
   spec.image.ln_pre = false;
   spec.image.patch_bias = true;
   spec.image.layer_norm_epsilon = 1e-6;
@@ -224,7 +212,7 @@ TEST(Families, VisionTowersOfBlipAndTimm) {
 }
 
 TEST(Families, TimmEfficientNets) {
-  jobs::ModelSpec spec = small_spec();
+  jobs::ModelSpec spec = testing::small_model_spec(8);
   spec.image.image_px = 45;
   spec.image.depth_factor = 0.5;
   for (const auto& [name, kind, width] :
@@ -251,7 +239,7 @@ TEST(Families, PositionsOfAnotherResolution) {
                          file.load(std::string(corners ? "align_corners." : "antialias.") + key)),
                 1e-6)
           << key << corners;
-  jobs::ModelSpec spec = small_spec();
+  jobs::ModelSpec spec = testing::small_model_spec(8);
   DualEncoder small(spec, 1);
   small.save(scratch("small").string(), "");
   spec.image.image_px = 32;
@@ -270,7 +258,7 @@ TEST(Families, LogitsOfEfficientNetLite0) {
   } catch (const Error&) {
     GTEST_SKIP() << "published weights are not installed: run ./quickstart build";
   }
-  jobs::ModelSpec spec = small_spec();
+  jobs::ModelSpec spec = testing::small_model_spec(8);
   spec.image.kind = "efficientnet_lite0";
   spec.image.image_px = 224;
   spec.image.weights = path;
