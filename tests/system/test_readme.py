@@ -47,7 +47,7 @@ def test_plan_of_every_example():
     for example in sorted(EXAMPLES.glob("*.json")):
         if example.name.startswith("sweep-"):  # a sweep is many jobs: each is read, the first is planned
             done = trireme("sweep", example, "--dry-run", check=True)
-            assert "-s1-" in done.stdout
+            assert re.search(r"^\S+-s\d+-[0-9a-f]{8} ", done.stdout, re.M)
             continue
         sets = []
         if "../shared" in example.read_text():
