@@ -1,5 +1,7 @@
 #include "worker/data/framed_file.h"
 
+#include <algorithm>
+
 #include "common/base/error.h"
 
 namespace trireme::worker::data {
@@ -15,10 +17,13 @@ void write_framed(const io::Path& path, std::string text) {
   io::write_file_atomic(path, text);
 }
 
-void require_intact(bool holds, const io::Path& path, const std::string& what, std::string_view stage) {
-  if (holds) return;
+void damaged_file(const io::Path& path, const std::string& what, std::string_view stage) {
   throw Error(ErrorKind::kDamaged, path.string() + ": " + what,
               "remove the file and run the " + std::string(stage) + " stage again");
+}
+
+void require_intact(bool holds, const io::Path& path, const std::string& what, std::string_view stage) {
+  if (!holds) damaged_file(path, what, stage);
 }
 
 void check_frame(const io::MappedFile& file, std::string_view magic, std::uint32_t version, std::size_t least,

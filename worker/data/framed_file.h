@@ -34,6 +34,7 @@ void write_framed(const io::Path& path, std::string text);
 void check_frame(const io::MappedFile& file, std::string_view magic, std::uint32_t version, std::size_t least,
                  std::string_view stage);
 // The same kDamaged, for what a reader finds out itself.
+[[noreturn]] void damaged_file(const io::Path& path, const std::string& what, std::string_view stage);
 void require_intact(bool holds, const io::Path& path, const std::string& what, std::string_view stage);
 
 }  // namespace trireme::worker::data

@@ -19,8 +19,7 @@ constexpr std::string_view kPairsMagic = "TRNEARP1", kStage = "near_duplicates";
 constexpr std::size_t kHead = 20, kPairBytes = 16;
 
 [[noreturn]] void damaged(const io::Path& path, const std::string& what) {
-  require_intact(false, path, what, kStage);
-  std::abort();  // not reached
+  damaged_file(path, what, kStage);
 }
 
 std::string place_of(const RangeOfSamples& range, std::uint32_t sample) {

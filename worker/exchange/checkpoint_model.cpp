@@ -59,6 +59,10 @@ class Shapes {
   NameMap map_;
 };
 
+std::int64_t heads_of(const models::TowerFacts& facts, std::int64_t width) {
+  return facts.heads.value_or(std::max<std::int64_t>(1, width / 64));
+}
+
 void recognise_vit(const Shapes& shapes, const models::TowerFacts& facts, jobs::ImageTowerSpec& image) {
   image.width = shapes.extent("visual.conv1.weight", 0);
   image.patch_px = shapes.extent("visual.conv1.weight", 2);
@@ -67,7 +71,7 @@ void recognise_vit(const Shapes& shapes, const models::TowerFacts& facts, jobs::
   image.layers = shapes.count("visual.transformer.resblocks.", ".ln_1.weight");
   image.ln_pre = shapes.has("visual.ln_pre.weight");
   image.patch_bias = shapes.has("visual.conv1.bias");
-  image.heads = facts.heads.value_or(std::max<std::int64_t>(1, image.width / 64));
+  image.heads = heads_of(facts, image.width);
   image.quick_gelu = facts.quick_gelu.value_or(false);
 }
 
@@ -100,7 +104,7 @@ void recognise_bert(const Shapes& shapes, const models::TowerFacts& facts, jobs:
   text.positions = shapes.extent("text.embeddings.position_embeddings.weight", 0);
   text.context = std::min<std::int64_t>(text.positions, 77);
   text.layers = shapes.count("text.encoder.layer.", ".output.dense.weight");
-  text.heads = facts.heads.value_or(std::max<std::int64_t>(1, text.width / 64));
+  text.heads = heads_of(facts, text.width);
   text.tokenizer.kind = "wordpiece";
 }
 
@@ -109,7 +113,7 @@ void recognise_transformer(const Shapes& shapes, const models::TowerFacts& facts
   text.width = shapes.extent("token_embedding.weight", 1);
   text.context = shapes.extent("positional_embedding", 0);
   text.layers = shapes.count("transformer.resblocks.", ".ln_1.weight");
-  text.heads = facts.heads.value_or(std::max<std::int64_t>(1, text.width / 64));
+  text.heads = heads_of(facts, text.width);
   text.quick_gelu = facts.quick_gelu.value_or(false);
   text.tokenizer.kind = "clip_bpe";
 }
@@ -121,7 +125,7 @@ void recognise_decoder(const Shapes& shapes, const CheckpointModel& model, const
   text.positions = shapes.extent("decoder.embeddings.position_embeddings.weight", 0);
   text.context = std::min<std::int64_t>(text.positions, 77);
   text.layers = shapes.count("decoder.layers.", ".mlp.out.weight");
-  text.heads = facts.heads.value_or(std::max<std::int64_t>(1, text.width / 64));
+  text.heads = heads_of(facts, text.width);
   text.tied_head = shapes.same("decoder.head.weight", "decoder.embeddings.word_embeddings.weight");
   text.extra_tokens = model.layout == checkpoint::Layout::kHfBlip ? 2 : 0;
   text.tokenizer.kind = "wordpiece";

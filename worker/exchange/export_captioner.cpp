@@ -59,26 +59,6 @@ ordered_json blip_config(const jobs::ModelSpec& spec, const models::Captioner& c
           {"torch_dtype", "float32"}};
 }
 
-ordered_json preprocessor(const jobs::ImageTowerSpec& image) {
-  const bool square = image.resize_mode == "square";
-  ordered_json config{{"image_processor_type", square ? "BlipImageProcessor" : "CLIPImageProcessor"},
-                      {"do_resize", true}};
-  config["size"] = square ? ordered_json{{"height", image.image_px}, {"width", image.image_px}}
-                          : ordered_json{{"shortest_edge", *image.resize_px}};
-  config["resample"] = resample_number(image);
-  if (!square) {
-    config["do_center_crop"] = true;
-    config["crop_size"] = {{"height", image.image_px}, {"width", image.image_px}};
-  }
-  config["do_rescale"] = true;
-  config["rescale_factor"] = 1 / 255.0;
-  config["do_normalize"] = true;
-  config["image_mean"] = image.mean;
-  config["image_std"] = image.std;
-  config["do_convert_rgb"] = true;
-  return config;
-}
-
 // What theirs has beside ours: a bias of the patches, and the output layer's shares of other tensors.
 Tensors with_their_own(Tensors tensors, const jobs::ModelSpec& spec) {
   const std::string patch = "vision_model.embeddings.patch_embedding.",
@@ -109,7 +89,9 @@ void export_hf_captioner(models::DualEncoder& model, const io::Path& folder, boo
       with_their_own(mapped_tensors(model, map, "transformers' BlipForConditionalGeneration"), spec),
       {{"format", "pt"}});
   write_json_file(folder / "config.json", blip_config(spec, captioner));
-  write_json_file(folder / "preprocessor_config.json", preprocessor(spec.image));
+  write_json_file(folder / "preprocessor_config.json",
+                  hf_preprocessor(spec.image, spec.image.resize_mode == "square" ? "BlipImageProcessor"
+                                                                                 : "CLIPImageProcessor"));
   if (tokenizer) write_wordpiece_tokenizer(model, folder);
 }
 

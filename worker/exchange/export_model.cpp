@@ -30,30 +30,6 @@ bool is_clip(const jobs::ModelSpec& spec) {
          spec.text.projection == "matrix" && !spec.image.patch_bias;
 }
 
-ordered_json hf_preprocessor(const jobs::ImageTowerSpec& image, bool align) {
-  const bool square = image.resize_mode == "square";
-  ordered_json config{{"image_processor_type", align ? "EfficientNetImageProcessor" : "CLIPImageProcessor"},
-                      {"do_resize", true}};
-  if (square)
-    config["size"] = {{"height", *image.resize_px}, {"width", *image.resize_px}};
-  else
-    config["size"] = {{"shortest_edge", *image.resize_px}};
-  config["resample"] = resample_number(image);
-  config["do_center_crop"] = true;
-  config["crop_size"] = {{"height", image.image_px}, {"width", image.image_px}};
-  config["do_rescale"] = true;
-  config["rescale_factor"] = 1 / 255.0;
-  if (align) {
-    config["rescale_offset"] = false;
-    config["include_top"] = false;
-  }
-  config["do_normalize"] = true;
-  config["image_mean"] = image.mean;
-  config["image_std"] = image.std;
-  if (!align) config["do_convert_rgb"] = true;
-  return config;
-}
-
 ordered_json hf_clip_config(const jobs::ModelSpec& spec, const text::Tokenizer& tokenizer) {
   const auto act = [](bool quick) { return quick ? "quick_gelu" : "gelu"; };
   const std::int64_t end = tokenizer.end_id();
@@ -136,7 +112,7 @@ void export_hf_clip(models::DualEncoder& model, const io::Path& to, bool tokeniz
       mapped_tensors(model, checkpoint::NameMap(checkpoint::Layout::kHfClip), "transformers' CLIPModel"),
       {{"format", "pt"}});
   write_json_file(to / "config.json", hf_clip_config(spec, model.tokenizer()));
-  write_json_file(to / "preprocessor_config.json", hf_preprocessor(spec.image, false));
+  write_json_file(to / "preprocessor_config.json", hf_preprocessor(spec.image, "CLIPImageProcessor"));
   if (tokenizer) write_clip_tokenizer(model, to);
 }
 
@@ -160,7 +136,7 @@ void export_hf_align(models::DualEncoder& model, const io::Path& to, bool tokeni
   checkpoint::write_safetensors(to / "model.safetensors", tensors, {{"format", "pt"}});
   write_json_file(to / "config.json",
                   hf_align_config(spec, model.tokenizer(), std::exp(-model.logit_scale().item<double>())));
-  write_json_file(to / "preprocessor_config.json", hf_preprocessor(spec.image, true));
+  write_json_file(to / "preprocessor_config.json", hf_preprocessor(spec.image, "EfficientNetImageProcessor"));
   if (tokenizer) write_wordpiece_tokenizer(model, to);
 }
 

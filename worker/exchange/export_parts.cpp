@@ -54,8 +54,29 @@ void write_json_file(const io::Path& path, const nlohmann::ordered_json& value) 
   io::write_file_atomic(path, value.dump(2) + "\n");
 }
 
-int resample_number(const jobs::ImageTowerSpec& image) {
-  return image.interpolation == "bilinear" ? 2 : 3;
+nlohmann::ordered_json hf_preprocessor(const jobs::ImageTowerSpec& image, const std::string& processor) {
+  const bool square = image.resize_mode == "square", align = processor == "EfficientNetImageProcessor";
+  nlohmann::ordered_json config{{"image_processor_type", processor}, {"do_resize", true}};
+  if (square)
+    config["size"] = {{"height", *image.resize_px}, {"width", *image.resize_px}};
+  else
+    config["size"] = {{"shortest_edge", *image.resize_px}};
+  config["resample"] = image.interpolation == "bilinear" ? 2 : 3;  // Pillow's numbers
+  if (processor != "BlipImageProcessor") {                         // which knows no crop
+    config["do_center_crop"] = true;
+    config["crop_size"] = {{"height", image.image_px}, {"width", image.image_px}};
+  }
+  config["do_rescale"] = true;
+  config["rescale_factor"] = 1 / 255.0;
+  if (align) {
+    config["rescale_offset"] = false;
+    config["include_top"] = false;
+  }
+  config["do_normalize"] = true;
+  config["image_mean"] = image.mean;
+  config["image_std"] = image.std;
+  if (!align) config["do_convert_rgb"] = true;
+  return config;
 }
 
 }  // namespace trireme::worker::exchange

@@ -30,6 +30,8 @@ Tensors mapped_tensors(models::DualEncoder& model, const checkpoint::NameMap& ma
 
 void write_json_file(const io::Path& path, const nlohmann::ordered_json& value);
 
-int resample_number(const jobs::ImageTowerSpec& image);  // Pillow's number of the filter
+// preprocessor_config.json for transformers' image processor of that name: CLIPImageProcessor,
+// EfficientNetImageProcessor, BlipImageProcessor.
+nlohmann::ordered_json hf_preprocessor(const jobs::ImageTowerSpec& image, const std::string& processor);
 
 }  // namespace trireme::worker::exchange

@@ -10,6 +10,7 @@
 #include <vector>
 
 #include "common/io/file.h"
+#include "worker/data/near_clusters.h"
 
 namespace trireme::worker::stages::filter {
 
@@ -28,12 +29,7 @@ struct ColumnValue {
   std::string text;  // of kOther: the JSON type
 };
 
-// A near-duplicate (data::NearClusters).
-struct NearFact {
-  std::string place;   // "<data set>/<shard>/<sample>"
-  double measure = 0;  // bits that differ, cosine or Jaccard similarity
-  std::string by;      // "hash", "embedding", "caption"
-};
+using NearFact = data::NearMatch;
 
 // Text in the picture: a line of it, and how many characters in a row each caption has of it.
 struct SpottedFact {

@@ -94,10 +94,8 @@ void find_near(const jobs::Task& task, std::int64_t sample, const jobs::MeasureS
       task.shard->data + "/" + std::to_string(task.shard->shard) + "/" + std::to_string(sample);
   for (const auto& unique : settings.near)
     if (const auto kept = clusters.kept_for(jobs::near_duplicates_by(unique), place))
-      facts.near[unique] = {kept->place, kept->measure, kept->by};
-  if (settings.against.empty()) return;
-  if (const auto match = clusters.match_in(place, settings.against))
-    facts.against = {match->place, match->measure, match->by};
+      facts.near[unique] = *kept;
+  if (!settings.against.empty()) facts.against = clusters.match_in(place, settings.against);
 }
 
 void spot(const data::Image& picture, const std::vector<std::string>& captions, Spotters& spotters,
