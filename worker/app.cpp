@@ -38,6 +38,7 @@
 #include "worker/stages/near_duplicates/near_duplicates_stage.h"
 #include "worker/stages/ngram_counts/ngram_counts_stage.h"
 #include "worker/stages/pair_counts/pair_counts_stage.h"
+#include "worker/stages/pair_scores/pair_scores_stage.h"
 #include "worker/stages/synthesize/synthesize_stage.h"
 #include "worker/stages/train/train_stage.h"
 #include "worker/stages/vocabulary/vocabulary_stage.h"
@@ -71,6 +72,7 @@ runtime::Stages all_stages() {
   stages[TaskKind::kSignatures] = std::make_unique<stages::near_duplicates::SignaturesStage>();
   stages[TaskKind::kNearPairs] = std::make_unique<stages::near_duplicates::NearPairsStage>();
   stages[TaskKind::kNearClusters] = std::make_unique<stages::near_duplicates::NearClustersStage>();
+  stages[TaskKind::kPairScores] = std::make_unique<stages::pair_scores::PairScoresStage>();
   stages[TaskKind::kExport] = std::make_unique<stages::export_shards::ExportStage>();
   stages[TaskKind::kCaption] = std::make_unique<stages::caption::CaptionStage>();
   stages[TaskKind::kConceptWordsMap] = std::make_unique<stages::concept_vocabulary::ConceptWordsMapStage>();

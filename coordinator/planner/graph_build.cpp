@@ -192,10 +192,10 @@ std::size_t GraphState::Builder::add_map(std::uint32_t stage, const StageSpec& s
   part.settings = map.settings;
   part.data_json = jobs::data_json(graph.job.spec.data.at(data));
   if (!map.model.empty()) part.model_json = jobs::model_json(graph.job.spec.models.at(map.model));
-  if (map.kind != TaskKind::kMeasure)
+  if (map.kind != TaskKind::kMeasure && map.kind != TaskKind::kPairScores)
     part.providers = range_inputs(spec, data, features ? map.model : "", map.also);
   if (!map.also.empty()) part.providers.push_back(part_over(spec_of.at(map.also), data));
-  if (map.facts != kNone) part.providers.push_back(map.facts);
+  part.providers.insert(part.providers.end(), map.made_from.begin(), map.made_from.end());
   part.artifacts = map.artifacts;
   part.model_name = map.model;
   part.vocabulary = vocabulary_of(map.model);
@@ -203,7 +203,8 @@ std::size_t GraphState::Builder::add_map(std::uint32_t stage, const StageSpec& s
   for (const std::size_t provider : part.providers) graph.parts[provider].consumers.push_back(made);
   std::set<std::size_t> barriers(part.artifacts.begin(), part.artifacts.end());
   for (const auto& need : spec.needs)  // a need that gives nothing range by range comes first as a whole
-    if (!(map.kind == TaskKind::kMeasure && spec_of.at(need)->kind == "filter") &&
+    if (map.kind != TaskKind::kPairScores &&
+        !(map.kind == TaskKind::kMeasure && spec_of.at(need)->kind == "filter") &&
         std::ranges::none_of(part.providers,
                              [&](std::size_t p) { return graph.stages[graph.parts[p].stage].name == need; }))
       barriers.insert(parts_of.at(need).begin(), parts_of.at(need).end());

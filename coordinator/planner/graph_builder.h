@@ -82,8 +82,10 @@ struct GraphState::Builder {
     std::vector<std::size_t> artifacts;
     std::uint32_t phase = 0;
     bool place_matters = false;
-    std::string also = {};      // a filter stage whose verdicts are read beside those of the nearest one
-    std::size_t facts = kNone;  // the measures that verdicts are made of
+    std::string also = {};  // a filter stage whose verdicts are read beside those of the nearest one
+    // What the part is made from, range by range: measures for verdicts, scores for measures, embeddings for
+    // scores. A measure or score reads nothing else of its range.
+    std::vector<std::size_t> made_from = {};
   };
   std::size_t add_map(std::uint32_t stage, const StageSpec& spec, const std::string& data,
                       std::uint32_t index, const MapPart& map, bool features);
@@ -139,8 +141,13 @@ struct GraphState::Builder {
   // Signatures or embeddings (phase 0), pairs (phase 1), clusters (phase 2). No threshold decides the first.
   void add_near_duplicates(std::uint32_t stage, const StageSpec& spec);
   MapPart signatures_of(const StageSpec& spec, const std::string& data) const;
+  // Both towers of a model in spec.models or of "stage:<train stage>", as an embed task.
+  MapPart embeddings_of(const StageSpec& spec, const std::string& data, const std::string& model) const;
   // Clusters that a filter reads: for `near_unique`, and for `against` all of images.
   std::vector<std::size_t> clusters_for(const StageSpec& spec, const jobs::FilterSettings& settings) const;
+  // Embeddings (phase 1), then their scores (phase 0).
+  void add_pair_scores(std::uint32_t stage, const StageSpec& spec);
+  std::vector<std::size_t> scores_for(const jobs::FilterSettings& settings, const std::string& data) const;
   void add_vocabulary(std::uint32_t stage, const StageSpec& spec);
   void add_concept_vocabulary(std::uint32_t stage, const StageSpec& spec);
   // The last part of the stage that "stage:<name>" names, kNone for anything else.

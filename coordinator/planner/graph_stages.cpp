@@ -21,6 +21,7 @@ void GraphState::Builder::add_stage(const StageSpec& spec) {
   if (spec.kind == "duplicates")
     add_tally<jobs::DuplicatesSettings>(stage, spec, TaskKind::kDuplicatesMap, TaskKind::kDuplicatesMerge);
   if (spec.kind == "near_duplicates") add_near_duplicates(stage, spec);
+  if (spec.kind == "pair_scores") add_pair_scores(stage, spec);
   if (spec.kind == "export") add_export(stage, spec);
   if (spec.kind == "vocabulary") add_vocabulary(stage, spec);
   if (spec.kind == "concept_vocabulary") add_concept_vocabulary(stage, spec);
@@ -74,6 +75,7 @@ void GraphState::Builder::add_filter(std::uint32_t stage, const StageSpec& spec)
   std::vector<Part::Listed> listed_parts;
   for (std::uint32_t i = 0; i < settings.data.size(); ++i) {
     measure.settings_part = settings_part + file_head("scores " + spec.name + "/" + settings.data[i]);
+    measure.made_from = scores_for(settings, settings.data[i]);
     facts.push_back(add_map(stage, spec, settings.data[i], i, measure, false));
     listed_parts.push_back({table_of.at(settings.data[i]), {facts.back()}});
   }
@@ -84,7 +86,7 @@ void GraphState::Builder::add_filter(std::uint32_t stage, const StageSpec& spec)
     judge.artifacts.push_back(cuts);
   }
   for (std::uint32_t i = 0; i < settings.data.size(); ++i) {
-    judge.facts = facts[i];
+    judge.made_from = {facts[i]};
     add_map(stage, spec, settings.data[i], i, judge, false);
   }
 }
@@ -129,7 +131,6 @@ std::vector<std::size_t> GraphState::Builder::clusters_for(const StageSpec& spec
   return found;
 }
 
-// An embedding is that of an embed stage among the needs, if there is one: the same task, done once.
 GraphState::Builder::MapPart GraphState::Builder::signatures_of(const StageSpec& spec,
                                                                 const std::string& data) const {
   const auto& settings = std::get<jobs::NearDuplicatesSettings>(spec.settings);
@@ -141,11 +142,17 @@ GraphState::Builder::MapPart GraphState::Builder::signatures_of(const StageSpec&
             "",
             {}};
   }
-  const std::string trained = jobs::named_stage(settings.model);
+  return embeddings_of(spec, data, settings.model);
+}
+
+// An embedding is that of an embed stage among the needs, if there is one: the same task, done once.
+GraphState::Builder::MapPart GraphState::Builder::embeddings_of(const StageSpec& spec,
+                                                                const std::string& data,
+                                                                const std::string& model) const {
+  const std::string trained = jobs::named_stage(model);
   jobs::EmbedSettings embed;
   embed.data = {data};
-  embed.model =
-      trained.empty() ? settings.model : std::get<jobs::TrainSettings>(spec_of.at(trained)->settings).model;
+  embed.model = trained.empty() ? model : std::get<jobs::TrainSettings>(spec_of.at(trained)->settings).model;
   const StageSpec* stored = nearest(spec, [&](const StageSpec& s) {
     const auto* other = std::get_if<jobs::EmbedSettings>(&s.settings);
     return other != nullptr && other->model == embed.model && lists(other->data, data);
@@ -178,6 +185,35 @@ void GraphState::Builder::add_near_duplicates(std::uint32_t stage, const StageSp
   const std::size_t clusters = add_fixed(stage, 2, TaskKind::kNearClusters, 1, spec, names, {pairs});
   graph.parts[clusters].listed = std::move(listed_parts);
   graph.parts[clusters].artifacts = {pairs};
+}
+
+// What a train stage made is embedded in the shared space; a model of spec.models is projected while scoring.
+void GraphState::Builder::add_pair_scores(std::uint32_t stage, const StageSpec& spec) {
+  const auto& settings = std::get<jobs::PairScoresSettings>(spec.settings);
+  const bool shared = !jobs::named_stage(settings.model).empty();
+  for (std::uint32_t i = 0; i < settings.data.size(); ++i) {
+    const std::string& data = settings.data[i];
+    MapPart embed = embeddings_of(spec, data, settings.model);
+    embed.phase = 1;
+    MapPart score{TaskKind::kPairScores,
+                  jobs::settings_json(spec.settings),
+                  address_part(spec.settings),
+                  shared ? "" : settings.model,
+                  {}};
+    score.made_from = {add_map(stage, spec, data, i, embed, shared)};
+    add_map(stage, spec, data, i, score, false);
+  }
+}
+
+std::vector<std::size_t> GraphState::Builder::scores_for(const jobs::FilterSettings& settings,
+                                                         const std::string& data) const {
+  std::vector<std::size_t> found;
+  for (const auto& rule : settings.columns)
+    if (const std::string from = jobs::named_stage(rule.sidecar); !from.empty())
+      if (const std::size_t part = part_over(spec_of.at(from), data);
+          std::ranges::find(found, part) == found.end())
+        found.push_back(part);
+  return found;
 }
 
 void GraphState::Builder::add_vocabulary(std::uint32_t stage, const StageSpec& spec) {

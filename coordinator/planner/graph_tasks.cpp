@@ -65,6 +65,8 @@ const char* output_extension(jobs::TaskKind kind) {
       return ".near_pairs";
     case jobs::TaskKind::kNearClusters:
       return ".near_clusters.jsonl";
+    case jobs::TaskKind::kPairScores:
+      return ".scores.jsonl";
     default:
       return "";  // folders
   }
@@ -262,6 +264,9 @@ jobs::InputFile GraphState::input_file(const Part& from, std::int64_t item) cons
       break;
     case jobs::TaskKind::kNearClusters:
       file.role = "near_clusters";
+      break;
+    case jobs::TaskKind::kPairScores:
+      file.role = "scores";
       break;
     default:
       file.role = "model";

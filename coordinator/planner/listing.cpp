@@ -207,7 +207,8 @@ class Lister {
     for (const auto& data : filter.data) {
       std::string hashes;
       for (std::size_t i = 0; i < filter.columns.size(); ++i)
-        if (const jobs::ColumnRule& rule = filter.columns[i]; !rule.sidecar.empty())
+        if (const jobs::ColumnRule& rule = filter.columns[i];
+            !rule.sidecar.empty() && jobs::named_stage(rule.sidecar).empty())
           attempt(at + "/columns/" + std::to_string(i) + "/sidecar",
                   "write the scores first, or take the rule out",
                   [&] { hashes += score_hashes(rule, data); });

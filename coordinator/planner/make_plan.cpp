@@ -14,7 +14,7 @@ constexpr double kNgramBytes = 36, kNgramsPerCaption = 20, kHashBytes = 20, kSig
 constexpr double kSearchSeconds = 40, kSearchMegabytes = 800;    // per million images, at distance 8
 constexpr double kCaptionSeconds = 20, kCaptionMegabytes = 130;  // per million texts
 constexpr double kFloatBytes = 4, kGuessedCaptions = 5, kIndexBytes = 200, kVerdictBytes = 60,
-                 kPairBytes = 64, kWordBytes = 150, kConceptBytes = 200;
+                 kPairBytes = 64, kWordBytes = 150, kConceptBytes = 200, kScoreBytes = 60;
 
 // Completes every task whose result lies in the store.
 void walk(TaskGraph& graph) {
@@ -191,13 +191,15 @@ class Planner {
                      : near->by == "caption" ? 8 * (1 + kNgramsPerCaption / 2)
                                              : embedding_bytes(near->model);
         samples = samples_of(near->data);
+      } else if (const auto* scores = std::get_if<jobs::PairScoresSettings>(&stage.settings)) {
+        const std::string trained = jobs::named_stage(scores->model);
+        per_sample = kScoreBytes + (trained.empty() ? tower_bytes(scores->model) : shared_bytes(trained));
+        samples = samples_of(scores->data);
       } else if (const auto* exported = std::get_if<jobs::ExportSettings>(&stage.settings)) {
         for (const auto& name : exported->data)  // at most what comes in
           if (const PlannedData* data = data_named(name)) sum += static_cast<double>(data->info.bytes);
       } else if (const auto* embed = std::get_if<jobs::EmbedSettings>(&stage.settings)) {
-        const jobs::ModelSpec& model = job_.spec.models.at(embed->model);
-        const double image = model.image.kind == "vit" ? static_cast<double>(model.image.width) : 1280;
-        per_sample = kFloatBytes * (image + kGuessedCaptions * static_cast<double>(model.text.width));
+        per_sample = tower_bytes(embed->model);
         samples = samples_of(embed->data);
       } else if (const auto* evaluate = std::get_if<jobs::EvaluateSettings>(&stage.settings)) {
         per_sample = evaluate->model.empty() ? 0 : shared_bytes(evaluate->model);
@@ -262,6 +264,12 @@ class Planner {
     const double samples = std::max(0.0, samples_of(near.data)), width = embedding_bytes(near.model) / 4;
     return "every image with every other, " + number(samples * samples * width / 1e9) +
            " GFLOP (a core does some 30 GFLOP per second)" + tasks + " together, and 40 MB each";
+  }
+
+  // Of one sample, both towers.
+  double tower_bytes(const std::string& model) const {
+    return embedding_bytes(model) +
+           kFloatBytes * kGuessedCaptions * static_cast<double>(job_.spec.models.at(model).text.width);
   }
 
   // Of one image.

@@ -18,6 +18,7 @@ struct ReportStage {
   std::int64_t tasks_known = 0, tasks_done = 0, tasks_reused = 0;
   std::map<std::string, std::int64_t> counts;  // sums of TaskDone::counts
   std::vector<std::string> thumbnail_files;    // "thumbnails" outputs, manifest order
+  std::vector<std::string> facts_files;        // of a filter's measures
 };
 
 // One worker's part in one lease, for the timeline.

@@ -189,6 +189,7 @@ void Service::write_report(const std::string& job_id, std::function<void(const s
                             view.progress.tasks_done,
                             view.progress.tasks_reused,
                             view.progress.counts,
+                            {},
                             {}});
   if (run_ != nullptr && job.row.job == running_) remember_damage(job_id);
   input.damaged = damaged_[job_id];
@@ -196,8 +197,10 @@ void Service::write_report(const std::string& job_id, std::function<void(const s
     if (static_cast<std::size_t>(row.stage) >= input.stages.size()) return;
     auto& stage = input.stages[static_cast<std::size_t>(row.stage)];
     if (row.state == "done")
-      for (const auto& file : ledger::result_from_json(row.result, row.lease).outputs)
+      for (const auto& file : ledger::result_from_json(row.result, row.lease).outputs) {
         if (file.name == "thumbnails") stage.thumbnail_files.push_back(file.path);
+        if (file.path.ends_with(".facts.jsonl")) stage.facts_files.push_back(file.path);
+      }
     add_spans(input.timeline, row, stage.name, job.row.started_ms);
   });
   background_->run([input = std::move(input), then = std::move(then)] {

@@ -364,7 +364,8 @@ constexpr std::string_view kTaskKindNames[] = {"synthesize",
                                                "concepts",
                                                "signatures",
                                                "near_pairs",
-                                               "near_clusters"};
+                                               "near_clusters",
+                                               "pair_scores"};
 }  // namespace
 
 std::string_view name_of(TaskKind kind) {

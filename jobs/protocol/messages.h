@@ -48,7 +48,8 @@ enum class TaskKind {
   kConcepts,
   kSignatures,
   kNearPairs,
-  kNearClusters
+  kNearClusters,
+  kPairScores
 };
 std::string_view name_of(TaskKind kind);  // "synthesize", …, "pair_counts_map", …
 TaskKind task_kind_from_name(std::string_view name);
@@ -78,7 +79,7 @@ struct InputFile {
                       // "concept_words" and "concept_counts" (map and merge of a concept_vocabulary
                       // stage), "concept_vocabulary" (its file, and what a concepts stage's teacher has),
                       // "concepts" (labels of a range), "captions" (lines with key and caption),
-                      // "signatures", "near_pairs" and "near_clusters" (of near_duplicates)
+                      // "signatures", "near_pairs" and "near_clusters" (of near_duplicates), "scores"
   std::string stage;  // the stage that made it
   std::string data;   // data set, "" for artifacts
   std::int64_t shard = -1;  // -1 for artifacts

@@ -332,6 +332,24 @@ class Checker {
             "set \"frozen\": true on its image tower, or name \"stage:<train stage>\"");
   }
 
+  // Similarity means something when both projections were learnt.
+  void check(const PairScoresSettings& s) {
+    data_list(s.data);
+    if (const std::string trained = named_stage(s.model); !trained.empty()) return trained_model(trained);
+    const ModelSpec* model = known_model(s.model);
+    made_vocabulary(s.model);
+    if (model == nullptr) return;
+    if (model->text.kind == "decoder")
+      fault(here_ + "/model", "invalid",
+            "model " + quoted(s.model) + " is a captioner, which has no similarity",
+            "name a model with a text tower");
+    else if (model->init_from.empty() || !model->image.frozen || !model->text.frozen)
+      fault(here_ + "/model", "invalid",
+            "model " + quoted(s.model) + " is not whole: similarity takes both towers and their projections",
+            "set its init_from to a checkpoint and \"frozen\": true on both towers, or name "
+            "\"stage:<train stage>\"");
+  }
+
   void check(const ExportSettings& s) { data_list(s.data); }
 
   void check(const VocabularySettings& s) { data_list(s.data); }

@@ -132,10 +132,26 @@ class FilterChecker {
         fault(pointer + "/most", "invalid", "is below least");
       if (!rule.sidecar.empty() && (!rule.one_of.empty() || !rule.none_of.empty()))
         fault(pointer, "invalid", "a score is a number", "use least and most");
+      check_scored(s, rule, pointer + "/sidecar");
       if (!rule.sidecar.empty() && !good_name(rule.name, true))
         fault(pointer + "/name", "invalid", quoted(rule.name) + " is no name of a score",
               "use letters, digits, '_', '-' and '.'");
     }
+  }
+
+  // Scores that a stage makes: it comes before, over the same data.
+  void check_scored(const FilterSettings& s, const ColumnRule& rule, const std::string& pointer) {
+    const std::string name = named_stage(rule.sidecar);
+    if (name.empty()) return;
+    const auto need = std::ranges::find(needs_, name, &StageSpec::name);
+    const auto* scores = need == needs_.end() ? nullptr : std::get_if<PairScoresSettings>(&(*need)->settings);
+    if (scores == nullptr)
+      return fault(pointer, "unknown_name", "no pair_scores stage " + quoted(name) + " is among the needs",
+                   "name it here and in \"needs\"");
+    for (const auto& data : s.data)
+      if (std::ranges::find(scores->data, data) == scores->data.end())
+        fault(pointer, "invalid", "stage " + quoted(name) + " does not score data set " + quoted(data),
+              "add it to the stage's \"data\"");
   }
 
   const PipelineSpec& spec_;

@@ -14,8 +14,10 @@ namespace trireme::jobs {
 // A rule over a value that comes with the samples: a member of each sample's .json (img2dataset's and users'
 // extra columns), or a score in sidecars that another program wrote (scores in jobs/protocol/FORMAT.md).
 struct ColumnRule {
-  std::string name;     // the member, or the name of the score
-  std::string sidecar;  // folder of <shard>.<name>.scores.jsonl, "." for beside the shards; "": .json
+  std::string name;  // the member, or the name of the score
+  // Folder of <shard>.<name>.scores.jsonl, "." for beside the shards; "stage:<name>" of a pair_scores stage;
+  // "": .json
+  std::string sidecar;
   std::optional<double> least, most;  // numbers, both ends kept
   // DataComp: keep this share of all samples that have the number, the highest; equal ones at the cut too.
   std::optional<double> top_fraction;
@@ -26,7 +28,8 @@ struct ColumnRule {
   void visit(Visitor& v) {
     v.field("name", name, {.help = "member of .json, or name of the score", .least = 1, .required = true});
     v.field("sidecar", sidecar,
-            {.help = "folder of score files; \".\": beside the shards; empty: the samples' .json"});
+            {.help = "folder of score files, \".\": beside the shards; stage:<name> of a pair_scores stage; "
+                     "empty: the samples' .json"});
     v.field("least", least, {.help = "keep numbers from this on"});
     v.field("most", most, {.help = "keep numbers up to this"});
     v.field("top_fraction", top_fraction,
@@ -219,6 +222,22 @@ struct NearDuplicatesSettings {
              .least = 0.4,
              .most = 1});
     v.field("partitions", partitions, {.help = "tasks that search for pairs", .least = 1, .most = 4096});
+  }
+};
+
+// map. How well image and text fit by a model: CLIP score, the cosine of both in the shared space, of a
+// sample with several captions the best one's (METHODS 2.2; DataComp's CLIP filters, PEERS 7c).
+struct PairScoresSettings {
+  std::vector<std::string> data;
+  std::string model;
+
+  template <class Visitor>
+  void visit(Visitor& v) {
+    v.field("data", data, {.help = "data sets", .least = 1, .required = true});
+    v.field("model", model,
+            {.help = "stage:<name> of a train stage, or a name in spec.models whose init_from brings both "
+                     "towers (frozen) and their projections",
+             .required = true});
   }
 };
 

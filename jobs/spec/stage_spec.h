@@ -247,14 +247,15 @@ struct VocabularySettings {
 using StageSettings =
     std::variant<FilterSettings, PairCountsSettings, EmbedSettings, TrainSettings, EvaluateSettings,
                  IndexSettings, VocabularySettings, NgramCountsSettings, DuplicatesSettings, ExportSettings,
-                 CaptionSettings, ConceptVocabularySettings, ConceptsSettings, NearDuplicatesSettings>;
+                 CaptionSettings, ConceptVocabularySettings, ConceptsSettings, NearDuplicatesSettings,
+                 PairScoresSettings>;
 
 // The name of each alternative of StageSettings, in its order.
 inline const std::vector<std::string>& stage_kinds() {
   static const std::vector<std::string> kinds = {
-      "filter",  "pair_counts",        "embed",        "train",          "evaluate",
-      "index",   "vocabulary",         "ngram_counts", "duplicates",     "export",
-      "caption", "concept_vocabulary", "concepts",     "near_duplicates"};
+      "filter",  "pair_counts",        "embed",        "train",           "evaluate",
+      "index",   "vocabulary",         "ngram_counts", "duplicates",      "export",
+      "caption", "concept_vocabulary", "concepts",     "near_duplicates", "pair_scores"};
   return kinds;
 }
 

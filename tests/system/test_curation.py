@@ -209,6 +209,80 @@ def test_clusters_by_embedding_and_by_caption_are_those_of_plain_python(launch, 
     assert reasons == {"embedding"}
 
 
+def tensors(path):
+    """{name: rows} of a safetensors file with float32 matrices and int64 lists."""
+    raw = open(path, "rb").read()
+    size = struct.unpack("<Q", raw[:8])[0]
+    head, body, found = json.loads(raw[8:8 + size]), raw[8 + size:], {}
+    for name, entry in head.items():
+        if name == "__metadata__":
+            continue
+        first, last = entry["data_offsets"]
+        code = {"F32": "f", "I64": "q"}[entry["dtype"]]
+        flat = struct.unpack(f"<{(last - first) // struct.calcsize('<' + code)}{code}", body[first:last])
+        width = entry["shape"][1] if len(entry["shape"]) == 2 else 0
+        found[name] = [flat[i:i + width] for i in range(0, len(flat), width)] if width else list(flat)
+    return found
+
+
+def test_scores_of_a_model_are_those_of_plain_python(launch, tmp_path):
+    """A model trained in the job scores its pairs, any worker count; the same model as a checkpoint gives the same scores."""
+    share = 0.4
+    model = {"embed_dim": 16, "image": {"kind": "vit", "image_px": 32, "patch_px": 8, "width": 32, "layers": 1, "heads": 2},
+             "text": {"kind": "transformer", "width": 32, "layers": 1, "heads": 2, "context": 16, "tokenizer": {"kind": "hashed_words", "buckets": 256}}}
+    by_score = {"name": "good", "kind": "filter", "needs": ["rules", "clip"], "data": ["train"], **KEEP,
+                "columns": [{"name": "fit", "sidecar": "stage:clip", "top_fraction": share}]}
+    rules = {"name": "rules", "kind": "filter", "data": ["train"], **KEEP, "min_words": 3}
+    job = {"apiVersion": "trireme/v1", "kind": "Pipeline", "name": "scores", "spec": {
+        "output": "x", "task_samples": 30, "models": {"small": model},
+        "data": {"train": {"synthetic": {"samples": 160, "shards": 4, "seed": 1, "image_px": 32, "captions": 2, "swapped": 0.3}}},
+        "stages": [rules,
+                   {"name": "first", "kind": "train", "needs": ["rules"], "data": "train", "model": "small", "seed": 1, "global_batch": 32, "logical_slots": 4, "steps": 12},
+                   {"name": "clip", "kind": "pair_scores", "needs": ["first"], "data": ["train"], "model": "stage:first"}, by_score]}}
+    (tmp_path / "job.json").write_text(json.dumps(job))
+    before = None
+    for workers in (2, 1, 4):
+        run = launch(tmp_path / "job.json", workers=workers).succeed()
+        made = [open(p, "rb").read() for stage, ending in (("clip", ".scores.jsonl"), ("good", ".facts.jsonl"), ("good", ".verdicts.jsonl")) for p in outputs(run, stage, ending)]
+        assert before is None or made == before, workers
+        before = made
+    score = {}
+    for path in outputs(run, "clip", ".scores.jsonl"):
+        head, *rows = lines(path)
+        assert head["name"] == "similarity"
+        score.update({row["key"]: row["score"] for row in rows})
+    norm = lambda a: math.sqrt(sum(x * x for x in a))
+    expected = {}
+    facts = {line["sample"]: line["key"] for path in outputs(run, "good", ".facts.jsonl")[:2] for line in lines(path)[1:]}
+    for path in outputs(run, "clip", ".features.safetensors")[:2]:  # the first shard: its ranges hold samples 0 to 39
+        features = tensors(path)
+        for text, owner in zip(features["text"], features["text_owner"]):
+            image, key = features["image"][owner], facts[features["sample"][owner]]
+            cosine = sum(a * b for a, b in zip(image, text)) / norm(image) / norm(text)
+            expected[key] = max(expected.get(key, -1), cosine)
+    assert len(expected) > 30 and all(abs(score[key] - cosine) < 1e-12 for key, cosine in expected.items())
+    found = verdicts(run, "good")
+    assert set(score) == {key for key, verdict in found.items() if "earlier" not in verdict.get("rules", [])}
+    cut = sorted(score.values(), reverse=True)[math.ceil(share * len(score)) - 1]
+    assert {key for key, verdict in found.items() if verdict["kept"]} == {key for key, value in score.items() if value >= cut}
+    assert "Columns: good" in (run.output / "report.html").read_text()
+    told = trireme("filter", run.output, "--explain", next(iter(score)), check=True).stdout
+    assert '"fit":' in told, told
+
+    whole = dict(model, init_from=str(run.output / "final"), image=dict(model["image"], frozen=True), text=dict(model["text"], frozen=True))
+    job["spec"]["models"] = {"given": whole}
+    job["spec"]["stages"] = [rules, {"name": "clip", "kind": "pair_scores", "needs": ["rules"], "data": ["train"], "model": "given"}, by_score]
+    (tmp_path / "given.json").write_text(json.dumps(job))
+    given = launch(tmp_path / "given.json").succeed()
+    again = {row["key"]: row["score"] for path in outputs(given, "clip", ".scores.jsonl") for row in lines(path)[1:]}
+    assert set(again) == set(score) and all(abs(again[key] - score[key]) < 1e-5 for key in score)
+
+    job["spec"]["stages"][2]["needs"] = ["rules"]
+    (tmp_path / "bad.json").write_text(json.dumps(job))
+    done = trireme("plan", tmp_path / "bad.json")
+    assert done.returncode != 0 and "no pair_scores stage" in done.stdout + done.stderr, done
+
+
 def test_a_test_set_within_the_training_set_drops_everything_and_fails(launch, tmp_path):
     source = str(need_shared("data/flickr8k-500/test/0.tar"))
     job = {"apiVersion": "trireme/v1", "kind": "Pipeline", "name": "overlap", "spec": {

@@ -444,6 +444,80 @@ TEST(TaskGraph, CurationMeasuresOnceAndExportsShards) {
     EXPECT_NE(after[other], before[other]) << other;
 }
 
+TEST(TaskGraph, PairScoresOfATrainedAndOfAGivenModel) {
+  const std::string towers =
+      R"("embed_dim": 8, "image": {"kind": "vit", "image_px": 32, "patch_px": 16, "width": 16, "layers": 1, "heads": 2, "frozen": FROZEN},
+      "text": {"kind": "transformer", "width": 16, "layers": 1, "heads": 2, "context": 8, "frozen": FROZEN, "tokenizer": {"kind": "hashed_words", "buckets": 64}})";
+  const auto model = [&](const std::string& frozen) {
+    std::string text = towers;
+    for (auto at = text.find("FROZEN"); at != std::string::npos; at = text.find("FROZEN"))
+      text.replace(at, 6, frozen);
+    return text;
+  };
+  const std::string text = R"({"name": "scores", "spec": {"output": "/out",
+    "data": {"train": {"path": "/data/train"}, "test": {"path": "/data/test"}},
+    "models": {"m": {)" + model("false") +
+                           R"(}, "given": {"init_from": "/w/clip.safetensors", )" + model("true") + R"(}},
+    "stages": [
+      {"name": "rules", "kind": "filter", "data": ["train"]},
+      {"name": "first", "kind": "train", "needs": ["rules"], "data": "train", "model": "m", "global_batch": 8, "logical_slots": 2, "steps": 2},
+      {"name": "clip", "kind": "pair_scores", "needs": ["first"], "data": ["train"], "model": "stage:first"},
+      {"name": "towers", "kind": "embed", "data": ["train"], "model": "given"},
+      {"name": "given", "kind": "pair_scores", "needs": ["towers"], "data": ["train"], "model": "given"},
+      {"name": "good", "kind": "filter", "needs": ["rules", "clip", "given"], "data": ["train"], "columns": [
+        {"name": "clip", "sidecar": "stage:clip", "top_fraction": 0.7}, {"name": "given", "sidecar": "stage:given", "least": 0.2}]},
+      {"name": "seen", "kind": "evaluate", "needs": ["rules", "first"], "data": "train", "model": "first", "task": "retrieval"},
+      {"name": "tested", "kind": "evaluate", "needs": ["first"], "data": "test", "model": "first", "task": "retrieval"}]}})";
+  const auto run = [&](const std::vector<std::string>& overrides) {
+    const auto job = jobs::read_job(text, overrides);
+    for (const auto& fault : job.faults) ADD_FAILURE() << fault.pointer << " " << fault.detail;
+    TaskGraph graph(job.job, listing(), "job");
+    std::map<std::string, std::set<std::string>> found;
+    for (const auto& [ref, result] : run_all(graph, first_one).log) {
+      const jobs::Task task = graph.describe_task(ref);
+      const std::string name = task.stage + ":" + std::string(jobs::name_of(task.kind));
+      found[name].insert(task.address);
+      for (const auto& input : task.inputs)
+        if (input.role != "shard_index") found[name + " reads"].insert(input.stage + ":" + input.role);
+      if (name.ends_with(":pair_scores")) found[name + " runs"].insert(task.model.empty() ? "" : "model");
+    }
+    return found;
+  };
+  const auto before = run({});
+  using Names = std::set<std::string>;
+  EXPECT_EQ(before.at("clip:pair_scores reads"), (Names{"clip:features"}));
+  EXPECT_EQ(before.at("clip:pair_scores runs"), (Names{""}));
+  EXPECT_EQ(before.at("clip:embed reads"), (Names{"first:model", "rules:verdicts"}));
+  EXPECT_EQ(before.at("given:pair_scores reads"), (Names{"given:features"}));
+  EXPECT_EQ(before.at("given:pair_scores runs"), (Names{"model"}));
+  EXPECT_EQ(before.at("good:measure reads"), (Names{"clip:scores", "given:scores"}));
+  EXPECT_EQ(before.at("good:filter reads"), (Names{"good:cuts", "good:facts", "rules:verdicts"}));
+  EXPECT_EQ(before.at("clip:embed"), before.at("seen:embed"));  // done once: the same task
+  EXPECT_EQ(before.at("given:embed"), before.at("towers:embed"));
+  auto after = run({"spec.stages.5.columns.0.top_fraction=0.5"});
+  EXPECT_EQ(after["good:measure"], before.at("good:measure"));
+  EXPECT_NE(after["good:filter"], before.at("good:filter"));
+  after = run({"spec.stages.1.steps=3"});
+  EXPECT_NE(after["clip:pair_scores"], before.at("clip:pair_scores"));
+  EXPECT_NE(after["good:measure"], before.at("good:measure"));
+  EXPECT_EQ(after["given:pair_scores"], before.at("given:pair_scores"));
+
+  const auto faults = [&](const std::string& change) {
+    std::string told;
+    for (const auto& fault : jobs::read_job(text, {change}).faults)
+      told += fault.pointer + " " + fault.detail + "\n";
+    return told;
+  };
+  EXPECT_NE(faults("spec.stages.5.needs=[\"rules\",\"clip\"]").find("/spec/stages/5/columns/1/sidecar"),
+            std::string::npos);
+  EXPECT_NE(faults("spec.stages.5.columns.0.sidecar=stage:first").find("no pair_scores stage"),
+            std::string::npos);
+  EXPECT_NE(faults("spec.stages.5.data=[\"train\",\"test\"]").find("does not score data set \"test\""),
+            std::string::npos);
+  EXPECT_NE(faults("spec.stages.4.model=m").find("is not whole"), std::string::npos);
+  EXPECT_NE(faults("spec.stages.2.needs=[]").find("is not among the needs"), std::string::npos);
+}
+
 TEST(TaskGraph, NearDuplicatesByEmbeddingAndCaption) {
   const std::string text = R"({"name": "near", "spec": {"output": "/out",
     "data": {"train": {"path": "/data/train"}, "test": {"path": "/data/test"}},

@@ -49,6 +49,12 @@ TEST_F(ReportTest, ShowsFunnelCurvesEvaluationAndPictures) {
   filter.tasks_known = filter.tasks_done = 2;
   filter.counts = {{"in", 1000}, {"kept", 600}, {"dropped", 400}, {"dropped.short_side", 400}};
   filter.thumbnail_files = {(folder / "t.jsonl").string(), (folder / "missing").string()};
+  std::string facts = "{\"format\":\"trireme-facts\",\"version\":2}\n";
+  for (int i = 0; i < 100; ++i)
+    facts += "{\"sample\":0,\"columns\":{\"clip <b>\":" + std::to_string(0.01 * i) +
+             ",\"constant\":1,\"text\":\"x\"}}\n";
+  io::write_file_atomic(folder / "f.jsonl", facts + "{\"columns\":");
+  filter.facts_files = {(folder / "f.jsonl").string(), (folder / "missing").string()};
   ReportStage train, evaluate;
   train.name = train.kind = "train";
   evaluate.name = evaluate.kind = "evaluate";
@@ -59,8 +65,11 @@ TEST_F(ReportTest, ShowsFunnelCurvesEvaluationAndPictures) {
   EXPECT_NE(html.find("dropped.short_side"), std::string::npos);
   EXPECT_NE(html.find("0.3125"), std::string::npos);
   EXPECT_NE(html.find("Dropped by short_side"), std::string::npos);
-  EXPECT_EQ(count(html, "<img "), 2U);    // the line that is not base64 is passed over
-  EXPECT_EQ(count(html, "<script"), 0U);  // data cannot inject markup
+  EXPECT_NE(html.find("Columns: filter"), std::string::npos);
+  EXPECT_NE(html.find("clip &lt;b&gt;, 100 samples"), std::string::npos);
+  EXPECT_EQ(html.find("constant"), std::string::npos);  // one value needs no histogram
+  EXPECT_EQ(count(html, "<img "), 2U);                  // the line that is not base64 is passed over
+  EXPECT_EQ(count(html, "<script"), 0U);                // data cannot inject markup
   EXPECT_EQ(count(html, "<rect "), 3U);
   EXPECT_GE(count(html, "<svg"), 4U);
   EXPECT_EQ(count(html, "http://"), 0U);  // self-contained

@@ -5,12 +5,12 @@
 
 #include "common/io/hash.h"
 #include "worker/data/image.h"
+#include "worker/data/scores.h"
 #include "worker/runtime/parallel.h"
 #include "worker/runtime/task_inputs.h"
 #include "worker/spotting/overlap.h"
 #include "worker/spotting/spot_text.h"
 #include "worker/stages/filter/language.h"
-#include "worker/stages/filter/scores.h"
 #include "worker/text/words.h"
 
 namespace trireme::worker::stages::filter {
@@ -57,12 +57,24 @@ std::int64_t others(const data::PairCounts* counts, data::PairFamily family, std
 
 using Scores = std::vector<std::unordered_map<std::string, double>>;
 
+std::string scores_of_stage(const jobs::Task& task, const std::string& stage) {
+  for (const auto& input : runtime::inputs_of(task, "scores"))
+    if (input.stage == stage) return input.path;
+  throw Error(ErrorKind::kInternal,
+              "stage '" + task.stage + "' was given no scores of stage '" + stage + "'");
+}
+
 Scores scores_of(const jobs::Task& task, const jobs::MeasureSettings& settings) {
   Scores scores;
   const jobs::ShardRef& shard = runtime::shard_of(task);
-  for (std::size_t i = 0; i < settings.scores.size(); ++i)
-    scores.push_back(read_scores(score_path(settings.score_folders[i], settings.scores[i], shard.path),
-                                 settings.scores[i], shard.sha256));
+  for (std::size_t i = 0; i < settings.scores.size(); ++i) {
+    const std::string& name = settings.scores[i];
+    const std::string& folder = settings.score_folders[i];
+    const std::string stage = jobs::named_stage(folder);
+    scores.push_back(stage.empty()
+                         ? data::read_scores(data::score_path(folder, name, shard.path), name, shard.sha256)
+                         : data::read_scores(scores_of_stage(task, stage), data::kSimilarity, shard.sha256));
+  }
   return scores;
 }
 

@@ -8,10 +8,10 @@
 #include "tests/worker/stages/support/stage_fixture.h"
 #include "worker/data/ngram_counts.h"
 #include "worker/data/pair_counts.h"
+#include "worker/data/scores.h"
 #include "worker/data/verdicts.h"
 #include "worker/stages/filter/cuts_stage.h"
 #include "worker/stages/filter/measure_stage.h"
-#include "worker/stages/filter/scores.h"
 #include "worker/text/words.h"
 
 namespace trireme::worker::stages::filter {
@@ -242,7 +242,7 @@ TEST_F(FilterTest, ColumnsScoresAndLists) {
 
   settings.columns = {{.name = "unsafe", .sidecar = ".", .most = 0.5}};
   EXPECT_THROW(run(task, settings), Error);  // no sidecar
-  const auto path = score_path(".", "unsafe", task.shard->path);
+  const auto path = data::score_path(".", "unsafe", task.shard->path);
   const auto write = [&](const std::string& head) {
     io::write_file_atomic(path, head + "\n{\"key\":\"0\",\"score\":0.9}\n{\"key\":\"1\",\"score\":0.5}\n",
                           false);
@@ -258,6 +258,15 @@ TEST_F(FilterTest, ColumnsScoresAndLists) {
     write(head);
     EXPECT_THROW(run(task, settings), Error) << head;
   }
+
+  settings.columns[0].sidecar = "stage:clip";
+  EXPECT_THROW(run(task, settings), Error);  // that stage gave nothing
+  auto scored = task;
+  scored.inputs.push_back(input("scores", out("clip", ".scores.jsonl")));
+  scored.inputs.back().stage = "clip";
+  io::write_file_atomic(scored.inputs.back().path,
+                        data::scores_file(data::kSimilarity, "abc", {{"2", 0.25}, {"3", 0.75}}), false);
+  EXPECT_EQ(data::read_verdicts(run(scored, settings).outputs[0].path).kept, (std::vector<std::int32_t>{2}));
 
   settings = only_text();
   io::write_file_atomic(folder_ / "list", "1\r\n3\n\n", false);

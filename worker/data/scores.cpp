@@ -1,15 +1,15 @@
-#include "worker/stages/filter/scores.h"
+#include "worker/data/scores.h"
 
 #include <nlohmann/json.hpp>
 
 #include "common/base/error.h"
 
-namespace trireme::worker::stages::filter {
+namespace trireme::worker::data {
 namespace {
 
 using nlohmann::json;
 
-void check_head(const json& head, const io::Path& path, const std::string& score, const std::string& sha256) {
+void check_head(const json& head, const io::Path& path, std::string_view score, const std::string& sha256) {
   const auto refuse = [&](const std::string& why) {
     throw Error(ErrorKind::kInvalid, path.string() + " is refused: " + why,
                 "write it again from the shard as it is now");
@@ -29,7 +29,18 @@ io::Path score_path(const std::string& folder, const std::string& score, const i
   return (folder == "." ? shard.parent_path() : io::Path(folder)) / name;
 }
 
-std::unordered_map<std::string, double> read_scores(const io::Path& path, const std::string& score,
+std::string scores_file(std::string_view score, const std::string& shard_sha256,
+                        const std::vector<std::pair<std::string, double>>& by_key) {
+  std::string text =
+      json{{"format", "trireme-scores"}, {"version", 1}, {"name", score}, {"shard_sha256", shard_sha256}}
+          .dump() +
+      "\n";
+  for (const auto& [key, value] : by_key)
+    text += json{{"key", key}, {"score", value}}.dump(-1, ' ', false, json::error_handler_t::replace) + "\n";
+  return text;
+}
+
+std::unordered_map<std::string, double> read_scores(const io::Path& path, std::string_view score,
                                                     const std::string& shard_sha256) {
   if (!std::filesystem::is_regular_file(path))
     throw Error(ErrorKind::kNotFound, "there are no scores " + path.string(),
@@ -57,4 +68,4 @@ std::unordered_map<std::string, double> read_scores(const io::Path& path, const 
   return out;
 }
 
-}  // namespace trireme::worker::stages::filter
+}  // namespace trireme::worker::data

@@ -1,0 +1,30 @@
+// pair_scores: how well image and text of every sample of a range fit by a model, for a filter's column rules
+// (CLIP score: METHODS 2.2; DataComp's filters, PEERS 7c): the largest cosine, in float64, of the image's
+// embedding with those of its captions. Reads the embeddings that an embed task left for the range (role
+// "features"): of the shared space as they are; of the towers through the projections of Task::model. Output
+// `.scores.jsonl` (worker/data/scores.h). A sample without an embedding (undecodable, dropped before) has no
+// score. Counts: scored, no_caption (labelled, without text), not_finite (an embedding that is zero or not
+// finite).
+#pragma once
+
+#include <memory>
+#include <string>
+
+#include "worker/checkpoint/features.h"
+#include "worker/models/dual_encoder.h"
+#include "worker/runtime/stage.h"
+
+namespace trireme::worker::stages::pair_scores {
+
+class PairScoresStage : public runtime::Stage {
+ public:
+  jobs::TaskDone run(const jobs::Task& task, runtime::TaskContext& context) override;
+
+ private:
+  void project(checkpoint::Features& features, const jobs::Task& task, const std::string& device);
+  // Kept from task to task: a stage's tasks share one model.
+  std::string model_key_;
+  std::unique_ptr<models::DualEncoder> model_;
+};
+
+}  // namespace trireme::worker::stages::pair_scores
