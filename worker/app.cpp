@@ -19,6 +19,7 @@
 #include "worker/exchange/model_info_tool.h"
 #include "worker/exchange/weights_tool.h"
 #include "worker/kernels/pair_tile/pair_tile.h"
+#include "worker/kernels/replay/replay.h"
 #include "worker/runtime/actor.h"
 #include "worker/runtime/affinity.h"
 #include "worker/runtime/device.h"
@@ -122,6 +123,11 @@ std::optional<collective::CudaPlugin> open_plugin(const runtime::DeviceChoice& d
       kernels::PairTileCuda functions;
       reinterpret_cast<kernels::PairTileCudaFunction>(fill)(&functions);
       kernels::set_pair_tile_cuda(functions);
+    }
+    if (auto* const fill = plugin.find(kernels::kReplayCudaSymbol)) {
+      kernels::ReplayFunctions functions;
+      reinterpret_cast<kernels::ReplayCudaFunction>(fill)(&functions);
+      kernels::set_replay(functions);
     }
     return plugin;
   } catch (const Error& error) {

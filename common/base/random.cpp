@@ -3,14 +3,9 @@
 #include <cmath>
 #include <numbers>
 
+#include "common/base/mix64.h"
+
 namespace trireme {
-namespace {
-std::uint64_t mix64(std::uint64_t x) {
-  x = (x ^ (x >> 30)) * 0xbf58476d1ce4e5b9ULL;
-  x = (x ^ (x >> 27)) * 0x94d049bb133111ebULL;
-  return x ^ (x >> 31);
-}
-}  // namespace
 
 Philox4 philox4x32(Philox4 c, std::array<std::uint32_t, 2> k) {
   for (int round = 0; round < 10; ++round) {

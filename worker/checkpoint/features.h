@@ -2,6 +2,8 @@
 // both towers. Legend: n samples, m captions, T width.
 #pragma once
 
+#include <cstdint>
+#include <map>
 #include <string>
 #include <vector>
 
@@ -28,5 +30,8 @@ Features read_features(const io::Path& path);
 // Ranges one after another, owners shifted. A tensor that only some have throws kInvalid, as do different
 // spaces or widths; an empty list gives empty Features.
 Features concatenate(const std::vector<Features>& parts);
+
+// Position of a sample in the shard -> its row; empty for empty Features.
+std::map<std::int64_t, std::int64_t> rows_by_sample(const Features& features);
 
 }  // namespace trireme::worker::checkpoint

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <numeric>
 
+#include "common/base/mix64.h"
 #include "worker/data/framed_file.h"
 
 namespace trireme::worker::data {
@@ -14,12 +15,6 @@ constexpr std::size_t kHead = 24, kWindow = 65536;
 constexpr std::int64_t kMinima = 128;
 constexpr double kRounding = 1e-9;
 
-std::uint64_t mixed(std::uint64_t key) {  // a permutation (splitmix64's)
-  key = (key ^ (key >> 30)) * 0xBF58476D1CE4E5B9U;
-  key = (key ^ (key >> 27)) * 0x94D049BB133111EBU;
-  return key ^ (key >> 31);
-}
-
 std::int64_t rows_for(double least_jaccard) {
   return least_jaccard >= 0.7 ? 4 : least_jaccard >= 0.55 ? 3 : 2;
 }
@@ -30,8 +25,8 @@ std::uint64_t band_key(std::span<const std::uint64_t> set, std::int64_t first, s
   for (std::int64_t i = first; i < first + rows; ++i) {
     const std::uint64_t turn = static_cast<std::uint64_t>(i + 1) * 0x9E3779B97F4A7C15U;
     std::uint64_t least = ~std::uint64_t{0};
-    for (const std::uint64_t shingle : set) least = std::min(least, mixed(shingle ^ turn));
-    key = mixed(key + least);
+    for (const std::uint64_t shingle : set) least = std::min(least, mix64(shingle ^ turn));
+    key = mix64(key + least);
   }
   return key;
 }

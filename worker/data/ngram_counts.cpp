@@ -5,22 +5,17 @@
 
 #include "common/base/error.h"
 #include "common/io/little_endian.h"
+#include "worker/data/framed_file.h"
 
 namespace trireme::worker::data {
 namespace {
 
-constexpr std::string_view kMagic = "TRNGCNT1";
+constexpr std::string_view kMagic = "TRNGCNT1", kStage = "ngram_counts";
 constexpr std::uint32_t kVersion = 1;
 constexpr std::size_t kHead = 48, kEntry = 24;  // entries: hash, count, offset of the string
 constexpr std::size_t kFirstSlots = 1 << 12;
 
 using io::get, io::put;
-
-void require(bool holds, const io::Path& path, const char* what) {
-  if (holds) return;
-  throw Error(ErrorKind::kDamaged, path.string() + ": " + what,
-              "remove the file and run the ngram_counts stage again");
-}
 
 void remove_file(const io::Path& path) {
   std::error_code ignored;
@@ -214,15 +209,10 @@ NgramCounts::NgramCounts(const std::vector<std::string>& paths) {
     io::MappedFile file{io::Path(path)};
     const auto bytes = file.bytes();
     const std::uint8_t* data = bytes.data();
-    require(bytes.size() >= kHead + 8 && std::memcmp(data, kMagic.data(), 8) == 0 &&
-                get<std::uint32_t>(data + 8) == kVersion,
-            path, "not a file of n-gram counts, version 1");
-    require(io::xxh3_64({reinterpret_cast<const char*>(data), bytes.size() - 8}) ==
-                get<std::uint64_t>(data + bytes.size() - 8),
-            path, "its checksum is off");
+    check_frame(file, kMagic, kVersion, kHead, kStage);
     const View view(file);
-    require(kHead + view.string_bytes + kEntry * view.entries + 16 * view.levels + 8 == bytes.size(), path,
-            "its length is off");
+    require_intact(kHead + view.string_bytes + kEntry * view.entries + 16 * view.levels + 8 == bytes.size(),
+                   path, "its length is off", kStage);
     const auto partition = get<std::uint32_t>(data + 12), partitions = get<std::uint32_t>(data + 16);
     if (partitions != paths.size() || partition >= partitions || found[partition])
       throw Error(ErrorKind::kInvalid,

@@ -4,6 +4,7 @@
 
 #include "common/base/error.h"
 #include "common/io/little_endian.h"
+#include "worker/data/framed_file.h"
 
 namespace trireme::worker::data {
 namespace {
@@ -24,9 +25,7 @@ std::string_view text_of(const io::MappedFile& file) {
 }
 
 void require(bool holds, const io::Path& path, const char* what) {
-  if (holds) return;
-  throw Error(ErrorKind::kDamaged, path.string() + ": " + what,
-              "remove the file and run the ngram_counts stage again");
+  if (!holds) damaged_file(path, what, "ngram_counts");
 }
 
 }  // namespace

@@ -10,6 +10,20 @@
 #include "worker/models/tower_weights.h"
 
 namespace trireme::worker::models {
+namespace {
+
+constexpr std::int64_t kLengthBucket = 8;  // lengths that are replayed: multiples of this, and the context
+
+// Padding changes no row: what stands behind an end token is not read.
+at::Tensor padded_to_bucket(const at::Tensor& tokens_NL, std::int64_t context, std::int64_t pad_id) {
+  const std::int64_t length = tokens_NL.size(1);
+  const std::int64_t bucket =
+      std::min((length + kLengthBucket - 1) / kLengthBucket * kLengthBucket, std::max(length, context));
+  return bucket == length ? tokens_NL : at::constant_pad_nd(tokens_NL, {0, bucket - length}, pad_id);
+}
+
+}  // namespace
+
 DualEncoder::DualEncoder(const jobs::ModelSpec& spec, std::uint64_t seed)
     : state_(std::make_unique<State>(spec, seed,
                                      spec.text.tokenizer.kind == "hashed_words"
@@ -44,14 +58,18 @@ at::Tensor DualEncoder::image_features(const at::Tensor& image_BCHW, const nn::F
   const at::AutoGradMode gradients(at::GradMode::is_enabled() && !state_->spec.image.frozen);
   nn::ForwardContext here = context;
   here.training = here.training && !state_->spec.image.frozen;
-  return state_->image->forward(image_BCHW, here);
+  if (here.training) return state_->image->forward(image_BCHW, here);
+  return state_->image_replay.run(
+      image_BCHW, [&](const at::Tensor& image) { return state_->image->forward(image, here); });
 }
 
 at::Tensor DualEncoder::image_tokens(const at::Tensor& image_BCHW, const nn::ForwardContext& context) const {
   const at::AutoGradMode gradients(at::GradMode::is_enabled() && !state_->spec.image.frozen);
   nn::ForwardContext here = context;
   here.training = here.training && !state_->spec.image.frozen;
-  return state_->image->tokens(image_BCHW, here);
+  if (here.training) return state_->image->tokens(image_BCHW, here);
+  return state_->token_replay.run(
+      image_BCHW, [&](const at::Tensor& image) { return state_->image->tokens(image, here); });
 }
 
 const CaptionDecoder* DualEncoder::decoder() const {
@@ -64,7 +82,11 @@ at::Tensor DualEncoder::text_features(const at::Tensor& tokens_NL, const nn::For
   const at::AutoGradMode gradients(at::GradMode::is_enabled() && !state_->spec.text.frozen);
   nn::ForwardContext here = context;
   here.training = here.training && !state_->spec.text.frozen;
-  return state_->text->forward(tokens_NL, here);
+  if (here.training || !kernels::can_replay(tokens_NL.device()))
+    return state_->text->forward(tokens_NL, here);
+  return state_->text_replay.run(
+      padded_to_bucket(tokens_NL, state_->spec.text.context, state_->tokenizer->pad_id()),
+      [&](const at::Tensor& tokens) { return state_->text->forward(tokens, here); });
 }
 
 std::int64_t DualEncoder::norm_channels() const {
@@ -194,6 +216,8 @@ void DualEncoder::load_state(const std::vector<std::pair<std::string, at::Tensor
 void DualEncoder::to(const std::string& device) {
   at::NoGradGuard no_grad;
   const at::Device target(device);
+  for (kernels::Replay* replay : {&state_->image_replay, &state_->token_replay, &state_->text_replay})
+    replay->forget();
   for (const nn::NamedTensor& entry : state_->set.entries())
     at::Tensor(entry.tensor).set_data(entry.tensor.to(target));
   for (const auto& [name, tensor] : state_->standardization())

@@ -5,6 +5,7 @@
 #include <string>
 #include <vector>
 
+#include "worker/kernels/replay/replay.h"
 #include "worker/models/captioner/caption_decoder.h"
 #include "worker/models/dual_encoder.h"
 #include "worker/models/projection.h"
@@ -29,6 +30,7 @@ struct DualEncoder::State {
   at::Tensor logit_scale;
   // Entries of `set`: image tower [0, a), its projection [a, b), text tower [b, c), its projection [c, d).
   std::size_t image_end = 0, image_projection_end = 0, text_end = 0, text_projection_end = 0;
+  kernels::Replay image_replay, token_replay, text_replay;  // of evaluation passes
   std::int64_t norm_channels = 0;  // of norms with moving statistics; 0 where none is trained
 
   std::vector<std::pair<std::string, at::Tensor*>> standardization();

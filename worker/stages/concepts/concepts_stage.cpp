@@ -67,10 +67,8 @@ Stored stored_features(const jobs::Task& task, std::int64_t width) {
       parts.push_back(std::move(part));
   }
   const auto all = checkpoint::concatenate(parts);
-  if (!all.sample.defined()) return stored;
   stored.image = all.image;
-  for (std::int64_t row = 0; row < all.sample.size(0); ++row)
-    stored.row_of[all.sample[row].item<std::int64_t>()] = row;
+  stored.row_of = checkpoint::rows_by_sample(all);
   return stored;
 }
 

@@ -29,10 +29,7 @@ BatchEncoder::BatchEncoder(const data::ShardReader& shard, models::DualEncoder& 
   const auto& stored = options_.stored;
   check_width(stored.image, model_.image_tower_width(), "image");
   check_width(stored.text, model_.text_tower_width(), "text");
-  if (!stored.sample.defined()) return;
-  for (std::int64_t row = 0; row < stored.sample.size(0); ++row) {
-    stored_row_[stored.sample[row].item<std::int64_t>()] = row;
-  }
+  stored_row_ = checkpoint::rows_by_sample(stored);
   if (!stored.text.defined()) return;
   for (std::int64_t row = 0; row < stored.text.size(0); ++row) {
     stored_texts_[stored.text_owner[row].item<std::int64_t>()].push_back(row);

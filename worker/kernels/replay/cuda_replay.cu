@@ -1,0 +1,50 @@
+// CUDA graphs for replay.h, in the CUDA plug-in.
+#include <ATen/cuda/CUDAGraph.h>
+#include <c10/cuda/CUDAGuard.h>
+#include <c10/cuda/CUDAStream.h>
+
+#include <exception>
+
+#include "worker/kernels/replay/replay.h"
+
+namespace trireme::worker::kernels {
+namespace {
+
+// On a stream of its own, as the default one cannot be recorded. Other threads go on meanwhile: only what
+// this one does is refused while recording.
+std::shared_ptr<void> record(const std::function<void()>& work, std::string& why) {
+  try {
+    auto graph = std::make_shared<at::cuda::CUDAGraph>();
+    const c10::cuda::CUDAStreamGuard guard(c10::cuda::getStreamFromPool());
+    c10::cuda::device_synchronize();
+    work();
+    c10::cuda::device_synchronize();
+    graph->capture_begin({0, 0}, cudaStreamCaptureModeThreadLocal);
+    try {
+      work();
+    } catch (...) {
+      try {
+        graph->capture_end();
+      } catch (const std::exception&) {  // the first reason is the one to tell
+      }
+      throw;
+    }
+    graph->capture_end();
+    return graph;
+  } catch (const std::exception& failure) {
+    why = failure.what();
+    return nullptr;
+  }
+}
+
+void replay(void* graph) {
+  static_cast<at::cuda::CUDAGraph*>(graph)->replay();
+}
+
+}  // namespace
+}  // namespace trireme::worker::kernels
+
+extern "C" __attribute__((visibility("default"))) void trireme_replay_cuda(
+    trireme::worker::kernels::ReplayFunctions* functions) {
+  *functions = {at::kCUDA, &trireme::worker::kernels::record, &trireme::worker::kernels::replay};
+}
