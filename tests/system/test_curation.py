@@ -95,6 +95,13 @@ def test_any_worker_count_gives_the_same_bytes(launch, curated, workers):
     assert everything(launch(CURATE, workers=workers).succeed()) == everything(curated)
 
 
+def test_real_photographs_give_the_same_bytes_for_any_worker_count(launch):
+    photographs = need_shared("data", "flickr8k-500")
+    made = [everything(launch(CURATE, workers=workers, sets=[f"spec.data.train={photographs}"]).succeed()) for workers in (1, 2, 4)]
+    assert made[0] == made[1] == made[2]
+    assert sum(len(tar) for name, tar in made[0].items() if str(name).endswith(".tar")) > 1_000_000
+
+
 def test_killed_workers_leave_no_trace(launch, curated):
     run = launch(CURATE, workers=2)
     run.wait_for(lambda: list((run.output / "store").glob("measure/*/*.receipt.json")), what="the first measures")
