@@ -3,8 +3,18 @@
 #include <algorithm>
 
 #include "common/base/log.h"
+#include "common/base/nearest_name.h"
 
 namespace trireme::jobs {
+namespace {
+
+std::string listed(const std::vector<std::string>& names) {
+  std::string out;
+  for (const auto& name : names) out += (out.empty() ? "" : ", ") + name;
+  return out.empty() ? "(none)" : out;
+}
+
+}  // namespace
 
 bool good_name(const std::string& name, bool capitals) {
   return !name.empty() && name.size() <= 64 && std::ranges::all_of(name, [&](char c) {
@@ -15,6 +25,11 @@ bool good_name(const std::string& name, bool capitals) {
 
 std::string quoted(const std::string& name) {
   return "\"" + printable(name, 64) + "\"";
+}
+
+std::string meant(const std::string& given, const std::vector<std::string>& known) {
+  const std::string near = nearest_name(given, known);
+  return near.empty() ? "known: " + listed(known) : "did you mean \"" + near + "\"?";
 }
 
 }  // namespace trireme::jobs

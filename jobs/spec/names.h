@@ -2,6 +2,7 @@
 #pragma once
 
 #include <string>
+#include <vector>
 
 namespace trireme::jobs {
 
@@ -10,5 +11,8 @@ bool good_name(const std::string& name, bool capitals);
 
 // In double quotes, cut at 64 characters, nothing unprintable.
 std::string quoted(const std::string& name);
+
+// A hint: the known name that is near the given one, else all of them.
+std::string meant(const std::string& given, const std::vector<std::string>& known);
 
 }  // namespace trireme::jobs
