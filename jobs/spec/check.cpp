@@ -4,8 +4,6 @@
 #include <functional>
 #include <set>
 
-#include "common/base/error.h"
-#include "common/base/log.h"
 #include "common/base/nearest_name.h"
 #include "jobs/spec/check_data.h"
 #include "jobs/spec/check_model.h"
