@@ -2,9 +2,9 @@
 // 20 tokens that nothing ends.
 //
 //   cmake -S . -B build/bench -G Ninja -DTRIREME_BENCH=ON && ninja -C build/bench caption_bench
-//   build/bench/bin/caption_bench [batch 16] [rounds 2] [threads 2]
+//   build/bench/bin/caption_bench [batch 16] [rounds 2] [threads 2] [methods beam,greedy]
 // Peer, in the same session and turn by turn:
-//   python tests/bench/caption_peer.py [batch 16] [rounds 2] [threads 2]
+//   python tests/bench/caption_peer.py [batch 16] [rounds 2] [threads 2] [methods beam,greedy]
 //
 // Prints a line of JSON per method: least seconds of the encoder, of decoding and of both, and processor
 // time, which with one thread also tells on a machine that others use.
@@ -91,6 +91,8 @@ int main(int argc, char** argv) {
   at::set_num_threads(argument(3, 2));
   const at::NoGradGuard no_grad;
   const models::DualEncoder model(blip_base(), 1);
-  for (const char* method : {"beam", "greedy"}) measure(model, method, argument(1, 16), argument(2, 2));
+  const std::string methods = argc > 4 ? argv[4] : "beam,greedy";
+  for (const char* method : {"beam", "greedy"})
+    if (methods.find(method) != std::string::npos) measure(model, method, argument(1, 16), argument(2, 2));
   _exit(0);  // no need to wait for gigabytes to be given back
 }

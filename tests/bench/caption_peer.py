@@ -1,6 +1,6 @@
 """Peer of caption_bench: transformers' BlipForConditionalGeneration of BLIP base's shape, random weights, generate().
 
-usage: caption_peer.py [BATCH 16] [ROUNDS 2] [THREADS 2]
+usage: caption_peer.py [BATCH 16] [ROUNDS 2] [THREADS 2] [METHODS beam,greedy]
 """
 import json
 import sys
@@ -9,6 +9,7 @@ import torch
 from transformers import BlipConfig, BlipForConditionalGeneration
 
 batch, rounds, threads = (int(sys.argv[i]) if len(sys.argv) > i else default for i, default in ((1, 16), (2, 2), (3, 2)))
+methods = sys.argv[4] if len(sys.argv) > 4 else 'beam,greedy'
 torch.set_num_threads(threads)
 torch.manual_seed(1)
 config = BlipConfig(vision_config=dict(image_size=384, patch_size=16, initializer_range=.02),
@@ -19,6 +20,8 @@ images = torch.randn(batch, 3, 384, 384)
 prompt = torch.tensor([[30522, 1037, 3861, 1997]]).repeat(batch, 1)
 with torch.no_grad():
     for method, beams in (('beam', 3), ('greedy', 1)):
+        if method not in methods.split(','):
+            continue
         encode = decode = encode_cpu = decode_cpu = 1e9
         for _ in range(rounds):
             begin, work = time.perf_counter(), time.process_time()

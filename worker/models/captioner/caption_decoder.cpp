@@ -1,17 +1,25 @@
 #include "worker/models/captioner/caption_decoder.h"
 
+#include <ATen/ATen.h>
+#include <ATen/autocast_mode.h>
+
+#include <cmath>
 #include <string>
 #include <utility>
 
-#include <ATen/ATen.h>
-
 #include "common/base/error.h"
+#include "worker/kernels/few_rows.h"
 
 namespace trireme::worker::models {
 namespace {
 
 constexpr double kDecoderEpsilon = 1e-12;
 constexpr double kDecoderDeviation = 0.02;
+constexpr double kAbsorbedShare = 1.5;  // of the image's width; see cheaper()
+
+at::Tensor dense(const nn::Linear& linear, const at::Tensor& x) {
+  return kernels::linear_of_few(x, linear.weight, linear.bias);
+}
 
 at::Tensor attention(const at::Tensor& query_NHLD, const at::Tensor& key_NHSD, const at::Tensor& value_NHSD,
                      bool causal) {
@@ -45,6 +53,7 @@ void DecoderCache::keep_rows(const at::Tensor& rows_R) {
 
 void DecoderCache::keep_images(const at::Tensor& images_N) {
   images = images_N.size(0);
+  if (image.defined()) image = image.index_select(0, images_N);
   for (auto* tensors : {&image_key, &image_value})
     for (at::Tensor& tensor : *tensors) tensor = tensor.index_select(0, images_N);
 }
@@ -104,41 +113,73 @@ at::Tensor CaptionDecoder::by_head(const at::Tensor& x_NLT, std::int64_t parts) 
 }
 
 // The rows of one image are queries of one attention, so that its keys are read once for all of them.
-at::Tensor CaptionDecoder::cross(const Layer& layer, const at::Tensor& x_RLT, const at::Tensor& key_NHSD,
+at::Tensor CaptionDecoder::cross(const Layer& layer, const at::Tensor& h_RLT, const at::Tensor& key_NHSD,
                                  const at::Tensor& value_NHSD) const {
-  const at::Tensor query = layer.cross_query.forward(x_RLT);
+  const at::Tensor query = dense(layer.cross_query, h_RLT);
   const at::Tensor by_image = query.view({key_NHSD.size(0), -1, width_});
   const at::Tensor mixed = attention(by_head(by_image, 1)[0], key_NHSD, value_NHSD, false);
-  return layer.cross_out.forward(side_by_side(mixed).view(x_RLT.sizes()));
+  return side_by_side(mixed).view(h_RLT.sizes());
 }
 
-at::Tensor CaptionDecoder::finish(const Layer& layer, const at::Tensor& x_RLT, const at::Tensor& mixed_RHLD,
-                                  const at::Tensor& key_NHSD, const at::Tensor& value_NHSD) const {
-  const at::Tensor h = layer.self_norm.forward(x_RLT + layer.self_out.forward(side_by_side(mixed_RHLD)));
-  const at::Tensor c = layer.cross_norm.forward(h + cross(layer, h, key_NHSD, value_NHSD));
-  return layer.mlp_norm.forward(c + layer.mlp_out.forward(nn::gelu(layer.mlp_in.forward(c), false)));
+// Rows, tokens and heads of one image are queries of one attention over its tokens.
+at::Tensor CaptionDecoder::absorbed_cross(const Layer& layer, const at::Tensor& h_RLT,
+                                          const at::Tensor& image_NSU) const {
+  const std::int64_t depth = width_ / heads_, image_width = image_NSU.size(2);
+  const auto weight = layer.cross_key_value.weight.view({2, heads_, depth, image_width}).unbind(0);
+  const at::Tensor query = dense(layer.cross_query, h_RLT) * (1 / std::sqrt(static_cast<double>(depth)));
+  const at::Tensor folded = at::bmm(query.view({-1, heads_, depth}).transpose(0, 1), weight[0]);
+  const at::Tensor by_image = folded.transpose(0, 1).contiguous().view({image_NSU.size(0), -1, image_width});
+  const at::Tensor seen = kernels::attend_tokens(by_image, image_NSU).view({-1, heads_, image_width});
+  const at::Tensor mixed = at::bmm(seen.transpose(0, 1), weight[1].transpose(1, 2));
+  return mixed.transpose(0, 1).reshape(h_RLT.sizes()) + layer.cross_key_value.bias.narrow(0, width_, width_);
+}
+
+at::Tensor CaptionDecoder::after_self(const Layer& layer, const at::Tensor& x_RLT,
+                                      const at::Tensor& mixed_RHLD) const {
+  return layer.self_norm.forward(x_RLT + dense(layer.self_out, side_by_side(mixed_RHLD)));
+}
+
+at::Tensor CaptionDecoder::finish(const Layer& layer, const at::Tensor& h_RLT,
+                                  const at::Tensor& crossed_RLT) const {
+  const at::Tensor c = layer.cross_norm.forward(h_RLT + dense(layer.cross_out, crossed_RLT));
+  return layer.mlp_norm.forward(c + dense(layer.mlp_out, nn::gelu(dense(layer.mlp_in, c), false)));
 }
 
 at::Tensor CaptionDecoder::head(const at::Tensor& x) const {
-  return at::linear(head_norm_.forward(nn::gelu(head_dense_.forward(x), false)), head_weight_, head_bias_);
+  return kernels::linear_of_few(head_norm_.forward(nn::gelu(dense(head_dense_, x), false)), head_weight_,
+                                head_bias_);
 }
 
-at::Tensor CaptionDecoder::forward(const at::Tensor& tokens_NL, const at::Tensor& image_NST) const {
+at::Tensor CaptionDecoder::forward(const at::Tensor& tokens_NL, const at::Tensor& image_NSU) const {
   at::Tensor x = embed(tokens_NL, 0);
   for (const Layer& layer : layers_) {
-    const auto qkv = by_head(layer.qkv.forward(x), 3).unbind(0);
-    const auto image = by_head(layer.cross_key_value.forward(image_NST), 2).unbind(0);
-    x = finish(layer, x, attention(qkv[0], qkv[1], qkv[2], true), image[0], image[1]);
+    const auto qkv = by_head(dense(layer.qkv, x), 3).unbind(0);
+    const auto image = by_head(layer.cross_key_value.forward(image_NSU), 2).unbind(0);
+    const at::Tensor h = after_self(layer, x, attention(qkv[0], qkv[1], qkv[2], true));
+    x = finish(layer, h, cross(layer, h, image[0], image[1]));
   }
   return head(x);
 }
 
-DecoderCache CaptionDecoder::start(const at::Tensor& image_NST, std::int64_t most) const {
+CrossForm CaptionDecoder::cheaper(const at::Tensor& image_NSU, std::int64_t rows, std::int64_t most) const {
+  const bool exact =
+      image_NSU.scalar_type() == at::kFloat && !at::autocast::is_autocast_enabled(image_NSU.device().type());
+  const auto image_width = static_cast<double>(image_NSU.size(2));
+  const double dearer = static_cast<double>(heads_) * image_width / static_cast<double>(width_) - 1;
+  const double per_image = static_cast<double>(rows * most) * dearer;
+  return exact && per_image < kAbsorbedShare * image_width ? CrossForm::kAbsorbed : CrossForm::kProjected;
+}
+
+DecoderCache CaptionDecoder::start(const at::Tensor& image_NSU, std::int64_t most, CrossForm form) const {
   DecoderCache cache;
-  cache.images = image_NST.size(0);
+  cache.images = image_NSU.size(0);
   cache.most = most;
+  if (form == CrossForm::kAbsorbed) {
+    cache.image = image_NSU.contiguous();
+    return cache;
+  }
   for (const Layer& layer : layers_) {
-    const auto image = by_head(layer.cross_key_value.forward(image_NST), 2).unbind(0);
+    const auto image = by_head(layer.cross_key_value.forward(image_NSU), 2).unbind(0);
     cache.image_key.push_back(image[0].contiguous());
     cache.image_value.push_back(image[1].contiguous());
   }
@@ -152,7 +193,7 @@ at::Tensor CaptionDecoder::step(const at::Tensor& tokens_RL, DecoderCache& cache
                                           std::to_string(cache.length) + " of " + std::to_string(cache.most));
   at::Tensor x = embed(tokens_RL, cache.length);
   for (std::size_t i = 0; i < layers_.size(); ++i) {
-    const auto qkv = by_head(layers_[i].qkv.forward(x), 3).unbind(0);
+    const auto qkv = by_head(dense(layers_[i].qkv, x), 3).unbind(0);
     if (cache.length == 0) {
       cache.key.push_back(grown(qkv[1], cache.most));
       cache.value.push_back(grown(qkv[2], cache.most));
@@ -162,7 +203,10 @@ at::Tensor CaptionDecoder::step(const at::Tensor& tokens_RL, DecoderCache& cache
     }
     const at::Tensor mixed =
         attention(qkv[0], cache.key[i].narrow(2, 0, length), cache.value[i].narrow(2, 0, length), count > 1);
-    x = finish(layers_[i], x, mixed, cache.image_key[i], cache.image_value[i]);
+    const at::Tensor h = after_self(layers_[i], x, mixed);
+    x = finish(layers_[i], h,
+               cache.image.defined() ? absorbed_cross(layers_[i], h, cache.image)
+                                     : cross(layers_[i], h, cache.image_key[i], cache.image_value[i]));
   }
   cache.length = length;
   return head(x.select(1, count - 1));

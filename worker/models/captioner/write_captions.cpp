@@ -107,27 +107,29 @@ DecodingMethod decoding_method_named(const std::string& name) {
               "known are greedy, beam and nucleus");
 }
 
-std::vector<WrittenCaption> write_captions(const CaptionDecoder& decoder, const at::Tensor& image_NST,
+std::vector<WrittenCaption> write_captions(const CaptionDecoder& decoder, const at::Tensor& image_NSU,
                                            const std::vector<std::int64_t>& start,
                                            const DecodingOptions& options,
                                            const std::vector<std::uint64_t>& keys,
                                            const std::function<void()>& poll) {
   const at::NoGradGuard no_grad;
   check_lengths(decoder, start.size(), options);
-  const std::int64_t images = image_NST.size(0);
+  const std::int64_t images = image_NSU.size(0);
   std::vector<WrittenCaption> written;
   if (images == 0) return written;
   std::vector<CaptionSearch> searches;
   for (std::int64_t i = 0; i < images; ++i)
     searches.emplace_back(start, options, keys.empty() ? 0 : keys[static_cast<std::size_t>(i)]);
-  Batch batch(searches, options.method == DecodingMethod::kBeam ? options.beams : 1);
-  DecoderCache cache = decoder.start(image_NST, options.max_length);
-  at::Tensor tokens = at::tensor(start, at::kLong).to(image_NST.device()).expand({images, -1});
+  const std::int64_t rows = options.method == DecodingMethod::kBeam ? options.beams : 1;
+  Batch batch(searches, rows);
+  const CrossForm form = options.cross_form.value_or(decoder.cheaper(image_NSU, rows, options.max_length));
+  DecoderCache cache = decoder.start(image_NSU, options.max_length, form);
+  at::Tensor tokens = at::tensor(start, at::kLong).to(image_NSU.device()).expand({images, -1});
   for (;;) {
     if (poll) poll();
     batch.advance(decoder.step(tokens, cache));
     if (batch.done()) break;
-    tokens = batch.next(cache, image_NST.device());
+    tokens = batch.next(cache, image_NSU.device());
   }
   for (const CaptionSearch& search : searches) written.push_back(search.result());
   return written;

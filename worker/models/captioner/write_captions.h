@@ -12,6 +12,7 @@
 
 #include <cstdint>
 #include <functional>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -33,6 +34,7 @@ struct DecodingOptions {
   std::uint64_t seed = 0;
   std::int64_t max_length = 30;  // tokens, start and prompt included
   DecodingRules rules;
+  std::optional<CrossForm> cross_form;  // of caption_decoder.h; the cheaper one when absent
 };
 
 struct WrittenCaption {
@@ -45,7 +47,7 @@ struct WrittenCaption {
 // drawn depends on (seed, key, position) alone. `poll` (may be empty) is called before each step and may
 // throw. One caption per image. Throws kInvalid when start leaves no room below max_length, or max_length is
 // beyond the decoder's positions.
-std::vector<WrittenCaption> write_captions(const CaptionDecoder& decoder, const at::Tensor& image_NST,
+std::vector<WrittenCaption> write_captions(const CaptionDecoder& decoder, const at::Tensor& image_NSU,
                                            const std::vector<std::int64_t>& start,
                                            const DecodingOptions& options,
                                            const std::vector<std::uint64_t>& keys,

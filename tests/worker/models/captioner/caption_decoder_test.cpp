@@ -4,9 +4,13 @@
 #include <gtest/gtest.h>
 #include <torch/csrc/autograd/autograd.h>
 
+#include <cmath>
+#include <memory>
+
 #include "common/base/error.h"
 #include "tests/worker/models/captioner/support.h"
 #include "worker/checkpoint/name_map.h"
+#include "worker/models/autocast.h"
 #include "worker/models/captioner/captioner.h"
 #include "worker/models/tower_weights.h"
 
@@ -73,14 +77,18 @@ TEST(CaptionDecoder, GradientsOfTheLossAreTransformers) {
         << names[i];
 }
 
-TEST(CaptionDecoder, StepByStepIsTheSameAsAtOnce) {
+class CaptionDecoderForms : public testing::TestWithParam<CrossForm> {};
+INSTANTIATE_TEST_SUITE_P(Both, CaptionDecoderForms,
+                         testing::Values(CrossForm::kProjected, CrossForm::kAbsorbed));
+
+TEST_P(CaptionDecoderForms, StepByStepIsTheSameAsAtOnce) {
   const at::NoGradGuard no_grad;
   DualEncoder model(blip_spec(), 0);
   const CaptionDecoder& decoder = *model.decoder();
   const at::Tensor image = model.image_tokens(golden().load("input.image").narrow(0, 0, 2));
   const at::Tensor tokens = at::tensor({88, 11, 12, 40, 7, 88, 11, 12, 5, 9}, at::kLong).view({2, 5});
   const at::Tensor whole = decoder.forward(tokens, image);
-  DecoderCache cache = decoder.start(image, 5);
+  DecoderCache cache = decoder.start(image, 5, GetParam());
   EXPECT_LE(farthest(decoder.step(tokens.narrow(1, 0, 3), cache), whole.select(1, 2)), 1e-5);
   // Three rows per image, of which the middle one goes on as the golden tokens do.
   cache.keep_rows(at::tensor({0, 0, 0, 1, 1, 1}, at::kLong));
@@ -96,13 +104,13 @@ TEST(CaptionDecoder, StepByStepIsTheSameAsAtOnce) {
   EXPECT_LE(farthest(fourth.index_select(0, at::tensor({1, 3}, at::kLong)), whole.select(1, 4)), 1e-5);
 }
 
-TEST(CaptionDecoder, ImagesCanLeave) {
+TEST_P(CaptionDecoderForms, ImagesCanLeave) {
   const at::NoGradGuard no_grad;
   DualEncoder model(blip_spec(), 0);
   const CaptionDecoder& decoder = *model.decoder();
   const at::Tensor image = model.image_tokens(golden().load("input.image"));
   const at::Tensor start = at::full({7, 1}, 88, at::kLong), next = at::full({7, 1}, 30, at::kLong);
-  DecoderCache all = decoder.start(image, 3), few = decoder.start(image, 3);
+  DecoderCache all = decoder.start(image, 3, GetParam()), few = decoder.start(image, 3, GetParam());
   decoder.step(start, all);
   decoder.step(start, few);
   const at::Tensor kept = at::tensor({1, 5}, at::kLong);
@@ -110,6 +118,94 @@ TEST(CaptionDecoder, ImagesCanLeave) {
   few.keep_images(kept);
   EXPECT_LE(farthest(decoder.step(next.narrow(0, 0, 2), few), decoder.step(next, all).index_select(0, kept)),
             1e-5);
+}
+
+// A decoder of random weights, all of them (biases and norms, too), large enough for every head to choose.
+struct RandomDecoder {
+  nn::ParameterSet set{5};
+  std::unique_ptr<CaptionDecoder> decoder;
+
+  RandomDecoder(std::int64_t width, std::int64_t heads, std::int64_t image_width) {
+    jobs::TextTowerSpec spec;
+    spec.width = width;
+    spec.heads = heads;
+    spec.layers = 3;
+    spec.positions = 12;
+    decoder = std::make_unique<CaptionDecoder>(spec, 50, image_width, set);
+    at::manual_seed(9);
+    for (const nn::NamedTensor& entry : set.entries()) {
+      at::Tensor tensor = entry.tensor;
+      tensor.normal_(0, tensor.dim() == 1 ? 0.5 : 2 / std::sqrt(static_cast<double>(tensor.size(1))));
+      if (entry.scale == 1) tensor.add_(1);
+    }
+  }
+};
+
+double relative(const at::Tensor& found, const at::Tensor& wanted) {
+  return farthest(found, wanted) / wanted.abs().max().item<double>();
+}
+
+// Prompts of one and of several tokens, one and three captions per image, images that leave; widths that the
+// kernels take and widths that torch computes, beside teacher forcing.
+TEST(CaptionDecoder, AbsorbedIsProjectedIsAtOnce) {
+  const at::NoGradGuard no_grad;
+  at::set_num_threads(2);
+  struct Shape {
+    std::int64_t width, heads, image_width, tokens;
+  };
+  for (const Shape& shape :
+       {Shape{32, 2, 32, 101}, {64, 4, 48, 9}, {48, 4, 96, 200}, {20, 5, 24, 7}, {32, 4, 25, 33}})
+    for (const std::int64_t prompt : {1, 4})
+      for (const std::int64_t rows : {1, 3}) {
+        const RandomDecoder random(shape.width, shape.heads, shape.image_width);
+        const CaptionDecoder& decoder = *random.decoder;
+        const at::Tensor image = at::randn({4, shape.tokens, shape.image_width});
+        const at::Tensor start = at::randint(50, {4, prompt}, at::kLong);
+        at::Tensor words = start.repeat_interleave(rows, 0), pictures = image.repeat_interleave(rows, 0);
+        DecoderCache projected = decoder.start(image, 12, CrossForm::kProjected);
+        DecoderCache absorbed = decoder.start(image, 12, CrossForm::kAbsorbed);
+        EXPECT_TRUE(absorbed.image_key.empty() && !projected.image.defined());
+        const at::Tensor first = decoder.step(start, absorbed);
+        EXPECT_LE(relative(first, decoder.step(start, projected)), 1e-5);
+        EXPECT_LE(relative(first, decoder.forward(start, image).select(1, prompt - 1)), 1e-5);
+        for (DecoderCache* cache : {&absorbed, &projected})
+          cache->keep_rows(at::arange(4, at::kLong).repeat_interleave(rows));
+        for (int more = 0; more < 4; ++more) {
+          if (more == 2) {  // images 3 and 1 stay
+            const at::Tensor kept = at::tensor({3, 1}, at::kLong);
+            const at::Tensor kept_rows =
+                at::arange(4 * rows, at::kLong).view({4, rows}).index_select(0, kept).flatten();
+            for (DecoderCache* cache : {&absorbed, &projected}) {
+              cache->keep_rows(kept_rows);
+              cache->keep_images(kept);
+            }
+            words = words.index_select(0, kept_rows);
+            pictures = pictures.index_select(0, kept_rows);
+          }
+          const at::Tensor next = at::randint(50, {words.size(0), 1}, at::kLong);
+          words = at::cat({words, next}, 1);
+          const at::Tensor found = decoder.step(next, absorbed), other = decoder.step(next, projected);
+          const at::Tensor whole = decoder.forward(words, pictures).select(1, words.size(1) - 1);
+          EXPECT_LE(relative(found, other), 1e-5)
+              << shape.width << " " << prompt << " " << rows << " " << more;
+          EXPECT_LE(relative(found, whole), 1e-5)
+              << shape.width << " " << prompt << " " << rows << " " << more;
+        }
+      }
+  at::set_num_threads(1);
+}
+
+TEST(CaptionDecoder, TheCheaperForm) {
+  const RandomDecoder random(32, 4, 64);  // absorbed: rows * most * (4 * 64 / 32 - 1) < 1.5 * 64
+  const CaptionDecoder& decoder = *random.decoder;
+  const at::Tensor image = at::randn({1, 5, 64});
+  EXPECT_EQ(decoder.cheaper(image, 1, 13), CrossForm::kAbsorbed);
+  EXPECT_EQ(decoder.cheaper(image, 1, 14), CrossForm::kProjected);
+  EXPECT_EQ(decoder.cheaper(image, 2, 6), CrossForm::kAbsorbed);
+  EXPECT_EQ(decoder.cheaper(image, 2, 7), CrossForm::kProjected);
+  EXPECT_EQ(decoder.cheaper(image.to(at::kBFloat16), 1, 2), CrossForm::kProjected);
+  const Autocast autocast("cpu", true);
+  EXPECT_EQ(decoder.cheaper(image, 1, 2), CrossForm::kProjected);
 }
 
 TEST(CaptionDecoder, AnyImageTowerAndAHeadOfItsOwn) {
