@@ -61,20 +61,24 @@ void GraphState::Builder::add_filter(std::uint32_t stage, const StageSpec& spec)
   if (measures.ngrams) add(ngrams = tally_of<jobs::NgramCountsSettings>(spec, settings.data));
   if (!measures.unique.empty()) add(tally_of<jobs::DuplicatesSettings>(spec, settings.data));
   add(clusters_for(spec, settings));
-  MapPart measure{TaskKind::kMeasure, jobs::measure_json(measures), "", "", artifacts};
+  MapPart measure{TaskKind::kMeasure, "", "", "", artifacts};
   measure.phase = 1;
   measure.place_matters = !measures.unique.empty() || !measures.near.empty() || !measures.against.empty();
-  measures.score_folders.clear();
-  measure.settings_part = jobs::measure_json(measures);
   MapPart judge{TaskKind::kFilter, jobs::settings_json(spec.settings), address_part(spec.settings), "",
                 settings.max_ngrams ? ngrams : std::vector<std::size_t>{}};
   judge.settings_part += file_head("list " + settings.keep_list) + file_head("list " + settings.drop_list);
   judge.also = settings.random_like;
-  const std::string settings_part = measure.settings_part;
   std::vector<std::size_t> facts;
   std::vector<Part::Listed> listed_parts;
   for (std::uint32_t i = 0; i < settings.data.size(); ++i) {
-    measure.settings_part = settings_part + file_head("scores " + spec.name + "/" + settings.data[i]);
+    const auto before = nearest(
+        spec, [&](const StageSpec& s) { return s.kind == "filter" && lists(data_of(s), settings.data[i]); });
+    measures.decode = measures.spot || before == nullptr;
+    measure.settings = jobs::measure_json(measures);
+    jobs::MeasureSettings addressed = measures;
+    addressed.score_folders.clear();
+    measure.settings_part =
+        jobs::measure_json(addressed) + file_head("scores " + spec.name + "/" + settings.data[i]);
     measure.made_from = scores_for(settings, settings.data[i]);
     facts.push_back(add_map(stage, spec, settings.data[i], i, measure, false));
     listed_parts.push_back({table_of.at(settings.data[i]), {facts.back()}});

@@ -133,6 +133,13 @@ class FilterChecker {
       if (!rule.sidecar.empty() && (!rule.one_of.empty() || !rule.none_of.empty()))
         fault(pointer, "invalid", "a score is a number", "use least and most");
       check_scored(s, rule, pointer + "/sidecar");
+      for (std::size_t other = 0; other < i; ++other)
+        if (s.columns[other].name == rule.name && s.columns[other].sidecar != rule.sidecar)
+          fault(pointer + "/name", "duplicate_name",
+                quoted(rule.name) + " is also the name of rule " + std::to_string(other) +
+                    ", of another source",
+                rule.sidecar.starts_with("stage:") ? "give the scores of the stage a name of their own"
+                                                   : "one of the two needs another name");
       if (!rule.sidecar.empty() && !good_name(rule.name, true))
         fault(pointer + "/name", "invalid", quoted(rule.name) + " is no name of a score",
               "use letters, digits, '_', '-' and '.'");

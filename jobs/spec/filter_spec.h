@@ -268,6 +268,7 @@ struct ExportSettings {
 // What the measuring step of a filter is asked for: everything that decides its bytes, no threshold.
 struct MeasureSettings {
   bool language = false, parse = false, ngrams = false, pairs = false, spot = false;
+  bool decode = true;  // every byte of the pictures; a filter before has done it where this is off
   std::vector<std::string> unique, near, against;
   std::vector<std::string> columns, scores;  // members of .json; names of scores
   std::vector<std::string> score_folders;    // beside scores
@@ -280,6 +281,7 @@ struct MeasureSettings {
     v.field("pairs", pairs);
     v.field("near", near);
     v.field("spot", spot);
+    v.field("decode", decode);
     v.field("unique", unique);
     v.field("against", against);
     v.field("columns", columns);

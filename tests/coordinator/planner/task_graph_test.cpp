@@ -411,6 +411,8 @@ TEST(TaskGraph, CurationMeasuresOnceAndExportsShards) {
       found[name].insert(task.address);
       for (const auto& input : task.inputs)
         if (input.role != "shard_index") found[name + " reads"].insert(input.stage + ":" + input.role);
+      if (task.kind == jobs::TaskKind::kMeasure)
+        found[name + " decodes"].insert(jobs::measure_from_json(task.settings).decode ? "all" : "nothing");
       if (task.kind == jobs::TaskKind::kExport) {
         EXPECT_EQ(std::ranges::count_if(task.inputs, [](const auto& i) { return i.role == "verdicts"; }), 3);
       }
@@ -428,7 +430,12 @@ TEST(TaskGraph, CurationMeasuresOnceAndExportsShards) {
   EXPECT_EQ(before["out:export reads"], (Names{"second:verdicts"}));
   EXPECT_EQ(before["out:export"].size(), 3U);                      // one per shard
   EXPECT_EQ(before["second:measure"], before["control:measure"]);  // the same measures are made once
-  auto after = addresses({"spec.stages.2.max_ngrams=50", "spec.stages.0.memory_mib=9"});
+  for (const char* first : {"good", "arm"})
+    EXPECT_EQ(before[std::string(first) + ":measure decodes"], Names{"all"}) << first;
+  EXPECT_EQ(before["second:measure decodes"], Names{"nothing"});  // "good" has looked at every picture
+  auto after = addresses({"spec.stages.4.spotted_text_below=5"});
+  EXPECT_EQ(after["second:measure decodes"], Names{"all"});  // it reads what is written there
+  after = addresses({"spec.stages.2.max_ngrams=50", "spec.stages.0.memory_mib=9"});
   for (const char* same : {"ngrams:ngrams_map", "ngrams:ngrams_merge", "good:measure"})
     EXPECT_EQ(after[same], before[same]) << same;
   for (const char* other : {"good:filter", "second:filter", "control:filter", "out:export"})
@@ -515,6 +522,7 @@ TEST(TaskGraph, PairScoresOfATrainedAndOfAGivenModel) {
   EXPECT_NE(faults("spec.stages.5.data=[\"train\",\"test\"]").find("does not score data set \"test\""),
             std::string::npos);
   EXPECT_NE(faults("spec.stages.4.model=m").find("is not whole"), std::string::npos);
+  EXPECT_NE(faults("spec.stages.5.columns.1.name=clip").find("of another source"), std::string::npos);
   EXPECT_NE(faults("spec.stages.2.needs=[]").find("is not among the needs"), std::string::npos);
 }
 

@@ -28,13 +28,14 @@ std::vector<std::string> paths_of(const jobs::Task& task, std::string_view role)
 
 // Every byte of a picture is decoded, as one that opens may still end early; its pixels may be few: for
 // spotting half as many a side as it would be read with.
-void look_at_image(std::string_view bytes, bool spot, data::Image& picture, SampleFacts& facts) {
+void look_at_image(std::string_view bytes, const jobs::MeasureSettings& settings, data::Image& picture,
+                   SampleFacts& facts) {
   data::ImageInfo info;
   facts.decode_fault = data::image_info(bytes, info);
   facts.width = info.width;
   facts.height = info.height;
-  if (!facts.decode_fault.empty()) return;
-  const std::int64_t side = spot ? std::min({kReadSide, info.width, info.height}) / 2 : kCheckSide;
+  if (!facts.decode_fault.empty() || !settings.decode) return;
+  const std::int64_t side = settings.spot ? std::min({kReadSide, info.width, info.height}) / 2 : kCheckSide;
   facts.decode_fault = data::decode_image(bytes, {.least_side_px = std::max<std::int64_t>(side, 1)}, picture);
 }
 
@@ -207,7 +208,7 @@ jobs::TaskDone MeasureStage::run(const jobs::Task& task, runtime::TaskContext& c
         std::string storage;
         const std::string_view image = shard.image_bytes(first + i, storage);
         data::Image picture;
-        look_at_image(image, settings.spot, picture, facts);
+        look_at_image(image, settings, picture, facts);
         facts.texts_per_image = others(pairs, data::PairFamily::kImage, image);
         const auto captions = shard.captions(first + i);
         for (const auto& caption : captions)

@@ -1,8 +1,8 @@
 // measure: the first step of a filter. Looks at every sample of a range once (decode check, words, language,
 // scene graph, counts, columns, scores, copies) and writes what it found to `.facts.jsonl`; thresholds come
-// later (filter_stage.h). Inputs: role "shard_index", and as the settings ask "pair_counts", "ngram_counts",
-// "duplicates" (every partition), "near_clusters" and "scores". Decodes on TaskContext::threads threads.
-// Counts: measured.
+// later (filter_stage.h). Without MeasureSettings::decode a picture's header alone is read. Inputs: role
+// "shard_index", and as the settings ask "pair_counts", "ngram_counts", "duplicates" (every partition),
+// "near_clusters" and "scores". Decodes on TaskContext::threads threads. Counts: measured.
 #pragma once
 
 #include <memory>

@@ -90,6 +90,28 @@ TEST_F(FilterTest, CountsVerdictsAndThumbnails) {
   EXPECT_EQ(with_picture, 5);
 }
 
+TEST_F(FilterTest, AfterAnotherFilterTheHeadOfAPictureIsEnough) {
+  auto task = task_of_all_kinds();
+  const auto faults = [&](bool decode) {
+    jobs::MeasureSettings settings;
+    settings.decode = decode;
+    task.settings = jobs::measure_json(settings);
+    std::vector<std::string> found;
+    std::vector<std::int64_t> widths;
+    for (const auto& facts : read_facts(MeasureStage().run(task, context_).outputs.at(0).path)) {
+      found.push_back(facts.decode_fault);
+      widths.push_back(facts.width);
+    }
+    EXPECT_EQ(widths, (std::vector<std::int64_t>{320, 150, 640, 0, 320, 300, 300}));
+    return found;
+  };
+  const auto all = faults(true), heads = faults(false);
+  EXPECT_NE(all[3], "");
+  EXPECT_EQ(heads[3], all[3]);  // no picture at all
+  EXPECT_NE(all[4], "");
+  EXPECT_EQ(heads[4], "");  // it ends early
+}
+
 TEST_F(FilterTest, BytesDoNotDependOnThreadsAndRangesAddUp) {
   auto task = task_of_all_kinds();
   const auto whole = run(task);
