@@ -48,9 +48,9 @@ void print_captions(const json& facts, std::ostream& out) {
   int position = 0;
   for (const auto& row : facts["captions"]) {
     if (!row.is_array() || row.size() < 8) continue;
-    out << "    caption " << position++ << ": " << row[0] << " words, shared by " << row[1]
-        << " images, complexity " << row[2] << " (" << row[3] << " without lone verbs), " << row[4]
-        << " actions";
+    out << "    caption " << position++ << ": " << row[0] << " words, shared by " << row[1] << " images";
+    if (row[2] != 0 || row[3] != 0 || row[4] != 0)  // zeros also stand for what the stage did not ask about
+      out << ", complexity " << row[2] << " (" << row[3] << " without lone verbs), " << row[4] << " actions";
     if (!row[5].get<std::string>().empty()) out << ", language " << row[5].get<std::string>();
     if (!row[7].get<std::string>().empty())
       out << ", rarest " << row[7].dump() << " (" << row[6] << " times)";

@@ -66,6 +66,8 @@ ModelCosts ask_model_costs(const jobs::JobSpec& job) {
     std::vector<jobs::SpecFault> faults;
     const Json cost = jobs::parse_json(line, faults);
     if (!faults.empty()) continue;
+    if (const Json* fault = cost.find("fault"))
+      costs.faults.push_back({"/spec/models" + jobs::pointer_token(name), "invalid", fault->text, ""});
     costs.text += line_of(name, cost);
     all.set(name, cost);
   }

@@ -3,14 +3,16 @@
 #pragma once
 
 #include <string>
+#include <vector>
 
 #include "jobs/spec/job_spec.h"
 
 namespace trireme::coordinator::cli {
 
 struct ModelCosts {
-  std::string text;  // lines for people, "" without models
-  std::string json;  // an object by model's name; "{}" when nobody could be asked
+  std::string text;                     // lines for people, "" without models
+  std::string json;                     // an object by model's name; "{}" when nobody could be asked
+  std::vector<jobs::SpecFault> faults;  // weights that are there and do not fit their model
 };
 
 // A note takes the place of figures where the program is missing or a model cannot be built yet.

@@ -27,6 +27,9 @@ int plan_job(const std::string& file, const std::vector<std::string>& overrides,
   }
   const planner::Plan plan = planner::make_plan(job, std::move(listed));
   const ModelCosts costs = ask_model_costs(job);
+  if (!costs.faults.empty())
+    throw Error(ErrorKind::kInvalid,
+                file + " names weights that cannot be used:" + faults_text(costs.faults));
   if (json) {
     std::string text = planner::plan_json(plan);  // an object: the models come last
     text.insert(text.rfind('}'), ",\"models\":" + costs.json);

@@ -22,14 +22,19 @@ std::string resolve(const std::string& given, const std::vector<Published>& publ
     for (const char* name : {"open_clip_model.safetensors", "model.safetensors"})  // a checkpoint's folder
       if (std::filesystem::is_regular_file(std::filesystem::path(given) / name))
         return (std::filesystem::path(given) / name).string();
-    throw Error(ErrorKind::kNotFound, what + " \"" + given + "\" is no file",
-                "name an existing file, or pretrained:<name>");
+    const auto model = std::filesystem::path(given) / "final";  // of a run
+    throw Error(ErrorKind::kNotFound, what + " \"" + given + "\" is no file and no folder of a model",
+                std::filesystem::is_regular_file(model / "model.safetensors")
+                    ? "did you mean " + model.string() + "?"
+                    : "name a safetensors file, a checkpoint's folder, or pretrained:<name>");
   }
   const char* const folder = std::getenv("TRIREME_WEIGHTS");
   const std::string name = given.substr(kPrefix.size());
   std::vector<std::string> known;
+  std::string listed;
   for (const auto& one : published) {
     known.push_back(one.name);
+    listed += (listed.empty() ? "pretrained:" : ", pretrained:") + one.name;
     if (name != one.name) continue;
     const std::filesystem::path path =
         std::filesystem::path(folder != nullptr && *folder != 0 ? folder : TRIREME_DEFAULT_WEIGHTS) /
@@ -40,7 +45,7 @@ std::string resolve(const std::string& given, const std::vector<Published>& publ
   }
   const std::string near = nearest_name(name, known);
   throw Error(ErrorKind::kNotFound, "there is no " + what + " \"" + given + "\"",
-              near.empty() ? "see jobs/examples" : "did you mean pretrained:" + near + "?");
+              near.empty() ? "known are " + listed : "did you mean pretrained:" + near + "?");
 }
 
 }  // namespace

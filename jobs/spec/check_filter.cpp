@@ -132,7 +132,12 @@ class FilterChecker {
         fault(pointer + "/most", "invalid", "is below least");
       if (!rule.sidecar.empty() && (!rule.one_of.empty() || !rule.none_of.empty()))
         fault(pointer, "invalid", "a score is a number", "use least and most");
+      if (rule.top_fraction && *rule.top_fraction <= 0)
+        fault(pointer + "/top_fraction", "out_of_range", "keeps nothing", "give a share above 0");
       check_scored(s, rule, pointer + "/sidecar");
+      if (rule.name == s.list_by && !rule.sidecar.empty())
+        fault(pointer + "/name", "duplicate_name", quoted(rule.name) + " is also the column of list_by",
+              "give the scores another name");
       for (std::size_t other = 0; other < i; ++other)
         if (s.columns[other].name == rule.name && s.columns[other].sidecar != rule.sidecar)
           fault(pointer + "/name", "duplicate_name",
@@ -149,7 +154,12 @@ class FilterChecker {
   // Scores that a stage makes: it comes before, over the same data.
   void check_scored(const FilterSettings& s, const ColumnRule& rule, const std::string& pointer) {
     const std::string name = named_stage(rule.sidecar);
-    if (name.empty()) return;
+    if (name.empty()) {
+      if (std::ranges::find(spec_.stages, rule.sidecar, &StageSpec::name) != spec_.stages.end())
+        fault(pointer, "invalid", quoted(rule.sidecar) + " is a stage, and stands for a folder here",
+              "write \"stage:" + rule.sidecar + "\"");
+      return;
+    }
     const auto need = std::ranges::find(needs_, name, &StageSpec::name);
     const auto* scores = need == needs_.end() ? nullptr : std::get_if<PairScoresSettings>(&(*need)->settings);
     if (scores == nullptr)

@@ -284,6 +284,17 @@ def test_scores_of_a_model_are_those_of_plain_python(launch, tmp_path):
     again = {row["key"]: row["score"] for path in outputs(given, "clip", ".scores.jsonl") for row in lines(path)[1:]}
     assert set(again) == set(score) and all(abs(again[key] - score[key]) < 1e-5 for key in score)
 
+    job["spec"]["models"]["given"]["image"]["width"] = 64
+    (tmp_path / "bad.json").write_text(json.dumps(job))
+    done = trireme("plan", tmp_path / "bad.json")
+    assert done.returncode != 0 and "/spec/models/given" in done.stderr and "shape: visual.conv1.weight" in done.stderr, done
+
+    job["spec"]["models"]["given"]["image"]["width"] = 32
+    job["spec"]["stages"][2]["columns"] = [{"name": "fit", "sidecar": "clip", "top_fraction": 0}]
+    (tmp_path / "bad.json").write_text(json.dumps(job))
+    done = trireme("plan", tmp_path / "bad.json")
+    assert done.returncode != 0 and 'write "stage:clip"' in done.stderr and "keeps nothing" in done.stderr, done
+    job["spec"]["stages"][2]["columns"] = by_score["columns"]
     job["spec"]["stages"][2]["needs"] = ["rules"]
     (tmp_path / "bad.json").write_text(json.dumps(job))
     done = trireme("plan", tmp_path / "bad.json")

@@ -36,6 +36,13 @@ def test_quickstart_knows_its_commands():
     assert done.returncode == 2 and "quickstart build" in done.stdout
 
 
+def test_the_job_file_of_the_readme_runs(launch, tmp_path):
+    text = re.search(r"```json\n(.*?)```", README, re.S).group(1)
+    (tmp_path / "job.json").write_text(text)
+    run = launch(tmp_path / "job.json", sets=[*flickr_sets()[1::2], "spec.stages.0.min_words=1", "spec.stages.2.epochs=2", "spec.stages.2.global_batch=50"]).succeed(300)
+    assert json.loads((run.output / "stages/evaluate/evaluation.json").read_text())["metrics"]["mean_recall@1"] > 0
+
+
 def test_doctor_finds_everything_that_running_needs():
     done = trireme("doctor")
     assert done.returncode == 0, done.stdout + done.stderr

@@ -1,5 +1,6 @@
 #include "worker/exchange/checkpoint_model.h"
 
+#include <algorithm>
 #include <cmath>
 #include <unordered_set>
 
@@ -145,6 +146,14 @@ CheckpointModel recognise(const std::string& path) {
   const auto facts = models::config_beside(model.file, file.metadata());
   const Shapes shapes(file, NameMap(model.layout, {1}));  // one stage of one block: enough for the first
   jobs::ModelSpec& spec = model.spec;
+  if (auto own = models::own_spec_beside(model.file)) {
+    spec = std::move(*own);
+    model.own = model.image = model.text = true;
+    for (const char* words : {"token_embedding.weight", "text.embeddings.word_embeddings.weight",
+                              "decoder.embeddings.word_embeddings.weight"})
+      model.vocabulary_size = std::max(model.vocabulary_size, shapes.extent(words, 0));
+    return model;
+  }
   model.image = true;
   if (shapes.has("visual.conv1.weight"))
     recognise_vit(shapes, facts.image, spec.image);

@@ -21,6 +21,7 @@ struct CheckpointModel {
   checkpoint::Layout layout = checkpoint::Layout::kTrireme;
   jobs::ModelSpec spec;  // of the towers that are there
   bool image = false, text = false;
+  bool own = false;  // a folder that a train stage wrote: its config.json says everything
   std::int64_t vocabulary_size = 0;
 };
 

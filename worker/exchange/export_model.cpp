@@ -159,7 +159,7 @@ void export_open_clip(const std::string& model_folder, const std::string& folder
   const std::string target = "open_clip";
   need(is_clip(spec), "a model that is no vit with a transformer", target);
   need(!tokenizer || spec.text.tokenizer.kind == "clip_bpe",
-       "text.tokenizer.kind " + spec.text.tokenizer.kind + " (or say --without-tokenizer)", target);
+       "text.tokenizer.kind " + spec.text.tokenizer.kind, target, "--without-tokenizer writes the rest");
   need(spec.image.quick_gelu == spec.text.quick_gelu, "quick_gelu of one tower alone", target);
   need(spec.image.layer_norm_epsilon == 1e-5, "image.layer_norm_epsilon", target);
   need(*spec.image.resize_px == spec.image.image_px, "image.resize_px other than image_px", target);
@@ -203,6 +203,10 @@ int run_export(int argc, char** argv) {
   bool tokenizer = true;
   for (int i = 1; i < argc; ++i) {
     const std::string word = argv[i];
+    if (word == "--help" || word == "-h") {
+      std::cout << usage << "\n";
+      return 0;
+    }
     if (word == "--to" && i + 1 < argc)
       to = argv[++i];
     else if (word == "--without-tokenizer")

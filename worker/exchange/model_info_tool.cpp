@@ -25,7 +25,14 @@ std::string answer(const std::string& line) {
            tokenizer.kind == "hashed_words" ? "" : models::resolve_vocabulary(tokenizer.vocabulary),
            tokenizer.buckets})
           ->vocabulary_size();
-  return models::cost_json(spec, models::model_cost(spec, vocabulary));
+  std::string cost = models::cost_json(spec, models::model_cost(spec, vocabulary));
+  try {
+    models::check_named_weights(spec);
+  } catch (const Error& error) {
+    return nlohmann::json{{"fault", error.what()}}.dump(-1, ' ', false,
+                                                        nlohmann::json::error_handler_t::replace);
+  }
+  return cost;
 }
 
 }  // namespace

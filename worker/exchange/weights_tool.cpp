@@ -101,7 +101,7 @@ int inspect(const Arguments& given) {
   out["not_finite"] = not_finite;
   try {
     const CheckpointModel model = recognise(path);
-    out["layout"] = layout_name(model.layout);
+    out["layout"] = model.own ? "trireme" : layout_name(model.layout);
     const auto spec = ordered_json::parse(jobs::model_json(model.spec));
     if (model.image) out["model"]["image"] = spec["image"];
     if (model.text) out["model"]["text"] = spec["text"];

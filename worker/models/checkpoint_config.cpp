@@ -4,10 +4,12 @@
 #include <cstdlib>
 #include <filesystem>
 #include <optional>
+#include <span>
 
 #include <nlohmann/json.hpp>
 
 #include "common/io/file.h"
+#include "jobs/spec/job_spec.h"
 
 namespace trireme::worker::models {
 namespace {
@@ -100,7 +102,66 @@ CheckpointFacts all_facts(const std::string& file, const std::map<std::string, s
   return facts;
 }
 
+const char* const kImageFields[] = {"mean",    "std",    "resize_mode",       "interpolation",
+                                    "padding", "ln_pre", "layer_norm_epsilon"};
+const char* const kTokenizerFields[] = {
+    "kind",          "lower_case",     "strip_accents", "split_ideographs",
+    "unescape_html", "collapse_space", "repair_text"};
+
+void compare_fields(const std::string& at, const json& theirs, const json& ours,
+                    std::span<const char* const> fields, WeightFaults& faults) {
+  for (const char* field : fields)
+    if (theirs.contains(field) && ours.contains(field) && theirs[field] != ours[field])
+      faults.add("config: " + at + "." + field + " is " + theirs[field].dump() + ", the model has " +
+                 ours[field].dump());
+}
+
+// What a tower of ours was trained with and no tensor shows. A model of another resolution may resize
+// otherwise.
+void compare_with_own(const json& theirs, const jobs::ModelSpec& spec, WeightPart which,
+                      WeightFaults& faults) {
+  const json ours = json::parse(jobs::model_json(spec));
+  const json &image = part(theirs, "image"), &text = part(theirs, "text");
+  if ((which == WeightPart::kImage || which == WeightPart::kBoth) &&
+      image.value("kind", json()) == spec.image.kind) {
+    compare_fields("image", image, ours["image"], kImageFields, faults);
+    if (image.value("image_px", json()) == spec.image.image_px) {
+      const char* const resize[] = {"resize_px"};
+      compare_fields("image", image, ours["image"], resize, faults);
+    }
+  }
+  if ((which != WeightPart::kText && which != WeightPart::kBoth) ||
+      text.value("kind", json()) != spec.text.kind)
+    return;
+  const char* const pooling[] = {"pooling"};
+  if (spec.text.kind == "bert") compare_fields("text", text, ours["text"], pooling, faults);
+  compare_fields("text.tokenizer", part(text, "tokenizer"), ours["text"]["tokenizer"], kTokenizerFields,
+                 faults);
+}
+
+json own_config_beside(const std::filesystem::path& file) {
+  const auto path = file.parent_path() / "config.json";
+  if (!std::filesystem::is_regular_file(path)) return {};
+  json config = json::parse(io::read_file(path, 16 << 20), nullptr, false);
+  const bool own = config.is_object() && config.contains("model") && config["model"].is_object() &&
+                   config.contains("provenance");
+  return own ? config : json();
+}
+
 }  // namespace
+
+std::optional<jobs::ModelSpec> own_spec_beside(const std::string& file) {
+  const json config = own_config_beside(file);
+  if (config.is_null()) return std::nullopt;
+  jobs::ModelSpec spec = jobs::model_from_json(config["model"].dump());
+  spec.init_from = spec.image.weights = spec.text.weights = "";
+  spec.freeze.clear();
+  spec.image.frozen = spec.text.frozen = false;
+  const std::string vocabulary = config.value("vocabulary", "");
+  if (!vocabulary.empty())
+    spec.text.tokenizer.vocabulary = (std::filesystem::path(file).parent_path() / vocabulary).string();
+  return spec;
+}
 
 CheckpointFacts config_beside(const std::string& file, const std::map<std::string, std::string>& metadata) {
   WeightFaults ignored(file);
@@ -110,6 +171,8 @@ CheckpointFacts config_beside(const std::string& file, const std::map<std::strin
 void check_config_beside(const std::string& file, const std::map<std::string, std::string>& metadata,
                          const jobs::ModelSpec& spec, WeightPart part, WeightFaults& faults) {
   const CheckpointFacts facts = all_facts(file, metadata, faults);
+  if (const json own = own_config_beside(file); !own.is_null())
+    compare_with_own(own["model"], spec, part, faults);
   const bool vit = spec.image.kind == "vit", transformer = spec.text.kind == "transformer";
   if (vit && (part == WeightPart::kImage || part == WeightPart::kBoth))
     compare("image", facts.image, spec.image.heads, spec.image.quick_gelu, faults);

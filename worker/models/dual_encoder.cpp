@@ -22,15 +22,22 @@ at::Tensor padded_to_bucket(const at::Tensor& tokens_NL, std::int64_t context, s
   return bucket == length ? tokens_NL : at::constant_pad_nd(tokens_NL, {0, bucket - length}, pad_id);
 }
 
+std::string vocabulary_of(const jobs::ModelSpec& spec) {
+  const jobs::TokenizerSpec& tokenizer = spec.text.tokenizer;
+  return tokenizer.kind == "hashed_words" ? "" : resolve_vocabulary(tokenizer.vocabulary);
+}
+
 }  // namespace
 
 DualEncoder::DualEncoder(const jobs::ModelSpec& spec, std::uint64_t seed)
-    : state_(std::make_unique<State>(spec, seed,
-                                     spec.text.tokenizer.kind == "hashed_words"
-                                         ? ""
-                                         : resolve_vocabulary(spec.text.tokenizer.vocabulary))) {
+    : state_(std::make_unique<State>(spec, seed, vocabulary_of(spec))) {
   state_->initialize();
 }
+
+void check_named_weights(const jobs::ModelSpec& spec) {
+  DualEncoder::State(spec, 0, vocabulary_of(spec)).load_named_weights(WeightReading::kCompare);
+}
+
 DualEncoder::DualEncoder(std::unique_ptr<State> state) : state_(std::move(state)) {}
 DualEncoder::~DualEncoder() = default;
 
@@ -146,6 +153,10 @@ void DualEncoder::set_image_standardization(const at::Tensor& mean_T, const at::
 void DualEncoder::set_text_standardization(const at::Tensor& mean_T, const at::Tensor& inverse_std_T) {
   set_standardization(state_->text_projection, text_tower_width(), mean_T, inverse_std_T,
                       state_->logit_scale.device());
+}
+
+at::Tensor DualEncoder::image_mean() const {
+  return state_->image_projection.mean_T;
 }
 
 std::vector<std::pair<std::string, at::Tensor>> DualEncoder::trainable_parameters() {

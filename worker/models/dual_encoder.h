@@ -69,6 +69,8 @@ class DualEncoder {
   void set_image_standardization(const at::Tensor& mean_T, const at::Tensor& inverse_std_T);
   void set_text_standardization(const at::Tensor& mean_T, const at::Tensor& inverse_std_T);
 
+  at::Tensor image_mean() const;  // [T], undefined without standardisation
+
   // In a fixed order that depends only on the spec. Frozen towers have no trainable parameters.
   std::vector<std::pair<std::string, at::Tensor>> trainable_parameters();
   std::vector<std::pair<std::string, at::Tensor>>
@@ -84,10 +86,15 @@ class DualEncoder {
   static std::unique_ptr<DualEncoder> load(const std::string& folder);
 
  private:
+  friend void check_named_weights(const jobs::ModelSpec& spec);
   struct State;
   explicit DualEncoder(std::unique_ptr<State> state);
   std::unique_ptr<State> state_;
 };
+
+// Whether the weights that the spec names (weights, init_from) are there and fit, by their headers and
+// config.json. Throws what the constructor would.
+void check_named_weights(const jobs::ModelSpec& spec);
 
 // [N, L] int64 on the CPU, padded to the longest caption of the batch.
 struct TokenBatch {

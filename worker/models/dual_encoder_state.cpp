@@ -4,6 +4,7 @@
 
 #include "common/base/error.h"
 #include "jobs/spec/model_defaults.h"
+#include "worker/checkpoint/safetensors.h"
 #include "worker/models/name_patterns.h"
 #include "worker/models/tower_weights.h"
 
@@ -103,11 +104,13 @@ std::vector<DualEncoder::State::MovingNorm> DualEncoder::State::moving_norms() c
 }
 
 // init_from first, so that a tower's own weights win.
-void DualEncoder::State::initialize() {
+std::unordered_set<std::string> DualEncoder::State::load_named_weights(WeightReading reading) {
   std::unordered_set<std::string> loaded;
   const auto load = [&](const std::string& weights, WeightPart part, std::size_t first, std::size_t last) {
-    if (!weights.empty())
-      load_weights(resolve_weights(weights), spec, part, entries(set, first, last), loaded);
+    if (weights.empty()) return;
+    const std::string path = resolve_weights(weights);
+    load_weights(path, spec, part, entries(set, first, last), loaded, reading);
+    load_standardization(path, part);
   };
   load(spec.init_from, WeightPart::kBoth, 0, set.entries().size());
   load(spec.image.weights, WeightPart::kImage, 0, image_projection_end);
@@ -115,8 +118,29 @@ void DualEncoder::State::initialize() {
   // One file for both towers: its temperature belongs to them.
   if (!spec.text.weights.empty() && spec.text.weights == spec.image.weights)
     load_weights(resolve_weights(spec.text.weights), spec, WeightPart::kTemperature, {set.entries().back()},
-                 loaded);
-  set.draw(loaded);
+                 loaded, reading);
+  return loaded;
+}
+
+void DualEncoder::State::initialize() {
+  set.draw(load_named_weights(WeightReading::kCopy));
+}
+
+// A model of ours that learnt from stored features has their mean and deviation beside its weights, and its
+// projections mean something only with them.
+void DualEncoder::State::load_standardization(const std::string& path, WeightPart part) {
+  if (decoder) return;
+  const checkpoint::SafetensorsFile file(path);
+  for (auto& [name, tensor] : standardization()) {
+    const bool of_image = name.starts_with("image");
+    if (part == (of_image ? WeightPart::kText : WeightPart::kImage) || !file.contains(name)) continue;
+    const std::int64_t width = of_image ? image->width() : text->width();
+    at::Tensor value = file.load(name);
+    if (value.sizes() != at::IntArrayRef{width} || value.scalar_type() != at::kFloat)
+      throw Error(ErrorKind::kInvalid, path + ": " + name + " is not float32 [" + std::to_string(width) + "]",
+                  "name the model.safetensors that a train stage has written");
+    *tensor = std::move(value);
+  }
 }
 
 std::vector<std::pair<std::string, at::Tensor*>> DualEncoder::State::standardization() {

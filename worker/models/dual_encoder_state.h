@@ -3,12 +3,14 @@
 
 #include <memory>
 #include <string>
+#include <unordered_set>
 #include <vector>
 
 #include "worker/kernels/replay/replay.h"
 #include "worker/models/captioner/caption_decoder.h"
 #include "worker/models/dual_encoder.h"
 #include "worker/models/projection.h"
+#include "worker/models/tower_weights.h"
 #include "worker/models/towers.h"
 
 namespace trireme::worker::models {
@@ -19,6 +21,8 @@ struct DualEncoder::State {
 
   // Weights that the spec names, then draws for the rest.
   void initialize();
+  // The first half alone; names that were found.
+  std::unordered_set<std::string> load_named_weights(WeightReading reading);
 
   jobs::ModelSpec spec;
   std::string vocabulary;  // resolved path, "" for hashed_words
@@ -46,6 +50,7 @@ struct DualEncoder::State {
   void build_image();
   void build_text();
   void freeze();
+  void load_standardization(const std::string& path, WeightPart part);
 };
 
 }  // namespace trireme::worker::models

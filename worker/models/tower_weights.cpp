@@ -133,7 +133,8 @@ at::Tensor resize_positions(const at::Tensor& positions_GT, std::int64_t side, b
 }
 
 void load_weights(const std::string& path, const jobs::ModelSpec& spec, WeightPart part,
-                  const std::vector<nn::NamedTensor>& targets, std::unordered_set<std::string>& loaded) {
+                  const std::vector<nn::NamedTensor>& targets, std::unordered_set<std::string>& loaded,
+                  WeightReading reading) {
   const at::NoGradGuard no_grad;
   const checkpoint::SafetensorsFile file(path);
   const std::vector<std::string> there = file.names();
@@ -143,7 +144,8 @@ void load_weights(const std::string& path, const jobs::ModelSpec& spec, WeightPa
   WeightFaults faults("weights " + path + " (" + checkpoint::layout_name(map.layout()) + ")");
   check_config_beside(path, file.metadata(), spec, part, faults);
   const bool decoder = spec.text.kind == "decoder" && part != WeightPart::kImage;
-  if (decoder && spec.text.tied_head) check_tied_head(file, faults);
+  const bool copy = reading == WeightReading::kCopy;
+  if (copy && decoder && spec.text.tied_head) check_tied_head(file, faults);
   std::vector<std::string> expected;
   std::unordered_set<std::string> used;
   for (const nn::NamedTensor& target : targets) {
@@ -165,10 +167,15 @@ void load_weights(const std::string& path, const jobs::ModelSpec& spec, WeightPa
       if (target.name == "decoder.embeddings.word_embeddings.weight" && value.dim() == 2)
         faults.add("vocabulary: the captioner knows " + std::to_string(value.size(0)) +
                    " tokens, its tokenizer and text.extra_tokens " + std::to_string(target.tensor.size(0)));
+      if ((target.name == "token_embedding.weight" ||
+           target.name == "text.embeddings.word_embeddings.weight") &&
+          value.dim() == 2 && value.size(1) == target.tensor.size(1))
+        faults.add("vocabulary: the text tower knows " + std::to_string(value.size(0)) +
+                   " tokens, text.tokenizer has " + std::to_string(target.tensor.size(0)));
     } else if (!at::isFloatingType(value.scalar_type()))
       faults.add("dtype: " + theirs->front() + " holds " + c10::toString(value.scalar_type()) +
                  ", weights are floating point");
-    else
+    else if (copy)
       copy_weights(file, *theirs, value, target.tensor, faults);
     loaded.insert(target.name);
   }
@@ -177,7 +184,7 @@ void load_weights(const std::string& path, const jobs::ModelSpec& spec, WeightPa
         !is_temperature(name) && belongs(map.layout(), part, name))
       faults.surplus(name, expected);
   faults.throw_if_any(
-      "set the tower's kind, width, layers, heads, patch_px, image_px, context and embed_dim to "
+      "set the tower's kind, width, layers, heads, patch_px, image_px, context, tokenizer and embed_dim to "
       "those of the weights (`trireme weights inspect` prints them), or name another file");
 }
 

@@ -316,6 +316,33 @@ TEST(Exchange, ACaptionerThatBlipCannotExpressIsRefused) {
   EXPECT_NE(refusal(spec).find("image.kind efficientnet_lite0"), std::string::npos) << refusal(spec);
 }
 
+TEST(Recognise, AFolderOfOursByItsConfig) {
+  jobs::ModelSpec spec = testing::small_model_spec(32);
+  spec.text.frozen = true;
+  const auto folder = scratch("own");
+  models::DualEncoder(spec, 1).save(folder.string(), "{}");
+  std::string text;
+  tool(run_weights, {"weights", "inspect", folder.string(), "--json"}, &text);
+  const auto found = nlohmann::json::parse(text);
+  EXPECT_EQ(found["layout"], "trireme");
+  EXPECT_EQ(found["vocabulary_size"], 64);
+  EXPECT_EQ(found["model"]["text"]["tokenizer"]["kind"], "hashed_words");
+  EXPECT_EQ(found["model"]["text"]["tokenizer"]["buckets"], 64);
+  EXPECT_EQ(found["model"]["image"]["resize_px"], 16);
+  EXPECT_EQ(found["model"]["text"]["frozen"], false);
+  // What is printed can be pasted, with the folder as its start.
+  auto pasted = jobs::model_from_json(found["model"].dump());
+  pasted.init_from = folder.string();
+  EXPECT_NO_THROW(models::DualEncoder(pasted, 1));
+  tool(run_model_info, {"model-info", jobs::model_json(pasted)}, &text);
+  EXPECT_TRUE(nlohmann::json::parse(text).contains("parameters")) << text;
+  pasted.image.width = 64;
+  tool(run_model_info, {"model-info", jobs::model_json(pasted)}, &text);
+  EXPECT_NE(nlohmann::json::parse(text).at("fault").get<std::string>().find("shape: visual.conv1.weight"),
+            std::string::npos)
+      << text;
+}
+
 TEST(ModelInfo, AnswersEachModel) {
   jobs::ModelSpec spec;
   spec.text.tokenizer.buckets = 49408;

@@ -216,6 +216,59 @@ TEST(DualEncoder, SavedFolderNeedsNothingElse) {
   EXPECT_THROW(DualEncoder(spec, 9), Error);
 }
 
+TEST(DualEncoder, AFolderOfOursIsAStartForAnother) {
+  const auto folder = std::filesystem::temp_directory_path() / "trireme_start_test";
+  std::filesystem::remove_all(folder);
+  jobs::ModelSpec spec = tiny_spec();
+  DualEncoder model(spec, 1);
+  model.set_image_standardization(at::randn({32}), at::rand({32}) + 0.5);
+  model.set_text_standardization(at::randn({32}), at::rand({32}) + 0.5);
+  model.save(folder.string(), "{}");
+  spec.init_from = folder.string();
+  DualEncoder copy(spec, 9);
+  const at::NoGradGuard no_gradients;
+  const at::Tensor image = at::randn({2, 3, 32, 32}), tokens = at::randint(3, 60, {2, 5}, at::kLong);
+  EXPECT_TRUE(at::equal(copy.encode_image(image), model.encode_image(image)));
+  EXPECT_TRUE(at::equal(copy.encode_text(tokens), model.encode_text(tokens)));
+  EXPECT_TRUE(at::equal(copy.image_mean(), model.image_mean()));
+  EXPECT_NO_THROW(check_named_weights(spec));
+
+  // What no tensor shows has to be what it was trained with.
+  const auto refusal = [](const jobs::ModelSpec& other) {
+    std::string told[2];
+    for (const bool whole : {false, true}) {
+      try {
+        if (whole)
+          DualEncoder(other, 9);
+        else
+          check_named_weights(other);
+      } catch (const Error& error) {
+        told[whole] = error.what();
+      }
+    }
+    EXPECT_EQ(told[0], told[1]);  // the look at the headers finds as much
+    return told[0];
+  };
+  jobs::ModelSpec other = spec;
+  other.image.mean = {0.2, 0.3, 0.4};
+  EXPECT_NE(refusal(other).find("image.mean is ["), std::string::npos) << refusal(other);
+  other = spec;
+  other.image.resize_px = 40;
+  EXPECT_NE(refusal(other).find("image.resize_px is 32, the model has 40"), std::string::npos)
+      << refusal(other);
+  other = spec;
+  other.text.tokenizer.buckets = 128;
+  EXPECT_NE(refusal(other).find("knows 64 tokens, text.tokenizer has 128"), std::string::npos)
+      << refusal(other);
+  other = spec;
+  other.text.heads = 4;
+  EXPECT_NE(refusal(other).find("attention heads"), std::string::npos) << refusal(other);
+  other = spec;
+  other.image.image_px = 48;  // another resolution is for the user to choose
+  other.image.resize_px = 48;
+  EXPECT_EQ(refusal(other), "");
+}
+
 TEST(DualEncoder, SpecificationFaults) {
   jobs::ModelSpec spec = tiny_spec();
   spec.image.heads = 3;

@@ -45,11 +45,12 @@ void drop(Verdict& verdict, const char* rule) {
   verdict.rules.emplace_back(rule);
 }
 
+// What a filter before has dropped is not judged again: this one's counts are of its own rules.
 void drop_dropped_before(const data::KeptSamples& before, std::int64_t first, Verdicts& verdicts) {
   for (std::size_t i = 0; i < verdicts.size(); ++i)
     if (!std::binary_search(before.kept.begin(), before.kept.end(),
                             static_cast<std::int32_t>(first + static_cast<std::int64_t>(i))))
-      drop(verdicts[i], "earlier");
+      verdicts[i] = Verdict{.kept = false, .rules = {"earlier"}};
 }
 
 // Of the samples that are still kept, `wanted` with the smallest keyed numbers stay.

@@ -161,7 +161,9 @@ void TrainRun::open_model() {
   inputs.device = context_.device;
   if (inputs.stored_images) {
     inputs.image_mean_T = at::zeros({encoder_->image_tower_width()}, at::kFloat);
-    if (settings_.standardize_features) {
+    if (encoder_->image_mean().defined()) {  // of the weights that it starts from
+      inputs.image_mean_T = encoder_->image_mean().cpu();
+    } else if (settings_.standardize_features) {
       const auto standardization = image_standardization(data_);
       inputs.image_mean_T = standardization.mean_T;
       encoder_->set_image_standardization(standardization.mean_T, standardization.inverse_std_T);

@@ -313,6 +313,11 @@ TEST_F(FilterTest, FiltersInARowAndTheRandomControl) {
   const auto second = run(task, only_text());
   EXPECT_EQ(second.counts.at("kept"), first.counts.at("kept"));  // never more than before
   EXPECT_EQ(second.counts.at("dropped.earlier"), 4);
+  auto strict = only_text();
+  strict.columns = {{.name = "clip", .least = 0.3}};  // nobody has it: of those that are left all are dropped
+  const auto third = run(task, strict);
+  EXPECT_EQ(third.counts.at("dropped.column.clip"), first.counts.at("kept"));
+  EXPECT_EQ(third.counts.at("column.clip.missing"), first.counts.at("kept"));
   auto control = only_text();
   control.random_like = "filter";
   std::set<std::vector<std::int32_t>> draws;
