@@ -9,6 +9,7 @@
 #include <nlohmann/json.hpp>
 
 #include "common/base/log.h"
+#include "coordinator/report/caption_section.h"
 #include "coordinator/report/column_section.h"
 #include "coordinator/report/html.h"
 #include "coordinator/report/picture_grid.h"
@@ -118,7 +119,7 @@ std::string render_report(const ReportInput& input) {
          escape(input.state) + "</b>" + (input.cause.empty() ? "" : " · " + escape(input.cause)) +
          " · written " + utc_now() + "</p>";
   out += stages_table(input) + evaluations(input) + funnel(input) + damaged_shards(input) +
-         column_sections(input) + training_sections(input) + pictures(input) +
+         column_sections(input) + caption_sections(input) + training_sections(input) + pictures(input) +
          timeline_section(input.timeline);
   return out + "<h2>Effective job file</h2><details><summary>Show</summary>" + preformatted(input.spec_json) +
          "</details></body></html>\n";

@@ -19,6 +19,7 @@ struct ReportStage {
   std::map<std::string, std::int64_t> counts;  // sums of TaskDone::counts
   std::vector<std::string> thumbnail_files;    // "thumbnails" outputs, manifest order
   std::vector<std::string> facts_files;        // of a filter's measures
+  std::vector<std::string> caption_files;      // of a caption stage
 };
 
 // One worker's part in one lease, for the timeline.

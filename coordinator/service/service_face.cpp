@@ -190,6 +190,7 @@ void Service::write_report(const std::string& job_id, std::function<void(const s
                             view.progress.tasks_reused,
                             view.progress.counts,
                             {},
+                            {},
                             {}});
   if (run_ != nullptr && job.row.job == running_) remember_damage(job_id);
   input.damaged = damaged_[job_id];
@@ -200,6 +201,7 @@ void Service::write_report(const std::string& job_id, std::function<void(const s
       for (const auto& file : ledger::result_from_json(row.result, row.lease).outputs) {
         if (file.name == "thumbnails") stage.thumbnail_files.push_back(file.path);
         if (file.path.ends_with(".facts.jsonl")) stage.facts_files.push_back(file.path);
+        if (file.path.ends_with(".captions.jsonl")) stage.caption_files.push_back(file.path);
       }
     add_spans(input.timeline, row, stage.name, job.row.started_ms);
   });

@@ -261,7 +261,14 @@ class StageChecker {
       fault(here_ + "/augment/aspect_max", "invalid", "is below aspect_min");
     check_training(spec_, s, here_, faults_);
     check_concepts(spec_, s, here_, needs_, faults_);
-    if (s.loss.texts != "raw" && !named_stage(s.synthetic_caption).empty()) check_synthetic_captions(s);
+    if (s.loss.texts == "raw") return;
+    if (!named_stage(s.synthetic_caption).empty()) return check_synthetic_captions(s);
+    if (std::ranges::any_of(needs_, [&](const StageSpec* need) {
+          return need->kind == "caption" && need->name == s.synthetic_caption;
+        }))
+      fault(here_ + "/synthetic_caption", "invalid",
+            quoted(s.synthetic_caption) + " is a caption stage, and stands for a field of .json here",
+            "write \"stage:" + s.synthetic_caption + "\"");
   }
 
   // Captions that a stage writes: it comes before, over the same data.

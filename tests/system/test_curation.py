@@ -290,12 +290,11 @@ def test_scores_of_a_model_are_those_of_plain_python(launch, tmp_path):
     assert done.returncode != 0 and "/spec/models/given" in done.stderr and "shape: visual.conv1.weight" in done.stderr, done
 
     job["spec"]["models"]["given"]["image"]["width"] = 32
-    job["spec"]["stages"][2]["columns"] = [{"name": "fit", "sidecar": "clip", "top_fraction": 0}]
+    job["spec"]["stages"][2] = dict(by_score, columns=[{"name": "fit", "sidecar": "clip", "top_fraction": 0}])
     (tmp_path / "bad.json").write_text(json.dumps(job))
     done = trireme("plan", tmp_path / "bad.json")
     assert done.returncode != 0 and 'write "stage:clip"' in done.stderr and "keeps nothing" in done.stderr, done
-    job["spec"]["stages"][2]["columns"] = by_score["columns"]
-    job["spec"]["stages"][2]["needs"] = ["rules"]
+    job["spec"]["stages"][2] = dict(by_score, needs=["rules"])
     (tmp_path / "bad.json").write_text(json.dumps(job))
     done = trireme("plan", tmp_path / "bad.json")
     assert done.returncode != 0 and "no pair_scores stage" in done.stdout + done.stderr, done

@@ -76,6 +76,31 @@ TEST_F(ReportTest, ShowsFunnelCurvesEvaluationAndPictures) {
   EXPECT_LT(html.size(), 200000U);        // 2000 points are thinned
 }
 
+TEST_F(ReportTest, ShowsCaptionsOfAllFiles) {
+  ReportInput input;
+  ReportStage stage;
+  stage.name = stage.kind = "caption";
+  stage.counts = {{"captions", 1000}, {"repeated", 990}};
+  for (int file = 0; file < 3; ++file) {
+    std::string text = "{\"format\":\"trireme-captions\",\"version\":1}\n";
+    for (int i = 0; i < 100; ++i)
+      text += "{\"key\":\"k\",\"caption\":\"<i>file " + std::to_string(file) + " line " + std::to_string(i) +
+              "\",\"log_probability\":-1.5}\n";
+    stage.caption_files.push_back((folder / ("c" + std::to_string(file))).string());
+    io::write_file_atomic(stage.caption_files.back(), text + "{\"caption\":");
+  }
+  stage.caption_files.push_back((folder / "missing").string());
+  input.stages = {stage};
+  const std::string html = render_report(input);
+  EXPECT_NE(html.find("Captions: caption"), std::string::npos);
+  EXPECT_NE(html.find("990"), std::string::npos);
+  EXPECT_EQ(count(html, "&lt;i&gt;file "), 18U);  // of four files the fourth is absent
+  for (int file = 0; file < 3; ++file) {
+    EXPECT_NE(html.find("file " + std::to_string(file) + " line 5<"), std::string::npos);
+    EXPECT_EQ(html.find("file " + std::to_string(file) + " line 6<"), std::string::npos);
+  }
+}
+
 TEST_F(ReportTest, DrawsTheFewShotCurves) {
   io::write_file_atomic(
       folder / "stages/few/evaluation.json",

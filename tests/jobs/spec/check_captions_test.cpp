@@ -60,6 +60,7 @@ TEST(CheckCaptions, EveryRuleHasItsFault) {
       {"stages.captions.beams=1", "/spec/stages/2/beams", "2"},
       {"stages.captions.top_p=0", "/spec/stages/2/top_p", ""},
       {"stages.captions.method=best", "/spec/stages/2/method", "nucleus"},
+      {"stages.train.synthetic_caption=captions", "/spec/stages/3/synthetic_caption", "is a caption stage"},
       {"stages.train.synthetic_caption=stage:learn", "/spec/stages/3/synthetic_caption", "no caption stage"},
       {"stages.train.needs=[]", "/spec/stages/3/synthetic_caption", "no caption stage"},
       {"stages.captions.data=[\"test\"]", "/spec/stages/3/synthetic_caption", "writes no captions"},
