@@ -129,6 +129,9 @@ SafetensorsHeader read_safetensors_header(std::string_view file, const std::stri
   if (file.size() < 8) damaged(path, "it has only " + std::to_string(file.size()) + " bytes");
   std::uint64_t length = 0;
   std::memcpy(&length, file.data(), 8);  // little-endian, as is every machine we run on
+  if (length > kMostHeaderBytes && (file.starts_with("PK\x03\x04") || file.starts_with("\x80\x02\x8a\x0a")))
+    throw Error(ErrorKind::kInvalid, path + " is a PyTorch checkpoint (.pt, .pth), not safetensors",
+                "convert it once: python worker/checkpoint/pth_to_safetensors.py IN.pth OUT.safetensors");
   if (length > kMostHeaderBytes)
     damaged(path, "its header claims " + std::to_string(length) + " bytes, more than the format allows");
   if (length > file.size() - 8) damaged(path, "it ends within the header (truncated?)");

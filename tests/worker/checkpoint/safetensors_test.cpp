@@ -121,6 +121,12 @@ std::vector<Damage> damages() {
       {"overlap", with_length(R"({"a":{"dtype":"U8","shape":[6],"data_offsets":[0,6]},)"
                               R"("b":{"dtype":"U8","shape":[4],"data_offsets":[4,8]}})",
                               data)},
+      {"torch.save, a zip", std::string("PK\x03\x04\0\0\x08\x08", 8) + data, ErrorKind::kInvalid},
+      {"torch.save, legacy",
+       "\x80\x02\x8a\x0al\xfc\x9c"
+       "F" +
+           data,
+       ErrorKind::kInvalid},
       {"metadata is a list", with_length(R"({"__metadata__":[]})", "")},
       {"metadata of numbers", with_length(R"({"__metadata__":{"a":1}})", "")},
   };
