@@ -112,6 +112,16 @@ void check_place(const MpiWorld& world) {
         "trireme-worker`");
 }
 
+// What the plug-in exports as `symbol`, a function that fills in Functions, is set where it is used.
+template <class Functions>
+void take(const collective::CudaPlugin& plugin, const char* symbol, void (*set)(const Functions&)) {
+  auto* const fill = plugin.find(symbol);
+  if (fill == nullptr) return;
+  Functions functions;
+  reinterpret_cast<void (*)(Functions*)>(fill)(&functions);
+  set(functions);
+}
+
 // Beside this program, or where TRIREME_CUDA_PLUGIN says. A GPU without it computes, and talks over MPI.
 std::optional<collective::CudaPlugin> open_plugin(const runtime::DeviceChoice& device) {
   if (device.device == "cpu") return std::nullopt;
@@ -119,16 +129,8 @@ std::optional<collective::CudaPlugin> open_plugin(const runtime::DeviceChoice& d
   const auto program = std::filesystem::read_symlink("/proc/self/exe", failure);
   try {
     collective::CudaPlugin plugin(environment("TRIREME_CUDA_PLUGIN", program.parent_path().c_str()));
-    if (auto* const fill = plugin.find(kernels::kPairTileCudaSymbol)) {
-      kernels::PairTileCuda functions;
-      reinterpret_cast<kernels::PairTileCudaFunction>(fill)(&functions);
-      kernels::set_pair_tile_cuda(functions);
-    }
-    if (auto* const fill = plugin.find(kernels::kReplayCudaSymbol)) {
-      kernels::ReplayFunctions functions;
-      reinterpret_cast<kernels::ReplayCudaFunction>(fill)(&functions);
-      kernels::set_replay(functions);
-    }
+    take(plugin, kernels::kPairTileCudaSymbol, kernels::set_pair_tile_cuda);
+    take(plugin, kernels::kReplayCudaSymbol, kernels::set_replay);
     return plugin;
   } catch (const Error& error) {
     log_warning("device", std::string("no NCCL, gangs talk over MPI: ") + error.what());

@@ -3,6 +3,7 @@
 
 #include "common/base/error.h"
 #include "coordinator/planner/graph_builder.h"
+#include "jobs/spec/check.h"
 
 namespace trireme::coordinator::planner {
 
@@ -25,6 +26,12 @@ std::vector<std::string> data_of(const StageSpec& stage) {
 std::string evaluated_on(const StageSpec& stage) {
   const auto* train = std::get_if<jobs::TrainSettings>(&stage.settings);
   return train != nullptr && train->evaluate_every.steps > 0 ? train->evaluate_every.data : "";
+}
+
+bool filtered_before(const std::vector<StageSpec>& stages, const StageSpec& stage, const std::string& data) {
+  return std::ranges::any_of(jobs::all_needs(stages, stage), [&](const StageSpec* need) {
+    return need->kind == "filter" && lists(data_of(*need), data);
+  });
 }
 
 void GraphState::Builder::run() {

@@ -141,15 +141,17 @@ void GraphState::judge(const Part& part) const {
                 "repair the data, or raise spec.data." + table.name() + ".max_bad_fraction");
   if (part.kind != jobs::TaskKind::kFilter || all == 0 || count("kept") > 0) return;
   const auto worst = std::ranges::max_element(dropped, {}, [](const auto& rule) { return rule.second; });
+  std::string hint;
+  if (worst != dropped.end())
+    hint = "rule \"" + worst->first + "\" drops most; " +
+           (worst->first.starts_with("column.")
+                ? "move its limits or take it out of columns (report.html shows how "
+                  "its numbers lie)"
+                : "loosen it or set it to null");
   throw Error(ErrorKind::kInvalid,
               where + "the filter keeps none of " + std::to_string(all) +
                   " samples (dropped: " + DataTable::listed(dropped) + ")",
-              worst == dropped.end() ? ""
-              : worst->first.rfind("column.", 0) == 0
-                  ? "rule \"" + worst->first +
-                        "\" drops most; move its limits or take it out of columns "
-                        "(report.html shows how its numbers lie)"
-                  : "rule \"" + worst->first + "\" drops most; loosen it or set it to null");
+              hint);
 }
 
 }  // namespace trireme::coordinator::planner

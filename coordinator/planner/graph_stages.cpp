@@ -71,9 +71,7 @@ void GraphState::Builder::add_filter(std::uint32_t stage, const StageSpec& spec)
   std::vector<std::size_t> facts;
   std::vector<Part::Listed> listed_parts;
   for (std::uint32_t i = 0; i < settings.data.size(); ++i) {
-    const auto before = nearest(
-        spec, [&](const StageSpec& s) { return s.kind == "filter" && lists(data_of(s), settings.data[i]); });
-    measures.decode = measures.spot || before == nullptr;
+    measures.decode = measures.spot || !filtered_before(graph.job.spec.stages, spec, settings.data[i]);
     measure.settings = jobs::measure_json(measures);
     jobs::MeasureSettings addressed = measures;
     addressed.score_folders.clear();

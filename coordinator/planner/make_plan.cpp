@@ -5,7 +5,6 @@
 #include "common/io/file.h"
 #include "coordinator/planner/plan_text.h"
 #include "coordinator/planner/receipt.h"
-#include "jobs/spec/check.h"
 
 namespace trireme::coordinator::planner {
 namespace {
@@ -242,26 +241,18 @@ class Planner {
     if (filter == nullptr) return;
     const double samples = samples_of(filter->data);
     if (samples < 0) return;
+    const bool decodes =
+        filter->spotted_text_below || std::ranges::any_of(filter->data, [&](const auto& name) {
+          return !filtered_before(job_.spec.stages, stage, name);
+        });
     const double per_sample =
-        1.0 / (decodes(stage) ? 1000 : 20000) +
+        1.0 / (decodes ? 1000 : 20000) +
         kGuessedCaptions *
             ((filter->languages.empty() ? 0 : 1.0 / 190000) +
              (filter->min_complexity || filter->min_actions ? 1.0 / 160000 : 0) + 1.0 / 260000);
     plan_.notes.push_back(
         stage.name + ": about " + std::to_string(static_cast<std::int64_t>(samples * per_sample + 1)) +
         " s of one core to measure, once; other thresholds are judged from what was measured");
-  }
-
-  // Whether no filter before has looked at the pictures of all its data.
-  bool decodes(const jobs::StageSpec& stage) const {
-    const auto& filter = std::get<jobs::FilterSettings>(stage.settings);
-    const auto needs = jobs::all_needs(job_.spec.stages, stage);
-    return filter.spotted_text_below || !std::ranges::all_of(filter.data, [&](const auto& name) {
-             return std::ranges::any_of(needs, [&](const jobs::StageSpec* need) {
-               const auto* before = std::get_if<jobs::FilterSettings>(&need->settings);
-               return before != nullptr && std::ranges::find(before->data, name) != before->data.end();
-             });
-           });
   }
 
   std::string near_cost(const jobs::NearDuplicatesSettings& near) const {

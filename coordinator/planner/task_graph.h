@@ -18,6 +18,11 @@
 
 namespace trireme::coordinator::planner {
 
+// Whether a filter that `stage` needs, directly or through others, judges that data set: it has then decoded
+// every picture of it, and the measures of `stage` need not.
+bool filtered_before(const std::vector<jobs::StageSpec>& stages, const jobs::StageSpec& stage,
+                     const std::string& data);
+
 // Names one task for good: the same after every restart.
 struct TaskRef {
   std::uint32_t stage = 0;  // index into stages()

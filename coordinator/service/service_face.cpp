@@ -182,16 +182,13 @@ void Service::write_report(const std::string& job_id, std::function<void(const s
   input.spec_json = job.row.spec;
   input.output = job.spec.spec.output;
   for (const auto& view : stages_of(job))
-    input.stages.push_back({view.name,
-                            view.kind,
-                            view.state,
-                            view.progress.tasks_known,
-                            view.progress.tasks_done,
-                            view.progress.tasks_reused,
-                            view.progress.counts,
-                            {},
-                            {},
-                            {}});
+    input.stages.push_back({.name = view.name,
+                            .kind = view.kind,
+                            .state = view.state,
+                            .tasks_known = view.progress.tasks_known,
+                            .tasks_done = view.progress.tasks_done,
+                            .tasks_reused = view.progress.tasks_reused,
+                            .counts = view.progress.counts});
   if (run_ != nullptr && job.row.job == running_) remember_damage(job_id);
   input.damaged = damaged_[job_id];
   ledger_.for_each_lease(job_id, [&](const ledger::LeaseRow& row) {

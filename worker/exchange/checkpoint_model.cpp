@@ -143,7 +143,6 @@ CheckpointModel recognise(const std::string& path) {
   model.file = models::resolve_weights(path);
   const SafetensorsFile file{io::Path(model.file)};
   model.layout = checkpoint::detect_layout(file.names(), model.file);
-  const auto facts = models::config_beside(model.file, file.metadata());
   const Shapes shapes(file, NameMap(model.layout, {1}));  // one stage of one block: enough for the first
   jobs::ModelSpec& spec = model.spec;
   if (auto own = models::own_spec_beside(model.file)) {
@@ -154,6 +153,7 @@ CheckpointModel recognise(const std::string& path) {
       model.vocabulary_size = std::max(model.vocabulary_size, shapes.extent(words, 0));
     return model;
   }
+  const auto facts = models::config_beside(model.file, file.metadata());
   model.image = true;
   if (shapes.has("visual.conv1.weight"))
     recognise_vit(shapes, facts.image, spec.image);

@@ -74,7 +74,12 @@ void compare(const char* tower, const TowerFacts& facts, std::int64_t heads, std
                (*facts.quick_gelu ? "true" : "false"));
 }
 
-CheckpointFacts facts_beside(const std::filesystem::path& file, WeightFaults& faults) {
+struct Beside {
+  CheckpointFacts facts;
+  json own;  // the whole config.json of a folder that a train stage wrote, null for any other
+};
+
+Beside read_beside(const std::filesystem::path& file, WeightFaults& faults) {
   const auto folder = file.parent_path();
   for (const char* name : {"open_clip_config.json", "config.json"}) {
     const auto path = folder / name;
@@ -84,22 +89,24 @@ CheckpointFacts facts_beside(const std::filesystem::path& file, WeightFaults& fa
       faults.add("config: " + path.string() + " is not a JSON object");
       return {};
     }
-    if (config.contains("model_cfg")) return open_clip_facts(config);
-    if (config.contains("model") && config.contains("provenance")) return own_facts(part(config, "model"));
+    if (config.contains("model_cfg")) return {open_clip_facts(config), {}};
+    if (config.contains("model") && config.contains("provenance"))
+      return {own_facts(part(config, "model")), config["model"].is_object() ? config : json()};
     if (config.contains("vision_config") || config.contains("text_config"))
-      return {transformers_facts(part(config, "vision_config")),
-              transformers_facts(part(config, "text_config"))};
-    if (config.contains("num_attention_heads")) return {{}, transformers_facts(config)};  // a BertModel
+      return {{transformers_facts(part(config, "vision_config")),
+               transformers_facts(part(config, "text_config"))},
+              {}};
+    if (config.contains("num_attention_heads")) return {{{}, transformers_facts(config)}, {}};  // a BertModel
   }
   return {};
 }
 
-CheckpointFacts all_facts(const std::string& file, const std::map<std::string, std::string>& metadata,
-                          WeightFaults& faults) {
-  CheckpointFacts facts = facts_beside(file, faults);
+Beside all_beside(const std::string& file, const std::map<std::string, std::string>& metadata,
+                  WeightFaults& faults) {
+  Beside beside = read_beside(file, faults);
   const auto heads = metadata.find("num_attention_heads");
-  if (heads != metadata.end()) facts.text.heads = std::atoll(heads->second.c_str());
-  return facts;
+  if (heads != metadata.end()) beside.facts.text.heads = std::atoll(heads->second.c_str());
+  return beside;
 }
 
 const char* const kImageFields[] = {"mean",    "std",    "resize_mode",       "interpolation",
@@ -139,19 +146,11 @@ void compare_with_own(const json& theirs, const jobs::ModelSpec& spec, WeightPar
                  faults);
 }
 
-json own_config_beside(const std::filesystem::path& file) {
-  const auto path = file.parent_path() / "config.json";
-  if (!std::filesystem::is_regular_file(path)) return {};
-  json config = json::parse(io::read_file(path, 16 << 20), nullptr, false);
-  const bool own = config.is_object() && config.contains("model") && config["model"].is_object() &&
-                   config.contains("provenance");
-  return own ? config : json();
-}
-
 }  // namespace
 
 std::optional<jobs::ModelSpec> own_spec_beside(const std::string& file) {
-  const json config = own_config_beside(file);
+  WeightFaults ignored(file);
+  const json config = read_beside(file, ignored).own;
   if (config.is_null()) return std::nullopt;
   jobs::ModelSpec spec = jobs::model_from_json(config["model"].dump());
   spec.init_from = spec.image.weights = spec.text.weights = "";
@@ -165,14 +164,13 @@ std::optional<jobs::ModelSpec> own_spec_beside(const std::string& file) {
 
 CheckpointFacts config_beside(const std::string& file, const std::map<std::string, std::string>& metadata) {
   WeightFaults ignored(file);
-  return all_facts(file, metadata, ignored);
+  return all_beside(file, metadata, ignored).facts;
 }
 
 void check_config_beside(const std::string& file, const std::map<std::string, std::string>& metadata,
                          const jobs::ModelSpec& spec, WeightPart part, WeightFaults& faults) {
-  const CheckpointFacts facts = all_facts(file, metadata, faults);
-  if (const json own = own_config_beside(file); !own.is_null())
-    compare_with_own(own["model"], spec, part, faults);
+  const auto [facts, own] = all_beside(file, metadata, faults);
+  if (!own.is_null()) compare_with_own(own["model"], spec, part, faults);
   const bool vit = spec.image.kind == "vit", transformer = spec.text.kind == "transformer";
   if (vit && (part == WeightPart::kImage || part == WeightPart::kBoth))
     compare("image", facts.image, spec.image.heads, spec.image.quick_gelu, faults);

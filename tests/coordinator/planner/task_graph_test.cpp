@@ -5,6 +5,8 @@
 
 #include <algorithm>
 #include <fstream>
+#include <functional>
+#include <map>
 #include <set>
 
 #include "common/base/error.h"
@@ -385,6 +387,37 @@ TEST(TaskGraph, CaptionsAreWrittenByRangeAndReadByTraining) {
   EXPECT_EQ(trained, before.at("train"));
 }
 
+// "<stage>:<kind of task>" -> addresses of its tasks; and what a test adds.
+using Found = std::map<std::string, std::set<std::string>>;
+
+Found run_to_end(const std::string& text, const std::vector<std::string>& overrides,
+                 const std::function<void(const std::string&, const jobs::Task&, Found&)>& also) {
+  const auto job = jobs::read_job(text, overrides);
+  for (const auto& fault : job.faults) ADD_FAILURE() << fault.pointer << " " << fault.detail;
+  TaskGraph graph(job.job, listing(), "job");
+  Found found;
+  for (const auto& [ref, result] : run_all(graph, first_one).log) {
+    const jobs::Task task = graph.describe_task(ref);
+    const std::string name = task.stage + ":" + std::string(jobs::name_of(task.kind));
+    found[name].insert(task.address);
+    also(name, task, found);
+  }
+  return found;
+}
+
+// "<name> reads": stages and roles of its inputs.
+void add_reads(const std::string& name, const jobs::Task& task, Found& found) {
+  for (const auto& input : task.inputs)
+    if (input.role != "shard_index") found[name + " reads"].insert(input.stage + ":" + input.role);
+}
+
+std::string faults_of(const std::string& text, const std::string& change) {
+  std::string told;
+  for (const auto& fault : jobs::read_job(text, {change}).faults)
+    told += fault.pointer + " " + fault.detail + "\n";
+  return told;
+}
+
 constexpr const char* kCuration = R"({"name": "curation", "spec": {"output": "/out",
   "data": {"train": {"path": "/data/train"}, "test": {"path": "/data/test"}},
   "stages": [
@@ -400,24 +433,17 @@ constexpr const char* kCuration = R"({"name": "curation", "spec": {"output": "/o
 
 TEST(TaskGraph, CurationMeasuresOnceAndExportsShards) {
   const auto addresses = [](const std::vector<std::string>& overrides) {
-    const auto job = jobs::read_job(kCuration, overrides);
-    for (const auto& fault : job.faults) ADD_FAILURE() << fault.pointer << " " << fault.detail;
-    TaskGraph graph(job.job, listing(), "job");
-    const WholeRun run = run_all(graph, first_one);
-    std::map<std::string, std::set<std::string>> found;
-    for (const auto& [ref, result] : run.log) {
-      const jobs::Task task = graph.describe_task(ref);
-      const std::string name = task.stage + ":" + std::string(jobs::name_of(task.kind));
-      found[name].insert(task.address);
-      for (const auto& input : task.inputs)
-        if (input.role != "shard_index") found[name + " reads"].insert(input.stage + ":" + input.role);
-      if (task.kind == jobs::TaskKind::kMeasure)
-        found[name + " decodes"].insert(jobs::measure_from_json(task.settings).decode ? "all" : "nothing");
-      if (task.kind == jobs::TaskKind::kExport) {
-        EXPECT_EQ(std::ranges::count_if(task.inputs, [](const auto& i) { return i.role == "verdicts"; }), 3);
-      }
-    }
-    return found;
+    return run_to_end(
+        kCuration, overrides, [](const std::string& name, const jobs::Task& task, Found& found) {
+          add_reads(name, task, found);
+          if (task.kind == jobs::TaskKind::kMeasure)
+            found[name + " decodes"].insert(jobs::measure_from_json(task.settings).decode ? "all"
+                                                                                          : "nothing");
+          if (task.kind == jobs::TaskKind::kExport) {
+            EXPECT_EQ(std::ranges::count_if(task.inputs, [](const auto& i) { return i.role == "verdicts"; }),
+                      3);
+          }
+        });
   };
   using Names = std::set<std::string>;
   auto before = addresses({});
@@ -476,19 +502,10 @@ TEST(TaskGraph, PairScoresOfATrainedAndOfAGivenModel) {
       {"name": "seen", "kind": "evaluate", "needs": ["rules", "first"], "data": "train", "model": "first", "task": "retrieval"},
       {"name": "tested", "kind": "evaluate", "needs": ["first"], "data": "test", "model": "first", "task": "retrieval"}]}})";
   const auto run = [&](const std::vector<std::string>& overrides) {
-    const auto job = jobs::read_job(text, overrides);
-    for (const auto& fault : job.faults) ADD_FAILURE() << fault.pointer << " " << fault.detail;
-    TaskGraph graph(job.job, listing(), "job");
-    std::map<std::string, std::set<std::string>> found;
-    for (const auto& [ref, result] : run_all(graph, first_one).log) {
-      const jobs::Task task = graph.describe_task(ref);
-      const std::string name = task.stage + ":" + std::string(jobs::name_of(task.kind));
-      found[name].insert(task.address);
-      for (const auto& input : task.inputs)
-        if (input.role != "shard_index") found[name + " reads"].insert(input.stage + ":" + input.role);
+    return run_to_end(text, overrides, [](const std::string& name, const jobs::Task& task, Found& found) {
+      add_reads(name, task, found);
       if (name.ends_with(":pair_scores")) found[name + " runs"].insert(task.model.empty() ? "" : "model");
-    }
-    return found;
+    });
   };
   const auto before = run({});
   using Names = std::set<std::string>;
@@ -509,12 +526,7 @@ TEST(TaskGraph, PairScoresOfATrainedAndOfAGivenModel) {
   EXPECT_NE(after["good:measure"], before.at("good:measure"));
   EXPECT_EQ(after["given:pair_scores"], before.at("given:pair_scores"));
 
-  const auto faults = [&](const std::string& change) {
-    std::string told;
-    for (const auto& fault : jobs::read_job(text, {change}).faults)
-      told += fault.pointer + " " + fault.detail + "\n";
-    return told;
-  };
+  const auto faults = [&](const std::string& change) { return faults_of(text, change); };
   EXPECT_NE(faults("spec.stages.5.needs=[\"rules\",\"clip\"]").find("/spec/stages/5/columns/1/sidecar"),
             std::string::npos);
   EXPECT_NE(faults("spec.stages.5.columns.0.sidecar=stage:first").find("no pair_scores stage"),
@@ -537,19 +549,9 @@ TEST(TaskGraph, NearDuplicatesByEmbeddingAndCaption) {
       {"name": "words", "kind": "near_duplicates", "data": ["train"], "by": "caption", "partitions": 2},
       {"name": "good", "kind": "filter", "needs": ["like", "words"], "data": ["train"], "near_unique": ["embedding", "text"], "against": ["test"]}]}})";
   const auto run = [&](const std::vector<std::string>& overrides) {
-    const auto job = jobs::read_job(text, overrides);
-    for (const auto& fault : job.faults) ADD_FAILURE() << fault.pointer << " " << fault.detail;
-    TaskGraph graph(job.job, listing(), "job");
-    std::map<std::string, std::set<std::string>> found;
-    for (const auto& [ref, result] : run_all(graph, first_one).log) {
-      const jobs::Task task = graph.describe_task(ref);
-      const std::string name = task.stage + ":" + std::string(jobs::name_of(task.kind));
-      found[name].insert(task.address);
-      if (name == "good:measure")
-        for (const auto& input : task.inputs)
-          if (input.role != "shard_index") found[name + " reads"].insert(input.stage + ":" + input.role);
-    }
-    return found;
+    return run_to_end(text, overrides, [](const std::string& name, const jobs::Task& task, Found& found) {
+      if (name == "good:measure") add_reads(name, task, found);
+    });
   };
   const auto before = run({});
   EXPECT_EQ(before.at("good:measure reads"),
@@ -564,12 +566,7 @@ TEST(TaskGraph, NearDuplicatesByEmbeddingAndCaption) {
     EXPECT_NE(after[other], before.at(other)) << other;
   after = run({"spec.stages.2.shingle_words=3"});
   EXPECT_NE(after["words:signatures"], before.at("words:signatures"));
-  const auto faults = [&](const std::string& change) {
-    std::string told;
-    for (const auto& fault : jobs::read_job(text, {change}).faults)
-      told += fault.pointer + " " + fault.detail + "\n";
-    return told;
-  };
+  const auto faults = [&](const std::string& change) { return faults_of(text, change); };
   EXPECT_NE(faults("spec.stages.1.by=hash").find("/spec/stages/1/model"), std::string::npos);
   EXPECT_NE(faults("spec.stages.1.by=hash").find("by embedding"), std::string::npos);
   EXPECT_NE(faults("spec.stages.1.model=").find("/spec/stages/1/model"), std::string::npos);

@@ -72,7 +72,6 @@ void set_pair_tile_cuda(const PairTileCuda& functions);
 
 // What the plug-in exports under this name: fills a PairTileCuda.
 constexpr const char* kPairTileCudaSymbol = "trireme_pair_tile_cuda";
-using PairTileCudaFunction = void (*)(PairTileCuda*);
 
 // Width of the padding of a row, in elements: one vector register of 64 bytes of float32.
 constexpr std::int64_t kTilePadding = 16;
