@@ -16,7 +16,7 @@
 #include "coordinator/api/server.h"
 #include "coordinator/ledger/ledger.h"
 #include "coordinator/service/service.h"
-#include "jobs/spec/spec_paths.h"
+#include "jobs/specification/spec_paths.h"
 
 namespace trireme::coordinator {
 namespace {

@@ -8,7 +8,7 @@
 #include "common/base/error.h"
 #include "coordinator/api/messages.h"
 #include "coordinator/api/server.h"
-#include "jobs/spec/job_spec.h"
+#include "jobs/specification/job_spec.h"
 
 namespace trireme::coordinator::api {
 

@@ -3,7 +3,7 @@
 #include <algorithm>
 
 #include "common/base/log.h"
-#include "jobs/spec/spec_paths.h"
+#include "jobs/specification/spec_paths.h"
 
 namespace trireme::coordinator::api {
 namespace {

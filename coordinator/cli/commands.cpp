@@ -11,14 +11,14 @@
 #include "common/base/error.h"
 #include "common/base/nearest_name.h"
 #include "coordinator/cli/build_info.h"
-#include "coordinator/cli/client_commands.h"
+#include "coordinator/cli/client/client_commands.h"
 #include "coordinator/cli/doctor.h"
 #include "coordinator/cli/explain.h"
-#include "coordinator/cli/launch_command.h"
-#include "coordinator/cli/plan_command.h"
-#include "coordinator/cli/process.h"
+#include "coordinator/cli/launch/launch_command.h"
+#include "coordinator/cli/launch/process.h"
+#include "coordinator/cli/plan/plan_command.h"
 #include "coordinator/cli/sweep_command.h"
-#include "jobs/spec/job_spec.h"
+#include "jobs/specification/job_spec.h"
 
 namespace trireme::coordinator::cli {
 namespace {

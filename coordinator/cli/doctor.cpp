@@ -12,10 +12,10 @@
 
 #include "common/base/error.h"
 #include "common/base/log.h"
-#include "coordinator/cli/format.h"
-#include "coordinator/cli/json_members.h"
-#include "coordinator/cli/mpirun.h"
-#include "coordinator/cli/process.h"
+#include "coordinator/cli/client/format.h"
+#include "coordinator/cli/client/json_members.h"
+#include "coordinator/cli/launch/mpirun.h"
+#include "coordinator/cli/launch/process.h"
 
 namespace trireme::coordinator::cli {
 namespace {

@@ -7,7 +7,7 @@
 
 #include "common/base/log.h"
 #include "common/io/file.h"
-#include "coordinator/cli/json_members.h"
+#include "coordinator/cli/client/json_members.h"
 
 namespace trireme::coordinator::cli {
 namespace {

@@ -8,7 +8,7 @@
 
 #include "common/base/log.h"
 #include "common/io/file.h"
-#include "coordinator/cli/format.h"
+#include "coordinator/cli/client/format.h"
 
 namespace trireme::coordinator::cli {
 namespace {

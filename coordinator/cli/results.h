@@ -3,7 +3,7 @@
 
 #include <string>
 
-#include "coordinator/cli/job_view.h"
+#include "coordinator/cli/client/job_view.h"
 
 namespace trireme::coordinator::cli {
 

@@ -12,12 +12,12 @@
 #include "common/base/error.h"
 #include "common/base/log.h"
 #include "coordinator/cli/build_info.h"
-#include "coordinator/cli/display.h"
-#include "coordinator/cli/format.h"
-#include "coordinator/cli/spec_file.h"
+#include "coordinator/cli/client/display.h"
+#include "coordinator/cli/client/format.h"
+#include "coordinator/cli/plan/spec_file.h"
 #include "coordinator/cli/sweep_runs.h"
 #include "coordinator/sweep/sweep_spec.h"
-#include "jobs/spec/spec_paths.h"
+#include "jobs/specification/spec_paths.h"
 
 namespace trireme::coordinator::cli {
 namespace {

@@ -5,7 +5,7 @@
 #include <string>
 #include <vector>
 
-#include "coordinator/cli/launch_command.h"
+#include "coordinator/cli/launch/launch_command.h"
 
 namespace trireme::coordinator::cli {
 

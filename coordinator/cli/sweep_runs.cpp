@@ -5,7 +5,7 @@
 
 #include "common/base/error.h"
 #include "common/base/log.h"
-#include "coordinator/cli/format.h"
+#include "coordinator/cli/client/format.h"
 #include "coordinator/sweep/sweep_page.h"
 
 namespace trireme::coordinator::cli {

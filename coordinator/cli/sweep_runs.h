@@ -10,8 +10,8 @@
 #include <vector>
 
 #include "common/base/clock.h"
-#include "coordinator/cli/api_client.h"
-#include "coordinator/cli/job_view.h"
+#include "coordinator/cli/client/api_client.h"
+#include "coordinator/cli/client/job_view.h"
 #include "coordinator/sweep/sweep_document.h"
 
 namespace trireme::coordinator::cli {

@@ -3,7 +3,7 @@
 
 #include <chrono>
 
-#include "jobs/spec/job_spec.h"
+#include "jobs/specification/job_spec.h"
 
 namespace trireme::coordinator::fleet {
 

@@ -2,7 +2,7 @@
 
 #include <algorithm>
 
-#include "jobs/spec/json_document.h"
+#include "jobs/specification/json/json_document.h"
 
 namespace trireme::coordinator::planner {
 namespace {

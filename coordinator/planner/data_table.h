@@ -12,7 +12,7 @@
 
 #include "common/io/hash.h"
 #include "jobs/protocol/messages.h"
-#include "jobs/spec/job_spec.h"
+#include "jobs/specification/job_spec.h"
 
 namespace trireme::coordinator::planner {
 

@@ -3,7 +3,7 @@
 
 #include "common/base/error.h"
 #include "coordinator/planner/graph_builder.h"
-#include "jobs/spec/check.h"
+#include "jobs/specification/checks/check.h"
 
 namespace trireme::coordinator::planner {
 

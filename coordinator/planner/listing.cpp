@@ -12,8 +12,8 @@
 #include "common/io/file.h"
 #include "common/io/hash.h"
 #include "coordinator/planner/tar_layout.h"
-#include "jobs/spec/concept_vocabulary.h"
-#include "jobs/spec/json_document.h"
+#include "jobs/specification/json/json_document.h"
+#include "jobs/specification/stages/concept_vocabulary.h"
 
 namespace trireme::coordinator::planner {
 namespace {

@@ -3,7 +3,7 @@
 #include <algorithm>
 #include <cstdio>
 
-#include "jobs/spec/json_document.h"
+#include "jobs/specification/json/json_document.h"
 
 namespace trireme::coordinator::planner {
 namespace {

@@ -7,7 +7,7 @@
 #include <string>
 #include <vector>
 
-#include "jobs/spec/job_spec.h"
+#include "jobs/specification/job_spec.h"
 
 namespace trireme::coordinator::service {
 

@@ -16,7 +16,7 @@
 #include "coordinator/planner/plan_text.h"
 #include "coordinator/report/report.h"
 #include "coordinator/service/service.h"
-#include "jobs/spec/spec_paths.h"
+#include "jobs/specification/spec_paths.h"
 
 namespace trireme::coordinator::service {
 

@@ -8,9 +8,9 @@
 #include "common/base/log.h"
 #include "common/base/nearest_name.h"
 #include "common/io/hash.h"
-#include "jobs/spec/field_reader.h"
-#include "jobs/spec/names.h"
-#include "jobs/spec/spec_paths.h"
+#include "jobs/specification/json/field_reader.h"
+#include "jobs/specification/json/names.h"
+#include "jobs/specification/spec_paths.h"
 
 namespace trireme::coordinator::sweep {
 namespace {

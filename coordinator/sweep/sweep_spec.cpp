@@ -11,7 +11,7 @@
 #include "common/base/log.h"
 #include "common/base/nearest_name.h"
 #include "coordinator/sweep/sweep_file.h"
-#include "jobs/spec/names.h"
+#include "jobs/specification/json/names.h"
 
 namespace trireme::coordinator::sweep {
 namespace {

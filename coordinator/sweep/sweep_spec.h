@@ -18,7 +18,7 @@
 #include <vector>
 
 #include "common/io/file.h"
-#include "jobs/spec/job_spec.h"
+#include "jobs/specification/job_spec.h"
 
 namespace trireme::coordinator::sweep {
 

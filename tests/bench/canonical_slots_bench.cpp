@@ -11,7 +11,7 @@
 #include <string>
 #include <vector>
 
-#include "jobs/spec/model_spec.h"
+#include "jobs/specification/model_spec.h"
 #include "worker/collective/local/local_group.h"
 #include "worker/models/dual_encoder.h"
 #include "worker/stages/train/dual_encoder_model.h"

@@ -10,12 +10,12 @@
 #include <fstream>
 
 #include "common/io/file.h"
-#include "worker/data/image.h"
-#include "worker/data/image_signature.h"
-#include "worker/data/near_captions.h"
-#include "worker/data/ngram_counts.h"
-#include "worker/data/tar_scan.h"
-#include "worker/data/tar_writer.h"
+#include "worker/data/images/image.h"
+#include "worker/data/images/image_signature.h"
+#include "worker/data/shards/tar_scan.h"
+#include "worker/data/shards/tar_writer.h"
+#include "worker/data/tallies/near_captions.h"
+#include "worker/data/tallies/ngram_counts.h"
 #include "worker/spotting/spot_text.h"
 #include "worker/stages/filter/measure_stage.h"
 #include "worker/stages/filter/rules.h"

@@ -13,7 +13,7 @@
 #include <filesystem>
 #include <vector>
 
-#include "worker/data/loader.h"
+#include "worker/data/batches/loader.h"
 
 namespace trireme::worker::data {
 namespace {

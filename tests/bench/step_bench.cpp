@@ -26,7 +26,7 @@
 #include "worker/models/dual_encoder.h"
 #include "worker/stages/train/dual_encoder_model.h"
 #include "worker/stages/train/training_step.h"
-#include "worker/text/vocabulary_file.h"
+#include "worker/text/tokenizers/vocabulary_file.h"
 
 namespace {
 

@@ -22,13 +22,13 @@
 #include <string>
 #include <vector>
 
-#include "jobs/spec/concept_vocabulary.h"
-#include "jobs/spec/job_spec.h"
+#include "jobs/specification/job_spec.h"
+#include "jobs/specification/stages/concept_vocabulary.h"
 #include "tests/support/tar_writer.h"
 #include "worker/checkpoint/concept_labels.h"
 #include "worker/checkpoint/safetensors.h"
-#include "worker/data/image_batch.h"
-#include "worker/data/shard_reader.h"
+#include "worker/data/batches/image_batch.h"
+#include "worker/data/shards/shard_reader.h"
 #include "worker/runtime/batches.h"
 #include "worker/stages/concepts/concepts_stage.h"
 #include "worker/stages/train/concept_targets.h"

@@ -9,9 +9,9 @@
 #include <string>
 #include <vector>
 
-#include "worker/text/tokenizer.h"
-#include "worker/text/vocabulary_file.h"
-#include "worker/text/vocabulary_trainer.h"
+#include "worker/text/tokenizers/tokenizer.h"
+#include "worker/text/tokenizers/vocabulary_file.h"
+#include "worker/text/tokenizers/vocabulary_trainer.h"
 
 namespace trireme::worker::text {
 namespace {

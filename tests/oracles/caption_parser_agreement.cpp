@@ -11,7 +11,7 @@
 
 #include <link-grammar/link-includes.h>
 
-#include "worker/text/caption_parser.h"
+#include "worker/text/parser/caption_parser.h"
 
 namespace {
 

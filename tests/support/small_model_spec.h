@@ -3,7 +3,7 @@
 
 #include <cstdint>
 
-#include "jobs/spec/model_spec.h"
+#include "jobs/specification/model_spec.h"
 
 namespace trireme::testing {
 

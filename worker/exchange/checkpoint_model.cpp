@@ -7,14 +7,14 @@
 #include <ATen/ATen.h>
 
 #include "common/base/error.h"
-#include "jobs/spec/model_defaults.h"
+#include "jobs/specification/model_defaults.h"
 #include "worker/models/captioner/caption_decoder.h"
-#include "worker/models/checkpoint_config.h"
 #include "worker/models/dual_encoder.h"
-#include "worker/models/efficientnet_shape.h"
-#include "worker/models/projection.h"
-#include "worker/models/tower_weights.h"
-#include "worker/models/towers.h"
+#include "worker/models/towers/efficientnet_shape.h"
+#include "worker/models/towers/projection.h"
+#include "worker/models/towers/towers.h"
+#include "worker/models/weights/checkpoint_config.h"
+#include "worker/models/weights/tower_weights.h"
 
 namespace trireme::worker::exchange {
 namespace {

@@ -11,7 +11,7 @@
 
 #include <ATen/core/Tensor.h>
 
-#include "jobs/spec/model_spec.h"
+#include "jobs/specification/model_spec.h"
 #include "worker/checkpoint/name_map.h"
 
 namespace trireme::worker::exchange {

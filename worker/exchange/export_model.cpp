@@ -12,13 +12,13 @@
 
 #include "common/base/error.h"
 #include "common/io/file.h"
-#include "jobs/spec/model_defaults.h"
+#include "jobs/specification/model_defaults.h"
 #include "worker/checkpoint/name_map.h"
 #include "worker/exchange/export_captioner.h"
 #include "worker/exchange/export_parts.h"
 #include "worker/exchange/hf_tokenizer.h"
 #include "worker/models/dual_encoder.h"
-#include "worker/models/efficientnet_shape.h"
+#include "worker/models/towers/efficientnet_shape.h"
 
 namespace trireme::worker::exchange {
 namespace {

@@ -6,8 +6,8 @@
 #include <nlohmann/json.hpp>
 
 #include "common/base/error.h"
+#include "worker/text/tokenizers/vocabulary_file.h"
 #include "worker/text/unicode.h"
-#include "worker/text/vocabulary_file.h"
 
 namespace trireme::worker::exchange {
 namespace {

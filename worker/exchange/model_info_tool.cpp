@@ -6,7 +6,7 @@
 #include <nlohmann/json.hpp>
 
 #include "common/base/error.h"
-#include "jobs/spec/job_spec.h"
+#include "jobs/specification/job_spec.h"
 #include "worker/models/dual_encoder.h"
 #include "worker/models/model_cost.h"
 

@@ -13,10 +13,10 @@
 
 #include "common/base/error.h"
 #include "common/base/nearest_name.h"
-#include "jobs/spec/job_spec.h"
+#include "jobs/specification/job_spec.h"
 #include "worker/exchange/checkpoint_model.h"
 #include "worker/models/dual_encoder.h"
-#include "worker/models/efficientnet_shape.h"
+#include "worker/models/towers/efficientnet_shape.h"
 
 namespace trireme::worker::exchange {
 namespace {

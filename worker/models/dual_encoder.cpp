@@ -6,8 +6,8 @@
 #include <ATen/ATen.h>
 
 #include "common/base/error.h"
-#include "worker/models/dual_encoder_state.h"
-#include "worker/models/tower_weights.h"
+#include "worker/models/weights/dual_encoder_state.h"
+#include "worker/models/weights/tower_weights.h"
 
 namespace trireme::worker::models {
 namespace {

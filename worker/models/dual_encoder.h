@@ -11,10 +11,10 @@
 
 #include <ATen/core/Tensor.h>
 
-#include "jobs/spec/image_preprocess.h"
-#include "jobs/spec/model_spec.h"
+#include "jobs/specification/image_preprocess.h"
+#include "jobs/specification/model_spec.h"
 #include "worker/nn/forward_context.h"
-#include "worker/text/tokenizer.h"
+#include "worker/text/tokenizers/tokenizer.h"
 
 namespace trireme::worker::models {
 

@@ -5,10 +5,10 @@
 
 #include <nlohmann/json.hpp>
 
-#include "jobs/spec/model_defaults.h"
+#include "jobs/specification/model_defaults.h"
 #include "worker/models/captioner/caption_decoder.h"
-#include "worker/models/efficientnet_shape.h"
-#include "worker/models/towers.h"
+#include "worker/models/towers/efficientnet_shape.h"
+#include "worker/models/towers/towers.h"
 #include "worker/nn/convolution.h"
 
 namespace trireme::worker::models {

@@ -11,7 +11,7 @@
 #include <cstdint>
 #include <string>
 
-#include "jobs/spec/model_spec.h"
+#include "jobs/specification/model_spec.h"
 
 namespace trireme::worker::models {
 

@@ -10,7 +10,7 @@
 #include <vector>
 
 #include "common/io/file.h"
-#include "worker/text/bert_words.h"
+#include "worker/text/tokenizers/bert_words.h"
 
 namespace trireme::worker::text {
 

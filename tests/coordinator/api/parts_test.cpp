@@ -4,7 +4,7 @@
 #include "coordinator/api/guard.h"
 #include "coordinator/api/spec_roots.h"
 #include "coordinator/api/token.h"
-#include "jobs/spec/spec_paths.h"
+#include "jobs/specification/spec_paths.h"
 
 namespace trireme::coordinator::api {
 namespace {

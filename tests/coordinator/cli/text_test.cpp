@@ -6,12 +6,12 @@
 
 #include "common/base/error.h"
 #include "common/io/file.h"
-#include "coordinator/cli/display.h"
+#include "coordinator/cli/client/display.h"
+#include "coordinator/cli/client/format.h"
 #include "coordinator/cli/doctor.h"
-#include "coordinator/cli/format.h"
-#include "coordinator/cli/mpirun.h"
+#include "coordinator/cli/launch/mpirun.h"
+#include "coordinator/cli/launch/run_files.h"
 #include "coordinator/cli/results.h"
-#include "coordinator/cli/run_files.h"
 
 namespace trireme::coordinator::cli {
 namespace {

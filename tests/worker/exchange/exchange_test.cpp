@@ -10,7 +10,7 @@
 #include <nlohmann/json.hpp>
 
 #include "common/base/error.h"
-#include "jobs/spec/job_spec.h"
+#include "jobs/specification/job_spec.h"
 #include "tests/support/small_model_spec.h"
 #include "worker/exchange/checkpoint_model.h"
 #include "worker/exchange/export_model.h"

@@ -13,12 +13,12 @@
 #include <map>
 
 #include "common/base/error.h"
-#include "jobs/spec/model_defaults.h"
+#include "jobs/specification/model_defaults.h"
 #include "tests/support/small_model_spec.h"
 #include "worker/checkpoint/name_map.h"
 #include "worker/models/dual_encoder.h"
-#include "worker/models/efficientnet_shape.h"
-#include "worker/models/tower_weights.h"
+#include "worker/models/towers/efficientnet_shape.h"
+#include "worker/models/weights/tower_weights.h"
 
 namespace trireme::worker::models {
 namespace {

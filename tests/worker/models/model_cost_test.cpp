@@ -6,7 +6,7 @@
 #include <c10/core/Allocator.h>
 #include <c10/util/ThreadLocalDebugInfo.h>
 
-#include "jobs/spec/model_defaults.h"
+#include "jobs/specification/model_defaults.h"
 #include "worker/models/dual_encoder.h"
 
 namespace trireme::worker::models {

@@ -6,11 +6,11 @@
 #include <torch/csrc/autograd/autograd.h>
 
 #include "common/base/error.h"
-#include "jobs/spec/model_defaults.h"
+#include "jobs/specification/model_defaults.h"
 #include "worker/models/dual_encoder.h"
-#include "worker/models/efficientnet_shape.h"
-#include "worker/models/name_patterns.h"
-#include "worker/models/towers.h"
+#include "worker/models/towers/efficientnet_shape.h"
+#include "worker/models/towers/towers.h"
+#include "worker/models/weights/name_patterns.h"
 #include "worker/nn/convolution.h"
 
 namespace trireme::worker::models {

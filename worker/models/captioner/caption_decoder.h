@@ -21,7 +21,7 @@
 
 #include <ATen/core/Tensor.h>
 
-#include "jobs/spec/model_spec.h"
+#include "jobs/specification/model_spec.h"
 #include "worker/nn/layers.h"
 #include "worker/nn/parameter_set.h"
 

@@ -1,4 +1,5 @@
-// caption: a captioner over a range of samples, stored as `.captions.jsonl` (worker/data/written_captions.h).
+// caption: a captioner over a range of samples, stored as `.captions.jsonl`
+// (worker/data/shards/written_captions.h).
 //
 // The captioner is Task::model with its weights, or with an input of role "model" the folder that a train
 // stage left. Role "verdicts" leaves dropped samples out. Batches are consecutive runs of the range's

@@ -4,14 +4,14 @@
 
 #include "common/base/error.h"
 #include "common/io/file.h"
-#include "jobs/spec/concept_vocabulary.h"
-#include "jobs/spec/job_spec.h"
-#include "worker/data/kept_samples.h"
-#include "worker/data/shard_reader.h"
+#include "jobs/specification/job_spec.h"
+#include "jobs/specification/stages/concept_vocabulary.h"
+#include "worker/data/batches/kept_samples.h"
+#include "worker/data/shards/shard_reader.h"
 #include "worker/runtime/task_inputs.h"
-#include "worker/text/caption_concepts.h"
+#include "worker/text/parser/caption_concepts.h"
+#include "worker/text/parser/wordnet.h"
 #include "worker/text/word_counts.h"
-#include "worker/text/wordnet.h"
 
 namespace trireme::worker::stages::concept_vocabulary {
 namespace {

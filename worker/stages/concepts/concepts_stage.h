@@ -1,4 +1,4 @@
-// concepts: a teacher's most probable concepts per sample, for concept heads (jobs/spec/
+// concepts: a teacher's most probable concepts per sample, for concept heads (jobs/specification/
 // concept_stages_spec.h; METHODS 2.3). One task settles on vocabularies and teacher, then map tasks label a
 // range each.
 //

@@ -5,14 +5,14 @@
 #include "common/base/error.h"
 #include "common/io/file.h"
 #include "common/io/hash.h"
-#include "jobs/spec/model_defaults.h"
+#include "jobs/specification/model_defaults.h"
 #include "worker/checkpoint/safetensors.h"
 #include "worker/evaluation/zero_shot.h"
-#include "worker/models/concept_heads.h"
 #include "worker/models/encode_texts.h"
-#include "worker/models/tower_weights.h"
-#include "worker/models/towers.h"
-#include "worker/text/imagenet_classes.h"
+#include "worker/models/towers/concept_heads.h"
+#include "worker/models/towers/towers.h"
+#include "worker/models/weights/tower_weights.h"
+#include "worker/text/parser/imagenet_classes.h"
 
 namespace trireme::worker::stages::concepts {
 namespace {

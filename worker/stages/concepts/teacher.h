@@ -9,8 +9,8 @@
 
 #include <ATen/core/Tensor.h>
 
-#include "jobs/spec/concept_stages_spec.h"
-#include "jobs/spec/concept_vocabulary.h"
+#include "jobs/specification/stages/concept_stages_spec.h"
+#include "jobs/specification/stages/concept_vocabulary.h"
 #include "worker/models/dual_encoder.h"
 
 namespace trireme::worker::stages::concepts {

@@ -2,9 +2,9 @@
 
 #include <algorithm>
 
-#include "jobs/spec/job_spec.h"
-#include "worker/data/duplicates.h"
-#include "worker/data/shard_reader.h"
+#include "jobs/specification/job_spec.h"
+#include "worker/data/shards/shard_reader.h"
+#include "worker/data/tallies/duplicates.h"
 #include "worker/runtime/task_inputs.h"
 #include "worker/text/words.h"
 

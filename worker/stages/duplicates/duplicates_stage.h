@@ -1,6 +1,6 @@
-// duplicates: which samples are equal in image, text or both (worker/data/duplicates.h), for the filter's
-// `unique`. A test set that is listed before the training set keeps its samples, so that the filter of the
-// training set drops their copies (ALIGN rule 3, METHODS 3.1, for exact copies).
+// duplicates: which samples are equal in image, text or both (worker/data/tallies/duplicates.h), for the
+// filter's `unique`. A test set that is listed before the training set keeps its samples, so that the filter
+// of the training set drops their copies (ALIGN rule 3, METHODS 3.1, for exact copies).
 #pragma once
 
 #include "worker/runtime/stage.h"

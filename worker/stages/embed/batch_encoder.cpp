@@ -3,7 +3,7 @@
 #include <ATen/ATen.h>
 
 #include "common/base/error.h"
-#include "worker/data/image_batch.h"
+#include "worker/data/batches/image_batch.h"
 #include "worker/models/autocast.h"
 #include "worker/models/encode_texts.h"
 

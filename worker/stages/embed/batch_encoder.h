@@ -9,7 +9,7 @@
 #include <vector>
 
 #include "worker/checkpoint/features.h"
-#include "worker/data/shard_reader.h"
+#include "worker/data/shards/shard_reader.h"
 #include "worker/models/dual_encoder.h"
 
 namespace trireme::worker::stages::embed {

@@ -5,8 +5,8 @@
 #include <ATen/ATen.h>
 
 #include "common/io/hash.h"
-#include "jobs/spec/job_spec.h"
-#include "worker/data/kept_samples.h"
+#include "jobs/specification/job_spec.h"
+#include "worker/data/batches/kept_samples.h"
 #include "worker/runtime/batches.h"
 #include "worker/runtime/task_inputs.h"
 #include "worker/stages/embed/batch_encoder.h"

@@ -11,8 +11,8 @@
 
 #include "common/io/file.h"
 #include "common/io/hash.h"
-#include "jobs/spec/job_spec.h"
-#include "worker/data/shard_reader.h"
+#include "jobs/specification/job_spec.h"
+#include "worker/data/shards/shard_reader.h"
 #include "worker/evaluation/few_shot.h"
 #include "worker/evaluation/knn.h"
 #include "worker/evaluation/linear_probe.h"

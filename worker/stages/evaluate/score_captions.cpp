@@ -9,9 +9,9 @@
 
 #include "common/base/error.h"
 #include "common/io/file.h"
-#include "jobs/spec/concept_stages_spec.h"
-#include "worker/data/kept_samples.h"
-#include "worker/data/shard_reader.h"
+#include "jobs/specification/stages/concept_stages_spec.h"
+#include "worker/data/batches/kept_samples.h"
+#include "worker/data/shards/shard_reader.h"
 #include "worker/runtime/stage.h"
 #include "worker/text/words.h"
 

@@ -7,7 +7,7 @@
 #include <vector>
 
 #include "jobs/protocol/messages.h"
-#include "jobs/spec/stage_spec.h"
+#include "jobs/specification/stages/stage_spec.h"
 #include "worker/evaluation/caption_scores.h"
 
 namespace trireme::worker::stages::evaluate {

@@ -6,10 +6,10 @@
 #include <simdjson.h>
 #include <nlohmann/json.hpp>
 
-#include "jobs/spec/job_spec.h"
-#include "worker/data/image.h"
-#include "worker/data/shard_reader.h"
-#include "worker/data/tar_writer.h"
+#include "jobs/specification/job_spec.h"
+#include "worker/data/images/image.h"
+#include "worker/data/shards/shard_reader.h"
+#include "worker/data/shards/tar_writer.h"
 #include "worker/runtime/task_inputs.h"
 
 namespace trireme::worker::stages::export_shards {

@@ -6,7 +6,7 @@
 
 #include <nlohmann/json.hpp>
 
-#include "jobs/spec/job_spec.h"
+#include "jobs/specification/job_spec.h"
 #include "worker/stages/filter/facts.h"
 
 namespace trireme::worker::stages::filter {

@@ -10,7 +10,7 @@
 #include <vector>
 
 #include "common/io/file.h"
-#include "worker/data/near_clusters.h"
+#include "worker/data/tallies/near_clusters.h"
 
 namespace trireme::worker::stages::filter {
 
@@ -39,7 +39,7 @@ struct SpottedFact {
 };
 
 struct SampleFacts {
-  std::string decode_fault;            // a reason of worker/data/image.h, "" when the picture decodes
+  std::string decode_fault;            // a reason of worker/data/images/image.h, "" when the picture decodes
   std::int64_t width = 0, height = 0;  // of the header, in pixels
   std::vector<CaptionFacts> captions;  // empty: labelled, without text
   std::int64_t texts_per_image = 1;    // different texts of the same picture

@@ -4,9 +4,9 @@
 
 #include "common/base/random.h"
 #include "common/io/file.h"
-#include "jobs/spec/job_spec.h"
-#include "worker/data/shard_reader.h"
-#include "worker/data/verdicts.h"
+#include "jobs/specification/job_spec.h"
+#include "worker/data/batches/verdicts.h"
+#include "worker/data/shards/shard_reader.h"
 #include "worker/runtime/task_inputs.h"
 #include "worker/stages/filter/cuts_stage.h"
 #include "worker/stages/filter/thumbnails.h"

@@ -4,8 +4,8 @@
 #include <cmath>
 
 #include "common/io/hash.h"
-#include "worker/data/image.h"
-#include "worker/data/scores.h"
+#include "worker/data/batches/scores.h"
+#include "worker/data/images/image.h"
 #include "worker/runtime/parallel.h"
 #include "worker/runtime/task_inputs.h"
 #include "worker/spotting/overlap.h"

@@ -11,16 +11,16 @@
 #include <unordered_map>
 #include <vector>
 
-#include "jobs/spec/filter_spec.h"
-#include "worker/data/duplicates.h"
-#include "worker/data/near_clusters.h"
-#include "worker/data/ngram_counts.h"
-#include "worker/data/pair_counts.h"
-#include "worker/data/shard_reader.h"
+#include "jobs/specification/stages/filter_spec.h"
+#include "worker/data/shards/shard_reader.h"
+#include "worker/data/tallies/duplicates.h"
+#include "worker/data/tallies/near_clusters.h"
+#include "worker/data/tallies/ngram_counts.h"
+#include "worker/data/tallies/pair_counts.h"
 #include "worker/runtime/stage.h"
 #include "worker/spotting/spotter.h"
 #include "worker/stages/filter/facts.h"
-#include "worker/text/caption_parser.h"
+#include "worker/text/parser/caption_parser.h"
 
 namespace trireme::worker::stages::filter {
 

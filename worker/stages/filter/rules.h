@@ -9,8 +9,8 @@
 #include <unordered_set>
 #include <vector>
 
-#include "jobs/spec/stage_spec.h"
-#include "worker/data/ngram_counts.h"
+#include "jobs/specification/stages/stage_spec.h"
+#include "worker/data/tallies/ngram_counts.h"
 #include "worker/stages/filter/facts.h"
 
 namespace trireme::worker::stages::filter {

@@ -3,7 +3,7 @@
 #include <nlohmann/json.hpp>
 
 #include "common/io/base64.h"
-#include "worker/data/image.h"
+#include "worker/data/images/image.h"
 
 namespace trireme::worker::stages::filter {
 namespace {

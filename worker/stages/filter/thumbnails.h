@@ -6,7 +6,7 @@
 #include <string>
 #include <vector>
 
-#include "worker/data/shard_reader.h"
+#include "worker/data/shards/shard_reader.h"
 #include "worker/stages/filter/rules.h"
 
 namespace trireme::worker::stages::filter {

@@ -5,7 +5,7 @@
 #include <ATen/ATen.h>
 
 #include "worker/checkpoint/features.h"
-#include "worker/data/shard_reader.h"
+#include "worker/data/shards/shard_reader.h"
 #include "worker/stages/index/index_folder.h"
 
 namespace trireme::worker::stages::index {

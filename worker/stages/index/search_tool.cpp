@@ -12,8 +12,8 @@
 
 #include "common/base/error.h"
 #include "common/base/log.h"
-#include "worker/data/image_batch.h"
-#include "worker/data/shard_reader.h"
+#include "worker/data/batches/image_batch.h"
+#include "worker/data/shards/shard_reader.h"
 #include "worker/models/encode_texts.h"
 #include "worker/search/exact_index.h"
 #include "worker/stages/index/contact_sheet.h"

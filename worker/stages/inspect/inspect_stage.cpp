@@ -1,8 +1,8 @@
 #include "worker/stages/inspect/inspect_stage.h"
 
 #include "common/base/error.h"
-#include "jobs/spec/job_spec.h"
-#include "worker/data/shard_reader.h"
+#include "jobs/specification/job_spec.h"
+#include "worker/data/shards/shard_reader.h"
 
 namespace trireme::worker::stages::inspect {
 namespace {

@@ -1,6 +1,6 @@
-// inspect (map): scans one shard once and writes its index (worker/data/INDEX.md) at `<output>.idx`. Counts:
-// "in" (usable samples) and "bad.<reason>" (worker/data/shard_reader.h); summary: ShardSummary. A shard whose
-// sha256 is known and differs is kDamaged: "changed".
+// inspect (map): scans one shard once and writes its index (worker/data/shards/INDEX.md) at `<output>.idx`.
+// Counts: "in" (usable samples) and "bad.<reason>" (worker/data/shards/shard_reader.h); summary:
+// ShardSummary. A shard whose sha256 is known and differs is kDamaged: "changed".
 #pragma once
 
 #include "worker/runtime/stage.h"

@@ -4,10 +4,10 @@
 #include <memory>
 #include <optional>
 
-#include "jobs/spec/job_spec.h"
-#include "worker/data/near_captions.h"
-#include "worker/data/near_duplicates.h"
-#include "worker/data/shard_reader.h"
+#include "jobs/specification/job_spec.h"
+#include "worker/data/shards/shard_reader.h"
+#include "worker/data/tallies/near_captions.h"
+#include "worker/data/tallies/near_duplicates.h"
 #include "worker/runtime/parallel.h"
 #include "worker/runtime/task_inputs.h"
 #include "worker/stages/near_duplicates/near_embeddings.h"

@@ -1,8 +1,8 @@
 // near_duplicates: which samples are nearly the same, for the filter's `near_unique` and `against` (ALIGN
-// rule 3, METHODS 3.1): images by perceptual hash (worker/data/near_duplicates.h) or embedding
-// (near_embeddings.h), texts by their words (worker/data/near_captions.h). Three steps: signatures of every
-// range (embeddings come from the embed stage's tasks), pairs per partition, clusters. Images that do not
-// decode and samples without words are in no cluster.
+// rule 3, METHODS 3.1): images by perceptual hash (worker/data/tallies/near_duplicates.h) or embedding
+// (near_embeddings.h), texts by their words (worker/data/tallies/near_captions.h). Three steps: signatures of
+// every range (embeddings come from the embed stage's tasks), pairs per partition, clusters. Images that do
+// not decode and samples without words are in no cluster.
 #pragma once
 
 #include "worker/runtime/stage.h"

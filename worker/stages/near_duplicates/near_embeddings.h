@@ -9,7 +9,7 @@
 #include <vector>
 
 #include "worker/checkpoint/safetensors.h"
-#include "worker/data/near_clusters.h"
+#include "worker/data/tallies/near_clusters.h"
 
 namespace trireme::worker::stages::near_duplicates {
 

@@ -1,9 +1,9 @@
 #include <algorithm>
 
 #include "common/io/hash.h"
-#include "jobs/spec/job_spec.h"
-#include "worker/data/pair_counts.h"
-#include "worker/data/shard_reader.h"
+#include "jobs/specification/job_spec.h"
+#include "worker/data/shards/shard_reader.h"
+#include "worker/data/tallies/pair_counts.h"
 #include "worker/runtime/task_inputs.h"
 #include "worker/stages/pair_counts/pair_counts_stage.h"
 #include "worker/text/words.h"

@@ -1,4 +1,4 @@
-#include "worker/data/pair_counts.h"
+#include "worker/data/tallies/pair_counts.h"
 #include "worker/stages/pair_counts/pair_counts_stage.h"
 
 namespace trireme::worker::stages::pair_counts {

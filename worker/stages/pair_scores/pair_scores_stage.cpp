@@ -9,9 +9,9 @@
 #include <ATen/ATen.h>
 
 #include "common/base/error.h"
-#include "jobs/spec/job_spec.h"
-#include "worker/data/scores.h"
-#include "worker/data/shard_reader.h"
+#include "jobs/specification/job_spec.h"
+#include "worker/data/batches/scores.h"
+#include "worker/data/shards/shard_reader.h"
 #include "worker/runtime/task_inputs.h"
 
 namespace trireme::worker::stages::pair_scores {

@@ -2,9 +2,9 @@
 // (CLIP score: METHODS 2.2; DataComp's filters, PEERS 7c): the largest cosine, in float64, of the image's
 // embedding with those of its captions. Reads the embeddings that an embed task left for the range (role
 // "features"): of the shared space as they are; of the towers through the projections of Task::model. Output
-// `.scores.jsonl` (worker/data/scores.h). A sample without an embedding (undecodable, dropped before) has no
-// score. Counts: scored, no_caption (labelled, without text), not_finite (an embedding that is zero or not
-// finite).
+// `.scores.jsonl` (worker/data/batches/scores.h). A sample without an embedding (undecodable, dropped before)
+// has no score. Counts: scored, no_caption (labelled, without text), not_finite (an embedding that is zero or
+// not finite).
 #pragma once
 
 #include <memory>

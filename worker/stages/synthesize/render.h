@@ -4,7 +4,7 @@
 #include <cstdint>
 #include <string>
 
-#include "worker/data/image.h"
+#include "worker/data/images/image.h"
 #include "worker/stages/synthesize/scene.h"
 
 namespace trireme::worker::stages::synthesize {

@@ -8,7 +8,7 @@
 #include <nlohmann/json.hpp>
 
 #include "common/base/error.h"
-#include "worker/data/order.h"
+#include "worker/data/batches/order.h"
 #include "worker/stages/synthesize/captions.h"
 #include "worker/stages/synthesize/render.h"
 

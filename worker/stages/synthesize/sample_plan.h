@@ -6,8 +6,8 @@
 #include <string>
 #include <vector>
 
-#include "jobs/spec/data_spec.h"
-#include "worker/data/image.h"
+#include "jobs/specification/data_spec.h"
+#include "worker/data/images/image.h"
 #include "worker/stages/synthesize/scene.h"
 
 namespace trireme::worker::stages::synthesize {

@@ -6,8 +6,8 @@
 #include <nlohmann/json.hpp>
 
 #include "common/io/file.h"
-#include "jobs/spec/job_spec.h"
-#include "worker/data/tar_writer.h"
+#include "jobs/specification/job_spec.h"
+#include "worker/data/shards/tar_writer.h"
 #include "worker/runtime/parallel.h"
 #include "worker/stages/synthesize/captions.h"
 #include "worker/stages/synthesize/concepts.h"

@@ -8,10 +8,10 @@
 
 #include "common/base/error.h"
 #include "common/io/file.h"
-#include "jobs/spec/concept_stages_spec.h"
-#include "jobs/spec/concept_vocabulary.h"
+#include "jobs/specification/stages/concept_stages_spec.h"
+#include "jobs/specification/stages/concept_vocabulary.h"
 #include "worker/checkpoint/concept_labels.h"
-#include "worker/text/caption_concepts.h"
+#include "worker/text/parser/caption_concepts.h"
 
 namespace trireme::worker::stages::train {
 namespace {

@@ -8,8 +8,8 @@
 #include <vector>
 
 #include "jobs/protocol/messages.h"
-#include "jobs/spec/concepts_spec.h"
-#include "worker/data/sample_fields.h"
+#include "jobs/specification/stages/concepts_spec.h"
+#include "worker/data/shards/sample_fields.h"
 #include "worker/stages/train/data_set.h"
 
 namespace trireme::worker::stages::train {

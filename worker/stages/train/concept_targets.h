@@ -7,9 +7,9 @@
 #include <string>
 #include <vector>
 
-#include "jobs/spec/concepts_spec.h"
-#include "worker/data/loader.h"
-#include "worker/data/sample_fields.h"
+#include "jobs/specification/stages/concepts_spec.h"
+#include "worker/data/batches/loader.h"
+#include "worker/data/shards/sample_fields.h"
 #include "worker/stages/train/concept_rows.h"
 #include "worker/stages/train/data_set.h"
 #include "worker/stages/train/trainable_model.h"

@@ -5,7 +5,7 @@
 
 #include "common/base/error.h"
 #include "common/base/processor_time.h"
-#include "worker/data/verdicts.h"
+#include "worker/data/batches/verdicts.h"
 
 namespace trireme::worker::stages::train {
 namespace {

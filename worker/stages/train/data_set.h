@@ -8,10 +8,10 @@
 #include <vector>
 
 #include "jobs/protocol/messages.h"
-#include "jobs/spec/data_spec.h"
-#include "worker/data/order.h"
-#include "worker/data/shard_reader.h"
-#include "worker/data/written_captions.h"
+#include "jobs/specification/data_spec.h"
+#include "worker/data/batches/order.h"
+#include "worker/data/shards/shard_reader.h"
+#include "worker/data/shards/written_captions.h"
 #include "worker/stages/train/feature_table.h"
 
 namespace trireme::worker::stages::train {

@@ -7,8 +7,8 @@
 #include <vector>
 
 #include "worker/losses/temperature.h"
-#include "worker/models/concept_heads.h"
 #include "worker/models/dual_encoder.h"
+#include "worker/models/towers/concept_heads.h"
 #include "worker/stages/train/trainable_model.h"
 
 namespace trireme::worker::stages::train {

@@ -2,7 +2,7 @@
 
 #include <ATen/ATen.h>
 
-#include "worker/data/image_batch.h"
+#include "worker/data/batches/image_batch.h"
 
 namespace trireme::worker::stages::train {
 

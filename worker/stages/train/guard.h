@@ -4,7 +4,7 @@
 
 #include <cstdint>
 
-#include "jobs/spec/optimizer_spec.h"
+#include "jobs/specification/stages/optimizer_spec.h"
 
 namespace trireme::worker::stages::train {
 

@@ -6,8 +6,8 @@
 #include <string>
 
 #include "jobs/protocol/messages.h"
-#include "worker/models/concept_heads.h"
 #include "worker/models/dual_encoder.h"
+#include "worker/models/towers/concept_heads.h"
 
 namespace trireme::worker::stages::train {
 

@@ -1,8 +1,8 @@
 // Concept heads among a run's tensors, and as the model folder keeps them.
 #pragma once
 
-#include "jobs/spec/concepts_spec.h"
-#include "worker/models/concept_heads.h"
+#include "jobs/specification/stages/concepts_spec.h"
+#include "worker/models/towers/concept_heads.h"
 #include "worker/stages/train/trainable_model.h"
 
 namespace trireme::worker::stages::train {

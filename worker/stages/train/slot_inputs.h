@@ -8,7 +8,7 @@
 #include <string>
 #include <vector>
 
-#include "worker/data/loader.h"
+#include "worker/data/batches/loader.h"
 #include "worker/models/dual_encoder.h"
 #include "worker/stages/train/concept_targets.h"
 #include "worker/stages/train/data_set.h"

@@ -6,7 +6,7 @@
 #include <string>
 #include <vector>
 
-#include "jobs/spec/job_spec.h"
+#include "jobs/specification/job_spec.h"
 #include "worker/stages/train/dual_encoder_model.h"
 #include "worker/stages/train/step_log.h"
 #include "worker/stages/train/training_step.h"

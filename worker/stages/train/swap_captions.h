@@ -1,7 +1,7 @@
 // Wrong pairs on purpose, to measure robustness on real data (jobs::SwapCaptionsSpec).
 #pragma once
 
-#include "jobs/spec/stage_spec.h"
+#include "jobs/specification/stages/stage_spec.h"
 #include "worker/stages/train/data_set.h"
 
 namespace trireme::worker::stages::train {

@@ -13,7 +13,7 @@
 #include "common/base/processor_time.h"
 #include "common/io/hash.h"
 #include "common/telemetry/metrics.h"
-#include "jobs/spec/own_caption.h"
+#include "jobs/specification/stages/own_caption.h"
 #include "worker/stages/train/captioner_model.h"
 #include "worker/stages/train/count_sum.h"
 #include "worker/stages/train/evaluator.h"

@@ -6,10 +6,10 @@
 #include <optional>
 #include <string>
 
-#include "jobs/spec/job_spec.h"
+#include "jobs/specification/job_spec.h"
 #include "worker/collective/group.h"
 #include "worker/collective/slot_tree.h"
-#include "worker/data/loader.h"
+#include "worker/data/batches/loader.h"
 #include "worker/runtime/stage.h"
 #include "worker/stages/train/checkpoint_writer.h"
 #include "worker/stages/train/data_set.h"

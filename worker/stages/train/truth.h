@@ -6,7 +6,7 @@
 #include <string_view>
 #include <vector>
 
-#include "worker/data/loader.h"
+#include "worker/data/batches/loader.h"
 #include "worker/stages/train/data_set.h"
 
 namespace trireme::worker::stages::train {

@@ -3,10 +3,10 @@
 #include <algorithm>
 
 #include "common/io/file.h"
-#include "jobs/spec/job_spec.h"
-#include "worker/data/shard_reader.h"
+#include "jobs/specification/job_spec.h"
+#include "worker/data/shards/shard_reader.h"
 #include "worker/runtime/task_inputs.h"
-#include "worker/text/vocabulary_trainer.h"
+#include "worker/text/tokenizers/vocabulary_trainer.h"
 #include "worker/text/word_counts.h"
 
 namespace trireme::worker::stages::vocabulary {

@@ -12,7 +12,7 @@
 #include "worker/checkpoint/name_map.h"
 #include "worker/models/autocast.h"
 #include "worker/models/captioner/captioner.h"
-#include "worker/models/tower_weights.h"
+#include "worker/models/weights/tower_weights.h"
 
 namespace trireme::worker::models {
 namespace {

@@ -4,7 +4,7 @@
 #include <nlohmann/json.hpp>
 
 #include "tests/worker/stages/support/stage_fixture.h"
-#include "worker/data/written_captions.h"
+#include "worker/data/shards/written_captions.h"
 #include "worker/models/captioner/captioner.h"
 
 namespace trireme::worker::stages::caption {

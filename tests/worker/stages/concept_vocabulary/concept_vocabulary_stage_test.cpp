@@ -1,6 +1,6 @@
 #include "worker/stages/concept_vocabulary/concept_vocabulary_stage.h"
 
-#include "jobs/spec/concept_vocabulary.h"
+#include "jobs/specification/stages/concept_vocabulary.h"
 #include "tests/worker/stages/support/stage_fixture.h"
 
 namespace trireme::worker::stages::concept_vocabulary {

@@ -9,9 +9,9 @@
 #include "worker/checkpoint/concept_labels.h"
 #include "worker/checkpoint/features.h"
 #include "worker/checkpoint/safetensors.h"
-#include "worker/data/image_batch.h"
-#include "worker/models/concept_heads.h"
+#include "worker/data/batches/image_batch.h"
 #include "worker/models/encode_texts.h"
+#include "worker/models/towers/concept_heads.h"
 
 namespace trireme::worker::stages::concepts {
 namespace {

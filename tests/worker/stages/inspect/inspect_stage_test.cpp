@@ -7,9 +7,9 @@
 
 #include "common/base/error.h"
 #include "common/io/hash.h"
-#include "jobs/spec/job_spec.h"
+#include "jobs/specification/job_spec.h"
 #include "tests/support/tar_writer.h"
-#include "worker/data/shard_reader.h"
+#include "worker/data/shards/shard_reader.h"
 
 namespace trireme::worker::stages::inspect {
 namespace {

@@ -1,8 +1,8 @@
 #include "worker/stages/near_duplicates/near_duplicates_stage.h"
 
-#include "jobs/spec/job_spec.h"
+#include "jobs/specification/job_spec.h"
 #include "tests/worker/stages/support/stage_fixture.h"
-#include "worker/data/near_duplicates.h"
+#include "worker/data/tallies/near_duplicates.h"
 
 namespace trireme::worker::stages::near_duplicates {
 namespace {

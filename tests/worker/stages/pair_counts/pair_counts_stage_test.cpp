@@ -5,7 +5,7 @@
 
 #include "common/io/hash.h"
 #include "tests/worker/stages/support/stage_fixture.h"
-#include "worker/data/pair_counts.h"
+#include "worker/data/tallies/pair_counts.h"
 #include "worker/text/words.h"
 
 namespace trireme::worker::stages::pair_counts {

@@ -6,7 +6,7 @@
 
 #include "common/base/error.h"
 #include "tests/worker/stages/support/stage_fixture.h"
-#include "worker/data/scores.h"
+#include "worker/data/batches/scores.h"
 
 namespace trireme::worker::stages::pair_scores {
 namespace {

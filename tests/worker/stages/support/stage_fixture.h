@@ -11,10 +11,10 @@
 #include <gtest/gtest.h>
 
 #include "common/io/file.h"
-#include "jobs/spec/job_spec.h"
+#include "jobs/specification/job_spec.h"
 #include "tests/support/tar_writer.h"
-#include "worker/data/image.h"
-#include "worker/data/shard_reader.h"
+#include "worker/data/images/image.h"
+#include "worker/data/shards/shard_reader.h"
 #include "worker/runtime/stage.h"
 
 namespace trireme::testing {

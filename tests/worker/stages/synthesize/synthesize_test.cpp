@@ -9,9 +9,9 @@
 #include <nlohmann/json.hpp>
 
 #include "common/io/file.h"
-#include "jobs/spec/job_spec.h"
-#include "worker/data/image.h"
-#include "worker/data/tar_scan.h"
+#include "jobs/specification/job_spec.h"
+#include "worker/data/images/image.h"
+#include "worker/data/shards/tar_scan.h"
 #include "worker/stages/synthesize/sample_plan.h"
 #include "worker/stages/synthesize/synthesize_stage.h"
 

@@ -15,8 +15,8 @@
 
 #include "common/io/file.h"
 #include "tests/worker/stages/train/support/tiny_job.h"
-#include "worker/data/image_batch.h"
-#include "worker/data/shard_reader.h"
+#include "worker/data/batches/image_batch.h"
+#include "worker/data/shards/shard_reader.h"
 #include "worker/losses/caption_loss.h"
 #include "worker/models/captioner/captioner.h"
 #include "worker/stages/train/captioner_model.h"

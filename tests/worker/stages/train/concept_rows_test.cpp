@@ -6,7 +6,7 @@
 #include <map>
 
 #include "common/base/error.h"
-#include "jobs/spec/concept_vocabulary.h"
+#include "jobs/specification/stages/concept_vocabulary.h"
 #include "tests/support/tar_writer.h"
 #include "worker/checkpoint/concept_labels.h"
 #include "worker/stages/train/concept_targets.h"

@@ -1,7 +1,7 @@
 #include "worker/stages/vocabulary/vocabulary_stage.h"
 
 #include "tests/worker/stages/support/stage_fixture.h"
-#include "worker/text/tokenizer.h"
+#include "worker/text/tokenizers/tokenizer.h"
 
 namespace trireme::worker::stages::vocabulary {
 namespace {

@@ -15,10 +15,10 @@
 #include "common/io/file.h"
 #include "worker/checkpoint/safetensors.h"
 #include "worker/collective/local/local_group.h"
-#include "worker/data/image.h"
-#include "worker/data/sample_fields.h"
-#include "worker/data/shard_reader.h"
-#include "worker/data/written_captions.h"
+#include "worker/data/images/image.h"
+#include "worker/data/shards/sample_fields.h"
+#include "worker/data/shards/shard_reader.h"
+#include "worker/data/shards/written_captions.h"
 #include "worker/stages/train/train_stage.h"
 
 namespace trireme::worker::stages::train {

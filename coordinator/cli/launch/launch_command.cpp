@@ -1,0 +1,154 @@
+#include "coordinator/cli/launch/launch_command.h"
+
+#include <algorithm>
+#include <deque>
+#include <filesystem>
+#include <fstream>
+#include <optional>
+
+#include <unistd.h>
+
+#include "common/base/error.h"
+#include "common/base/log.h"
+#include "coordinator/cli/client/display.h"
+#include "coordinator/cli/client/format.h"
+#include "coordinator/cli/launch/mpirun.h"
+#include "coordinator/cli/launch/process.h"
+#include "coordinator/cli/launch/run_files.h"
+#include "coordinator/cli/launch/supervisor.h"
+#include "coordinator/cli/plan/spec_file.h"
+#include "coordinator/cli/results.h"
+
+namespace trireme::coordinator::cli {
+namespace {
+
+std::string needed_program(const std::string& name) {
+  const std::string found = find_program(name);
+  if (found.empty())
+    throw Error(ErrorKind::kNotFound, "the program " + name + " is neither beside trireme nor in $PATH",
+                "build it (./quickstart build), then see 'trireme doctor'");
+  return found;
+}
+
+LaunchPlan plan_of(const LaunchOptions& options, const io::Path& run_folder) {
+  LaunchPlan plan;
+  plan.mpirun = options.mpirun;
+  plan.coordinator = needed_program("trireme-coordinator");
+  plan.worker = needed_program("trireme-worker");
+  plan.workers = options.workers;
+  plan.extra = options.mpirun_arguments;
+  auto& arguments = plan.coordinator_arguments;
+  const auto add = [&](const char* name, const std::string& value) {
+    if (!value.empty()) arguments.insert(arguments.end(), {name, value});
+  };
+  add("--job", options.job);
+  for (const auto& override_text : options.overrides) add("--set", override_text);
+  if (options.job.empty() || !options.run_folder.empty()) add("--run-dir", run_folder.string());
+  add("--listen", options.listen);
+  for (const auto& root : options.data_roots) add("--data-root", root);
+  for (const auto& root : options.output_roots) add("--output-root", root);
+  return plan;
+}
+
+// Open MPI's frame round the line that matters.
+bool says_nothing(const std::string& line) {
+  for (const char* frame : {"Primary job  terminated normally", "Primary job terminated normally",
+                            "mpirun detected that one or more processes exited", "a non-zero exit code.",
+                            "thus causing", "Per user-direction, the job has been aborted"})
+    if (line.find(frame) != std::string::npos) return true;
+  return false;
+}
+
+SupervisorOptions supervisor_options(const std::optional<jobs::JobSpec>& job, const io::Path& run_folder) {
+  SupervisorOptions options;
+  options.run_folder = run_folder;
+  if (!job) return options;
+  options.retry = job->spec.retry;
+  const auto& timeouts = job->spec.timeouts;
+  const auto milliseconds = [](double seconds) {
+    return std::chrono::milliseconds(static_cast<std::int64_t>(seconds * 1000));
+  };
+  options.start_limit = milliseconds(timeouts.first_heartbeat_seconds + 60);
+  options.pulse_limit = milliseconds(timeouts.dead_seconds + 20);
+  return options;
+}
+
+int report_end(const LaunchOptions& options, const io::Path& run_folder, const SupervisorResult& result) {
+  std::ostream& out = *options.out;
+  const auto progress = read_progress(run_folder);
+  if (progress && progress->job && result.state == "SUCCEEDED") out << "\n" << results_text(*progress->job);
+  if (result.exit_code == 0) return 0;
+  out << "\n" << result.state << ": " << printable_lines(result.reason) << "\n";
+  if (result.exit_code == 75) {
+    out << "Start the same command again to go on from the last checkpoint.\n";
+  } else if (result.state == "FAILED") {
+    const std::string complaints = last_complaints(run_folder);
+    if (!complaints.empty())
+      out << "Last lines of " << (run_folder / "logs" / "mpirun.log").string() << ":\n" << complaints;
+    out << "Logs per rank: " << (run_folder / "logs").string() << "/rank-<r>.log\n";
+  }
+  return result.exit_code;
+}
+
+}  // namespace
+
+std::string last_complaints(const io::Path& run_folder) {
+  std::ifstream file(run_folder / "logs" / "mpirun.log");
+  std::deque<std::string> lines;
+  for (std::string line; std::getline(file, line);) {
+    if (line.empty() || line.find_first_not_of('-') == std::string::npos || says_nothing(line)) continue;
+    lines.push_back(line);
+    if (lines.size() > 12) lines.pop_front();
+  }
+  std::string text;
+  for (const auto& line : lines) text += "  " + printable(line, 400) + "\n";
+  return text;
+}
+
+SupervisorOptions fleet_options(const LaunchOptions& options, const std::optional<jobs::JobSpec>& job,
+                                const io::Path& run_folder,
+                                const std::function<void(const std::string&)>& say) {
+  std::string note;
+  const MpirunVersion version = check_mpirun(options.mpirun, note);
+  if (!note.empty()) say(note);
+  SupervisorOptions supervisor = supervisor_options(job, run_folder);
+  supervisor.command = mpirun_command(plan_of(options, run_folder), version);
+  supervisor.environment = root_permission(::geteuid() == 0);
+  if (!supervisor.environment.empty()) say("running as root: OMPI_ALLOW_RUN_AS_ROOT is set for mpirun");
+  supervisor.say = say;
+  say("run folder " + run_folder.string() + ", " + std::to_string(options.workers) +
+      (options.workers == 1 ? " worker" : " workers") + ", " + version.text);
+  return supervisor;
+}
+
+int launch(const LaunchOptions& options) {
+  std::optional<jobs::JobSpec> job;
+  if (!options.job.empty()) job = read_job_file(options.job, options.overrides);
+  io::Path run_folder = options.run_folder;
+  if (run_folder.empty()) run_folder = job ? io::Path(job->spec.output) : io::Path("runs/service");
+  run_folder = std::filesystem::absolute(run_folder).lexically_normal();
+  io::make_folders(run_folder);
+
+  const RealClock clock;
+  Display display(*options.out, options.is_terminal, clock);
+  SupervisorOptions supervisor =
+      fleet_options(options, job, run_folder, [&](const std::string& line) { display.say(line); });
+  const auto stale = read_progress(run_folder);  // of an earlier run in the same folder
+  auto next = clock.now();
+  supervisor.on_poll = [&] {
+    if (clock.now() < next) return;
+    next = clock.now() + std::chrono::milliseconds(200);
+    const auto progress = read_progress(run_folder);
+    if (!progress || !progress->job) return;
+    if (stale && progress->incarnation == stale->incarnation) return;
+    display.update(*progress->job);
+  };
+  catch_stop_signals();
+  const SupervisorResult result = supervise(supervisor);
+  next = clock.now();
+  supervisor.on_poll();
+  display.finish();
+  return report_end(options, run_folder, result);
+}
+
+}  // namespace trireme::coordinator::cli

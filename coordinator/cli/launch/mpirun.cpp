@@ -1,0 +1,78 @@
+#include "coordinator/cli/launch/mpirun.h"
+
+#include <cctype>
+#include <cstdlib>
+
+#include "common/base/error.h"
+#include "coordinator/cli/launch/process.h"
+
+namespace trireme::coordinator::cli {
+namespace {
+
+constexpr const char* kInstall = "on Debian: apt-get install openmpi-bin (Open MPI 4.1)";
+
+void append(std::vector<std::string>& to, const std::vector<std::string>& from) {
+  to.insert(to.end(), from.begin(), from.end());
+}
+
+}  // namespace
+
+MpirunVersion parse_mpirun_version(std::string_view output) {
+  MpirunVersion version;
+  version.text = output.substr(0, output.find('\n'));
+  const std::size_t at = version.text.find("(Open MPI) ");
+  if (at == std::string::npos) return version;
+  const char* digits = version.text.c_str() + at + 11;
+  char* end = nullptr;
+  version.major = static_cast<int>(std::strtol(digits, &end, 10));
+  if (end == digits) return version;
+  if (*end == '.') version.minor = static_cast<int>(std::strtol(end + 1, nullptr, 10));
+  version.maker = MpirunVersion::Maker::kOpenMpi;
+  return version;
+}
+
+MpirunVersion check_mpirun(const std::string& mpirun, std::string& note) {
+  const Captured answer = capture({mpirun, "--version"});
+  if (answer.exit_code == 127) throw Error(ErrorKind::kNotFound, mpirun + " is not there", kInstall);
+  const MpirunVersion version = parse_mpirun_version(answer.output);
+  if (version.maker != MpirunVersion::Maker::kOpenMpi)
+    throw Error(ErrorKind::kInvalid, mpirun + " is not Open MPI's: it says '" + version.text + "'",
+                std::string(kInstall) + ", or name the right one with --mpirun");
+  if (version.major < 4 || (version.major == 4 && version.minor < 1))
+    throw Error(ErrorKind::kInvalid, mpirun + " is too old: " + version.text, kInstall);
+  if (version.major != 4)
+    note =
+        version.text +
+        ": Trireme is tested with Open MPI 4.1; 5.x is expected to work, with slower detection of lost hosts";
+  return version;
+}
+
+std::vector<std::string> mpirun_command(const LaunchPlan& plan, const MpirunVersion& version) {
+  std::vector<std::string> command{plan.mpirun};
+  if (version.major < 5)
+    append(command,
+           {"--mca", "odls_base_sigkill_timeout", "0", "--mca", "oob_tcp_keepalive_time", "2", "--mca",
+            "oob_tcp_keepalive_intvl", "1", "--mca", "oob_tcp_keepalive_probes", "3", "--oversubscribe"});
+  else
+    append(command, {"--map-by", ":OVERSUBSCRIBE"});
+  append(command, {"--bind-to", "none"});
+  append(command, plan.extra);
+  const std::vector<std::string> exported{"-x", "TRIREME_INCARNATION", "-x", "TRIREME_SUPERVISOR_PID",
+                                          "-x", "TRIREME_LOG_DIR"};
+  append(command, {"-n", "1"});
+  append(command, exported);
+  command.push_back(plan.coordinator);
+  append(command, plan.coordinator_arguments);
+  append(command, {":", "-n", std::to_string(plan.workers)});
+  append(command, exported);
+  command.push_back(plan.worker);
+  append(command, plan.worker_arguments);
+  return command;
+}
+
+std::map<std::string, std::string> root_permission(bool is_root) {
+  if (!is_root || std::getenv("OMPI_ALLOW_RUN_AS_ROOT") != nullptr) return {};
+  return {{"OMPI_ALLOW_RUN_AS_ROOT", "1"}, {"OMPI_ALLOW_RUN_AS_ROOT_CONFIRM", "1"}};
+}
+
+}  // namespace trireme::coordinator::cli

@@ -1,0 +1,306 @@
+#include "coordinator/cli/launch/supervisor.h"
+
+#include <algorithm>
+#include <atomic>
+#include <cmath>
+#include <filesystem>
+#include <fstream>
+#include <optional>
+#include <regex>
+#include <thread>
+
+#include <signal.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "common/base/error.h"
+#include "coordinator/cli/launch/process.h"
+#include "coordinator/cli/launch/run_files.h"
+
+namespace trireme::coordinator::cli {
+namespace {
+
+using Steady = std::chrono::steady_clock;
+constexpr const char* kMark = "TRIREME_SUPERVISOR_PID";
+
+std::atomic<int> stops{0};
+static_assert(std::atomic<int>::is_always_lock_free);
+void count_stop(int) {
+  ++stops;
+}
+
+// Changes whenever the file is replaced.
+struct FileStamp {
+  ino_t inode = 0;
+  std::int64_t nanoseconds = 0;
+  bool operator==(const FileStamp&) const = default;
+};
+FileStamp stamp_of(const io::Path& file) {
+  struct stat status {};
+  if (::stat(file.c_str(), &status) != 0) return {};
+  return {status.st_ino, status.st_mtim.tv_sec * 1000000000LL + status.st_mtim.tv_nsec};
+}
+
+// Who died, as mpirun tells it: "… process rank 2 with PID 0 on node n exited on signal 9 (Killed)."
+std::string cause_of_end(const io::Path& log, std::uintmax_t begin, int code) {
+  std::ifstream file(log);
+  file.seekg(static_cast<std::streamoff>(begin));
+  static const std::regex kSignal(R"(process rank (\d+) .*exited on signal (\d+))");
+  for (std::string line; std::getline(file, line);) {
+    std::smatch found;
+    if (!std::regex_search(line, found, kSignal)) continue;
+    const std::string who = found[1] == "0" ? "the coordinator" : "worker " + found[1].str();
+    return who + " was killed by signal " + found[2].str();
+  }
+  if (code > 128) return "mpirun was killed by signal " + std::to_string(code - 128);
+  return "mpirun ended with code " + std::to_string(code);
+}
+
+class Incarnation {
+ public:
+  Incarnation(const SupervisorOptions& options, std::uint64_t number);
+  void watch();             // until mpirun and every local rank are gone
+  std::string cause;        // why it ended, as far as we saw
+  int exit_code = -1;       // mpirun's, when it ended by itself
+  bool stop_asked = false;  // by a signal to us
+
+ private:
+  void check_pulse();
+  void check_signals();
+  void forward_stop();
+  void end_everything();
+  std::vector<pid_t> ours() const { return processes_marked(kMark, std::to_string(::getpid())); }
+
+  const SupervisorOptions& options_;
+  std::uint64_t number_;
+  pid_t mpirun_ = 0;
+  std::uintmax_t log_begin_ = 0;  // where this incarnation's lines begin in mpirun.log
+  Steady::time_point started_ = Steady::now(), pulse_ = Steady::now(), stop_since_{};
+  FileStamp stamp_;
+  bool seen_ = false, over_ = false;
+};
+
+Incarnation::Incarnation(const SupervisorOptions& options, std::uint64_t number)
+    : options_(options), number_(number), stamp_(stamp_of(options.run_folder / "progress.json")) {
+  Spawn what{options.command, options.environment, options.run_folder / "logs" / "mpirun.log"};
+  what.environment["TRIREME_INCARNATION"] = std::to_string(number);
+  what.environment[kMark] = std::to_string(::getpid());
+  what.environment["TRIREME_LOG_DIR"] = (options.run_folder / "logs").string();
+  std::error_code none;
+  log_begin_ = std::filesystem::file_size(what.output, none);
+  if (none) log_begin_ = 0;
+  mpirun_ = spawn(what);
+}
+
+void Incarnation::watch() {
+  while (!over_) {
+    if (const auto code = exit_code_if_ended(mpirun_)) {
+      exit_code = *code;
+      if (cause.empty()) cause = cause_of_end(options_.run_folder / "logs" / "mpirun.log", log_begin_, *code);
+      mpirun_ = 0;
+      end_everything();
+      return;
+    }
+    check_signals();
+    if (!over_) check_pulse();
+    if (over_) return;
+    options_.on_poll();
+    std::this_thread::sleep_for(options_.poll);
+  }
+}
+
+void Incarnation::check_pulse() {
+  const FileStamp stamp = stamp_of(options_.run_folder / "progress.json");
+  const auto now = Steady::now();
+  if (stamp != stamp_) {
+    stamp_ = stamp;
+    pulse_ = now;
+    if (!seen_) {
+      const auto progress = read_progress(options_.run_folder);
+      seen_ = progress && (progress->incarnation == number_ || progress->incarnation == 0);
+    }
+  }
+  const auto limit = seen_ ? options_.pulse_limit : options_.start_limit;
+  if (now - (seen_ ? pulse_ : started_) < limit) return;
+  cause = seen_ ? "the coordinator gave no sign of life for " + std::to_string(limit.count() / 1000) + " s"
+                : "the coordinator did not start within " + std::to_string(limit.count() / 1000) + " s";
+  options_.say(cause + "; ending this incarnation");
+  end_everything();
+}
+
+void Incarnation::check_signals() {
+  const int count = stop_signals();
+  if (count == 0 && !options_.finished()) return;
+  if (!stop_asked) {
+    stop_asked = true;
+    stop_since_ = Steady::now();
+    if (count > 0) options_.say("stopping: a checkpoint is written first (again to stop at once)");
+    forward_stop();
+    return;
+  }
+  const bool late = Steady::now() - stop_since_ > options_.stop_limit;
+  if (count < 2 && !late) return;
+  cause = late ? "the run did not stop in time" : "stopped at once by a second signal";
+  options_.say(cause + "; ending it");
+  end_everything();
+}
+
+// To the coordinator itself: mpirun would end all ranks at once instead.
+void Incarnation::forward_stop() {
+  const auto marked = ours();
+  const auto progress = read_progress(options_.run_folder);
+  pid_t target = 0;
+  for (const pid_t process : marked) {
+    if (progress && progress->incarnation == number_ && process == progress->pid) target = process;
+    if (target == 0 && command_name(process) == "trireme-coordin") target = process;  // comm has 15 letters
+  }
+  if (target != 0 && ::kill(target, SIGTERM) == 0) return;
+  cause = "stopped before the coordinator was up";
+  end_everything();
+}
+
+// SIGTERM to mpirun's group, then SIGKILL to it and to every process that carries our mark.
+void Incarnation::end_everything() {
+  over_ = true;
+  // Without mpirun the ranks are orphans: nothing of theirs is worth waiting for.
+  auto deadline = Steady::now() + (mpirun_ != 0 ? options_.kill_limit : options_.poll * 3);
+  if (mpirun_ != 0) ::kill(-mpirun_, SIGTERM);
+  for (;;) {
+    if (mpirun_ != 0 && exit_code_if_ended(mpirun_)) mpirun_ = 0;
+    const auto left = ours();
+    if (mpirun_ == 0 && left.empty()) return;
+    if (Steady::now() >= deadline || stop_signals() >= 2) {
+      if (mpirun_ != 0) ::kill(-mpirun_, SIGKILL);
+      for (const pid_t process : left) ::kill(process, SIGKILL);
+      deadline = Steady::now() + options_.kill_limit;
+    }
+    std::this_thread::sleep_for(options_.poll);
+  }
+}
+
+class Supervisor {
+ public:
+  explicit Supervisor(const SupervisorOptions& options)
+      : options_(options), lock_(options.run_folder / "LOCK") {
+    const auto before = read_progress(options.run_folder);
+    best_ = before ? before->committed : 0;
+  }
+  SupervisorResult run();
+
+ private:
+  bool run_once();  // true: the result is final
+  bool decide(const std::optional<Terminal>& terminal, const Incarnation& incarnation);
+  bool stop(int exit_code, const std::string& state, const std::string& reason);
+  bool give_up(const std::string& reason);
+  bool wait_before_next();
+
+  const SupervisorOptions& options_;
+  io::FileLock lock_;
+  SupervisorResult result_;
+  std::uint64_t number_ = 0;
+  std::int64_t best_ = 0;
+  int failures_ = 0;  // in a row without progress
+};
+
+SupervisorResult Supervisor::run() {
+  while (!run_once()) {
+  }
+  return result_;
+}
+
+bool Supervisor::run_once() {
+  number_ = raise_incarnation(options_.run_folder);
+  ++result_.incarnations;
+  std::error_code ignored;
+  std::filesystem::remove(options_.run_folder / "terminal.json", ignored);
+  Incarnation incarnation(options_, number_);
+  incarnation.watch();
+  options_.on_poll();
+  auto terminal = read_terminal(options_.run_folder);
+  if (terminal && terminal->incarnation != 0 && terminal->incarnation != number_) terminal.reset();
+  return decide(terminal, incarnation) || wait_before_next();
+}
+
+bool Supervisor::decide(const std::optional<Terminal>& terminal, const Incarnation& incarnation) {
+  if (terminal) {
+    if (terminal->state == "SUCCEEDED") return stop(0, terminal->state, terminal->reason);
+    if (terminal->state == "CANCELLED") return stop(1, terminal->state, terminal->reason);
+    if (terminal->state == "STOPPED") return stop(75, terminal->state, terminal->reason);
+    if (terminal->state == "FAILED" && !terminal->retryable)
+      return stop(terminal->exit_code == 0 ? 1 : terminal->exit_code, terminal->state, terminal->reason);
+  }
+  if (!terminal && incarnation.exit_code == exit_code(ErrorKind::kConflict))
+    return stop(incarnation.exit_code, "FAILED",
+                "something else is in the way; starting again would not help");
+  const std::string cause = terminal && !terminal->reason.empty() ? terminal->reason : incarnation.cause;
+  if (incarnation.stop_asked) return stop(75, "STOPPED", cause);
+  const auto progress = read_progress(options_.run_folder);
+  const std::int64_t committed =
+      std::max(terminal ? terminal->committed : -1, progress ? progress->committed : 0);
+  failures_ = committed > best_ ? 0 : failures_ + 1;
+  best_ = std::max(best_, committed);
+  if (failures_ >= options_.retry.no_progress_limit)
+    return give_up("no progress: " + std::to_string(failures_) +
+                   " starts in a row committed nothing new; the last one: " + cause);
+  if (result_.incarnations >= options_.retry.max_attempts)
+    return give_up("all " + std::to_string(result_.incarnations) +
+                   " attempts are used up; the last one: " + cause);
+  options_.say("incarnation " + std::to_string(number_) + " ended: " + cause);
+  return false;
+}
+
+bool Supervisor::stop(int exit_code, const std::string& state, const std::string& reason) {
+  result_.exit_code = exit_code;
+  result_.state = state;
+  result_.reason = reason;
+  return true;
+}
+
+bool Supervisor::give_up(const std::string& reason) {
+  Terminal terminal;
+  terminal.incarnation = number_;
+  terminal.state = "FAILED";
+  terminal.reason = reason;
+  terminal.retryable = false;
+  terminal.exit_code = 93;
+  terminal.committed = best_;
+  write_terminal(options_.run_folder, terminal);
+  return stop(93, "FAILED", reason);
+}
+
+bool Supervisor::wait_before_next() {
+  const auto pause = backoff(failures_, options_.retry.backoff_seconds, options_.retry.max_backoff_seconds);
+  if (pause.count() > 0)
+    options_.say("starting again in " + std::to_string(static_cast<int>(std::ceil(pause.count()))) + " s");
+  const auto until = Steady::now() + std::chrono::duration_cast<Steady::duration>(pause);
+  while (Steady::now() < until && stop_signals() == 0) std::this_thread::sleep_for(options_.poll);
+  return stop_signals() > 0 && stop(75, "STOPPED", "stopped between two starts");
+}
+
+}  // namespace
+
+void catch_stop_signals() {
+  struct sigaction action {};
+  action.sa_handler = count_stop;
+  ::sigaction(SIGINT, &action, nullptr);
+  ::sigaction(SIGTERM, &action, nullptr);
+  ::signal(SIGPIPE, SIG_IGN);  // a closed pager ends the display, not the run
+}
+int stop_signals() {
+  return stops;
+}
+void reset_stop_signals() {
+  stops = 0;
+}
+
+SupervisorResult supervise(const SupervisorOptions& options) {
+  return Supervisor(options).run();
+}
+
+std::chrono::duration<double> backoff(int failures, double base_seconds, double most_seconds) {
+  if (failures <= 1) return std::chrono::duration<double>(0);
+  return std::chrono::duration<double>(
+      std::min(most_seconds, base_seconds * std::pow(2.0, std::min(failures - 2, 40))));
+}
+
+}  // namespace trireme::coordinator::cli

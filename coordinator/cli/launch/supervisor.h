@@ -1,0 +1,50 @@
+// Keeps one run going (RELIABILITY 8.2): lock, incarnation, mpirun, watch, kill, back off, again. Not an MPI
+// process; decides by terminal.json and the pulse of progress.json, never by mpirun's exit code.
+#pragma once
+
+#include <chrono>
+#include <cstdint>
+#include <functional>
+#include <map>
+#include <string>
+#include <vector>
+
+#include "common/io/file.h"
+#include "jobs/specification/job_spec.h"
+
+namespace trireme::coordinator::cli {
+
+struct SupervisorOptions {
+  std::vector<std::string> command;                // mpirun and all its arguments
+  std::map<std::string, std::string> environment;  // besides TRIREME_*
+  io::Path run_folder;
+  jobs::RetrySpec retry;
+  std::chrono::milliseconds poll{20};
+  std::chrono::milliseconds start_limit{180000};          // until the first progress.json of an incarnation
+  std::chrono::milliseconds pulse_limit{30000};           // between two changes of it
+  std::chrono::milliseconds stop_limit{30000};            // from the first signal to the end
+  std::chrono::milliseconds kill_limit{2000};             // from SIGTERM to SIGKILL
+  std::function<void()> on_poll = [] {};                  // progress display
+  std::function<bool()> finished = [] { return false; };  // true: a standing coordinator is asked to leave
+  std::function<void(const std::string&)> say = [](const std::string&) {};  // one line per event
+};
+
+struct SupervisorResult {
+  int exit_code = 1;  // 0, 1, …; 75: stopped, start again to go on; 93: do not start again
+  std::string state, reason;
+  int incarnations = 0;
+};
+
+// Signals that ask for an end, counted by a handler of SIGINT and SIGTERM. The first is passed on to the
+// coordinator as "checkpoint and stop", the second kills.
+void catch_stop_signals();
+int stop_signals();
+void reset_stop_signals();  // tests
+
+// Throws kConflict (exit 4) when another supervisor holds the run folder. One at a time per process.
+SupervisorResult supervise(const SupervisorOptions& options);
+
+// Wait before start number `failures` + 1 in a row without progress: 0, b, 2b, 4b … at most `most`.
+std::chrono::duration<double> backoff(int failures, double base_seconds, double most_seconds);
+
+}  // namespace trireme::coordinator::cli

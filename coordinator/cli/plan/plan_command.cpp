@@ -1,0 +1,43 @@
+#include "coordinator/cli/plan/plan_command.h"
+
+#include <algorithm>
+#include <filesystem>
+
+#include "common/base/error.h"
+#include "coordinator/cli/plan/model_costs.h"
+#include "coordinator/cli/plan/spec_file.h"
+#include "coordinator/planner/listing.h"
+#include "coordinator/planner/plan_text.h"
+#include "jobs/specification/spec_paths.h"
+
+namespace trireme::coordinator::cli {
+
+int plan_job(const std::string& file, const std::vector<std::string>& overrides, bool json,
+             std::ostream& out) {
+  jobs::JobSpec job = read_job_file(file, overrides);
+  jobs::make_paths_absolute(job, std::filesystem::current_path().string());
+  if (job.spec.store.empty()) job.spec.store = job.spec.output + "/store";
+  std::vector<jobs::SpecFault> faults;
+  planner::ListedJob listed = planner::list_job(job, faults);
+  if (!faults.empty()) {
+    const bool absent = std::any_of(faults.begin(), faults.end(),
+                                    [](const auto& fault) { return fault.code == "not_found"; });
+    throw Error(absent ? ErrorKind::kNotFound : ErrorKind::kInvalid,
+                file + " names data that cannot be used:" + faults_text(faults));
+  }
+  const planner::Plan plan = planner::make_plan(job, std::move(listed));
+  const ModelCosts costs = ask_model_costs(job);
+  if (!costs.faults.empty())
+    throw Error(ErrorKind::kInvalid,
+                file + " names weights that cannot be used:" + faults_text(costs.faults));
+  if (json) {
+    std::string text = planner::plan_json(plan);  // an object: the models come last
+    text.insert(text.rfind('}'), ",\"models\":" + costs.json);
+    out << text << "\n";
+  } else {
+    out << planner::plan_text(plan) << costs.text;
+  }
+  return 0;
+}
+
+}  // namespace trireme::coordinator::cli

@@ -1,0 +1,45 @@
+#include "jobs/specification/checks/check_data.h"
+
+#include <string>
+
+#include "common/base/error.h"
+
+namespace trireme::jobs {
+namespace {
+
+void check_synthetic(const SyntheticSpec& s, const std::string& pointer, std::vector<SpecFault>& faults) {
+  if (s.samples < s.shards)
+    faults.push_back({pointer + "/shards", "invalid", "more shards than samples", ""});
+  const double noise = s.swapped + s.boilerplate + s.duplicate + s.near_duplicate + s.tiny + s.stretched +
+                       s.foreign + s.drawn_text;
+  if (noise > 1 + 1e-9)
+    faults.push_back({pointer, "invalid", "the shares of noise add up to more than 1", "they are disjoint"});
+}
+
+}  // namespace
+
+void check_data(const DataSpec& data, const std::string& pointer, std::vector<SpecFault>& faults) {
+  for (std::size_t i = 0; i < data.sources.size(); ++i) {
+    const SourceSpec& source = data.sources[i];
+    const std::string at = pointer + "/sources/" + std::to_string(i);
+    if (source.path.empty() && !source.synthetic)
+      faults.push_back({at + "/path", "missing", "a source has a path or synthetic", ""});
+    if (!source.path.empty() && source.synthetic)
+      faults.push_back({at + "/synthetic", "invalid", "a source has a path or synthetic, not both", ""});
+    if (source.synthetic) check_synthetic(*source.synthetic, at + "/synthetic", faults);
+  }
+  try {
+    parse_selection(data.select);
+  } catch (const Error& error) {
+    faults.push_back({pointer + "/select", "invalid", error.what(), ""});
+  }
+  for (std::size_t i = 0; i < data.classes.size(); ++i)
+    if (data.classes[i].empty())
+      faults.push_back({pointer + "/classes/" + std::to_string(i), "invalid", "an empty class name", ""});
+  for (std::size_t i = 0; i < data.caption_templates.size(); ++i)
+    if (data.caption_templates[i].find("{c}") == std::string::npos)
+      faults.push_back({pointer + "/caption_templates/" + std::to_string(i), "invalid",
+                        "the template does not hold {c}", "{c} stands for the class name"});
+}
+
+}  // namespace trireme::jobs

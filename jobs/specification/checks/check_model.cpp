@@ -1,0 +1,84 @@
+#include "jobs/specification/checks/check_model.h"
+
+#include <algorithm>
+#include <string>
+
+#include "jobs/specification/model_defaults.h"
+
+namespace trireme::jobs {
+namespace {
+
+void check_vit(const ImageTowerSpec& image, const auto& fault) {
+  if (image.image_px % image.patch_px != 0)
+    fault("image_px",
+          std::to_string(image.image_px) + " is no multiple of patch_px " + std::to_string(image.patch_px),
+          "");
+  if (image.width % image.heads != 0)
+    fault("width", std::to_string(image.width) + " is no multiple of heads " + std::to_string(image.heads),
+          "");
+}
+
+void check_image(const ImageTowerSpec& image, const std::string& at, std::vector<SpecFault>& faults) {
+  const auto fault = [&](const char* field, const std::string& detail, const std::string& hint = "") {
+    faults.push_back({at + "/image/" + field, "invalid", detail, hint});
+  };
+  if (image.kind == "vit") check_vit(image, fault);
+  if (is_efficientnet(image) && image.patch_dropout > 0)
+    fault("patch_dropout", "an efficientnet has no patches", "leave it out, or use a vit");
+  if (image.resize_px && *image.resize_px < image.image_px) fault("resize_px", "is below image_px");
+  if (!image.mean.empty() && image.mean.size() != 3) fault("mean", "three channels wanted");
+  if (!image.std.empty() && image.std.size() != 3) fault("std", "three channels wanted");
+  if (std::ranges::any_of(image.std, [](double value) { return value <= 0; }))
+    fault("std", "must be above 0");
+}
+
+// A frozen tower has weights of its own, or both come from init_from.
+void check_frozen(const ModelSpec& model, const std::string& at, std::vector<SpecFault>& faults) {
+  const auto fault = [&](const char* tower) {
+    faults.push_back(
+        {at + "/" + tower + "/weights", "invalid", "a frozen tower needs weights", "a safetensors file"});
+  };
+  const bool both = !model.init_from.empty();
+  if (model.image.frozen && model.image.weights.empty() && !both) fault("image");
+  if (model.text.frozen && model.text.weights.empty() && !both) fault("text");
+}
+
+void check_text(const TextTowerSpec& text, const std::string& at, std::vector<SpecFault>& faults) {
+  const auto fault = [&](const char* field, const std::string& detail, const std::string& hint = "") {
+    faults.push_back({at + "/text/" + field, "invalid", detail, hint});
+  };
+  if (text.width % text.heads != 0)
+    fault("width", std::to_string(text.width) + " is no multiple of heads " + std::to_string(text.heads));
+  const bool decoder = text.kind == "decoder";
+  if (decoder && text.tokenizer.kind == "hashed_words")
+    fault("tokenizer/kind", "a captioner writes words, which hashed_words cannot give back",
+          "use wordpiece, with the vocabulary of a vocabulary stage or pretrained:minilm");
+  if (decoder && text.gradient_checkpointing)
+    fault("gradient_checkpointing", "a decoder keeps its activations", "leave it out, or lower micro_batch");
+  if (!decoder && (text.extra_tokens != 0 || !text.tied_head || !text.prompt.empty()))
+    fault("kind", "extra_tokens, tied_head and prompt belong to a decoder",
+          "set text.kind to decoder, or leave them out");
+  if ((text.kind == "bert" || decoder) && text.context > text.positions)
+    fault("context",
+          std::to_string(text.context) + " is above the tower's positions " + std::to_string(text.positions));
+  const TokenizerSpec& tokenizer = text.tokenizer;
+  if (tokenizer.kind != "hashed_words" && tokenizer.vocabulary.empty())
+    fault("tokenizer/vocabulary", tokenizer.kind + " needs a vocabulary file",
+          tokenizer.kind == "wordpiece" ? "for example pretrained:minilm" : "for example pretrained:clip");
+  if (text.kind == "bert" && !text.weights.empty() && tokenizer.kind != "wordpiece")
+    fault("tokenizer/kind", "the weights of a bert tower need wordpiece tokens");
+}
+
+}  // namespace
+
+void check_model(const ModelSpec& model, const std::string& pointer, std::vector<SpecFault>& faults) {
+  check_image(model.image, pointer, faults);
+  check_text(model.text, pointer, faults);
+  check_frozen(model, pointer, faults);
+  if (model.logit_scale_init > model.logit_scale_max)
+    faults.push_back({pointer + "/logit_scale_init", "invalid", "is above logit_scale_max", ""});
+  if (model.logit_scale_init < model.logit_scale_min)
+    faults.push_back({pointer + "/logit_scale_init", "invalid", "is below logit_scale_min", ""});
+}
+
+}  // namespace trireme::jobs

@@ -1,0 +1,104 @@
+// Named data sets: where image–text pairs come from.
+#pragma once
+
+#include <cstdint>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "jobs/specification/json/fields.h"
+
+namespace trireme::jobs {
+
+// Scenes that Trireme renders itself, with known noise (worker/stages/synthesize). Fractions are of all
+// samples and disjoint.
+struct SyntheticSpec {
+  std::int64_t samples = 4096;
+  std::int64_t shards = 16;
+  std::int64_t seed = 1;
+  std::int64_t image_px = 128;
+  std::int64_t captions = 5;  // true captions written per clean sample
+  double swapped = 0;         // another scene's caption
+  double boilerplate = 0;     // alt-text that many images share
+  double duplicate = 0;       // byte-equal copy of an earlier sample
+  double near_duplicate = 0;  // re-encoded or slightly cropped copy
+  double tiny = 0;            // short side below ALIGN's 200 px scaled to image_px (truth names the rule)
+  double stretched = 0;       // aspect ratio over 3
+  double foreign = 0;         // caption in another language
+  double drawn_text = 0;      // the caption's words drawn into the picture
+
+  template <class Visitor>
+  void visit(Visitor& v) {
+    v.field("samples", samples, {.help = "how many samples", .least = 1, .most = 1e9});
+    v.field("shards", shards, {.help = "tar files", .least = 1, .most = 1e6});
+    v.field("seed", seed, {.help = "another seed, other scenes", .least = 0, .most = 9007199254740992.0});
+    v.field("image_px", image_px, {.help = "side of an ordinary scene", .least = 16, .most = 1024});
+    v.field("captions", captions, {.help = "true captions per clean sample", .least = 1, .most = 16});
+    v.field("swapped", swapped, {.help = "share with another scene's caption", .least = 0, .most = 1});
+    v.field("boilerplate", boilerplate,
+            {.help = "share with alt-text that many images have", .least = 0, .most = 1});
+    v.field("duplicate", duplicate, {.help = "share of byte-equal copies", .least = 0, .most = 1});
+    v.field("near_duplicate", near_duplicate, {.help = "share of re-encoded copies", .least = 0, .most = 1});
+    v.field("tiny", tiny, {.help = "share of tiny images", .least = 0, .most = 1});
+    v.field("stretched", stretched,
+            {.help = "share of images with aspect ratio over 3", .least = 0, .most = 1});
+    v.field("foreign", foreign, {.help = "share of captions in another language", .least = 0, .most = 1});
+    v.field("drawn_text", drawn_text,
+            {.help = "share with the caption drawn into the picture", .least = 0, .most = 1});
+  }
+};
+
+struct SourceSpec {
+  std::string path;  // tar, folder of tars, CLIP_benchmark folder, .csv/.tsv; exactly one of path, synthetic
+  std::optional<SyntheticSpec> synthetic;
+  double weight = 1;            // times a sample is seen per epoch; the fraction by a keyed draw per epoch
+  std::string format = "auto";  // "auto", "webdataset", "clip_benchmark", "table"
+  std::string image_column = "filepath";  // table: column names (open_clip's defaults)
+  std::string caption_column = "title";
+
+  template <class Visitor>
+  void visit(Visitor& v) {
+    v.field(
+        "path", path,
+        {.help = "a .tar, a folder of them, a CLIP_benchmark folder, or a .csv/.tsv of paths and captions"});
+    v.field("synthetic", synthetic, {.help = "scenes that Trireme renders, instead of a path"});
+    v.field("weight", weight, {.help = "times each sample is seen per epoch", .least = 0.001, .most = 1000});
+    v.field("format", format,
+            {.help = "layout of path", .choices = {"auto", "webdataset", "clip_benchmark", "table"}});
+    v.field("image_column", image_column, {.help = "table: column of image paths", .least = 1});
+    v.field("caption_column", caption_column, {.help = "table: column of captions", .least = 1});
+  }
+};
+
+// A plain string in the job file is short for {"sources": [{"path": …}]}; with one source its fields may
+// stand beside those of the data set: {"path": …, "select": "0:400"}.
+struct DataSpec {
+  std::vector<SourceSpec> sources;
+  std::string select;  // "0:400": positions in manifest order; empty: all
+  std::vector<std::string>
+      classes;  // class names; empty: classnames.txt beside the shards when there are labels
+  // Captions of labelled samples that have no text; {c} is the class name.
+  std::vector<std::string> caption_templates = {"a photo of a {c}."};
+  double max_bad_fraction = 0.1;  // bad samples over all; above it the job fails
+  bool allow_empty_shards = false;
+
+  template <class Visitor>
+  void visit(Visitor& v) {
+    v.field("sources", sources,
+            {.help = "where the pairs come from", .least = 1, .most = 1000, .required = true});
+    visit_common(v);
+  }
+
+  template <class Visitor>
+  void visit_common(Visitor& v) {
+    v.field("select", select, {.help = "first:last positions in manifest order, last excluded"});
+    v.field("classes", classes, {.help = "class names, when classnames.txt does not hold them"});
+    v.field("caption_templates", caption_templates,
+            {.help = "captions for labelled samples; {c} is the class name"});
+    v.field("max_bad_fraction", max_bad_fraction,
+            {.help = "share of bad samples above which the job fails", .least = 0, .most = 1});
+    v.field("allow_empty_shards", allow_empty_shards, {.help = "accept a shard without any usable sample"});
+  }
+};
+
+}  // namespace trireme::jobs

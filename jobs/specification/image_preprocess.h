@@ -1,0 +1,22 @@
+// What an image tower in evaluation sees of a picture: crop, resize and normalisation, resolved from its
+// spec.
+#pragma once
+
+#include <array>
+#include <cstdint>
+
+#include "jobs/specification/model_spec.h"
+
+namespace trireme::jobs {
+
+struct ImagePreprocess {
+  std::int64_t image_px = 224, resize_px = 224;
+  bool square = false;    // both sides become resize_px, not the short one alone
+  bool bilinear = false;  // otherwise bicubic; both antialiased
+  std::array<float, 3> mean{}, std{};
+};
+
+// Throws kInvalid on numbers that cannot be meant. Defaults of the spec are resolved.
+ImagePreprocess image_preprocess(const ImageTowerSpec& image);
+
+}  // namespace trireme::jobs

@@ -1,0 +1,44 @@
+#include "jobs/specification/model_defaults.h"
+
+namespace trireme::jobs {
+namespace {
+
+template <class T>
+void fill(std::vector<T>& field, std::vector<T> value) {
+  if (field.empty()) field = std::move(value);
+}
+void fill(std::string& field, const char* value) {
+  if (field.empty()) field = value;
+}
+
+}  // namespace
+
+bool is_efficientnet(const ImageTowerSpec& image) {
+  return image.kind.starts_with("efficientnet_");
+}
+bool is_efficientnet_lite(const ImageTowerSpec& image) {
+  return image.kind.starts_with("efficientnet_lite");
+}
+
+void resolve_model_defaults(ModelSpec& model) {
+  ImageTowerSpec& image = model.image;
+  const bool lite = is_efficientnet_lite(image), align = is_efficientnet(image) && !lite;
+  if (!image.resize_px)
+    image.resize_px = lite ? image.image_px * 8 / 7 : align ? image.image_px * 346 / 289 : image.image_px;
+  fill(image.resize_mode, align ? "square" : "shortest");
+  fill(image.interpolation, align ? "bilinear" : "bicubic");
+  const std::vector<double> half(3, 0.5);
+  fill(image.mean, lite || align ? half : std::vector<double>{0.48145466, 0.4578275, 0.40821073});
+  fill(image.std, lite || align ? half : std::vector<double>{0.26862954, 0.26130258, 0.27577711});
+  const bool captioner = model.text.kind == "decoder";  // has no shared space
+  if (captioner) image.projection = model.text.projection = "none";
+  fill(image.projection, lite || align ? "linear" : "matrix");
+  if (lite || align) {
+    fill(image.padding, lite ? "same" : "asymmetric");
+    if (!image.head_conv) image.head_conv = lite;
+    fill(image.batch_norm.policy, image.weights.empty() && model.init_from.empty() ? "ghost" : "stored");
+  }
+  fill(model.text.projection, model.text.kind == "bert" ? "linear" : "matrix");
+}
+
+}  // namespace trireme::jobs

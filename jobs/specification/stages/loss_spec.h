@@ -1,0 +1,110 @@
+// What a train stage minimises (METHODS 1 to 3; worker/losses/README.md has the formula of the general
+// member): one weighted softmax over the global batch of which the papers' losses are points, or SigLIP's
+// sigmoid.
+#pragma once
+
+#include <cstdint>
+#include <optional>
+#include <string>
+
+#include "jobs/specification/json/fields.h"
+
+namespace trireme::jobs {
+
+// DiHT's HN-NCE (METHODS 2.4). alpha 1, beta 0 is InfoNCE.
+struct HardNegativesSpec {
+  double alpha = 1;
+  double beta = 0;
+  bool detach_weights = false;
+
+  template <class Visitor>
+  void visit(Visitor& v) {
+    v.field("alpha", alpha,
+            {.help = "weight of the positive in the denominator; over 0", .least = 1e-6, .most = 1});
+    v.field("beta", beta,
+            {.help = "sharpness of the negatives' weights (0.25 on web data, 0.5 on clean)",
+             .least = 0,
+             .most = 10});
+    v.field("detach_weights", detach_weights, {.help = "no gradient through the negatives' weights"});
+  }
+};
+
+// ALIP's gates (METHODS 1.3 to 1.6); all off by default, all on is ALIP. They need texts: both.
+struct GatesSpec {
+  bool sample = false, text = false, caption = false;
+  double gamma_sample = 2, gamma_pair = 2;
+  double momentum = 0.99;
+  double h_init = 1;
+  bool reset_h_on_resume = false;
+
+  template <class Visitor>
+  void visit(Visitor& v) {
+    v.field("sample", sample, {.help = "W^s, by the similarity of text and caption"});
+    v.field("text", text, {.help = "W^t, by the similarity of image and text"});
+    v.field("caption", caption, {.help = "W^c, by the similarity of image and caption"});
+    v.field("gamma_sample", gamma_sample, {.help = "exponent of W^s", .least = 0, .most = 100});
+    v.field("gamma_pair", gamma_pair, {.help = "exponent of W^t and W^c", .least = 0, .most = 100});
+    v.field("momentum", momentum, {.help = "of the running means H", .least = 0, .most = 1});
+    v.field("h_init", h_init,
+            {.help = "H at the start; 1 warms the loss up over some 300 steps", .least = -1, .most = 1});
+    v.field("reset_h_on_resume", reset_h_on_resume,
+            {.help = "start H again when resumed, as ALIP's code does; false: H is in the checkpoint"});
+  }
+};
+
+struct TemperatureSpec {
+  std::string parameter = "logit_scale";  // "logit_scale": ln(1/tau) (CLIP); "sigma": tau itself (ALIGN)
+  bool learnt = true;
+  std::optional<double> initial;  // tau; default the model's (sigma: 1)
+
+  template <class Visitor>
+  void visit(Visitor& v) {
+    v.field("parameter", parameter,
+            {.help = "logit_scale = ln(1/tau), or sigma = tau", .choices = {"logit_scale", "sigma"}});
+    v.field("learnt", learnt, {.help = "false: fixed at its initial value"});
+    v.field("initial", initial,
+            {.help = "tau at the start; default the model's logit_scale_init, for sigma 1",
+             .least = 1e-4,
+             .most = 100});
+  }
+};
+
+struct LossSpec {
+  std::string kind = "softmax";  // "softmax", "sigmoid" (SigLIP)
+  std::string texts = "raw";     // "raw", "caption", "both" (ALIP: image-text plus image-caption)
+  std::string reduction =
+      "half_mean";  // "half_mean" (CLIP, ALIP's code), "sum_of_means" (ALIGN), "sum" (ALIP's paper)
+  std::string positives = "pair";  // "pair", "label" (UniCL: all rows of a label)
+  double label_smoothing = 0;      // ALIGN: 0.1
+  double negative_fraction = 1;    // ALIGN's arm: share of the negatives that is kept
+  double sigmoid_bias_init = -10;
+  HardNegativesSpec hard_negatives;
+  GatesSpec gates;
+  TemperatureSpec temperature;
+
+  template <class Visitor>
+  void visit(Visitor& v) {
+    v.field("kind", kind,
+            {.help = "softmax, or SigLIP's pairwise sigmoid", .choices = {"softmax", "sigmoid"}});
+    v.field("texts", texts,
+            {.help = "which texts an image is paired with", .choices = {"raw", "caption", "both"}});
+    v.field("reduction", reduction,
+            {.help = "over rows and directions", .choices = {"half_mean", "sum_of_means", "sum"}});
+    v.field("positives", positives,
+            {.help = "pair: the image's own text; label: every text of its class (UniCL)",
+             .choices = {"pair", "label"}});
+    v.field("label_smoothing", label_smoothing,
+            {.help = "softmax only; ALIGN 0.1", .least = 0, .most = 0.99});
+    v.field("negative_fraction", negative_fraction,
+            {.help = "share of the in-batch negatives that is kept", .least = 1e-6, .most = 1});
+    v.field("sigmoid_bias_init", sigmoid_bias_init,
+            {.help = "sigmoid: learnt bias at the start", .least = -100, .most = 100});
+    v.field("hard_negatives", hard_negatives, {.help = "DiHT's HN-NCE"});
+    v.field("gates", gates, {.help = "ALIP's gates"});
+    v.field("temperature", temperature, {.help = "temperature"});
+  }
+
+  bool any_gate() const { return gates.sample || gates.text || gates.caption; }
+};
+
+}  // namespace trireme::jobs

@@ -1,0 +1,251 @@
+// The supervisor against shell scripts that stand in for mpirun: real processes, signals and files.
+#include "coordinator/cli/launch/supervisor.h"
+
+#include <gtest/gtest.h>
+#include <signal.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <fstream>
+#include <thread>
+
+#include "common/base/error.h"
+#include "coordinator/cli/launch/process.h"
+#include "coordinator/cli/launch/run_files.h"
+
+namespace trireme::coordinator::cli {
+namespace {
+
+using std::chrono::milliseconds;
+
+class SupervisorTest : public testing::Test {
+ protected:
+  void SetUp() override {
+    folder_ = std::filesystem::temp_directory_path() / ("trireme-supervisor-" + std::to_string(::getpid()));
+    std::filesystem::remove_all(folder_);
+    std::filesystem::create_directories(folder_ / "run");
+    options_.run_folder = folder_ / "run";
+    options_.retry.backoff_seconds = 0;
+    options_.poll = milliseconds(5);
+    options_.kill_limit = milliseconds(200);
+    options_.say = [this](const std::string& line) { said_ += line + "\n"; };
+    reset_stop_signals();
+    catch_stop_signals();
+  }
+  void TearDown() override { std::filesystem::remove_all(folder_); }
+
+  // `body` runs in the run folder; $TRIREME_INCARNATION is set; `end STATE CODE` and `pulse N` write the
+  // files.
+  void script(const std::string& body) {
+    const io::Path file = folder_ / "mpirun.sh";
+    io::write_file_atomic(
+        file,
+        "#!/bin/sh\ncd '" + options_.run_folder.string() +
+            "'\nend() { echo \"{\\\"state\\\":\\\"$1\\\",\\\"exit_code\\\":$2,\\\"retryable\\\":${3:-false},"
+            "\\\"incarnation\\\":$TRIREME_INCARNATION,\\\"reason\\\":\\\"told so\\\"}\" > t; mv t "
+            "terminal.json; }\n"
+            "pulse() { echo "
+            "\"{\\\"progress\\\":$1,\\\"incarnation\\\":$TRIREME_INCARNATION,\\\"pid\\\":$$}\" > p; mv p "
+            "progress.json; }\n" +
+            body + "\n",
+        false, 0755);
+    options_.command = {file.string()};
+  }
+  SupervisorResult run() { return supervise(options_); }
+  std::string file(const char* name) const { return io::read_file(options_.run_folder / name); }
+  // Sends ourselves a signal as soon as the script says that it is up.
+  std::thread signals(int count) {
+    return std::thread([this, count] {
+      while (!std::filesystem::exists(options_.run_folder / "up"))
+        std::this_thread::sleep_for(milliseconds(5));
+      for (int i = 0; i < count; ++i) {
+        ::kill(::getpid(), SIGTERM);
+        std::this_thread::sleep_for(milliseconds(100));
+      }
+    });
+  }
+
+  io::Path folder_;
+  SupervisorOptions options_;
+  std::string said_;
+};
+
+TEST_F(SupervisorTest, SuccessIsWhatTheTerminalFileSays) {
+  script("pulse 1; end SUCCEEDED 0; exit 137");  // mpirun's own code is not trusted
+  EXPECT_EQ(run().exit_code, 0);
+  EXPECT_EQ(file("incarnation"), "1\n");
+  script("end FAILED 65");
+  EXPECT_EQ(run().exit_code, 65);
+  script("end CANCELLED 0");
+  EXPECT_EQ(run().exit_code, 1);
+  script("end STOPPED 0");
+  EXPECT_EQ(run().exit_code, 75);
+  EXPECT_EQ(file("incarnation"), "4\n");
+}
+
+TEST_F(SupervisorTest, ExitZeroWithoutTerminalFileIsACrash) {
+  script(
+      "echo $TRIREME_INCARNATION >> runs; pulse $TRIREME_INCARNATION; [ $TRIREME_INCARNATION = 3 ] && end "
+      "SUCCEEDED 0; exit 0");
+  const SupervisorResult result = run();
+  EXPECT_EQ(result.exit_code, 0);
+  EXPECT_EQ(result.incarnations, 3);
+  EXPECT_EQ(file("runs"), "1\n2\n3\n");
+  EXPECT_NE(said_.find("incarnation 1 ended: mpirun ended with code 0"), std::string::npos) << said_;
+}
+
+TEST_F(SupervisorTest, RestartAndRetryableFailureStartAgain) {
+  script(
+      "pulse $TRIREME_INCARNATION; case $TRIREME_INCARNATION in 1) end RESTART 75 true;; 2) end FAILED 1 "
+      "true;; *) end SUCCEEDED 0;; esac");
+  EXPECT_EQ(run().incarnations, 3);
+}
+
+// F20.
+TEST_F(SupervisorTest, ThreeStartsWithoutProgressGiveUp) {
+  script("pulse 7; exit 1");
+  const SupervisorResult result = run();
+  EXPECT_EQ(result.exit_code, 93);
+  EXPECT_EQ(result.incarnations, 4);  // the first one made progress
+  EXPECT_NE(result.reason.find("no progress"), std::string::npos) << result.reason;
+  const auto terminal = read_terminal(options_.run_folder);
+  ASSERT_TRUE(terminal);
+  EXPECT_EQ(terminal->state, "FAILED");
+  EXPECT_FALSE(terminal->retryable);
+  EXPECT_EQ(terminal->exit_code, 93);
+  EXPECT_EQ(run().incarnations, 3);  // what an earlier supervisor saw is no progress
+}
+
+TEST_F(SupervisorTest, AttemptsAreLimitedEvenWithProgress) {
+  options_.retry.max_attempts = 5;
+  script("pulse $TRIREME_INCARNATION; exit 1");
+  const SupervisorResult result = run();
+  EXPECT_EQ(result.exit_code, 93);
+  EXPECT_EQ(result.incarnations, 5);
+}
+
+TEST_F(SupervisorTest, StaleTerminalFileOfAnEarlierIncarnationDoesNotCount) {
+  script("echo '{\"state\":\"SUCCEEDED\",\"incarnation\":99}' > terminal.json; exit 1");
+  EXPECT_EQ(run().exit_code, 93);
+}
+
+// mpirun would end all ranks at once: only the coordinator may get the signal.
+TEST_F(SupervisorTest, SignalMeansCheckpointAndStop) {
+  script(
+      "trap 'echo wrong > saved' TERM\n"
+      "sh -c 'trap \"echo saved > saved; exit 0\" TERM; echo $$ > rank; while :; do sleep 0.02; done' &\n"
+      "while [ ! -s rank ]; do sleep 0.01; done\n"
+      "echo \"{\\\"incarnation\\\":$TRIREME_INCARNATION,\\\"pid\\\":$(cat rank)}\" > p; mv p progress.json\n"
+      "touch up; wait; end STOPPED 75");
+  std::thread sender = signals(1);
+  const SupervisorResult result = run();
+  sender.join();
+  EXPECT_EQ(result.exit_code, 75);
+  EXPECT_EQ(result.state, "STOPPED");
+  EXPECT_EQ(file("saved"), "saved\n");
+}
+
+// F19.
+TEST_F(SupervisorTest, FinishedWorkAsksTheCoordinatorToLeave) {
+  script("trap 'end STOPPED 0; exit 0' TERM; pulse 1; touch up; while :; do sleep 0.02; done");
+  int polls = 0;
+  options_.on_poll = [&] { polls += std::filesystem::exists(options_.run_folder / "up") ? 1 : 0; };
+  options_.finished = [&] { return polls > 3; };
+  const SupervisorResult result = run();
+  EXPECT_EQ(result.state, "STOPPED");
+  EXPECT_EQ(result.incarnations, 1);
+  EXPECT_EQ(said_.find("checkpoint"), std::string::npos) << said_;  // nobody pressed Ctrl-C
+}
+
+TEST_F(SupervisorTest, SecondSignalKillsAtOnce) {
+  script("trap '' TERM\npulse 1; touch up\nwhile :; do sleep 0.02; done");
+  std::thread sender = signals(2);
+  const auto begun = std::chrono::steady_clock::now();
+  const SupervisorResult result = run();
+  sender.join();
+  EXPECT_EQ(result.exit_code, 75);
+  EXPECT_LT(std::chrono::steady_clock::now() - begun, std::chrono::seconds(5));
+  EXPECT_TRUE(processes_marked("TRIREME_SUPERVISOR_PID", std::to_string(::getpid())).empty());
+}
+
+TEST_F(SupervisorTest, StopThatTakesTooLongIsEnded) {
+  options_.stop_limit = milliseconds(200);
+  script("trap '' TERM\npulse 1; touch up\nwhile :; do sleep 0.02; done");
+  std::thread sender = signals(1);
+  const SupervisorResult result = run();
+  sender.join();
+  EXPECT_EQ(result.exit_code, 75);
+  EXPECT_NE(result.reason.find("did not stop in time"), std::string::npos) << result.reason;
+}
+
+TEST_F(SupervisorTest, SilentCoordinatorIsEndedAndStartedAgain) {
+  options_.pulse_limit = milliseconds(300);
+  script(
+      "pulse $TRIREME_INCARNATION; [ $TRIREME_INCARNATION = 2 ] && { end SUCCEEDED 0; exit 0; }; trap '' "
+      "TERM; while :; do sleep 0.02; done");
+  const SupervisorResult result = run();
+  EXPECT_EQ(result.exit_code, 0);
+  EXPECT_EQ(result.incarnations, 2);
+  EXPECT_NE(said_.find("no sign of life"), std::string::npos);
+}
+
+TEST_F(SupervisorTest, CoordinatorThatNeverStartsIsEnded) {
+  options_.start_limit = milliseconds(100);
+  script("sleep 100");
+  const SupervisorResult result = run();
+  EXPECT_EQ(result.exit_code, 93);
+  EXPECT_NE(result.reason.find("did not start"), std::string::npos);
+}
+
+// Ranks lead process groups of their own under Open MPI: the mark finds them all the same.
+TEST_F(SupervisorTest, OrphansAreKilledBeforeTheNextStart) {
+  script(
+      "pulse $TRIREME_INCARNATION\n[ $TRIREME_INCARNATION = 2 ] && { end SUCCEEDED 0; exit 0; }\nsetsid sh "
+      "-c 'echo $$ > orphan; exec sleep 100' &\n"
+      "while [ ! -s orphan ]; do sleep 0.01; done; kill -9 $$");
+  const SupervisorResult result = run();
+  EXPECT_EQ(result.exit_code, 0);
+  const std::string orphan = file("orphan");
+  EXPECT_FALSE(orphan.empty());
+  for (const pid_t left : processes_marked("TRIREME_INCARNATION", "1"))
+    EXPECT_NE(std::to_string(left) + "\n", orphan);
+}
+
+// F15.
+TEST_F(SupervisorTest, SecondSupervisorIsRefusedAndNamesTheHolder) {
+  const io::FileLock held(options_.run_folder / "LOCK");
+  script("end SUCCEEDED 0");
+  try {
+    run();
+    FAIL();
+  } catch (const Error& error) {
+    EXPECT_EQ(exit_code(error.kind()), 4);
+    EXPECT_NE(std::string(error.what()).find(std::to_string(::getpid())), std::string::npos);
+  }
+  EXPECT_FALSE(std::filesystem::exists(options_.run_folder / "incarnation"));
+}
+
+TEST_F(SupervisorTest, MissingProgramIsAnErrorNotALoop) {
+  options_.command = {"/no/such/mpirun"};
+  EXPECT_THROW(run(), Error);
+}
+
+TEST_F(SupervisorTest, OutputIsKept) {
+  script("echo out; echo err >&2; end SUCCEEDED 0");
+  run();
+  EXPECT_EQ(file("logs/mpirun.log"), "out\nerr\n");
+}
+
+TEST(Backoff, FirstRetryAtOnceThenDoubling) {
+  const auto seconds = [](int failures) { return backoff(failures, 1, 60).count(); };
+  EXPECT_EQ(seconds(0), 0);
+  EXPECT_EQ(seconds(1), 0);
+  EXPECT_EQ(seconds(2), 1);
+  EXPECT_EQ(seconds(3), 2);
+  EXPECT_EQ(seconds(7), 32);
+  EXPECT_EQ(seconds(9), 60);
+  EXPECT_EQ(seconds(1000000), 60);
+}
+
+}  // namespace
+}  // namespace trireme::coordinator::cli

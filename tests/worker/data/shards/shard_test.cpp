@@ -1,0 +1,316 @@
+// Index and reader over tars and tables that the test writes itself.
+#include <gtest/gtest.h>
+#include <unistd.h>
+
+#include <filesystem>
+
+#include "common/base/error.h"
+#include "common/base/random.h"
+#include "common/io/hash.h"
+#include "tests/support/tar_writer.h"
+#include "worker/data/shards/shard_index.h"
+#include "worker/data/shards/shard_reader.h"
+#include "worker/data/shards/table.h"
+
+namespace trireme::worker::data {
+namespace {
+
+using testing::TarWriter;
+using Strings = std::vector<std::string>;
+
+class ShardTest : public ::testing::Test {
+ protected:
+  io::Path folder = std::filesystem::temp_directory_path() / ("trireme-shard-" + std::to_string(::getpid()));
+  io::Path shard = folder / "0.tar", index = folder / "0.idx";
+  void SetUp() override { io::make_folders(folder); }
+  void TearDown() override { std::filesystem::remove_all(folder); }
+
+  ShardScan scan(const std::string& bytes, const std::string& format = "webdataset") {
+    io::write_file_atomic(shard, bytes, false);
+    return build_shard_index(shard, format, "filepath", "title", index);
+  }
+  std::string image(const ShardReader& reader, std::int64_t sample) {
+    std::string storage;
+    return std::string(reader.image_bytes(sample, storage));
+  }
+  using Bad = std::map<std::string, std::int64_t>;
+};
+
+TEST_F(ShardTest, ReadsImg2datasetTars) {
+  const std::string bytes = TarWriter()
+                                .add("00000/000000001.jpg", "JPEG-1")
+                                .add("00000/000000001.json", "{\"a\":1}")
+                                .add("00000/000000001.txt", " two\nlines \n")
+                                .add("00000/000000000.WEBP", "WEBP-0")
+                                .add("00000/000000000.txt", "one")
+                                .bytes();
+  const ShardScan found = scan(bytes);
+  EXPECT_EQ(found.samples, 2);
+  EXPECT_EQ(found.captions, 2);
+  EXPECT_FALSE(found.labels);
+  EXPECT_EQ(found.bad, Bad{});
+  EXPECT_EQ(found.sha256, io::sha256_hex(bytes));
+  const ShardReader reader(shard, index);
+  ASSERT_EQ(reader.size(), 2);
+  EXPECT_EQ(reader.key(0), "00000/000000001");
+  EXPECT_EQ(image(reader, 0), "JPEG-1");
+  EXPECT_EQ(reader.captions(0), Strings{"two\nlines"});
+  EXPECT_EQ(reader.json(0), "{\"a\":1}");
+  EXPECT_EQ(image(reader, 1), "WEBP-0");
+  EXPECT_EQ(reader.json(1), "");
+  EXPECT_FALSE(reader.label(0));
+  EXPECT_THROW(reader.key(2), Error);
+}
+
+TEST_F(ShardTest, ReadsClipBenchmarkTars) {
+  const ShardScan found = scan(TarWriter()
+                                   .add("s0.jpg", "J0")
+                                   .add("s0.png", "P0")
+                                   .add("s0.txt", "a dog\n\n a cat \r\nbird")
+                                   .add("s1.jpg", "J1")
+                                   .add("s1.cls", "7\n")
+                                   .add("s2.jpg", "J2")
+                                   .add("s2.cls", "dog")
+                                   .bytes(),
+                               "clip_benchmark");
+  EXPECT_EQ(found.samples, 2);
+  EXPECT_EQ(found.captions, 3);
+  EXPECT_TRUE(found.labels);
+  EXPECT_EQ(found.bad, (Bad{{"bad_label", 1}}));
+  const ShardReader reader(shard, index);
+  EXPECT_EQ(image(reader, 0), "P0");  // CLIP_benchmark's order: webp, png, jpg, jpeg
+  EXPECT_EQ(reader.captions(0), (Strings{"a dog", "a cat", "bird"}));
+  EXPECT_EQ(reader.label(1), 7);
+  EXPECT_EQ(captions_of(reader, 0, {}, {"x"}), reader.captions(0));
+  const Strings classes(8, "ship");
+  EXPECT_EQ(captions_of(reader, 1, classes, {"a {c} is a {c}", "no name"}),
+            (Strings{"a ship is a ship", "no name"}));
+  EXPECT_TRUE(captions_of(reader, 1, Strings(7, "ship"), {"{c}"}).empty());
+}
+
+TEST_F(ShardTest, LongNamesPaxAndOddEntries) {
+  const std::string deep(300, 'd');
+  const ShardScan found = scan(TarWriter()
+                                   .add("folder/", "", '5')
+                                   .add(deep + "/k.jpg", "J0")
+                                   .add_pax(deep + "/k.txt", "zero")
+                                   .add("link.jpg", "", '2')
+                                   .add("device.jpg", "", '3')
+                                   .add("readme", "no suffix")
+                                   .add(".hidden.jpg", "x")
+                                   .add("b.tar.gz", "other suffix")
+                                   .entry("././@LongLink", std::string(5000, 'n'), 'L')
+                                   .entry("short", "J", '0')
+                                   .add_pax("caf\xC3\xA9.jpg", "J1")
+                                   .add_pax("caf\xC3\xA9.txt", "one")
+                                   .bytes());
+  EXPECT_EQ(found.samples, 2);
+  EXPECT_EQ(found.bad, (Bad{{"not_regular", 2}, {"bad_name", 1}}));
+  const ShardReader reader(shard, index);
+  EXPECT_EQ(reader.key(0), deep + "/k");
+  EXPECT_EQ(image(reader, 0), "J0");
+  EXPECT_EQ(reader.captions(0), Strings{"zero"});
+  EXPECT_EQ(reader.key(1), "caf\xC3\xA9");
+}
+
+TEST_F(ShardTest, CountsEveryKindOfBadSample) {
+  const std::string megabyte = std::string(65535, 'a') + "\xC3\xA9" + std::string(1 << 20, 'b');
+  const ShardScan found = scan(TarWriter()
+                                   .add("a.txt", "no image")
+                                   .add("b.jpg", "J")
+                                   .add("c.jpg", "J")
+                                   .add("c.txt", " \n ")
+                                   .add("d.jpg", "J")
+                                   .add("d.txt", "\xFF\xFE")
+                                   .add("e.jpg", "J")
+                                   .add("e.txt", megabyte)
+                                   .add("f.jpg", "J1")
+                                   .add("f.txt", "first")
+                                   .add("f.jpg", "J2")
+                                   .add("f.txt", "second")
+                                   .add("g.jpg", "J")
+                                   .add("g.txt", "g")
+                                   .add("f.jpg", "J3")
+                                   .add("f.txt", "third")
+                                   .add("stats.json", "{}")
+                                   .bytes());
+  EXPECT_EQ(found.samples, 3);
+  EXPECT_EQ(found.bad, (Bad{{"no_image", 1}, {"no_caption", 2}, {"bad_text", 1}, {"duplicate_key", 2}}));
+  EXPECT_EQ(found.noted, (Bad{{"long_caption", 1}}));  // cut, and kept
+  EXPECT_EQ(found.examples.size(), ShardScan::kExamples);
+  EXPECT_EQ(found.examples.back(), "f: duplicate_key");
+  const ShardReader reader(shard, index);
+  EXPECT_EQ(reader.captions(0), Strings{std::string(65535, 'a')});  // not through the middle of a character
+  EXPECT_EQ(image(reader, 1), "J1");
+}
+
+TEST_F(ShardTest, TruncatedTarsKeepTheirGoodMembers) {
+  TarWriter tar;
+  for (int i = 0; i < 10; ++i) {
+    tar.add("k" + std::to_string(i) + ".jpg", std::string(700, 'j'))
+        .add("k" + std::to_string(i) + ".txt", "t");
+  }
+  const std::string whole = tar.bytes();
+  const std::size_t sample_bytes = 512 + 1024 + 512 + 512, end = 10 * sample_bytes;
+  for (std::size_t cut = 512; cut <= whole.size(); cut += 512) {
+    const ShardScan found = scan(whole.substr(0, cut));
+    const bool marker = cut > end;
+    EXPECT_EQ(found.samples, static_cast<std::int64_t>(std::min(cut, end) / sample_bytes)) << cut;
+    EXPECT_EQ(found.bad, marker ? Bad{} : (Bad{{"truncated", 1}})) << cut;
+  }
+}
+
+TEST_F(ShardTest, AnUnpaddedEndIsFineAndADamagedHeaderCostsItsMember) {
+  std::string bytes = TarWriter().add("a.jpg", "J").add("a.txt", "caption").bytes(false);
+  bytes.resize(bytes.size() - 512 + 7);
+  ShardScan found = scan(bytes);
+  EXPECT_EQ(found.samples, 1);
+  EXPECT_EQ(found.bad, Bad{});
+  bytes = TarWriter().add("a.jpg", "J").add("a.txt", "a").add("b.jpg", "J").add("b.txt", "b").bytes();
+  bytes[2 * 1024 + 3] ^= 1;  // the header of b.jpg
+  found = scan(bytes);
+  EXPECT_EQ(found.samples, 1);
+  EXPECT_EQ(found.bad, (Bad{{"bad_header", 1}, {"no_image", 1}}));
+}
+
+TEST_F(ShardTest, RefusesWhatIsNoShard) {
+  const auto kind_of = [&](const std::string& bytes) {
+    try {
+      scan(bytes);
+    } catch (const Error& error) {
+      EXPECT_NE(std::string(error.what()).find("0.tar"), std::string::npos);
+      return error.kind();
+    }
+    return ErrorKind::kInternal;
+  };
+  EXPECT_EQ(kind_of(""), ErrorKind::kInvalid);
+  EXPECT_EQ(kind_of("hello"), ErrorKind::kInvalid);
+  EXPECT_EQ(kind_of(std::string(100000, 'x')), ErrorKind::kInvalid);
+  EXPECT_THROW(build_shard_index(folder / "absent.tar", "webdataset", "", "", index), Error);
+  EXPECT_THROW(build_shard_index(shard, "zip", "", "", index), Error);
+  EXPECT_EQ(scan(std::string(1024, '\0')).samples, 0);  // an empty archive
+}
+
+TEST_F(ShardTest, RandomDamageNeverThrowsPastTheFirstHeader) {
+  TarWriter tar;
+  for (int i = 0; i < 6; ++i) {
+    tar.add("k" + std::to_string(i) + ".jpg", "J").add_pax("k" + std::to_string(i) + ".txt", "t");
+  }
+  const std::string whole = tar.bytes();
+  RandomStream random(7, RandomPurpose::kTest);
+  for (int round = 0; round < 300; ++round) {
+    std::string bytes = whole;
+    for (int i = 0; i < 8; ++i)
+      bytes[512 + random.below(bytes.size() - 512)] = static_cast<char>(random.below(256));
+    const ShardScan found = scan(bytes);
+    const ShardReader reader(shard, index);
+    for (std::int64_t s = 0; s < reader.size(); ++s) {
+      image(reader, s);
+      reader.captions(s);
+      reader.key(s);
+    }
+    EXPECT_EQ(reader.size(), found.samples);
+  }
+}
+
+TEST_F(ShardTest, EveryDamagedByteOfAnIndexIsNoticed) {
+  scan(TarWriter().add("a.jpg", "J").add("a.txt", "a").add("b.jpg", "J").add("b.cls", "3").bytes());
+  const std::string good = io::read_file(index);
+  for (std::size_t at = 0; at < good.size(); ++at) {
+    std::string bytes = good;
+    bytes[at] = static_cast<char>(bytes[at] ^ 0x10);
+    EXPECT_THROW(decode_index(bytes, index), Error) << at;
+    EXPECT_THROW(decode_index(std::string_view(good).substr(0, at), index), Error) << at;
+  }
+  EXPECT_EQ(encode_index(decode_index(good, index)), good);
+  // A well-formed index with ranges that lie outside is refused too.
+  ShardIndex bad = decode_index(good, index);
+  bad.samples[1].image.size = ~std::uint64_t{0};
+  EXPECT_THROW(decode_index(encode_index(bad), index), Error);
+  bad = decode_index(good, index);
+  bad.samples[0].key.offset = 100;
+  EXPECT_THROW(decode_index(encode_index(bad), index), Error);
+}
+
+TEST_F(ShardTest, AnotherShardUnderTheSameNameIsRefused) {
+  scan(TarWriter().add("a.jpg", "J").add("a.txt", "a").bytes());
+  io::write_file_atomic(shard, TarWriter().add("a.jpg", std::string(600, 'J')).add("a.txt", "a").bytes(),
+                        false);
+  EXPECT_THROW(ShardReader(shard, index), Error);
+}
+
+TEST_F(ShardTest, TablesGroupCaptionsByImage) {
+  shard = folder / "pairs.csv";
+  io::write_file_atomic(folder / "img/a.jpg", "JA", false);
+  io::write_file_atomic(folder / "img/b, c.jpg", "JB", false);
+  const ShardScan found = scan(
+      "title,filepath\r\n"
+      "\"first, \"\"quoted\"\"\nline\",img/a.jpg\r\n"
+      "b one,\"img/b, c.jpg\"\n"
+      "\n"
+      "second,img/a.jpg\n"
+      "gone,img/none.jpg\n"
+      ",img/a.jpg\n"
+      "alone\n",
+      "table");
+  EXPECT_EQ(found.samples, 2);
+  EXPECT_EQ(found.captions, 3);
+  EXPECT_EQ(found.bad, (Bad{{"no_image", 1}, {"short_row", 1}}));
+  {
+    const ShardReader reader(shard, index);
+    EXPECT_EQ(reader.captions(0), (Strings{"first, \"quoted\"\nline", "second"}));
+    EXPECT_EQ(reader.captions(1), Strings{"b one"});
+    EXPECT_EQ(reader.key(1), "img/b, c.jpg");
+    EXPECT_EQ(image(reader, 1), "JB");
+    std::filesystem::remove(folder / "img/b, c.jpg");
+    EXPECT_EQ(image(reader, 1), "");
+  }
+  try {
+    build_shard_index(shard, "table", "file_path", "title", index);
+    FAIL();
+  } catch (const Error& error) {
+    EXPECT_EQ(error.kind(), ErrorKind::kInvalid);
+    EXPECT_NE(std::string(error.what()).find("filepath"), std::string::npos);
+  }
+}
+
+TEST(Table, ParsesTabsQuotesAndOpenEnds) {
+  using Rows = std::vector<Strings>;
+  std::size_t open_quote = 0;
+  const auto rows_of = [&](std::string_view text, char separator) {
+    Rows rows;
+    for (auto& row : parse_table(text, separator, open_quote)) rows.push_back(std::move(row.fields));
+    return rows;
+  };
+  EXPECT_EQ(rows_of("a\tb\n1\t\"x\ty\"", '\t'), (Rows{{"a", "b"}, {"1", "x\ty"}}));
+  EXPECT_EQ(rows_of("a,\n,b\n", ','), (Rows{{"a", ""}, {"", "b"}}));
+  EXPECT_EQ(open_quote, 0U);
+  EXPECT_EQ(rows_of("a\n\"b\nc\"\n\"open, end\n", ','), (Rows{{"a"}, {"b\nc"}, {"open, end\n"}}));
+  EXPECT_EQ(open_quote, 4U);
+  EXPECT_EQ(rows_of("\xEF\xBB\xBF"
+                    "a\r\n\r\n",
+                    ','),
+            (Rows{{"a"}}));
+  EXPECT_TRUE(rows_of("", ',').empty());
+}
+
+TEST_F(ShardTest, AQuoteThatIsNeverClosedIsNamedByItsLine) {
+  try {
+    scan("filepath,title\na.jpg,\"fine\"\na.jpg,\"open\na.jpg,lost\n", "table");
+    FAIL();
+  } catch (const Error& error) {
+    EXPECT_NE(std::string(error.what()).find("line 3"), std::string::npos) << error.what();
+  }
+}
+
+TEST_F(ShardTest, ClassFilesLieBesideTheShardOrOneFolderUp) {
+  io::write_file_atomic(folder / "classnames.txt", "air plane\ndog\n", false);
+  io::write_file_atomic(folder / "test/zeroshot_classification_templates.txt", "a photo of a {c}.\n", false);
+  EXPECT_EQ(class_names(folder / "test/0.tar", {}), (Strings{"air plane", "dog"}));
+  EXPECT_EQ(class_names(folder / "test/0.tar", {"mine"}), Strings{"mine"});
+  EXPECT_EQ(class_templates(folder / "test/0.tar"), Strings{"a photo of a {c}."});
+  EXPECT_TRUE(class_templates(folder / "0.tar").empty());
+}
+
+}  // namespace
+}  // namespace trireme::worker::data

@@ -1,0 +1,144 @@
+#include "worker/data/images/resize.h"
+
+#include <ATen/Functions.h>
+#include <ATen/core/Tensor.h>
+#include <c10/core/InferenceMode.h>
+
+#include <algorithm>
+#include <cmath>
+#include <cstring>
+
+namespace trireme::worker::data {
+namespace {
+
+constexpr std::int64_t kStretchLimit = 8;  // longer pictures are cut to their middle before they grow
+
+// [1, 3, H, W] over interleaved rows; the tensor borrows the image's bytes.
+at::Tensor borrow(const Image& image) {
+  return at::from_blob(const_cast<std::uint8_t*>(image.rgb.data()), {1, 3, image.height, image.width},
+                       {image.height * image.width * 3, 1, image.width * 3, 3}, at::kByte);
+}
+
+// Interleaved [height, width, 3] bytes in the tensor's own memory.
+at::Tensor resized(const Image& image, std::int64_t width, std::int64_t height, Filter filter) {
+  const c10::InferenceMode inference;
+  at::Tensor out = borrow(image);
+  if (image.width != width || image.height != height) {
+    out = filter == Filter::kBicubic
+              ? at::_upsample_bicubic2d_aa(out, {height, width}, false, std::nullopt, std::nullopt)
+              : at::_upsample_bilinear2d_aa(out, {height, width}, false, std::nullopt, std::nullopt);
+  }
+  return out.permute({0, 2, 3, 1}).contiguous();
+}
+
+// One row of `width` pixels into three planes: byte * scale + shift. Separate multiply and add (no fused
+// instruction), so that every CPU gives the same bits.
+__attribute__((optimize("O3"), target_clones("avx2", "default"))) void normalize_row(
+    const std::uint8_t* __restrict rgb, std::int64_t width, const float* __restrict scale,
+    const float* __restrict shift, float* __restrict red, float* __restrict green, float* __restrict blue) {
+  const float s0 = scale[0], s1 = scale[1], s2 = scale[2];
+  const float t0 = shift[0], t1 = shift[1], t2 = shift[2];
+  for (std::int64_t x = 0; x < width; ++x) {
+    red[x] = static_cast<float>(rgb[3 * x]) * s0 + t0;
+    green[x] = static_cast<float>(rgb[3 * x + 1]) * s1 + t1;
+    blue[x] = static_cast<float>(rgb[3 * x + 2]) * s2 + t2;
+  }
+}
+
+class Normalizer {
+ public:
+  explicit Normalizer(const Normalization& normalization) {
+    for (std::size_t c = 0; c < 3; ++c) {
+      scale_[c] = static_cast<float>(1.0 / (255.0 * static_cast<double>(normalization.std[c])));
+      shift_[c] = static_cast<float>(-static_cast<double>(normalization.mean[c]) /
+                                     static_cast<double>(normalization.std[c]));
+    }
+  }
+  void row(const std::uint8_t* rgb, std::int64_t width, float* out, std::int64_t plane) const {
+    normalize_row(rgb, width, scale_, shift_, out, out + plane, out + 2 * plane);
+  }
+
+ private:
+  float scale_[3], shift_[3];
+};
+
+// Python's round(x / 2): half to even.
+std::int64_t half_to_even(std::int64_t x) {
+  return static_cast<std::int64_t>(std::nearbyint(static_cast<double>(x) / 2));
+}
+
+// The middle of a very long picture, so that its resize stays small.
+const Image& middle(const Image& image, Image& storage) {
+  const std::int64_t limit = kStretchLimit * std::min(image.width, image.height);
+  if (std::max(image.width, image.height) <= limit) return image;
+  const bool wide = image.width > image.height;
+  const std::int64_t width = wide ? limit : image.width, height = wide ? image.height : limit;
+  const std::int64_t x = (image.width - width) / 2, y = (image.height - height) / 2;
+  storage = {width, height, std::vector<std::uint8_t>(static_cast<std::size_t>(width * height * 3))};
+  for (std::int64_t row = 0; row < height; ++row) {
+    std::memcpy(storage.rgb.data() + row * width * 3, image.rgb.data() + ((y + row) * image.width + x) * 3,
+                static_cast<std::size_t>(width * 3));
+  }
+  return storage;
+}
+
+}  // namespace
+
+namespace {
+
+Image image_of(const at::Tensor& pixels, std::int64_t width, std::int64_t height) {
+  const auto* first = pixels.const_data_ptr<std::uint8_t>();
+  return {width, height, std::vector<std::uint8_t>(first, first + pixels.numel())};
+}
+
+}  // namespace
+
+Image resize_bicubic(const Image& image, std::int64_t width, std::int64_t height) {
+  return image_of(resized(image, width, height, Filter::kBicubic), width, height);
+}
+Image resize_bilinear(const Image& image, std::int64_t width, std::int64_t height) {
+  return image_of(resized(image, width, height, Filter::kBilinear), width, height);
+}
+
+void resize_to(const Image& image, std::int64_t side, bool mirror, const Normalization& normalization,
+               float* out_CHW, Filter filter) {
+  const at::Tensor pixels = resized(image, side, side, filter);
+  const auto* row = pixels.const_data_ptr<std::uint8_t>();
+  const Normalizer normalizer(normalization);
+  for (std::int64_t y = 0; y < side; ++y, row += side * 3) {
+    normalizer.row(row, side, out_CHW + y * side, side * side);
+  }
+  if (!mirror) return;
+  for (std::int64_t line = 0; line < 3 * side; ++line) {
+    std::reverse(out_CHW + line * side, out_CHW + (line + 1) * side);
+  }
+}
+
+void resize_and_center_crop(const Image& image, std::int64_t resize_px, std::int64_t side,
+                            const Normalization& normalization, float* out_CHW, Filter filter, bool square) {
+  Image storage;
+  const Image& source = square ? image : middle(image, storage);
+  const std::int64_t shorter = std::min(source.width, source.height);
+  const auto scaled = [&](std::int64_t px) {
+    return square || px == shorter ? resize_px : resize_px * px / shorter;
+  };
+  const std::int64_t width = scaled(source.width), height = scaled(source.height);
+  const at::Tensor pixels = resized(source, width, height, filter);
+  const auto* rgb = pixels.const_data_ptr<std::uint8_t>();
+  const std::int64_t x0 = half_to_even(width - side), y0 = half_to_even(height - side);
+  const Normalizer normalizer(normalization);
+  std::vector<std::uint8_t> row(static_cast<std::size_t>(side * 3));
+  const std::int64_t first = std::max<std::int64_t>(0, -x0), last = std::min(side, width - x0);
+  for (std::int64_t y = 0; y < side; ++y) {  // outside a picture smaller than the crop: black
+    const bool inside = y + y0 >= 0 && y + y0 < height && first < last;
+    if (inside) {
+      std::memcpy(row.data() + first * 3, rgb + ((y + y0) * width + x0 + first) * 3,
+                  static_cast<std::size_t>((last - first) * 3));
+    } else {
+      std::fill(row.begin(), row.end(), std::uint8_t{0});
+    }
+    normalizer.row(row.data(), side, out_CHW + y * side, side * side);
+  }
+}
+
+}  // namespace trireme::worker::data

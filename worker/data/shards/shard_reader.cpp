@@ -1,0 +1,134 @@
+#include "worker/data/shards/shard_reader.h"
+
+#include "common/base/error.h"
+#include "worker/data/shards/caption_text.h"
+#include "worker/data/shards/shard_index.h"
+
+namespace trireme::worker::data {
+namespace {
+
+constexpr std::uint64_t kImageLimitBytes = std::uint64_t{64} << 20;
+
+std::string_view text_of(const io::MappedFile& file) {
+  return {reinterpret_cast<const char*>(file.bytes().data()), file.bytes().size()};
+}
+
+// Lines of a text file beside the shard or one folder up.
+std::vector<std::string> lines_near(const io::Path& shard, const char* name) {
+  const io::Path beside = std::filesystem::absolute(shard).parent_path();
+  for (const io::Path& folder : {beside, beside.parent_path()}) {
+    if (std::filesystem::is_regular_file(folder / name)) {
+      return read_caption_lines(io::read_file(folder / name, kCaptionFileLimitBytes)).captions;
+    }
+  }
+  return {};
+}
+
+}  // namespace
+
+struct ShardReader::State {
+  State(const io::Path& shard_path, const io::Path& index_path)
+      : shard(shard_path), index(decode_index(text_of(io::MappedFile(index_path)), index_path)) {}
+
+  const IndexSample& at(std::int64_t sample) const {
+    if (sample < 0 || sample >= static_cast<std::int64_t>(index.samples.size())) {
+      throw Error(ErrorKind::kInternal, "sample " + std::to_string(sample) + " of " + shard.path().string() +
+                                            ", which has " + std::to_string(index.samples.size()));
+    }
+    return index.samples[static_cast<std::size_t>(sample)];
+  }
+  std::string_view bytes(const IndexRange& range) const {
+    return text_of(shard).substr(range.offset, range.size);
+  }
+
+  io::MappedFile shard;
+  ShardIndex index;
+};
+
+ShardReader::ShardReader(const io::Path& shard, const io::Path& index)
+    : state_(std::make_unique<State>(shard, index)) {
+  if (state_->shard.bytes().size() != state_->index.shard_bytes) {
+    throw Error(ErrorKind::kDamaged,
+                "shard " + shard.string() + " changed: " + std::to_string(state_->shard.bytes().size()) +
+                    " bytes, " + std::to_string(state_->index.shard_bytes) + " when it was inspected",
+                "run the job again, so that it is inspected afresh");
+  }
+}
+
+ShardReader::~ShardReader() = default;
+
+std::int64_t ShardReader::size() const {
+  return static_cast<std::int64_t>(state_->index.samples.size());
+}
+
+std::string ShardReader::key(std::int64_t sample) const {
+  return std::string(state_->index.pooled(state_->at(sample).key));
+}
+
+std::string_view ShardReader::image_bytes(std::int64_t sample, std::string& storage) const {
+  const IndexSample& entry = state_->at(sample);
+  if (state_->index.kind != ShardKind::kTable) return state_->bytes(entry.image);
+  storage.clear();
+  try {
+    const io::Path image(state_->index.pooled(entry.image));
+    storage = io::read_file(state_->shard.path().parent_path() / image, kImageLimitBytes);
+  } catch (
+      const Error&) {  // gone since it was inspected: a bad sample ("empty_image"), not a fault of the job
+  }
+  return storage;
+}
+
+std::vector<std::string> ShardReader::captions(std::int64_t sample) const {
+  const IndexSample& entry = state_->at(sample);
+  if (state_->index.kind == ShardKind::kTable) {
+    std::vector<std::string> out;
+    for (std::uint64_t i = 0; i < entry.text.size; ++i) {
+      out.emplace_back(state_->index.pooled(state_->index.captions[entry.text.offset + i]));
+    }
+    return out;
+  }
+  const std::string_view raw = state_->bytes(entry.text);
+  const bool lines = state_->index.kind == ShardKind::kTarTextLines;
+  return (lines ? read_caption_lines(raw) : read_caption(raw)).captions;
+}
+
+std::optional<std::int64_t> ShardReader::label(std::int64_t sample) const {
+  const std::int64_t label = state_->at(sample).label;
+  return label < 0 ? std::nullopt : std::optional(label);
+}
+
+std::string_view ShardReader::raw_text(std::int64_t sample) const {
+  return state_->index.kind == ShardKind::kTable ? std::string_view()
+                                                 : state_->bytes(state_->at(sample).text);
+}
+
+std::string_view ShardReader::json(std::int64_t sample) const {
+  return state_->bytes(state_->at(sample).json);
+}
+
+std::vector<std::string> captions_of(const ShardReader& reader, std::int64_t sample,
+                                     const std::vector<std::string>& classes,
+                                     const std::vector<std::string>& templates) {
+  std::vector<std::string> captions = reader.captions(sample);
+  const auto label = reader.label(sample);
+  if (!captions.empty() || !label || *label >= static_cast<std::int64_t>(classes.size())) return captions;
+  const std::string& name = classes[static_cast<std::size_t>(*label)];
+  for (const std::string& pattern : templates) {
+    std::string caption = pattern;
+    for (auto at = caption.find("{c}"); at != std::string::npos; at = caption.find("{c}", at + name.size())) {
+      caption.replace(at, 3, name);
+    }
+    captions.push_back(std::move(caption));
+  }
+  return captions;
+}
+
+std::vector<std::string> class_names(const io::Path& shard, const std::vector<std::string>& from_spec) {
+  return from_spec.empty() ? lines_near(shard, "classnames.txt") : from_spec;
+}
+
+std::vector<std::string> class_templates(const io::Path& shard) {
+  return lines_near(shard, "zeroshot_classification_templates.txt");
+}
+
+}  // namespace trireme::worker::data
