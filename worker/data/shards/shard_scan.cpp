@@ -1,6 +1,5 @@
 // build_shard_index(): one pass over a tar or a table.
 #include <algorithm>
-#include <array>
 #include <charconv>
 #include <functional>
 #include <memory>
@@ -9,6 +8,7 @@
 #include "common/base/error.h"
 #include "common/base/log.h"
 #include "common/io/hash.h"
+#include "jobs/specification/image_suffix.h"
 #include "worker/data/shards/caption_text.h"
 #include "worker/data/shards/shard_index.h"
 #include "worker/data/shards/shard_reader.h"
@@ -20,10 +20,7 @@ namespace {
 
 constexpr std::uint64_t kPollBytes = std::uint64_t{16} << 20;  // far below a second of hashing
 constexpr std::uint64_t kImageLimitBytes = std::uint64_t{64} << 20;
-constexpr std::array<std::string_view, 4> kImageSuffixes = {"webp", "png", "jpg", "jpeg"};  // first one wins
-
-constexpr std::array<std::string_view, 7> kOtherImages = {"gif", "bmp", "tif", "tiff", "avif", "heic", "jp2"};
-
+constexpr std::size_t kNoImage = jobs::kImageSuffixes.size();
 void note(const CaptionText& text, ShardScan& scan) {
   if (text.long_caption > 0) scan.noted["long_caption"] += text.long_caption;
   if (text.bad_text > 0) scan.noted["bad_text"] += text.bad_text;
@@ -73,9 +70,9 @@ class Grouper {
       key_ = std::move(key);
     }
     const IndexRange range{member.offset, member.size};
-    const auto image = std::find(kImageSuffixes.begin(), kImageSuffixes.end(), suffix);
-    if (image < best_image_) {
-      best_image_ = image;
+    const std::size_t rank = jobs::image_suffix_rank(suffix).value_or(kNoImage);
+    if (rank < best_image_) {
+      best_image_ = rank;
       sample_.image = range;
     }
     if (suffix == "txt") sample_.text = range;
@@ -97,14 +94,12 @@ class Grouper {
   }
 
  private:
-  bool has_image() const { return best_image_ != kImageSuffixes.end(); }
+  bool has_image() const { return best_image_ != kNoImage; }
   bool has_suffix(std::string_view suffix) const {
     return std::find(suffixes_.begin(), suffixes_.end(), suffix) != suffixes_.end();
   }
   bool has_other_image() const {
-    return std::any_of(suffixes_.begin(), suffixes_.end(), [](const std::string& suffix) {
-      return std::find(kOtherImages.begin(), kOtherImages.end(), suffix) != kOtherImages.end();
-    });
+    return std::any_of(suffixes_.begin(), suffixes_.end(), jobs::is_other_image_suffix);
   }
   bool usable_parts() const { return has_image() && (has_suffix("txt") || has_suffix("cls")); }
 
@@ -113,7 +108,7 @@ class Grouper {
     sample_ = {};
     label_ = {};
     suffixes_.clear();
-    best_image_ = kImageSuffixes.end();
+    best_image_ = kNoImage;
   }
 
   void judge() {
@@ -144,7 +139,7 @@ class Grouper {
   IndexSample sample_;
   IndexRange label_;
   std::vector<std::string> suffixes_;
-  const std::string_view* best_image_ = kImageSuffixes.end();
+  std::size_t best_image_ = kNoImage;
   std::unordered_set<std::string> seen_;
 };
 
