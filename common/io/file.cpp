@@ -1,5 +1,6 @@
 #include "common/io/file.h"
 
+#include <algorithm>
 #include <atomic>
 #include <cerrno>
 #include <utility>
@@ -18,12 +19,12 @@ namespace {
 
 class Descriptor {
  public:
-  Descriptor(const Path& path, int flags, unsigned mode = 0)
-      : value_(::open(path.c_str(), flags | O_CLOEXEC, mode)) {
+  Descriptor(const FileSystem& files, const Path& path, int flags, unsigned mode = 0)
+      : files_(files), value_(files.open(path, flags, mode)) {
     if (value_ < 0) throw system_error("cannot open " + path.string(), errno);
   }
   ~Descriptor() {
-    if (value_ >= 0) ::close(value_);
+    if (value_ >= 0) files_.close(value_);
   }
   Descriptor(const Descriptor&) = delete;
   Descriptor& operator=(const Descriptor&) = delete;
@@ -31,28 +32,27 @@ class Descriptor {
   int release() { return std::exchange(value_, -1); }
 
  private:
+  const FileSystem& files_;
   int value_;
 };
 
-void write_all(int descriptor, std::string_view bytes, const Path& path) {
+void write_all(const FileSystem& files, int descriptor, std::string_view bytes, const Path& path) {
   while (!bytes.empty()) {
-    const ssize_t written = ::write(descriptor, bytes.data(), bytes.size());
-    if (written < 0) {
-      if (errno == EINTR) continue;
-      throw system_error("cannot write " + path.string(), errno);
-    }
+    const ssize_t written = files.write(descriptor, bytes.data(), bytes.size());
+    if (written < 0 && errno == EINTR) continue;
+    if (written <= 0) throw system_error("cannot write " + path.string(), written < 0 ? errno : ENOSPC);
     bytes.remove_prefix(static_cast<std::size_t>(written));
   }
 }
 
-void sync_descriptor(int descriptor, const Path& path) {
-  if (::fsync(descriptor) != 0) throw system_error("cannot sync " + path.string(), errno);
+void sync_descriptor(const FileSystem& files, int descriptor, const Path& path) {
+  if (files.sync(descriptor) != 0) throw system_error("cannot sync " + path.string(), errno);
 }
 
 }  // namespace
 
-std::string read_file(const Path& path, std::uint64_t limit_bytes) {
-  const Descriptor file(path, O_RDONLY);
+std::string read_file(const Path& path, std::uint64_t limit_bytes, const FileSystem& files) {
+  const Descriptor file(files, path, O_RDONLY);
   struct stat status {};
   if (::fstat(file.get(), &status) != 0) throw system_error("cannot stat " + path.string(), errno);
   if (S_ISDIR(status.st_mode)) throw Error(ErrorKind::kInvalid, path.string() + " is a folder, not a file");
@@ -66,7 +66,7 @@ std::string read_file(const Path& path, std::uint64_t limit_bytes) {
       if (S_ISREG(status.st_mode) && status.st_size > 0) break;
       bytes.resize(done + 65536);  // pipes and /proc tell no size
     }
-    const ssize_t got = ::read(file.get(), bytes.data() + done, bytes.size() - done);
+    const ssize_t got = files.read(file.get(), bytes.data() + done, bytes.size() - done);
     if (got < 0 && errno == EINTR) continue;
     if (got < 0) throw system_error("cannot read " + path.string(), errno);
     if (got == 0) break;
@@ -77,53 +77,61 @@ std::string read_file(const Path& path, std::uint64_t limit_bytes) {
   return bytes;
 }
 
-void write_file_atomic(const Path& path, std::string_view bytes, bool durable, unsigned mode) {
+void write_file_atomic(const Path& path, std::string_view bytes, bool durable, unsigned mode,
+                       const FileSystem& files) {
   static std::atomic<unsigned> counter{0};
-  if (path.has_parent_path()) make_folders(path.parent_path());
+  if (path.has_parent_path()) make_folders(path.parent_path(), files);
   const Path aside = path.string() + ".tmp-" + std::to_string(::getpid()) + "-" + std::to_string(counter++);
   try {
-    const Descriptor file(aside, O_WRONLY | O_CREAT | O_TRUNC, mode);
-    write_all(file.get(), bytes, aside);
-    if (durable) sync_descriptor(file.get(), aside);
+    {
+      const Descriptor file(files, aside, O_WRONLY | O_CREAT | O_TRUNC, mode);
+      write_all(files, file.get(), bytes, aside);
+      if (durable) sync_descriptor(files, file.get(), aside);
+    }
+    rename_file(aside, path, files);
   } catch (...) {
-    ::unlink(aside.c_str());
+    files.remove(aside);
     throw;
   }
-  if (::rename(aside.c_str(), path.c_str()) != 0) {
-    const int cause = errno;
-    ::unlink(aside.c_str());
-    throw system_error("cannot rename " + aside.string() + " to " + path.string(), cause);
-  }
-  if (durable) sync_folder(path.parent_path());
+  if (durable) sync_folder(path.parent_path(), files);
 }
 
-void sync_file(const Path& path) {
-  const Descriptor file(path, O_RDONLY);
-  sync_descriptor(file.get(), path);
+void sync_file(const Path& path, const FileSystem& files) {
+  const Descriptor file(files, path, O_RDONLY);
+  sync_descriptor(files, file.get(), path);
 }
 
-void sync_folder(const Path& path) {
+void sync_folder(const Path& path, const FileSystem& files) {
   const Path folder = path.empty() ? Path(".") : path;
-  const Descriptor descriptor(folder, O_RDONLY | O_DIRECTORY);
-  sync_descriptor(descriptor.get(), folder);
+  const Descriptor descriptor(files, folder, O_RDONLY | O_DIRECTORY);
+  sync_descriptor(files, descriptor.get(), folder);
 }
 
-void rename_durably(const Path& from, const Path& to) {
-  if (::rename(from.c_str(), to.c_str()) != 0)
+void rename_file(const Path& from, const Path& to, const FileSystem& files) {
+  if (files.rename(from, to) != 0)
     throw system_error("cannot rename " + from.string() + " to " + to.string(), errno);
-  sync_folder(to.parent_path());
 }
 
-void make_folders(const Path& path) {
-  if (path.empty()) return;
-  std::error_code code;
-  std::filesystem::create_directories(path, code);
-  if (code) throw system_error("cannot make the folder " + path.string(), code.value());
+void rename_durably(const Path& from, const Path& to, const FileSystem& files) {
+  rename_file(from, to, files);
+  sync_folder(to.parent_path(), files);
+}
+
+void make_folders(const Path& path, const FileSystem& files) {
+  struct stat found {};
+  if (path.empty() || (files.status(path, found) == 0 && S_ISDIR(found.st_mode))) return;
+  if (path.has_parent_path() && path.parent_path() != path) make_folders(path.parent_path(), files);
+  if (path.filename().empty() || files.make_folder(path) == 0) return;
+  const int cause = errno;
+  if (cause == EEXIST && files.status(path, found) == 0 && S_ISDIR(found.st_mode))
+    return;  // another was first
+  throw system_error("cannot make the folder " + path.string(), cause == EEXIST ? ENOTDIR : cause);
 }
 
 std::uint64_t free_bytes(const Path& path) {
   Path existing = std::filesystem::absolute(path);
-  while (!std::filesystem::exists(existing) && existing.has_relative_path())
+  std::error_code code;
+  while (!std::filesystem::exists(existing, code) && existing.has_relative_path())
     existing = existing.parent_path();
   struct statvfs status {};
   if (::statvfs(existing.c_str(), &status) != 0)
@@ -131,12 +139,13 @@ std::uint64_t free_bytes(const Path& path) {
   return static_cast<std::uint64_t>(status.f_bavail) * status.f_frsize;
 }
 
-FileWriter::FileWriter(const Path& path, unsigned mode) : path_(path) {
-  if (path.has_parent_path()) make_folders(path.parent_path());
-  descriptor_ = Descriptor(path, O_WRONLY | O_CREAT | O_TRUNC, mode).release();
+FileWriter::FileWriter(const Path& path, unsigned mode, const FileSystem& files)
+    : files_(files), path_(path) {
+  if (path.has_parent_path()) make_folders(path.parent_path(), files);
+  descriptor_ = Descriptor(files, path, O_WRONLY | O_CREAT | O_TRUNC, mode).release();
 }
 FileWriter::~FileWriter() {
-  if (descriptor_ >= 0) ::close(descriptor_);
+  if (descriptor_ >= 0) files_.close(descriptor_);
 }
 void FileWriter::write(std::string_view bytes) {
   size_ += bytes.size();
@@ -144,31 +153,60 @@ void FileWriter::write(std::string_view bytes) {
     buffer_ += bytes;
     return;
   }
-  write_all(descriptor_, buffer_, path_);
+  write_all(files_, descriptor_, buffer_, path_);
   buffer_.clear();
-  write_all(descriptor_, bytes, path_);
+  write_all(files_, descriptor_, bytes, path_);
 }
 void FileWriter::finish(bool durable) {
-  write_all(descriptor_, buffer_, path_);
+  write_all(files_, descriptor_, buffer_, path_);
   buffer_.clear();
-  if (durable) sync_descriptor(descriptor_, path_);
-  if (::close(std::exchange(descriptor_, -1)) != 0)
+  if (durable) sync_descriptor(files_, descriptor_, path_);
+  if (files_.close(std::exchange(descriptor_, -1)) != 0)
     throw system_error("cannot close " + path_.string(), errno);
 }
 
 LineAppender::LineAppender(const Path& path) : path_(path) {
   if (path.has_parent_path()) make_folders(path.parent_path());
-  descriptor_ = Descriptor(path, O_WRONLY | O_CREAT | O_APPEND, 0644).release();
+  descriptor_ = Descriptor(disk(), path, O_WRONLY | O_CREAT | O_APPEND, 0644).release();
 }
 LineAppender::~LineAppender() {
   ::close(descriptor_);
 }
 void LineAppender::append(std::string_view line) {
-  write_all(descriptor_, std::string(line) + "\n", path_);
+  write_all(disk(), descriptor_, std::string(line) + "\n", path_);
+}
+
+LineReader::LineReader(const Path& path) : descriptor_(disk().open(path, O_RDONLY, 0)) {}
+LineReader::~LineReader() {
+  if (descriptor_ >= 0) disk().close(descriptor_);
+}
+bool LineReader::next(std::string& line) {
+  std::size_t searched = at_;
+  for (;;) {
+    const std::size_t end = buffer_.find('\n', searched);
+    if (end != std::string::npos) {
+      line.assign(buffer_, at_, end - at_);
+      at_ = end + 1;
+      return true;
+    }
+    buffer_.erase(0, at_);
+    at_ = 0;
+    searched = buffer_.size();
+    buffer_.resize(searched + (std::size_t{256} << 10));
+    ssize_t got = -1;
+    do
+      got = descriptor_ < 0 ? 0
+                            : disk().read(descriptor_, buffer_.data() + searched, buffer_.size() - searched);
+    while (got < 0 && errno == EINTR);
+    buffer_.resize(searched + static_cast<std::size_t>(std::max<ssize_t>(got, 0)));
+    if (got > 0) continue;
+    line = std::exchange(buffer_, {});
+    return !line.empty();
+  }
 }
 
 MappedFile::MappedFile(const Path& path) : path_(path) {
-  const Descriptor file(path, O_RDONLY);
+  const Descriptor file(disk(), path, O_RDONLY);
   struct stat status {};
   if (::fstat(file.get(), &status) != 0) throw system_error("cannot stat " + path.string(), errno);
   if (!S_ISREG(status.st_mode)) throw Error(ErrorKind::kInvalid, path.string() + " is not a regular file");
@@ -194,7 +232,7 @@ MappedFile& MappedFile::operator=(MappedFile&& other) noexcept {
 
 FileLock::FileLock(const Path& path) {
   if (path.has_parent_path()) make_folders(path.parent_path());
-  Descriptor file(path, O_RDWR | O_CREAT, 0600);
+  Descriptor file(disk(), path, O_RDWR | O_CREAT, 0600);
   if (::flock(file.get(), LOCK_EX | LOCK_NB) != 0) {
     std::string holder(32, '\0');
     const ssize_t got = ::pread(file.get(), holder.data(), holder.size(), 0);

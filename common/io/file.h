@@ -4,29 +4,31 @@
 #pragma once
 
 #include <cstdint>
-#include <filesystem>
 #include <span>
 #include <string>
 #include <string_view>
 #include <vector>
 
+#include "common/io/file_system.h"
+
 namespace trireme::io {
 
-using Path = std::filesystem::path;
-
-std::string read_file(const Path& path, std::uint64_t limit_bytes = std::uint64_t{4} << 30);
+std::string read_file(const Path& path, std::uint64_t limit_bytes = std::uint64_t{4} << 30,
+                      const FileSystem& files = disk());
 
 // Atomic replace: writes `<path>.tmp-<pid>-<n>`, fsync, rename, fsync of the folder. Makes missing parents.
 // `durable = false` leaves the two fsyncs out (caches that can be recomputed). `mode` as for open(2).
-void write_file_atomic(const Path& path, std::string_view bytes, bool durable = true, unsigned mode = 0644);
+void write_file_atomic(const Path& path, std::string_view bytes, bool durable = true, unsigned mode = 0644,
+                       const FileSystem& files = disk());
 
-void sync_file(const Path& path);
-void sync_folder(const Path& path);
+void sync_file(const Path& path, const FileSystem& files = disk());
+void sync_folder(const Path& path, const FileSystem& files = disk());
 
-// rename(2), then fsync of the destination's folder.
-void rename_durably(const Path& from, const Path& to);
+// rename(2); durably: then fsync of the destination's folder.
+void rename_durably(const Path& from, const Path& to, const FileSystem& files = disk());
+void rename_file(const Path& from, const Path& to, const FileSystem& files = disk());
 
-void make_folders(const Path& path);
+void make_folders(const Path& path, const FileSystem& files = disk());
 
 // Bytes free for this user on the file system of `path` (its nearest existing parent).
 std::uint64_t free_bytes(const Path& path);
@@ -34,7 +36,7 @@ std::uint64_t free_bytes(const Path& path);
 // Sequential writer of one new file; nothing is promised before finish().
 class FileWriter {
  public:
-  explicit FileWriter(const Path& path, unsigned mode = 0644);
+  explicit FileWriter(const Path& path, unsigned mode = 0644, const FileSystem& files = disk());
   ~FileWriter();
   FileWriter(const FileWriter&) = delete;
   FileWriter& operator=(const FileWriter&) = delete;
@@ -43,6 +45,7 @@ class FileWriter {
   std::uint64_t size() const { return size_; }
 
  private:
+  const FileSystem& files_;
   Path path_;
   int descriptor_ = -1;
   std::uint64_t size_ = 0;
@@ -63,6 +66,22 @@ class LineAppender {
   int descriptor_ = -1;
 };
 
+// The lines of a text file, front to back, without their '\n'; a last one may lack it. A file that cannot be
+// opened has none.
+class LineReader {
+ public:
+  explicit LineReader(const Path& path);
+  ~LineReader();
+  LineReader(const LineReader&) = delete;
+  LineReader& operator=(const LineReader&) = delete;
+  bool next(std::string& line);
+
+ private:
+  int descriptor_ = -1;
+  std::string buffer_;
+  std::size_t at_ = 0;
+};
+
 // Read-only memory map; the bytes live as long as the object. Empty files map to an empty span.
 class MappedFile {
  public:
@@ -71,6 +90,7 @@ class MappedFile {
   MappedFile(MappedFile&& other) noexcept;
   MappedFile& operator=(MappedFile&& other) noexcept;
   std::span<const std::uint8_t> bytes() const { return {data_, size_}; }
+  std::string_view text() const { return {reinterpret_cast<const char*>(data_), size_}; }
   const Path& path() const { return path_; }
 
  private:

@@ -10,9 +10,9 @@
 #include <fstream>
 
 #include "common/io/file.h"
+#include "jobs/store/tar_scan.h"
 #include "worker/data/images/image.h"
 #include "worker/data/images/image_signature.h"
-#include "worker/data/shards/tar_scan.h"
 #include "worker/data/shards/tar_writer.h"
 #include "worker/data/tallies/near_captions.h"
 #include "worker/data/tallies/ngram_counts.h"
@@ -94,7 +94,7 @@ std::vector<std::string> pictures_of(const char* path) {
   const io::MappedFile file{io::Path(path)};
   const std::string_view tar(reinterpret_cast<const char*>(file.bytes().data()), file.bytes().size());
   std::vector<std::string> pictures;
-  data::scan_tar(tar, [&](const data::TarMember& member) {
+  store::scan_tar(tar, [&](const store::TarMember& member) {
     std::string bytes(tar.substr(member.offset, member.size));
     data::ImageInfo info;
     if (data::image_info(bytes, info).empty()) pictures.push_back(std::move(bytes));

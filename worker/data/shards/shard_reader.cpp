@@ -9,10 +9,6 @@ namespace {
 
 constexpr std::uint64_t kImageLimitBytes = std::uint64_t{64} << 20;
 
-std::string_view text_of(const io::MappedFile& file) {
-  return {reinterpret_cast<const char*>(file.bytes().data()), file.bytes().size()};
-}
-
 // Lines of a text file beside the shard or one folder up.
 std::vector<std::string> lines_near(const io::Path& shard, const char* name) {
   const io::Path beside = std::filesystem::absolute(shard).parent_path();
@@ -27,29 +23,36 @@ std::vector<std::string> lines_near(const io::Path& shard, const char* name) {
 }  // namespace
 
 struct ShardReader::State {
-  State(const io::Path& shard_path, const io::Path& index_path)
-      : shard(shard_path), index(decode_index(text_of(io::MappedFile(index_path)), index_path)) {}
+  State(std::unique_ptr<io::ByteSource> source, const io::Path& shard, const io::Path& index_path)
+      : bytes(std::move(source)),
+        folder(shard.parent_path()),
+        index(decode_index(io::MappedFile(index_path).text(), index_path)) {}
 
   const IndexSample& at(std::int64_t sample) const {
     if (sample < 0 || sample >= static_cast<std::int64_t>(index.samples.size())) {
-      throw Error(ErrorKind::kInternal, "sample " + std::to_string(sample) + " of " + shard.path().string() +
+      throw Error(ErrorKind::kInternal, "sample " + std::to_string(sample) + " of " + bytes->name() +
                                             ", which has " + std::to_string(index.samples.size()));
     }
     return index.samples[static_cast<std::size_t>(sample)];
   }
-  std::string_view bytes(const IndexRange& range) const {
-    return text_of(shard).substr(range.offset, range.size);
+  std::string text(const IndexRange& range) const {
+    std::string storage;
+    return std::string(bytes->view(range.offset, range.size, storage));
   }
 
-  io::MappedFile shard;
+  std::unique_ptr<io::ByteSource> bytes;
+  io::Path folder;
   ShardIndex index;
 };
 
 ShardReader::ShardReader(const io::Path& shard, const io::Path& index)
-    : state_(std::make_unique<State>(shard, index)) {
-  if (state_->shard.bytes().size() != state_->index.shard_bytes) {
+    : ShardReader(io::open_source(shard), shard, index) {}
+
+ShardReader::ShardReader(std::unique_ptr<io::ByteSource> bytes, const io::Path& shard, const io::Path& index)
+    : state_(std::make_unique<State>(std::move(bytes), shard, index)) {
+  if (state_->bytes->size() != state_->index.shard_bytes) {
     throw Error(ErrorKind::kDamaged,
-                "shard " + shard.string() + " changed: " + std::to_string(state_->shard.bytes().size()) +
+                "shard " + shard.string() + " changed: " + std::to_string(state_->bytes->size()) +
                     " bytes, " + std::to_string(state_->index.shard_bytes) + " when it was inspected",
                 "run the job again, so that it is inspected afresh");
   }
@@ -67,11 +70,12 @@ std::string ShardReader::key(std::int64_t sample) const {
 
 std::string_view ShardReader::image_bytes(std::int64_t sample, std::string& storage) const {
   const IndexSample& entry = state_->at(sample);
-  if (state_->index.kind != ShardKind::kTable) return state_->bytes(entry.image);
+  if (state_->index.kind != ShardKind::kTable)
+    return state_->bytes->view(entry.image.offset, entry.image.size, storage);
   storage.clear();
   try {
     const io::Path image(state_->index.pooled(entry.image));
-    storage = io::read_file(state_->shard.path().parent_path() / image, kImageLimitBytes);
+    storage = io::read_file(state_->folder / image, kImageLimitBytes);
   } catch (
       const Error&) {  // gone since it was inspected: a bad sample ("empty_image"), not a fault of the job
   }
@@ -87,7 +91,8 @@ std::vector<std::string> ShardReader::captions(std::int64_t sample) const {
     }
     return out;
   }
-  const std::string_view raw = state_->bytes(entry.text);
+  std::string storage;
+  const std::string_view raw = state_->bytes->view(entry.text.offset, entry.text.size, storage);
   const bool lines = state_->index.kind == ShardKind::kTarTextLines;
   return (lines ? read_caption_lines(raw) : read_caption(raw)).captions;
 }
@@ -97,13 +102,12 @@ std::optional<std::int64_t> ShardReader::label(std::int64_t sample) const {
   return label < 0 ? std::nullopt : std::optional(label);
 }
 
-std::string_view ShardReader::raw_text(std::int64_t sample) const {
-  return state_->index.kind == ShardKind::kTable ? std::string_view()
-                                                 : state_->bytes(state_->at(sample).text);
+std::string ShardReader::raw_text(std::int64_t sample) const {
+  return state_->index.kind == ShardKind::kTable ? "" : state_->text(state_->at(sample).text);
 }
 
-std::string_view ShardReader::json(std::int64_t sample) const {
-  return state_->bytes(state_->at(sample).json);
+std::string ShardReader::json(std::int64_t sample) const {
+  return state_->text(state_->at(sample).json);
 }
 
 std::vector<std::string> captions_of(const ShardReader& reader, std::int64_t sample,

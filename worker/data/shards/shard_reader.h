@@ -13,7 +13,7 @@
 #include <string_view>
 #include <vector>
 
-#include "common/io/file.h"
+#include "common/io/byte_source.h"
 
 namespace trireme::worker::data {
 
@@ -39,23 +39,28 @@ struct ShardScan {
 ShardScan build_shard_index(const io::Path& shard, const std::string& format, const std::string& image_column,
                             const std::string& caption_column, const io::Path& index_path,
                             const std::function<void()>& poll = {});
+ShardScan build_shard_index(const io::ByteSource& bytes, const io::Path& shard, const std::string& format,
+                            const std::string& image_column, const std::string& caption_column,
+                            const io::Path& index_path, const std::function<void()>& poll = {});
 
 class ShardReader {
  public:
   // Throws kDamaged when the index is damaged or belongs to another file (size differs).
   ShardReader(const io::Path& shard, const io::Path& index);
+  // The same over bytes that lie elsewhere. Tables' pictures are files beside `shard`.
+  ShardReader(std::unique_ptr<io::ByteSource> bytes, const io::Path& shard, const io::Path& index);
   ~ShardReader();
 
   std::int64_t size() const;
   std::string key(std::int64_t sample) const;
-  // The encoded image. Valid while the reader lives (mapped), or backed by `storage` for tables.
+  // The encoded image. Valid while the reader lives (mapped), or backed by `storage`.
   std::string_view image_bytes(std::int64_t sample, std::string& storage) const;
   // Lines of .txt (CLIP_benchmark) or the whole of it (img2dataset); valid UTF-8, trimmed, cut at 64 KiB.
   // Empty for labelled samples.
   std::vector<std::string> captions(std::int64_t sample) const;
   std::optional<std::int64_t> label(std::int64_t sample) const;
-  std::string_view json(std::int64_t sample) const;      // "" when absent
-  std::string_view raw_text(std::int64_t sample) const;  // the .txt as it is; "" for tables and when absent
+  std::string json(std::int64_t sample) const;      // "" when absent
+  std::string raw_text(std::int64_t sample) const;  // the .txt as it is; "" for tables and when absent
 
  private:
   struct State;

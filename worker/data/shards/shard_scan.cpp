@@ -9,11 +9,11 @@
 #include "common/base/log.h"
 #include "common/io/hash.h"
 #include "jobs/specification/image_suffix.h"
+#include "jobs/store/tar_scan.h"
 #include "worker/data/shards/caption_text.h"
 #include "worker/data/shards/shard_index.h"
 #include "worker/data/shards/shard_reader.h"
 #include "worker/data/shards/table.h"
-#include "worker/data/shards/tar_scan.h"
 
 namespace trireme::worker::data {
 namespace {
@@ -24,10 +24,6 @@ constexpr std::size_t kNoImage = jobs::kImageSuffixes.size();
 void note(const CaptionText& text, ShardScan& scan) {
   if (text.long_caption > 0) scan.noted["long_caption"] += text.long_caption;
   if (text.bad_text > 0) scan.noted["bad_text"] += text.bad_text;
-}
-
-std::string_view text_of(const io::MappedFile& file) {
-  return {reinterpret_cast<const char*>(file.bytes().data()), file.bytes().size()};
 }
 
 // Path up to the first dot of the base name, and the lower-cased rest (open_clip, webdataset). False for
@@ -57,10 +53,10 @@ std::int64_t parse_label(std::string_view text) {
 // Consecutive members with one key make a sample.
 class Grouper {
  public:
-  Grouper(std::string_view tar, bool lines, ShardIndex& index, ShardScan& scan)
+  Grouper(const io::ByteSource& tar, bool lines, ShardIndex& index, ShardScan& scan)
       : tar_(tar), lines_(lines), index_(index), scan_(scan) {}
 
-  void add(const TarMember& member) {
+  void add(const store::TarMember& member) {
     std::string key, suffix;
     if (!split_name(member.name, key, suffix)) return;
     const bool repeated = std::find(suffixes_.begin(), suffixes_.end(), suffix) != suffixes_.end();
@@ -116,8 +112,8 @@ class Grouper {
     if (!seen_.insert(key_).second) return scan_.blame(key_, "duplicate_key");
     if (!has_image()) return scan_.blame(key_, has_other_image() ? "unsupported_image" : "no_image");
     const bool has_label = has_suffix("cls");
-    if (has_label) sample_.label = parse_label(tar_.substr(label_.offset, label_.size));
-    const std::string_view raw = tar_.substr(sample_.text.offset, sample_.text.size);
+    if (has_label) sample_.label = parse_label(tar_.view(label_.offset, label_.size, storage_));
+    const std::string_view raw = tar_.view(sample_.text.offset, sample_.text.size, storage_);
     const CaptionText text = lines_ ? read_caption_lines(raw) : read_caption(raw);
     const bool bad_label = has_label && sample_.label < 0;
     if (text.captions.empty() && sample_.label < 0)
@@ -130,7 +126,8 @@ class Grouper {
     index_.samples.push_back(sample_);
   }
 
-  std::string_view tar_;
+  const io::ByteSource& tar_;
+  std::string storage_;
   bool lines_;
   ShardIndex& index_;
   ShardScan& scan_;
@@ -143,20 +140,21 @@ class Grouper {
   std::unordered_set<std::string> seen_;
 };
 
-void scan_tar_shard(const io::Path& shard, std::string_view tar, const std::function<void()>& poll,
+void scan_tar_shard(const io::Path& shard, const io::ByteSource& tar, const std::function<void()>& poll,
                     ShardIndex& index, ShardScan& scan) {
   io::Sha256 hash;
   std::uint64_t hashed = 0;
+  std::string storage;
   const auto hash_up_to = [&](std::uint64_t end) {
     for (std::uint64_t next; hashed < end; hashed = next) {
       if (poll) poll();
       next = std::min(end, hashed + kPollBytes);
-      hash.update(tar.substr(hashed, next - hashed));
+      hash.update(tar.view(hashed, next - hashed, storage));
     }
   };
   Grouper grouper(tar, index.kind == ShardKind::kTarTextLines, index, scan);
-  const TarScan found = scan_tar(
-      tar, [&](const TarMember& member) { grouper.add(member); }, hash_up_to);
+  const store::TarScan found = store::scan_tar(
+      tar, [&](const store::TarMember& member) { grouper.add(member); }, hash_up_to);
   if (!found.is_tar) {
     throw Error(ErrorKind::kInvalid, "shard " + shard.string() + " is not a tar",
                 "check the path; compressed tars must be unpacked first (gunzip)");
@@ -231,13 +229,18 @@ void ShardScan::blame(const std::string& what, const std::string& reason) {
 ShardScan build_shard_index(const io::Path& shard, const std::string& format, const std::string& image_column,
                             const std::string& caption_column, const io::Path& index_path,
                             const std::function<void()>& poll) {
+  return build_shard_index(*io::open_source(shard), shard, format, image_column, caption_column, index_path,
+                           poll);
+}
+
+ShardScan build_shard_index(const io::ByteSource& bytes, const io::Path& shard, const std::string& format,
+                            const std::string& image_column, const std::string& caption_column,
+                            const io::Path& index_path, const std::function<void()>& poll) {
   if (format != "webdataset" && format != "clip_benchmark" && format != "table") {
     throw Error(ErrorKind::kInvalid, "shard " + shard.string() + ": unknown format \"" + format + "\"",
                 "one of webdataset, clip_benchmark, table");
   }
-  const io::MappedFile file(shard);
-  const std::string_view bytes = text_of(file);
-  if (bytes.empty()) {
+  if (bytes.size() == 0) {
     throw Error(ErrorKind::kInvalid, "shard " + shard.string() + " is empty (0 bytes)",
                 "fetch it again or take it out of the data set");
   }
@@ -246,7 +249,9 @@ ShardScan build_shard_index(const io::Path& shard, const std::string& format, co
   index.shard_bytes = bytes.size();
   if (format == "table") {
     index.kind = ShardKind::kTable;
-    scan_table_shard(shard, bytes, image_column, caption_column, poll, index, scan);
+    std::string storage;
+    scan_table_shard(shard, bytes.view(0, bytes.size(), storage), image_column, caption_column, poll, index,
+                     scan);
   } else {
     index.kind = format == "clip_benchmark" ? ShardKind::kTarTextLines : ShardKind::kTarWholeText;
     scan_tar_shard(shard, bytes, poll, index, scan);

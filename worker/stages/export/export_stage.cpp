@@ -71,7 +71,7 @@ std::string member_key(std::string key) {
 }
 
 std::string text_of(const data::ShardReader& shard, const Chosen& chosen) {
-  const std::string_view raw = shard.raw_text(chosen.sample);
+  const std::string raw = shard.raw_text(chosen.sample);
   if (chosen.captions.empty() && !raw.empty()) return std::string(raw);
   const auto captions = shard.captions(chosen.sample);
   std::string out;
@@ -114,7 +114,7 @@ void write_sample(data::TarWriter& tar, const data::ShardReader& shard, const Ch
   const std::string text = text_of(shard, passed_only ? chosen : Chosen{chosen.sample, {}});
   if (const auto label = shard.label(chosen.sample)) tar.add(key + ".cls", std::to_string(*label));
   tar.add(key + "." + suffix_of(image), image);
-  if (const std::string_view json = shard.json(chosen.sample); !json.empty()) {
+  if (const std::string json = shard.json(chosen.sample); !json.empty()) {
     tar.add(key + ".json", json);
   } else {
     const nlohmann::ordered_json made{

@@ -8,8 +8,8 @@
 #include <gtest/gtest.h>
 
 #include "common/io/file.h"
+#include "jobs/store/tar_scan.h"
 #include "worker/data/images/resize.h"
-#include "worker/data/shards/tar_scan.h"
 
 namespace trireme::worker::data {
 namespace {
@@ -58,7 +58,7 @@ std::vector<std::string> photographs(std::size_t most) {
   std::vector<std::string> found;
   if (!std::filesystem::exists(path)) return found;
   const std::string tar = io::read_file(path);
-  scan_tar(tar, [&](const TarMember& m) {
+  store::scan_tar(tar, [&](const store::TarMember& m) {
     ImageInfo info;
     const std::string bytes = tar.substr(m.offset, m.size);
     if (found.size() < most && image_info(bytes, info).empty()) found.push_back(bytes);

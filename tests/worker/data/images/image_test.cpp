@@ -13,8 +13,8 @@
 #include <jpeglib.h>
 
 #include "common/io/file.h"
+#include "jobs/store/tar_scan.h"
 #include "worker/data/images/resize.h"
-#include "worker/data/shards/tar_scan.h"
 
 namespace trireme::worker::data {
 namespace {
@@ -24,7 +24,7 @@ const std::map<std::string, std::string>& golden() {
     const std::string tar =
         io::read_file(io::Path(TRIREME_SOURCE_DIR) / "tests/golden/worker_data_images.tar");
     std::map<std::string, std::string> out;
-    scan_tar(tar, [&](const TarMember& m) { out[m.name] = tar.substr(m.offset, m.size); });
+    store::scan_tar(tar, [&](const store::TarMember& m) { out[m.name] = tar.substr(m.offset, m.size); });
     return out;
   }();
   return members;

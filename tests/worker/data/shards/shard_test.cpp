@@ -7,6 +7,7 @@
 #include "common/base/error.h"
 #include "common/base/random.h"
 #include "common/io/hash.h"
+#include "tests/support/ranged_source.h"
 #include "tests/support/tar_writer.h"
 #include "worker/data/shards/shard_index.h"
 #include "worker/data/shards/shard_reader.h"
@@ -171,6 +172,31 @@ TEST_F(ShardTest, AnUnpaddedEndIsFineAndADamagedHeaderCostsItsMember) {
   found = scan(bytes);
   EXPECT_EQ(found.samples, 1);
   EXPECT_EQ(found.bad, (Bad{{"bad_header", 1}, {"no_image", 1}}));
+}
+
+TEST_F(ShardTest, BytesByRangesGiveTheSameIndexAndSamples) {
+  const std::string bytes = TarWriter()
+                                .add("a.jpg", "J0")
+                                .add_pax("a.txt", "a")
+                                .add("a.json", "{\"a\":1}")
+                                .add("b.png", std::string(3000, 'P'))
+                                .add("b.cls", "3")
+                                .bytes();
+  scan(bytes);
+  const std::string written = io::read_file(index);
+  build_shard_index(testing::RangedSource(bytes), shard, "webdataset", "", "", index);
+  EXPECT_EQ(io::read_file(index), written);
+  auto source = std::make_unique<testing::RangedSource>(bytes);
+  const testing::RangedSource& counted = *source;
+  const ShardReader reader(std::move(source), shard, index), mapped(shard, index);
+  EXPECT_EQ(counted.bytes_read, 0U);
+  for (std::int64_t i = 0; i < 2; ++i) {
+    EXPECT_EQ(image(reader, i), image(mapped, i));
+    EXPECT_EQ(reader.captions(i), mapped.captions(i));
+    EXPECT_EQ(reader.json(i), mapped.json(i));
+    EXPECT_EQ(reader.label(i), mapped.label(i));
+  }
+  EXPECT_EQ(counted.bytes_read, 2 + 3000 + 1 + 7U);  // what was asked for, no more
 }
 
 TEST_F(ShardTest, RefusesWhatIsNoShard) {

@@ -10,8 +10,8 @@
 
 #include "common/io/file.h"
 #include "jobs/specification/job_spec.h"
+#include "jobs/store/tar_scan.h"
 #include "worker/data/images/image.h"
-#include "worker/data/shards/tar_scan.h"
 #include "worker/stages/synthesize/sample_plan.h"
 #include "worker/stages/synthesize/synthesize_stage.h"
 
@@ -201,7 +201,7 @@ TEST(SynthesizeStage, ShardsAreByteIdenticalAndHoldEverySampleOnce) {
       if (threads == 1) continue;
       const std::string tar = io::read_file(done.outputs[0].path);
       std::int64_t members = 0;
-      const auto scan = data::scan_tar(tar, [&](const data::TarMember& member) {
+      const auto scan = store::scan_tar(tar, [&](const store::TarMember& member) {
         ++members;
         if (member.name.ends_with(".jpg")) {
           EXPECT_TRUE(keys.insert(member.name).second);
@@ -232,7 +232,7 @@ TEST(SynthesizeStage, JsonTellsOfTheSceneWhateverTheTextSays) {
   SynthesizeStage().run(task, context);
   const std::string tar = io::read_file(task.output + ".tar");
   std::vector<json> fields;
-  data::scan_tar(tar, [&](const data::TarMember& member) {
+  store::scan_tar(tar, [&](const store::TarMember& member) {
     if (member.name.ends_with(".json")) fields.push_back(json::parse(tar.substr(member.offset, member.size)));
   });
   ASSERT_EQ(fields.size(), 120U);

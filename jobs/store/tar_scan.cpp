@@ -1,11 +1,11 @@
-#include "worker/data/shards/tar_scan.h"
+#include "jobs/store/tar_scan.h"
 
 #include <algorithm>
 #include <charconv>
 #include <optional>
 #include <utility>
 
-namespace trireme::worker::data {
+namespace trireme::store {
 namespace {
 
 constexpr std::uint64_t kBlock = 512;
@@ -100,19 +100,12 @@ std::string ustar_name(std::string_view block) {
   return prefix.empty() ? name : std::string(prefix) + "/" + name;
 }
 
-class Walk {
- public:
-  Walk(std::string_view tar, const std::function<void(const TarMember&)>& on_member)
-      : tar_(tar), on_member_(on_member) {}
+}  // namespace
 
-  TarScan run(const std::function<void(std::uint64_t)>& on_progress) {
-    while (step()) {
-      if (on_progress) on_progress(std::min<std::uint64_t>(at_, tar_.size()));
-    }
-    return std::move(scan_);
-  }
+struct TarWalk::State {
+  State(const io::ByteSource& source, std::function<void(std::uint64_t)> on_progress)
+      : tar_(source), size_(source.size()), on_progress_(std::move(on_progress)) {}
 
- private:
   bool stop_truncated() {
     ++scan_.bad["truncated"];
     scan_.cut_short = true;
@@ -121,13 +114,13 @@ class Walk {
 
   // One header and what it covers; false at the end.
   bool step() {
-    if (at_ > tar_.size()) return false;  // the last member's padding is missing, its data are complete
-    if (tar_.size() - at_ < kBlock) {
-      const std::string_view rest = tar_.substr(at_);
+    if (at_ > size_) return false;  // the last member's padding is missing, its data are complete
+    if (size_ - at_ < kBlock) {
+      const std::string_view rest = tar_.view(at_, size_ - at_, block_);
       if (!scan_.is_tar || (!rest.empty() && is_zero(rest))) return false;
       return stop_truncated();  // no end marker
     }
-    const std::string_view block = tar_.substr(at_, kBlock);
+    const std::string_view block = tar_.view(at_, kBlock, block_);
     if (is_zero(block)) {
       if (at_ == 0) scan_.is_tar = true;
       return false;
@@ -142,10 +135,11 @@ class Walk {
     const bool has_data = meta || type == '0' || type == '\0' || type == '7' || type == 'S';
     const std::uint64_t bytes = !meta && next_.size ? *next_.size : *size;
     const std::uint64_t data_at = at_ + kBlock;
-    if (has_data && bytes > tar_.size() - data_at) return stop_truncated();
+    if (has_data && bytes > size_ - data_at) return stop_truncated();
     at_ = data_at + (has_data ? (bytes + kBlock - 1) / kBlock * kBlock : 0);
     if (meta) {
-      read_meta(type, tar_.substr(data_at, bytes));
+      read_meta(type, bytes > kHeaderChainLimit ? std::string_view() : tar_.view(data_at, bytes, block_),
+                bytes);
       return true;
     }
     return take(block, type, data_at, bytes);
@@ -160,8 +154,8 @@ class Walk {
     return true;
   }
 
-  void read_meta(char type, std::string_view data) {
-    next_.chain_bytes += kBlock + data.size();
+  void read_meta(char type, std::string_view data, std::uint64_t bytes) {
+    next_.chain_bytes += kBlock + bytes;
     if (next_.chain_bytes > kHeaderChainLimit) next_.bad = true;
     if (next_.bad || type == 'g' || type == 'K') return;
     if (type == 'x') {
@@ -189,13 +183,16 @@ class Walk {
     } else if (bytes > kMemberLimit) {
       ++scan_.bad["oversized_member"];
     } else {
-      on_member_(member);
+      member_ = std::move(member);
     }
     return true;
   }
 
-  std::string_view tar_;
-  const std::function<void(const TarMember&)>& on_member_;
+  const io::ByteSource& tar_;
+  std::uint64_t size_;
+  std::function<void(std::uint64_t)> on_progress_;
+  std::string block_;  // where the source does not lie in memory
+  std::optional<TarMember> member_;
   TarScan scan_;
   Overrides next_;
   std::uint64_t at_ = 0;
@@ -203,11 +200,30 @@ class Walk {
   bool lost_ = false;  // between a damaged header and the next good one
 };
 
-}  // namespace
+TarWalk::TarWalk(const io::ByteSource& tar, std::function<void(std::uint64_t)> on_progress)
+    : state_(std::make_unique<State>(tar, std::move(on_progress))) {}
+TarWalk::~TarWalk() = default;
 
-TarScan scan_tar(std::string_view tar, const std::function<void(const TarMember&)>& on_member,
-                 const std::function<void(std::uint64_t)>& on_progress) {
-  return Walk(tar, on_member).run(on_progress);
+std::optional<TarMember> TarWalk::next() {
+  State& walk = *state_;
+  while (!walk.member_ && walk.step())
+    if (walk.on_progress_) walk.on_progress_(std::min(walk.at_, walk.size_));
+  return std::exchange(walk.member_, std::nullopt);
 }
 
-}  // namespace trireme::worker::data
+const TarScan& TarWalk::found() const {
+  return state_->scan_;
+}
+
+TarScan scan_tar(const io::ByteSource& tar, const std::function<void(const TarMember&)>& on_member,
+                 const std::function<void(std::uint64_t)>& on_progress) {
+  TarWalk walk(tar, on_progress);
+  while (const auto member = walk.next()) on_member(*member);
+  return walk.found();
+}
+
+TarScan scan_tar(std::string_view tar, const std::function<void(const TarMember&)>& on_member) {
+  return scan_tar(io::MemorySource(tar, "tar"), on_member);
+}
+
+}  // namespace trireme::store

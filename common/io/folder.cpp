@@ -1,0 +1,149 @@
+#include "common/io/folder.h"
+
+#include <algorithm>
+#include <cerrno>
+
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "common/base/error.h"
+#include "common/io/file.h"
+
+namespace trireme::io {
+namespace {
+
+namespace fs = std::filesystem;
+
+constexpr std::chrono::milliseconds kLook{50}, kPatience{10'000};
+
+bool has_type(const Path& path, mode_t type, const FileSystem& files) {
+  struct stat found {};
+  return files.status(path, found) == 0 && (found.st_mode & S_IFMT) == type;
+}
+
+std::vector<Path> list(const Path& folder, bool if_there) {
+  std::vector<Path> found;
+  std::error_code code;
+  for (fs::directory_iterator entry(folder, code), end; !code && entry != end; entry.increment(code))
+    found.push_back(entry->path());
+  if (code && !(if_there && code == std::errc::no_such_file_or_directory))
+    throw system_error("cannot list the folder " + folder.string(), code.value());
+  std::sort(found.begin(), found.end());
+  return found;
+}
+
+}  // namespace
+
+bool exists(const Path& path, const FileSystem& files) {
+  struct stat found {};
+  return files.status(path, found) == 0;
+}
+bool is_file(const Path& path, const FileSystem& files) {
+  return has_type(path, S_IFREG, files);
+}
+bool is_folder(const Path& path, const FileSystem& files) {
+  return has_type(path, S_IFDIR, files);
+}
+bool may_run(const Path& program) {
+  return ::access(program.c_str(), X_OK) == 0;
+}
+bool may_write_into(const Path& folder) {
+  return ::access(folder.c_str(), W_OK | X_OK) == 0;
+}
+
+bool appears(const Path& path, const FileSystem& files) {
+  for (auto waited = std::chrono::milliseconds(0); waited < kPatience; waited += kLook) {
+    if (exists(path, files)) return true;
+    files.pause(kLook);
+  }
+  return exists(path, files);
+}
+
+FileStatus status_of(const Path& path, const FileSystem& files) {
+  struct stat found {};
+  if (files.status(path, found) != 0) throw system_error("cannot look at " + path.string(), errno);
+  return {static_cast<std::uint64_t>(found.st_size),
+          found.st_mtim.tv_sec,
+          found.st_mtim.tv_nsec,
+          found.st_mode & 07777U,
+          found.st_uid == ::geteuid(),
+          found.st_dev,
+          found.st_ino};
+}
+
+std::uint64_t size_of(const Path& path, const FileSystem& files) {
+  return status_of(path, files).bytes;
+}
+
+std::vector<Path> list_folder(const Path& folder) {
+  return list(folder, false);
+}
+std::vector<Path> list_folder_if_there(const Path& folder) {
+  return list(folder, true);
+}
+
+std::vector<Path> files_below(const Path& folder) {
+  std::vector<Path> found;
+  std::error_code code;
+  for (fs::recursive_directory_iterator entry(folder, code), end; !code && entry != end;
+       entry.increment(code))
+    if (entry->is_regular_file(code)) found.push_back(entry->path());
+  if (code) throw system_error("cannot list what lies below " + folder.string(), code.value());
+  std::sort(found.begin(), found.end());
+  return found;
+}
+
+bool remove_file(const Path& path, const FileSystem& files) {
+  return files.remove(path) == 0;
+}
+
+bool remove_tree(const Path& path) {
+  std::error_code code;
+  const auto removed = fs::remove_all(path, code);
+  return !code && removed > 0;
+}
+
+void link_or_copy(const Path& from, const Path& to, const FileSystem& files) {
+  files.remove(to);
+  if (files.link(from, to) == 0) return;
+  const MappedFile bytes(from);
+  FileWriter copy(to, status_of(from, files).mode, files);
+  copy.write(bytes.text());
+  copy.finish();
+}
+
+void link_or_copy_tree(const Path& from, const Path& to, const FileSystem& files) {
+  make_folders(to, files);
+  for (const auto& entry : list_folder(from)) {
+    const Path target = to / entry.filename();
+    if (is_folder(entry, files))
+      link_or_copy_tree(entry, target, files);
+    else
+      link_or_copy(entry, target, files);
+  }
+}
+
+Path absolute(const Path& path) {
+  return fs::absolute(path);
+}
+Path real_path(const Path& path) {
+  std::error_code code;
+  const Path real = fs::weakly_canonical(path, code);
+  return code ? fs::absolute(path) : real;
+}
+bool same_file(const Path& a, const Path& b) {
+  std::error_code code;
+  return fs::equivalent(a, b, code);
+}
+Path working_folder() {
+  return fs::current_path();
+}
+Path temporary_folder() {
+  return fs::temp_directory_path();
+}
+Path own_program() {
+  std::error_code code;
+  return fs::read_symlink("/proc/self/exe", code);
+}
+
+}  // namespace trireme::io
