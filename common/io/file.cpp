@@ -1,6 +1,5 @@
 #include "common/io/file.h"
 
-#include <algorithm>
 #include <atomic>
 #include <cerrno>
 #include <utility>
@@ -176,11 +175,36 @@ void LineAppender::append(std::string_view line) {
   write_all(disk(), descriptor_, std::string(line) + "\n", path_);
 }
 
-LineReader::LineReader(const Path& path) : descriptor_(disk().open(path, O_RDONLY, 0)) {}
-LineReader::~LineReader() {
-  if (descriptor_ >= 0) disk().close(descriptor_);
+FileReader::FileReader(const Path& path, const FileSystem& files)
+    : files_(files), path_(path), descriptor_(Descriptor(files, path, O_RDONLY).release()) {}
+FileReader::~FileReader() {
+  files_.close(descriptor_);
+}
+std::size_t FileReader::read_at(std::uint64_t offset, std::span<char> to) const {
+  std::size_t done = 0;
+  while (done < to.size()) {
+    const ssize_t got = files_.read_at(descriptor_, to.data() + done, to.size() - done, offset + done);
+    if (got < 0 && errno == EINTR) continue;
+    if (got < 0) throw system_error("cannot read " + path_.string(), errno);
+    if (got == 0) break;
+    done += static_cast<std::size_t>(got);
+  }
+  return done;
+}
+std::size_t FileReader::read(std::span<char> to) {
+  const std::size_t got = read_at(at_, to);
+  at_ += got;
+  return got;
+}
+
+LineReader::LineReader(const Path& path, std::uint64_t first_byte) : read_(first_byte) {
+  try {
+    file_ = std::make_unique<FileReader>(path);
+  } catch (const Error&) {  // has no lines
+  }
 }
 bool LineReader::next(std::string& line) {
+  constexpr std::size_t kAtOnce = 64 << 10;
   std::size_t searched = at_;
   for (;;) {
     const std::size_t end = buffer_.find('\n', searched);
@@ -192,13 +216,10 @@ bool LineReader::next(std::string& line) {
     buffer_.erase(0, at_);
     at_ = 0;
     searched = buffer_.size();
-    buffer_.resize(searched + (std::size_t{256} << 10));
-    ssize_t got = -1;
-    do
-      got = descriptor_ < 0 ? 0
-                            : disk().read(descriptor_, buffer_.data() + searched, buffer_.size() - searched);
-    while (got < 0 && errno == EINTR);
-    buffer_.resize(searched + static_cast<std::size_t>(std::max<ssize_t>(got, 0)));
+    buffer_.resize(searched + kAtOnce);
+    const std::size_t got = file_ ? file_->read_at(read_, std::span(buffer_).subspan(searched)) : 0;
+    buffer_.resize(searched + got);
+    read_ += got;
     if (got > 0) continue;
     line = std::exchange(buffer_, {});
     return !line.empty();

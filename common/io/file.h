@@ -4,6 +4,7 @@
 #pragma once
 
 #include <cstdint>
+#include <memory>
 #include <span>
 #include <string>
 #include <string_view>
@@ -66,20 +67,36 @@ class LineAppender {
   int descriptor_ = -1;
 };
 
+// Reads one file in pieces.
+class FileReader {
+ public:
+  explicit FileReader(const Path& path, const FileSystem& files = disk());
+  ~FileReader();
+  FileReader(const FileReader&) = delete;
+  FileReader& operator=(const FileReader&) = delete;
+  // How much of `to` was filled: less than all only at the end of the file.
+  std::size_t read_at(std::uint64_t offset, std::span<char> to) const;  // any thread
+  std::size_t read(std::span<char> to);                                 // from where the last one ended
+
+ private:
+  const FileSystem& files_;
+  Path path_;
+  int descriptor_ = -1;
+  std::uint64_t at_ = 0;
+};
+
 // The lines of a text file, front to back, without their '\n'; a last one may lack it. A file that cannot be
 // opened has none.
 class LineReader {
  public:
-  explicit LineReader(const Path& path);
-  ~LineReader();
-  LineReader(const LineReader&) = delete;
-  LineReader& operator=(const LineReader&) = delete;
+  explicit LineReader(const Path& path, std::uint64_t first_byte = 0);
   bool next(std::string& line);
 
  private:
-  int descriptor_ = -1;
+  std::unique_ptr<FileReader> file_;
   std::string buffer_;
-  std::size_t at_ = 0;
+  std::size_t at_ = 0;      // of the next line in the buffer
+  std::uint64_t read_ = 0;  // of the file
 };
 
 // Read-only memory map; the bytes live as long as the object. Empty files map to an empty span.

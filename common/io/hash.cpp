@@ -1,28 +1,23 @@
 #include "common/io/hash.h"
 
-#include <algorithm>
 #include <array>
-#include <cerrno>
+#include <charconv>
 #include <cstdio>
-#include <filesystem>
-#include <fstream>
 #include <vector>
 
 #include <openssl/evp.h>
 #include <xxhash.h>
 
 #include "common/base/error.h"
+#include "common/io/folder.h"
 
 namespace trireme::io {
 namespace {
 template <class Consume>
 void stream_file(const Path& path, Consume consume) {
-  std::ifstream file(path, std::ios::binary);
-  if (!file) throw system_error("cannot open " + path.string(), errno);
+  FileReader file(path);
   std::string piece(1 << 20, '\0');
-  while (file.read(piece.data(), static_cast<std::streamsize>(piece.size())) || file.gcount() > 0)
-    consume(std::string_view(piece.data(), static_cast<std::size_t>(file.gcount())));
-  if (file.bad()) throw system_error("cannot read " + path.string(), errno);
+  while (const std::size_t got = file.read(piece)) consume(std::string_view(piece).substr(0, got));
 }
 }  // namespace
 
@@ -42,6 +37,14 @@ std::string hex(std::uint64_t value) {
 }
 std::string hex(const Hash128& value) {
   return hex(value.high) + hex(value.low);
+}
+
+std::uint64_t from_hex(std::string_view text) {
+  std::uint64_t value = 0;
+  const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), value, 16);
+  if (error != std::errc() || end != text.data() + text.size() || text.empty() || text.size() > 16)
+    throw Error(ErrorKind::kDamaged, "'" + std::string(text.substr(0, 40)) + "' is no hash");
+  return value;
 }
 
 struct Sha256::State {
@@ -96,26 +99,19 @@ std::uint64_t Xxh3::finish() const {
 }
 
 std::uint64_t xxh3_of_file(const Path& path) {
-  XXH3_state_t* state = XXH3_createState();
-  XXH3_64bits_reset(state);
-  stream_file(path, [&](std::string_view piece) { XXH3_64bits_update(state, piece.data(), piece.size()); });
-  const std::uint64_t value = XXH3_64bits_digest(state);
-  XXH3_freeState(state);
-  return value;
+  Xxh3 hash;
+  stream_file(path, [&](std::string_view piece) { hash.update(piece); });
+  return hash.finish();
 }
 
 FolderDigest digest_of_folder(const Path& folder) {
-  std::vector<Path> files;
-  for (const auto& entry : std::filesystem::recursive_directory_iterator(folder))
-    if (entry.is_regular_file()) files.push_back(std::filesystem::relative(entry.path(), folder));
-  std::sort(files.begin(), files.end());
   FolderDigest digest;
   std::string listing;
-  for (const auto& file : files) {
-    const auto bytes = std::filesystem::file_size(folder / file);
+  for (const auto& file : files_below(folder)) {
+    const auto bytes = size_of(file);
     digest.bytes += bytes;
-    listing +=
-        file.generic_string() + '\0' + std::to_string(bytes) + '\0' + hex(xxh3_of_file(folder / file)) + '\n';
+    listing += file.lexically_relative(folder).generic_string() + '\0' + std::to_string(bytes) + '\0' +
+               hex(xxh3_of_file(file)) + '\n';
   }
   digest.xxh3 = xxh3_64(listing);
   return digest;

@@ -20,6 +20,7 @@ Hash128 xxh3_128(std::string_view bytes);
 
 std::string hex(std::uint64_t value);            // 16 digits
 std::string hex(const Hash128& value);           // 32 digits
+std::uint64_t from_hex(std::string_view text);   // of hex(std::uint64_t); throws kDamaged
 std::string sha256_hex(std::string_view bytes);  // 64 digits
 
 // A folder as one value: all its regular files, sub-folders included. xxh3 is that of the sorted lines

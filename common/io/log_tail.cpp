@@ -1,8 +1,10 @@
 #include "common/io/log_tail.h"
 
 #include <algorithm>
-#include <fstream>
 #include <vector>
+
+#include "common/base/error.h"
+#include "common/io/folder.h"
 
 namespace trireme::io {
 namespace {
@@ -10,19 +12,23 @@ namespace {
 constexpr std::uint64_t kMostAtStart = 1U << 20;
 constexpr std::uint64_t kMostPerCall = 256U << 10;
 
+// What can be read of it: a log may be gone the next moment.
 std::string read_range(const Path& file, std::uint64_t first, std::uint64_t bytes) {
-  std::ifstream in(file, std::ios::binary);
   std::string text(bytes, '\0');
-  in.seekg(static_cast<std::streamoff>(first));
-  in.read(text.data(), static_cast<std::streamsize>(bytes));
-  text.resize(static_cast<std::size_t>(std::max<std::streamsize>(0, in.gcount())));
+  try {
+    text.resize(FileReader(file).read_at(first, text));
+  } catch (const Error&) {
+    text.clear();
+  }
   return text;
 }
 
-std::uint64_t size_of(const Path& file) {
-  std::error_code code;
-  const auto size = std::filesystem::file_size(file, code);
-  return code ? 0 : size;
+std::uint64_t bytes_of(const Path& file) {
+  try {
+    return size_of(file);
+  } catch (const Error&) {
+    return 0;
+  }
 }
 
 int rank_of(const Path& file) {
@@ -40,7 +46,7 @@ LogTail::LogTail(Path folder, int rank, std::int64_t last_lines)
     : folder_(std::move(folder)), rank_(rank), last_lines_(last_lines) {}
 
 std::uint64_t LogTail::start_of(const Path& file) const {
-  const std::uint64_t size = size_of(file);
+  const std::uint64_t size = bytes_of(file);
   const std::uint64_t first = size > kMostAtStart ? size - kMostAtStart : 0;
   const std::string text = read_range(file, first, size - first);
   std::size_t at = 0;
@@ -54,17 +60,16 @@ std::uint64_t LogTail::start_of(const Path& file) const {
 
 std::string LogTail::next() {
   std::vector<std::pair<int, Path>> files;
-  std::error_code code;
-  for (const auto& entry : std::filesystem::directory_iterator(folder_, code)) {
-    const int rank = rank_of(entry.path());
-    if (rank >= 0 && (rank_ < 0 || rank == rank_)) files.emplace_back(rank, entry.path());
+  for (const auto& path : list_folder_if_there(folder_)) {
+    const int rank = rank_of(path);
+    if (rank >= 0 && (rank_ < 0 || rank == rank_)) files.emplace_back(rank, path);
   }
   std::sort(files.begin(), files.end());
   std::string lines;
   for (const auto& [rank, file] : files) {
     const auto [known, fresh] = read_.try_emplace(file, 0);
     if (fresh) known->second = start_of(file);
-    const std::uint64_t size = size_of(file);
+    const std::uint64_t size = bytes_of(file);
     if (size <= known->second) continue;
     std::string text = read_range(file, known->second, std::min(size - known->second, kMostPerCall));
     const std::size_t whole = text.rfind('\n') + 1;  // npos + 1 = 0: no whole line yet

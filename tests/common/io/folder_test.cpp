@@ -22,9 +22,9 @@ class FolderTest : public ::testing::Test {
 TEST_F(FolderTest, NamesAreWhatTheyAre) {
   EXPECT_TRUE(is_file(folder / "a") && !is_folder(folder / "a"));
   EXPECT_TRUE(is_folder(folder / "b") && !is_file(folder / "b"));
-  EXPECT_FALSE(exists(folder / "c"));
+  EXPECT_FALSE(io::exists(folder / "c"));
   std::filesystem::create_symlink(folder / "nowhere", folder / "c");
-  EXPECT_FALSE(exists(folder / "c"));
+  EXPECT_FALSE(io::exists(folder / "c"));
   EXPECT_EQ(size_of(folder / "b/two"), 2U);
   EXPECT_THROW(size_of(folder / "d"), Error);
 }
@@ -54,7 +54,7 @@ TEST_F(FolderTest, TreesAreLinkedAndRemovedWhole) {
   const Path copy = temporary_folder() / (folder.filename().string() + "-copy");
   EXPECT_TRUE(same_file(copy / "b/two", folder / "b/two"));
   EXPECT_TRUE(remove_tree(copy));
-  EXPECT_FALSE(exists(copy) || remove_tree(copy) || remove_file(copy / "a"));
+  EXPECT_FALSE(io::exists(copy) || remove_tree(copy) || remove_file(copy / "a"));
 }
 
 TEST_F(FolderTest, LinesComeWhole) {
