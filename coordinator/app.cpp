@@ -79,22 +79,27 @@ void tell_supervisor(const std::optional<service::RunFolder>& folder, ErrorKind 
   }
 }
 
-// SIGTERM and SIGINT are blocked in every thread and waited for in this one.
-void block_signals() {
+// All mean "checkpoint and stop". Under nohup a closed terminal is to be ignored.
+sigset_t stop_signals() {
   sigset_t signals;
   sigemptyset(&signals);
   sigaddset(&signals, SIGTERM);
   sigaddset(&signals, SIGINT);
+  struct sigaction hangup {};
+  if (::sigaction(SIGHUP, nullptr, &hangup) != 0 || hangup.sa_handler != SIG_IGN) sigaddset(&signals, SIGHUP);
+  return signals;
+}
+
+// Blocked in every thread and waited for in one.
+void block_signals() {
+  const sigset_t signals = stop_signals();
   pthread_sigmask(SIG_BLOCK, &signals, nullptr);
   std::signal(SIGPIPE, SIG_IGN);
 }
 
 void watch_signals(service::Service& service) {
   std::thread([&service] {
-    sigset_t signals;
-    sigemptyset(&signals);
-    sigaddset(&signals, SIGTERM);
-    sigaddset(&signals, SIGINT);
+    const sigset_t signals = stop_signals();
     for (int count = 1;; ++count) {
       int signal = 0;
       if (sigwait(&signals, &signal) != 0) return;

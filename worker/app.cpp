@@ -190,9 +190,15 @@ void serve(MpiWorld& world, Incarnation incarnation) {
   runtime::run_actor(control, all_stages(), options);
 }
 
+// Whoever ends the run asks every rank at once (mpirun on SIGTERM, a terminal that closes): the coordinator
+// decides what that means, and a worker whose coordinator has gone silent ends itself.
+void leave_signals_to_the_coordinator() {
+  for (const int signal : {SIGTERM, SIGINT, SIGHUP, SIGPIPE}) std::signal(signal, SIG_IGN);
+}
+
 // A worker that fails leaves by _exit: MPI_Finalize would wait for the others.
 int run_rank() {
-  std::signal(SIGPIPE, SIG_IGN);
+  leave_signals_to_the_coordinator();
   MpiWorld world;
   start_log("worker/" + std::to_string(world.rank()));
   try {

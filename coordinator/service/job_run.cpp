@@ -126,6 +126,7 @@ void JobRun::make_ready(const std::vector<planner::TaskRef>& refs) {
 }
 
 std::vector<planner::TaskRef> JobRun::take_unprepared_gangs() {
+  if (!leaving_.empty()) return {};  // gang rank 0 may still have a checkpoint to report
   return std::exchange(unprepared_, {});
 }
 
@@ -143,6 +144,12 @@ void JobRun::gang_prepared(const planner::TaskRef& ref, const std::string& resum
 const scheduler::Lease* JobRun::gang_lease(LeaseId id, Rank rank) {
   const scheduler::Lease* lease = leases_.find(id);
   return lease != nullptr && lease->task.slots > 0 && lease->workers.front() == rank ? lease : nullptr;
+}
+
+const scheduler::Lease* JobRun::gang_of_checkpoint(LeaseId id, Rank rank) {
+  if (const scheduler::Lease* lease = gang_lease(id, rank)) return lease;
+  const auto ended = ended_gangs_.find(id);
+  return ended != ended_gangs_.end() && ended->second.workers.front() == rank ? &ended->second : nullptr;
 }
 
 bool JobRun::grant(SteadyTime now, Decision& decision) {
@@ -209,6 +216,7 @@ void JobRun::end_lease(scheduler::Lease& lease, Rank reporter, const std::string
   const bool gang = lease.task.slots > 0;
   const LeaseId id = lease.id;
   const auto workers = lease.workers;
+  if (gang) ended_gangs_.emplace(id, lease);
   const std::set<Rank> early = early_.contains(id) ? early_.extract(id).mapped() : std::set<Rank>{};
   leases_.end(id);
   if (gang) {
@@ -277,6 +285,11 @@ void JobRun::task_failed(Rank rank, const jobs::TaskFailed& failed, Decision& de
   const planner::TaskRef ref = task_ref(lease->task);
   const auto& stage = graph_->stages()[ref.stage].name;
   const bool cancelled = failed.kind == ErrorKind::kCancelled;
+  // Told to checkpoint and stop: the gang ends when rank 0 says so, which has the checkpoint to report.
+  if (cancelled && stopping_ && lease->workers.front() != rank) {
+    early_[lease->id].insert(rank);
+    return;
+  }
   const std::string what =
       stage + " task " + planner::key_of(ref) + " on worker " + std::to_string(rank) + ": " + failed.message;
   log_warning("service", what);

@@ -53,8 +53,10 @@ class JobRun {
   std::vector<planner::TaskRef> take_unprepared_gangs();
   const jobs::Task& gang_task(const planner::TaskRef& ref);
   void gang_prepared(const planner::TaskRef& ref, const std::string& resume_from);
-  // The gang lease of a checkpoint; nullptr when it is no longer leased or `rank` is not its first member.
+  // nullptr when it is no longer leased or `rank` is not its first member.
   const scheduler::Lease* gang_lease(LeaseId id, Rank rank);
+  // The same of a checkpoint: also when the lease has ended meanwhile, for the files are whole all the same.
+  const scheduler::Lease* gang_of_checkpoint(LeaseId id, Rank rank);
   void note_gang_progress(SteadyTime now);
 
   // No more grants; every lease in hand is asked to stop (gangs write a checkpoint first when asked to).
@@ -105,7 +107,8 @@ class JobRun {
   std::vector<planner::TaskRef> unprepared_;
   std::vector<planner::TaskRef> replayed_ready_, replayed_done_;
   std::map<planner::TaskRef, std::int64_t> failures_;
-  std::map<LeaseId, std::set<Rank>> early_;                 // members that ended before gang rank 0
+  std::map<LeaseId, std::set<Rank>> early_;  // members that ended before gang rank 0
+  std::map<LeaseId, scheduler::Lease> ended_gangs_;
   std::map<Rank, std::pair<LeaseId, SteadyTime>> leaving_;  // members of a gang that has ended
   std::vector<std::int64_t> leased_by_stage_;
   int damage_warnings_ = 0;

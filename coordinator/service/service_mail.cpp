@@ -52,7 +52,8 @@ void Service::hello(const Arrival& arrival, const jobs::Hello& hello, Decision& 
 }
 
 void Service::checkpoint_written(const Arrival& arrival, const jobs::CheckpointWritten& written, Decision&) {
-  const scheduler::Lease* lease = run_ != nullptr ? run_->gang_lease(written.lease, arrival.from) : nullptr;
+  const scheduler::Lease* lease =
+      run_ != nullptr ? run_->gang_of_checkpoint(written.lease, arrival.from) : nullptr;
   if (lease == nullptr) {
     metrics_.count("trireme_control_rejected_total", 1, {{"reason", "stale_lease"}});
     return;
@@ -142,6 +143,7 @@ void Service::retire(const std::vector<ledger::CheckpointRow>& rows, Decision& d
 // What a gang resumes from is verified before it starts: its newest committed checkpoint whose files are
 // whole.
 void Service::prepare_gangs() {
+  if (sealing_ > 0) return;
   for (const auto& ref : run_->take_unprepared_gangs()) {
     const jobs::Task* task = nullptr;
     try {

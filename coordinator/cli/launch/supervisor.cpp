@@ -284,6 +284,9 @@ void catch_stop_signals() {
   action.sa_handler = count_stop;
   ::sigaction(SIGINT, &action, nullptr);
   ::sigaction(SIGTERM, &action, nullptr);
+  struct sigaction hangup {};
+  ::sigaction(SIGHUP, nullptr, &hangup);
+  if (hangup.sa_handler != SIG_IGN) ::sigaction(SIGHUP, &action, nullptr);  // ignored: under nohup
   ::signal(SIGPIPE, SIG_IGN);  // a closed pager ends the display, not the run
 }
 int stop_signals() {

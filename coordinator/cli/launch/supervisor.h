@@ -35,7 +35,7 @@ struct SupervisorResult {
   int incarnations = 0;
 };
 
-// Signals that ask for an end, counted by a handler of SIGINT and SIGTERM. The first is passed on to the
+// Signals that ask for an end, counted by a handler of SIGINT, SIGTERM and SIGHUP (a closed terminal). The first is passed on to the
 // coordinator as "checkpoint and stop", the second kills.
 void catch_stop_signals();
 int stop_signals();

@@ -25,6 +25,8 @@ struct FakeHabits {
   // Called with every task; what it returns (if anything) is sent instead of the result.
   std::function<std::optional<jobs::TaskFailed>(Rank, const jobs::Task&)> fail;
   std::function<bool(std::int64_t step)> fall_silent;  // all workers stop talking at that step
+  bool members_leave_first = false;  // asked to checkpoint and stop, all but gang rank 0 answer at once
+  std::int64_t member_fails_at = 0;  // at that step one gives up while gang rank 0 writes a checkpoint; once
 };
 
 class FakeWorkers {
@@ -90,9 +92,11 @@ class FakeWorkers {
       if (gang_ && gang_->task.lease == done->lease) gang_->committed = done->step;
     if (const auto* cancel = std::get_if<jobs::Cancel>(&envelope.message))
       if (gang_ && gang_->task.lease == cancel->lease) {
-        if (cancel->checkpoint_first)
+        if (cancel->checkpoint_first) {
           gang_->checkpoint_and_stop = true;
-        else
+          if (habits_.members_leave_first && rank != gang_->task.members.front())
+            send(rank, jobs::TaskFailed{cancel->lease, ErrorKind::kCancelled, false, "stopped"});
+        } else
           end_gang(jobs::TaskFailed{cancel->lease, ErrorKind::kCancelled, false, "cancelled"});
       }
   }
@@ -153,6 +157,16 @@ class FakeWorkers {
     if (habits_.fall_silent && habits_.fall_silent(gang.step)) silent_ = true;
     send(gang.task.members.front(), jobs::StepReport{gang.task.lease, gang.step, habits_.steps, 0,
                                                      gang.step * 64, 1.0 / gang.step, 0.001});
+    if (gang.step == habits_.member_fails_at) {
+      habits_.member_fails_at = 0;
+      send(gang.task.members.back(),
+           jobs::TaskFailed{gang.task.lease, ErrorKind::kTryAgain, true, "no luck"});
+      checkpoint();
+      const auto answer = jobs::TaskFailed{gang.task.lease, ErrorKind::kCancelled, false, "cancelled"};
+      send(gang.task.members.front(), answer);
+      gang_.reset();
+      return;
+    }
     if (gang.step % habits_.checkpoint_every == 0 || gang.checkpoint_and_stop) checkpoint();
     if (gang.checkpoint_and_stop) {
       gang.waiting = true;

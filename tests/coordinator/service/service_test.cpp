@@ -256,6 +256,52 @@ TEST_F(ServiceTest, ASignalCheckpointsAndTheNextStartGoesOn) {
   EXPECT_NE(fakes->resumed_from[0], "");
 }
 
+// Announced is what the ledger holds: members that answer before gang rank 0 do not end its lease.
+TEST_F(ServiceTest, MembersThatLeaveFirstDoNotLoseTheCheckpointOfAStop) {
+  habits.step_milliseconds = 2;
+  habits.steps = 100000;
+  habits.checkpoint_every = 1000000;
+  habits.members_leave_first = true;
+  workers = 4;
+  const auto in_training = [](Service& service) {
+    for (int i = 0; i < 500; ++i) {
+      const json job = json::parse(service.describe("job-000001"));
+      if (!job.at("training").is_null() && job.at("training").at("step") > 3) break;
+      std::this_thread::sleep_for(std::chrono::milliseconds(5));
+    }
+  };
+  meanwhile = [&](Service& service) {
+    in_training(service);
+    service.stop_by_signal();
+  };
+  EXPECT_EQ(run().exit_code, 75);
+  const std::int64_t first = terminal().at("step");
+  EXPECT_GT(first, 3);
+  meanwhile = [&](Service& service) {
+    in_training(service);
+    service.cancel("job-000001");
+  };
+  EXPECT_EQ(run().exit_code, 1);
+  ASSERT_FALSE(fakes->resumed_from.empty());
+  EXPECT_EQ(std::stoll(fakes->resumed_from[0].substr(fakes->resumed_from[0].size() - 8)), first);
+  const std::int64_t second = terminal().at("step");
+  EXPECT_GT(second, first);
+  meanwhile = nullptr;
+  habits.steps = second + 5;
+  EXPECT_EQ(run().exit_code, 0);
+  ASSERT_FALSE(fakes->resumed_from.empty());
+  EXPECT_EQ(std::stoll(fakes->resumed_from[0].substr(fakes->resumed_from[0].size() - 8)), second);
+}
+
+// The failure of another member ends the lease while the checkpoint is on its way: it counts all the same.
+TEST_F(ServiceTest, ACheckpointWrittenWhileItsGangFailsIsKept) {
+  habits.checkpoint_every = 1000000;
+  habits.member_fails_at = 17;
+  EXPECT_EQ(run().exit_code, 0);
+  ASSERT_EQ(fakes->resumed_from.size(), 2U);
+  EXPECT_EQ(fakes->resumed_from[1], (output / "ckpt/train/step-00000017").string());
+}
+
 TEST_F(ServiceTest, CancelEndsARunningJobAndIsIdempotent) {
   habits.step_milliseconds = 2;
   habits.steps = 100000;

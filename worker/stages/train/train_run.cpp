@@ -6,6 +6,8 @@
 #include <algorithm>
 #include <cmath>
 #include <cstdio>
+#include <thread>
+#include <utility>
 
 #include "common/base/error.h"
 #include "common/base/fault_point.h"
@@ -28,6 +30,7 @@ namespace trireme::worker::stages::train {
 namespace {
 
 using std::chrono::steady_clock;
+constexpr std::int64_t kUnsettled = -2;  // below every step
 
 at::Tensor on_host(const at::Tensor& tensor) {
   return tensor.to(at::kCPU, tensor.scalar_type(), false, /*copy=*/true);
@@ -208,7 +211,7 @@ void TrainRun::resume() {
     }
     progress_ = state.progress;
     best_ = std::move(state.best);
-    saved_step_ = resumed_step_ = progress_.step;
+    resumed_step_ = progress_.step;
     if (leads()) log_info("train", "resumed at step " + std::to_string(progress_.step));
   }
   if (!leads()) return;
@@ -331,13 +334,8 @@ void TrainRun::count_guarded(const StepResult& done) {
 
 // Collective: gang rank 0 knows what the coordinator has committed.
 void TrainRun::roll_back(StepRow& row) {
-  std::int64_t step = -1;
-  if (leads()) {
-    writer_->wait();
-    step = resumed_step_;
-    if (context_.last_committed_checkpoint) step = std::max(step, context_.last_committed_checkpoint());
-  }
-  step = group_.all_gather(at::full({1}, step, at::kLong))[0].item<std::int64_t>();
+  if (leads()) writer_->wait();
+  const std::int64_t step = from_leader(leads() ? committed_step() : -1);
   if (step < 0)
     throw Error(ErrorKind::kInvalid,
                 "loss or gradient of step " + std::to_string(row.step) +
@@ -443,7 +441,7 @@ void TrainRun::save(bool best) {
   if (signals_->samples() > 0)
     for (auto& named : signals_->tensors()) state.training.push_back(std::move(named));
   last_save_ = begin;
-  if (writer_->start(std::move(state), best, seconds_since(begin))) saved_step_ = progress_.step;
+  writer_->start(std::move(state), best, seconds_since(begin));
 }
 
 bool TrainRun::all_stop() {
@@ -453,14 +451,42 @@ bool TrainRun::all_stop() {
   return group_.all_gather(flag).sum().item<std::int64_t>() > 0;
 }
 
-void TrainRun::stop_after_checkpoint() {
-  if (leads() && saved_step_ != progress_.step) {
-    writer_->wait();
-    save(progress_.best_step == progress_.step);
+std::int64_t TrainRun::from_leader(std::int64_t value) {
+  if (group_.size() == 1) return value;
+  return group_.all_gather(at::full({1}, value, at::kLong))[0].item<std::int64_t>();
+}
+
+std::int64_t TrainRun::committed_step() const {
+  return std::max(resumed_step_,
+                  context_.last_committed_checkpoint ? context_.last_committed_checkpoint() : -1);
+}
+
+// One step's worth of waiting for what the last checkpoint becomes, so that no member waits too long for us.
+std::int64_t TrainRun::settle_last_checkpoint() {
+  const auto until = steady_clock::now() + std::chrono::seconds(1);
+  while (committed_step() < progress_.step && steady_clock::now() < until) {
+    if (!writer_->busy() && writer_->last_written() != progress_.step) {
+      if (std::exchange(tried_to_stop_, true)) return committed_step();  // it could not be written
+      save(progress_.best_step == progress_.step);
+    }
+    context_.stop->throw_if_stopped();
+    std::this_thread::sleep_for(std::chrono::milliseconds(1));
   }
-  if (leads()) writer_->wait();
+  return committed_step() < progress_.step ? kUnsettled : committed_step();
+}
+
+// Collective: all leave together, and only once the ledger holds the checkpoint. A member that left first
+// would end the gang's lease, and with it what gang rank 0 has to say about the checkpoint.
+void TrainRun::stop_after_checkpoint() {
+  std::int64_t kept = progress_.step > 0 ? kUnsettled : 0;
+  while (kept == kUnsettled) kept = from_leader(leads() ? settle_last_checkpoint() : 0);
+  const std::string after = "training stopped after step " + std::to_string(progress_.step);
+  if (kept == progress_.step)
+    throw Error(ErrorKind::kCancelled, after + (kept > 0 ? " with a checkpoint" : ""));
   throw Error(ErrorKind::kCancelled,
-              "training stopped after step " + std::to_string(progress_.step) + " with a checkpoint");
+              after + ", and its checkpoint could not be written: " +
+                  (kept < 0 ? "there is none to go on from"
+                            : "the newest to go on from is that of step " + std::to_string(kept)));
 }
 
 jobs::TaskDone TrainRun::result() {

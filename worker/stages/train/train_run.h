@@ -55,6 +55,9 @@ class TrainRun {
   void checkpoint_if_due();
   bool all_stop();  // collective: whether to stop after the steps done so far
   void save(bool best);
+  std::int64_t from_leader(std::int64_t value);  // collective
+  std::int64_t committed_step() const;           // gang rank 0: newest in the ledger, -1 when none
+  std::int64_t settle_last_checkpoint();
   void stop_after_checkpoint();
   jobs::TaskDone result();
 
@@ -84,8 +87,8 @@ class TrainRun {
   Progress progress_;
   NamedTensors best_;
   std::map<std::string, std::int64_t> counts_;  // of own slots: "bad.<reason>", "concepts.<head>.<what>"
-  std::int64_t skipped_ = 0, saved_step_ = -1, resumed_step_ = -1;
-  bool save_now_ = false;
+  std::int64_t skipped_ = 0, resumed_step_ = -1;
+  bool save_now_ = false, tried_to_stop_ = false;
   double trained_seconds_ = 0;
   SidecarShare sidecars_;
   double pair_flops_ = 0, matmul_rate_ = 1;  // of one worker's threads together

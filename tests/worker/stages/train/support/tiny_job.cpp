@@ -262,6 +262,7 @@ TinyJob::Outcome TinyJob::train(const std::string& run, int ranks, const std::st
         folder = folder.parent_path() / name;
         std::filesystem::remove_all(folder);
         std::filesystem::rename(written.folder, folder);
+        std::this_thread::sleep_for(std::chrono::milliseconds(commit_milliseconds));
         committed = written.step;
       }
       outcome.checkpoints.push_back(folder.string());
@@ -278,6 +279,8 @@ TinyJob::Outcome TinyJob::train(const std::string& run, int ranks, const std::st
       }
       groups[static_cast<std::size_t>(rank)].reset();
     }
+    const std::lock_guard lock(mutex);
+    outcome.committed_at_exit.push_back(committed);
   };
   std::vector<std::thread> threads;
   for (int rank = 0; rank < ranks; ++rank) threads.emplace_back(run_rank, rank);

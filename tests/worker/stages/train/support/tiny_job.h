@@ -26,6 +26,7 @@ class TinyJob {
   std::int64_t captions_left_out = 0;  // of the last shard
   bool broken_feature = false;         // one sample's image feature is not a number
   bool commit = false;                 // checkpoints are sealed as the coordinator does it, at once
+  int commit_milliseconds = 0;         // how long that takes
 
   struct Outcome {
     jobs::TaskDone done;
@@ -33,6 +34,7 @@ class TinyJob {
     std::vector<jobs::StepReport> reports;
     std::string error;  // of gang rank 0, "" when none
     ErrorKind error_kind = ErrorKind::kInternal;
+    std::vector<std::int64_t> committed_at_exit;  // per rank that left: newest committed step by then
   };
   // `run`: names output and stage folders; a second run of one name goes on with its log. `on_step` is called
   // on rank 0 after each step.
