@@ -147,7 +147,7 @@ void Service::leave(Terminal terminal, bool orderly, Decision& decision) {
   if (outcome_) return;
   // A worker that has not said hello yet would miss the Leave, and both would wait in MPI_Finalize for ever.
   for (const auto& member : fleet_.members()) orderly = orderly && member.state != fleet::Liveness::kAwaited;
-  terminal.step = checkpoint_step_;
+  terminal.step = resume_step_;
   terminal.progress = checkpoint_step_ + (run_ != nullptr ? run_->tasks_done() : tasks_before_);
   outcome_ = Outcome{terminal.exit_code, orderly, terminal.reason};
   if (orderly)

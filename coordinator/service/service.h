@@ -150,8 +150,8 @@ class Service final : public Face {
   std::map<std::string, std::vector<std::array<std::string, 3>>> damaged_;
   SteadyTime opened_, reviewed_{}, began_{}, progress_written_{}, metrics_written_{}, supervisor_gone_{},
       disk_looked_{};
-  std::int64_t checkpoint_step_ = 0;
-  std::int64_t tasks_before_ = 0;  // of the job that has just ended
+  std::int64_t checkpoint_step_ = 0, resume_step_ = 0;  // highest of the job; newest of the stage that trains
+  std::int64_t tasks_before_ = 0;                       // of the job that has just ended
   int signals_ = 0, sealing_ = 0;
   bool paused_ = false, progressed_ = false, reporting_ = false, recovered_ = false, more_to_grant_ = false;
   std::atomic<bool> ready_{false}, closed_{false};

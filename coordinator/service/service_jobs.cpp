@@ -139,7 +139,7 @@ void Service::begin(Job& job, Decision& decision) {
   const bool fresh = row.state == JobState::kQueued;
   began_ = clock_.now();
   progressed_ = false;
-  checkpoint_step_ = 0;
+  checkpoint_step_ = resume_step_ = 0;
   if (row.state == JobState::kStopping) {
     const bool cancelled = row.cause.starts_with("cancelled");
     return end_job(job, cancelled ? JobState::kCancelled : JobState::kFailed, row.cause, 1, decision);

@@ -107,6 +107,7 @@ void Service::checkpoint_sealed(LeaseId lease, const jobs::CheckpointWritten& wr
                                 const ledger::CheckpointRow& row, Decision& decision) {
   --sealing_;
   checkpoint_step_ = std::max(checkpoint_step_, row.step);
+  resume_step_ = row.step;
   put_checkpoint(row, "CheckpointCommitted", decision);
   note_progress(decision);
   if (run_ != nullptr) {
@@ -187,6 +188,7 @@ void Service::gang_found(const planner::TaskRef& ref, const std::vector<ledger::
                                                " can be used: " + checkpoint_fault(bad.front()) +
                                                "; start the job again to train from the beginning");
   const jobs::Task& task = run_->gang_task(ref);
+  resume_step_ = 0;
   std::vector<ledger::CheckpointRow> foreign;
   for (const auto& row : checkpoints_) {
     if (row.state != "committed" || io::Path(row.folder).parent_path() != io::Path(task.checkpoint_folder))
@@ -194,6 +196,7 @@ void Service::gang_found(const planner::TaskRef& ref, const std::vector<ledger::
     if (row.address != task.address) foreign.push_back(row);
     if (row.folder == resume_from) {
       checkpoint_step_ = std::max(checkpoint_step_, row.step);
+      resume_step_ = row.step;
       log_info("service", "resuming at step " + std::to_string(row.step));
     }
   }

@@ -80,7 +80,9 @@ int report_end(const LaunchOptions& options, const io::Path& run_folder, const S
   if (result.exit_code == 0) return 0;
   out << "\n" << result.state << ": " << printable_lines(result.reason) << "\n";
   if (result.exit_code == 75) {
-    out << "Start the same command again to go on from the last checkpoint.\n";
+    const auto terminal = read_terminal(run_folder);
+    out << "Start the same command again to go on"
+        << (terminal && terminal->step > 0 ? " at step " + std::to_string(terminal->step) : "") << ".\n";
   } else if (result.state == "FAILED") {
     const std::string complaints = last_complaints(run_folder);
     if (!complaints.empty())

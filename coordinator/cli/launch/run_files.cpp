@@ -69,6 +69,7 @@ std::optional<Terminal> read_terminal(const io::Path& run_folder) {
   terminal.retryable = flag_of(*document, "retryable");
   terminal.exit_code = number_of<int>(*document, "exit_code", 1);
   terminal.committed = number_of<std::int64_t>(*document, "progress", -1);
+  terminal.step = number_of<std::int64_t>(*document, "step");
   return terminal;
 }
 

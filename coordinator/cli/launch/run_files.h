@@ -30,6 +30,7 @@ struct Terminal {
   bool retryable = true;
   int exit_code = 1;
   std::int64_t committed = -1;  // -1: not told
+  std::int64_t step = 0;        // of the newest checkpoint of the stage that trained
 };
 std::optional<Terminal> read_terminal(const io::Path& run_folder);
 void write_terminal(const io::Path& run_folder, const Terminal& terminal);

@@ -35,8 +35,8 @@ struct SupervisorResult {
   int incarnations = 0;
 };
 
-// Signals that ask for an end, counted by a handler of SIGINT, SIGTERM and SIGHUP (a closed terminal). The first is passed on to the
-// coordinator as "checkpoint and stop", the second kills.
+// Signals that ask for an end, counted by a handler of SIGINT, SIGTERM and SIGHUP (a closed terminal). The
+// first is passed on to the coordinator as "checkpoint and stop", the second kills.
 void catch_stop_signals();
 int stop_signals();
 void reset_stop_signals();  // tests
