@@ -6,7 +6,7 @@
 //   mean CIDEr    per image 10 times the mean over n = 1..4 and references of the tf-idf cosine with clipped
 //   counts
 //            and a Gaussian penalty of the length difference, sigma 6; idf over the images' references; mean
-// Tokens are what blanks separate. Pure.
+// Tokens are what blanks separate; worker/text/tokenizers/caption_words.h makes them. Pure.
 #pragma once
 
 #include <array>

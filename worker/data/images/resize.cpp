@@ -1,34 +1,29 @@
 #include "worker/data/images/resize.h"
 
-#include <ATen/Functions.h>
-#include <ATen/core/Tensor.h>
-#include <c10/core/InferenceMode.h>
-
 #include <algorithm>
 #include <cmath>
 #include <cstring>
+#include <memory>
+
+#include "worker/data/images/resample.h"
 
 namespace trireme::worker::data {
 namespace {
 
 constexpr std::int64_t kStretchLimit = 8;  // longer pictures are cut to their middle before they grow
 
-// [1, 3, H, W] over interleaved rows; the tensor borrows the image's bytes.
-at::Tensor borrow(const Image& image) {
-  return at::from_blob(const_cast<std::uint8_t*>(image.rgb.data()), {1, 3, image.height, image.width},
-                       {image.height * image.width * 3, 1, image.width * 3, 3}, at::kByte);
+// Interleaved [height, width, 3] bytes.
+std::unique_ptr<std::uint8_t[]> resized(const Image& image, std::int64_t width, std::int64_t height,
+                                        Filter filter) {
+  std::unique_ptr<std::uint8_t[]> out(new std::uint8_t[static_cast<std::size_t>(width * height * 3)]);
+  resample(image.rgb.data(), image.width, image.height, out.get(), width, height, filter);
+  return out;
 }
 
-// Interleaved [height, width, 3] bytes in the tensor's own memory.
-at::Tensor resized(const Image& image, std::int64_t width, std::int64_t height, Filter filter) {
-  const c10::InferenceMode inference;
-  at::Tensor out = borrow(image);
-  if (image.width != width || image.height != height) {
-    out = filter == Filter::kBicubic
-              ? at::_upsample_bicubic2d_aa(out, {height, width}, false, std::nullopt, std::nullopt)
-              : at::_upsample_bilinear2d_aa(out, {height, width}, false, std::nullopt, std::nullopt);
-  }
-  return out.permute({0, 2, 3, 1}).contiguous();
+Image resized_image(const Image& image, std::int64_t width, std::int64_t height, Filter filter) {
+  Image out{width, height, std::vector<std::uint8_t>(static_cast<std::size_t>(width * height * 3))};
+  resample(image.rgb.data(), image.width, image.height, out.rgb.data(), width, height, filter);
+  return out;
 }
 
 // One row of `width` pixels into three planes: byte * scale + shift. Separate multiply and add (no fused
@@ -84,26 +79,17 @@ const Image& middle(const Image& image, Image& storage) {
 
 }  // namespace
 
-namespace {
-
-Image image_of(const at::Tensor& pixels, std::int64_t width, std::int64_t height) {
-  const auto* first = pixels.const_data_ptr<std::uint8_t>();
-  return {width, height, std::vector<std::uint8_t>(first, first + pixels.numel())};
-}
-
-}  // namespace
-
 Image resize_bicubic(const Image& image, std::int64_t width, std::int64_t height) {
-  return image_of(resized(image, width, height, Filter::kBicubic), width, height);
+  return resized_image(image, width, height, Filter::kBicubic);
 }
 Image resize_bilinear(const Image& image, std::int64_t width, std::int64_t height) {
-  return image_of(resized(image, width, height, Filter::kBilinear), width, height);
+  return resized_image(image, width, height, Filter::kBilinear);
 }
 
 void resize_to(const Image& image, std::int64_t side, bool mirror, const Normalization& normalization,
                float* out_CHW, Filter filter) {
-  const at::Tensor pixels = resized(image, side, side, filter);
-  const auto* row = pixels.const_data_ptr<std::uint8_t>();
+  const auto pixels = resized(image, side, side, filter);
+  const std::uint8_t* row = pixels.get();
   const Normalizer normalizer(normalization);
   for (std::int64_t y = 0; y < side; ++y, row += side * 3) {
     normalizer.row(row, side, out_CHW + y * side, side * side);
@@ -123,8 +109,8 @@ void resize_and_center_crop(const Image& image, std::int64_t resize_px, std::int
     return square || px == shorter ? resize_px : resize_px * px / shorter;
   };
   const std::int64_t width = scaled(source.width), height = scaled(source.height);
-  const at::Tensor pixels = resized(source, width, height, filter);
-  const auto* rgb = pixels.const_data_ptr<std::uint8_t>();
+  const auto pixels = resized(source, width, height, filter);
+  const std::uint8_t* rgb = pixels.get();
   const std::int64_t x0 = half_to_even(width - side), y0 = half_to_even(height - side);
   const Normalizer normalizer(normalization);
   std::vector<std::uint8_t> row(static_cast<std::size_t>(side * 3));

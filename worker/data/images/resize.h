@@ -1,5 +1,5 @@
-// Antialiased resize of 8-bit RGB (torch's uint8 kernels, Pillow's algorithm with shorter weights): at most 1
-// level from Pillow's Image.resize(BICUBIC or BILINEAR), tested against its output. One thread per call.
+// Antialiased resize of 8-bit RGB (resample.h: Pillow's algorithm with shorter weights): at most 1 level from
+// Pillow's Image.resize(BICUBIC or BILINEAR), tested against its output. One thread per call.
 #pragma once
 
 #include <cstdint>

@@ -13,7 +13,7 @@
 #include "worker/data/batches/kept_samples.h"
 #include "worker/data/shards/shard_reader.h"
 #include "worker/runtime/stage.h"
-#include "worker/text/words.h"
+#include "worker/text/tokenizers/caption_words.h"
 
 namespace trireme::worker::stages::evaluate {
 namespace {
@@ -24,7 +24,7 @@ using Counts = std::map<std::string, std::int64_t>;
 
 std::string words_of(const std::string& text) {
   std::string joined;
-  for (const auto& word : text::unigrams(text)) joined += (joined.empty() ? "" : " ") + word;
+  for (const auto& word : text::caption_words(text)) joined += (joined.empty() ? "" : " ") + word;
   return joined;
 }
 

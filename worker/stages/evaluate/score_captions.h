@@ -20,7 +20,7 @@ struct CaptionEvaluation {
 
 // Lines {"key","caption"} of the inputs with role "captions", or of the file or folder (*.jsonl, below it
 // too) that the settings name; other members are left alone, and lines without a "key" (heads of files).
-// Joined to the samples that the filters kept by key; both sides are split into words by text::unigrams.
+// Joined to the samples that the filters kept by key; both sides are split into words by text::caption_words.
 // Counts: images, missing (kept samples that no line speaks of), undecodable (those whose line says why the
 // picture has no caption; not scored), stale (lines of files that were written for a shard this data set does
 // not have; as if absent), unknown (captions of no kept sample), repeated (a second caption of a key; the

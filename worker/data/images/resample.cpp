@@ -1,0 +1,231 @@
+#include "worker/data/images/resample.h"
+
+#include <immintrin.h>
+
+#include <algorithm>
+#include <cmath>
+#include <cstring>
+#include <memory>
+#include <vector>
+
+namespace trireme::worker::data {
+namespace {
+
+constexpr std::int64_t kTapsAtOnce = 4;
+constexpr std::int64_t kReadPastBytes = 16;  // the fast loops read so far beyond a row's end
+
+double weight_at(Filter filter, double x) {
+  x = std::abs(x);
+  if (filter == Filter::kBilinear) return x < 1 ? 1 - x : 0;
+  constexpr double a = -0.5;
+  if (x < 1) return ((a + 2) * x - (a + 3)) * x * x + 1;
+  return x < 2 ? ((a * x - 5 * a) * x + 8 * a) * x - 4 * a : 0;
+}
+
+// Which inputs make output i, and how much of each: weight[i * taps + j] of input first[i] + j, j < count[i],
+// zeros after.
+struct Weights {
+  int precision = 0;
+  std::int64_t taps = 0;
+  std::vector<std::int64_t> first, count;
+  std::vector<std::int16_t> weight;
+};
+
+Weights weights_of(std::int64_t in, std::int64_t out, Filter filter) {
+  const double scale = static_cast<double>(in) / static_cast<double>(out);
+  const double support = (filter == Filter::kBilinear ? 1.0 : 2.0) * std::max(1.0, scale);
+  const double inverse = scale >= 1 ? 1 / scale : 1;
+  const std::int64_t most = static_cast<std::int64_t>(std::ceil(support)) * 2 + 1;
+  Weights made;
+  made.taps = (most + kTapsAtOnce - 1) / kTapsAtOnce * kTapsAtOnce;
+  std::vector<double> exact(static_cast<std::size_t>(out * made.taps));
+  double greatest = 0;
+  for (std::int64_t i = 0; i < out; ++i) {
+    const double centre = scale * (static_cast<double>(i) + 0.5);
+    const auto first = std::max<std::int64_t>(static_cast<std::int64_t>(centre - support + 0.5), 0);
+    const auto end = std::min<std::int64_t>(static_cast<std::int64_t>(centre + support + 0.5), in);
+    const std::int64_t count = std::clamp<std::int64_t>(end - first, 0, most);
+    double* row = &exact[static_cast<std::size_t>(i * made.taps)];
+    double sum = 0;
+    for (std::int64_t j = 0; j < count; ++j)
+      sum += row[j] = weight_at(filter, (static_cast<double>(j + first) - centre + 0.5) * inverse);
+    for (std::int64_t j = 0; j < count && sum != 0; ++j) greatest = std::max(greatest, row[j] /= sum);
+    made.first.push_back(first);
+    made.count.push_back(count);
+  }
+  while (made.precision < 22 && 0.5 + greatest * (1 << (made.precision + 1)) < 1 << 15) ++made.precision;
+  made.weight.resize(exact.size());
+  const double unit = 1 << made.precision;
+  for (std::size_t k = 0; k < exact.size(); ++k)
+    made.weight[k] = static_cast<std::int16_t>(exact[k] * unit + (exact[k] < 0 ? -0.5 : 0.5));
+  return made;
+}
+
+std::uint8_t byte_of(std::int32_t sum, int precision) {
+  return static_cast<std::uint8_t>(std::clamp(sum >> precision, 0, 255));
+}
+
+// ---- rows: `in` and `out` are one row
+
+void row_plain(const std::uint8_t* in, std::uint8_t* out, const Weights& weights) {
+  for (std::size_t x = 0; x < weights.first.size(); ++x) {
+    const std::int16_t* w = &weights.weight[x * static_cast<std::size_t>(weights.taps)];
+    const std::uint8_t* pixel = in + 3 * weights.first[x];
+    std::int32_t sum[3];
+    std::fill(sum, sum + 3, 1 << (weights.precision - 1));
+    for (std::int64_t j = 0; j < weights.count[x]; ++j, pixel += 3)
+      for (int c = 0; c < 3; ++c) sum[c] += w[j] * pixel[c];
+    for (int c = 0; c < 3; ++c) out[3 * x + static_cast<std::size_t>(c)] = byte_of(sum[c], weights.precision);
+  }
+}
+
+// Two rows' 16 bytes, one in each half.
+__attribute__((target("avx2"), always_inline)) inline __m256i load_rows(const std::uint8_t* a,
+                                                                        const std::uint8_t* b) {
+  return _mm256_inserti128_si256(_mm256_castsi128_si256(_mm_loadu_si128(reinterpret_cast<const __m128i*>(a))),
+                                 _mm_loadu_si128(reinterpret_cast<const __m128i*>(b)), 1);
+}
+
+__attribute__((target("avx2"), always_inline)) inline __m256i pair_of(const std::int16_t* weight) {
+  std::int32_t pair;
+  std::memcpy(&pair, weight, sizeof pair);
+  return _mm256_set1_epi32(pair);
+}
+
+// Four rows of `in_bytes` and `out_bytes` each. A pixel is stored with a byte of the next one, which follows.
+__attribute__((target("avx2"))) void four_rows_avx2(const std::uint8_t* in, std::int64_t in_bytes,
+                                                    std::uint8_t* out, std::int64_t out_bytes,
+                                                    const Weights& weights) {
+  // Of pixels 0 … 3 in 12 bytes: both of a pair, channel by channel, as words.
+  const __m256i first_pair = _mm256_setr_epi8(0, -1, 3, -1, 1, -1, 4, -1, 2, -1, 5, -1, -1, -1, -1, -1,  //
+                                              0, -1, 3, -1, 1, -1, 4, -1, 2, -1, 5, -1, -1, -1, -1, -1);
+  const __m256i second_pair = _mm256_setr_epi8(6, -1, 9, -1, 7, -1, 10, -1, 8, -1, 11, -1, -1, -1, -1, -1,  //
+                                               6, -1, 9, -1, 7, -1, 10, -1, 8, -1, 11, -1, -1, -1, -1, -1);
+  const __m128i shift = _mm_cvtsi32_si128(weights.precision);
+  const __m256i half = _mm256_set1_epi32(1 << (weights.precision - 1));
+  const std::int16_t* w = weights.weight.data();
+  const std::size_t outputs = weights.first.size();
+  for (std::size_t x = 0; x < outputs; ++x, w += weights.taps) {
+    const std::uint8_t* a = in + 3 * weights.first[x];
+    const std::uint8_t* b = a + 2 * in_bytes;
+    const std::int64_t count = weights.count[x];
+    __m256i sum_a = half, sum_b = half;
+    std::int64_t j = 0;
+    for (; j + 2 < count; j += 4, a += 12, b += 12) {
+      const __m256i w0 = pair_of(w + j), w1 = pair_of(w + j + 2);
+      const __m256i rows_a = load_rows(a, a + in_bytes), rows_b = load_rows(b, b + in_bytes);
+      sum_a = _mm256_add_epi32(sum_a, _mm256_madd_epi16(_mm256_shuffle_epi8(rows_a, first_pair), w0));
+      sum_b = _mm256_add_epi32(sum_b, _mm256_madd_epi16(_mm256_shuffle_epi8(rows_b, first_pair), w0));
+      sum_a = _mm256_add_epi32(sum_a, _mm256_madd_epi16(_mm256_shuffle_epi8(rows_a, second_pair), w1));
+      sum_b = _mm256_add_epi32(sum_b, _mm256_madd_epi16(_mm256_shuffle_epi8(rows_b, second_pair), w1));
+    }
+    if (j < count) {
+      const __m256i w0 = pair_of(w + j);
+      const __m256i rows_a = _mm256_shuffle_epi8(load_rows(a, a + in_bytes), first_pair);
+      const __m256i rows_b = _mm256_shuffle_epi8(load_rows(b, b + in_bytes), first_pair);
+      sum_a = _mm256_add_epi32(sum_a, _mm256_madd_epi16(rows_a, w0));
+      sum_b = _mm256_add_epi32(sum_b, _mm256_madd_epi16(rows_b, w0));
+    }
+    const __m256i words = _mm256_packs_epi32(_mm256_sra_epi32(sum_a, shift), _mm256_sra_epi32(sum_b, shift));
+    const __m256i bytes = _mm256_packus_epi16(words, words);
+    const auto even = static_cast<std::uint64_t>(_mm_cvtsi128_si64(_mm256_castsi256_si128(bytes)));
+    const auto odd = static_cast<std::uint64_t>(_mm_cvtsi128_si64(_mm256_extracti128_si256(bytes, 1)));
+    const std::uint32_t pixels[4] = {static_cast<std::uint32_t>(even), static_cast<std::uint32_t>(odd),
+                                     static_cast<std::uint32_t>(even >> 32),
+                                     static_cast<std::uint32_t>(odd >> 32)};
+    std::uint8_t* pixel = out + 3 * static_cast<std::int64_t>(x);
+    if (x + 1 < outputs) {
+      for (int row = 0; row < 4; ++row) std::memcpy(pixel + row * out_bytes, &pixels[row], 4);
+    } else {
+      for (int row = 0; row < 4; ++row) std::memcpy(pixel + row * out_bytes, &pixels[row], 3);
+    }
+  }
+}
+
+// ---- columns: one output row from `count` input rows of `bytes` bytes
+
+void column_plain(const std::uint8_t* in, std::int64_t bytes, std::int64_t from, const std::int16_t* w,
+                  std::int64_t count, int precision, std::uint8_t* out) {
+  for (std::int64_t x = from; x < bytes; ++x) {
+    std::int32_t sum = 1 << (precision - 1);
+    for (std::int64_t j = 0; j < count; ++j) sum += w[j] * in[j * bytes + x];
+    out[x] = byte_of(sum, precision);
+  }
+}
+
+// Bytes up to the last whole 32; returns how many. Rows j and j + 1 meet in one multiply-add.
+__attribute__((target("avx2"))) std::int64_t column_avx2(const std::uint8_t* in, std::int64_t bytes,
+                                                         const std::int16_t* w, std::int64_t count,
+                                                         int precision, std::uint8_t* out) {
+  const __m128i shift = _mm_cvtsi32_si128(precision);
+  const __m256i zero = _mm256_setzero_si256(), half = _mm256_set1_epi32(1 << (precision - 1));
+  std::int64_t x = 0;
+  for (; x + 32 <= bytes; x += 32) {
+    __m256i sum[4] = {half, half, half, half};
+    for (std::int64_t j = 0; j < count; j += 2) {
+      const std::uint8_t* row = in + j * bytes + x;
+      const __m256i a = _mm256_loadu_si256(reinterpret_cast<const __m256i*>(row));
+      const __m256i b =
+          j + 1 < count ? _mm256_loadu_si256(reinterpret_cast<const __m256i*>(row + bytes)) : zero;
+      const __m256i weight = pair_of(w + j);
+      const __m256i low = _mm256_unpacklo_epi8(a, b), high = _mm256_unpackhi_epi8(a, b);
+      sum[0] = _mm256_add_epi32(sum[0], _mm256_madd_epi16(_mm256_unpacklo_epi8(low, zero), weight));
+      sum[1] = _mm256_add_epi32(sum[1], _mm256_madd_epi16(_mm256_unpackhi_epi8(low, zero), weight));
+      sum[2] = _mm256_add_epi32(sum[2], _mm256_madd_epi16(_mm256_unpacklo_epi8(high, zero), weight));
+      sum[3] = _mm256_add_epi32(sum[3], _mm256_madd_epi16(_mm256_unpackhi_epi8(high, zero), weight));
+    }
+    for (__m256i& part : sum) part = _mm256_sra_epi32(part, shift);
+    _mm256_storeu_si256(
+        reinterpret_cast<__m256i*>(out + x),
+        _mm256_packus_epi16(_mm256_packs_epi32(sum[0], sum[1]), _mm256_packs_epi32(sum[2], sum[3])));
+  }
+  return x;
+}
+
+void resample_rows(const std::uint8_t* rgb, std::int64_t width, std::int64_t rows, std::uint8_t* out,
+                   const Weights& weights, bool fast) {
+  const std::int64_t in_bytes = width * 3, out_bytes = static_cast<std::int64_t>(weights.first.size()) * 3;
+  std::int64_t y = 0;
+  // The rows after which the picture goes on for long enough.
+  const std::int64_t safe = rows - (kReadPastBytes + in_bytes - 1) / in_bytes;
+  for (; fast && y + 4 <= safe; y += 4)
+    four_rows_avx2(rgb + y * in_bytes, in_bytes, out + y * out_bytes, out_bytes, weights);
+  for (; y < rows; ++y) row_plain(rgb + y * in_bytes, out + y * out_bytes, weights);
+}
+
+void resample_columns(const std::uint8_t* rgb, std::int64_t width, std::uint8_t* out, const Weights& weights,
+                      bool fast) {
+  const std::int64_t bytes = width * 3;
+  for (std::size_t y = 0; y < weights.first.size(); ++y) {
+    const std::int16_t* w = &weights.weight[y * static_cast<std::size_t>(weights.taps)];
+    const std::uint8_t* in = rgb + weights.first[y] * bytes;
+    std::uint8_t* row = out + static_cast<std::int64_t>(y) * bytes;
+    const std::int64_t done = fast ? column_avx2(in, bytes, w, weights.count[y], weights.precision, row) : 0;
+    column_plain(in, bytes, done, w, weights.count[y], weights.precision, row);
+  }
+}
+
+}  // namespace
+
+void resample(const std::uint8_t* rgb, std::int64_t width, std::int64_t height, std::uint8_t* out,
+              std::int64_t out_width, std::int64_t out_height, Filter filter) {
+  static const bool fast = __builtin_cpu_supports("avx2");
+  const std::uint8_t* columns = rgb;
+  std::unique_ptr<std::uint8_t[]> between;
+  if (width == out_width && height == out_height) {
+    std::copy_n(rgb, width * height * 3, out);
+    return;
+  }
+  if (width != out_width) {
+    std::uint8_t* target = out;
+    if (height != out_height) {
+      between.reset(new std::uint8_t[static_cast<std::size_t>(out_width * height * 3)]);
+      columns = target = between.get();
+    }
+    resample_rows(rgb, width, height, target, weights_of(width, out_width, filter), fast);
+  }
+  if (height != out_height)
+    resample_columns(columns, out_width, out, weights_of(height, out_height, filter), fast);
+}
+
+}  // namespace trireme::worker::data
