@@ -1,7 +1,6 @@
 #include "coordinator/api/server.h"
 
 #include <algorithm>
-#include <array>
 #include <functional>
 #include <list>
 #include <memory>
@@ -9,24 +8,17 @@
 #include <thread>
 
 #include <unistd.h>
-#include <boost/asio/as_tuple.hpp>
-#include <boost/asio/awaitable.hpp>
 #include <boost/asio/co_spawn.hpp>
 #include <boost/asio/detached.hpp>
 #include <boost/asio/io_context.hpp>
-#include <boost/asio/ip/tcp.hpp>
-#include <boost/asio/steady_timer.hpp>
 #include <boost/asio/thread_pool.hpp>
-#include <boost/asio/use_awaitable.hpp>
-#include <boost/asio/write.hpp>
-#include <boost/beast/core.hpp>
-#include <boost/beast/http.hpp>
 
 #include "common/base/clock.h"
 #include "common/base/error.h"
 #include "common/base/log.h"
 #include "common/io/log_tail.h"
 #include "common/telemetry/metrics.h"
+#include "coordinator/api/connection.h"
 #include "coordinator/api/documents.h"
 #include "coordinator/api/guard.h"
 #include "coordinator/api/handlers.h"
@@ -35,25 +27,8 @@
 namespace trireme::coordinator::api {
 namespace {
 
-namespace net = boost::asio;
-namespace beast = boost::beast;
-namespace http = boost::beast::http;
 using tcp = net::ip::tcp;
-using Parser = http::request_parser<http::string_body>;
-using boost::system::error_code;
-
-constexpr auto kAwait = net::as_tuple(net::use_awaitable);
-constexpr std::uint64_t kMostDrained = 4U << 20;
-
-struct Connection {
-  Connection(tcp::socket socket, net::ip::address from)
-      : address(std::move(from)), stream(std::move(socket)), timer(stream.get_executor()) {}
-  net::ip::address address;
-  beast::tcp_stream stream;
-  net::steady_timer timer;
-  bool answering = false;
-};
-using Shared = std::shared_ptr<Connection>;
+using Shared = SharedConnection;
 
 struct Listen {
   std::string host;
@@ -80,40 +55,6 @@ Listen parse_listen(const std::string& text) {
   return {host, {address, static_cast<unsigned short>(port)}};
 }
 
-Request request_of(const Parser& parser, std::string request_id) {
-  Request request;
-  const auto& message = parser.get();
-  request.method = std::string(message.method_string());
-  request.target = std::string(message.target());
-  request.request_id = std::move(request_id);
-  for (const auto& field : message) {
-    std::string name(field.name_string());
-    std::transform(name.begin(), name.end(), name.begin(), [](unsigned char c) { return std::tolower(c); });
-    request.headers.emplace(std::move(name), std::string(field.value()));
-  }
-  return request;
-}
-
-template <class Message>
-void set_common_fields(Message& message, const Response& response, const std::string& request_id) {
-  message.set(http::field::content_type, response.content_type);
-  message.set(http::field::cache_control, "no-store");
-  message.set("X-Content-Type-Options", "nosniff");
-  message.set("X-Request-Id", request_id);
-  for (const auto& [name, value] : response.headers) message.set(name, value);
-}
-
-// The answer to bytes that are no acceptable request; nothing when the peer went away or was too slow.
-std::optional<Response> refusal_of(error_code code, const std::string& request_id) {
-  if (code == http::error::header_limit) return problem(431, "the header is larger than 8 KiB", request_id);
-  if (code == http::error::buffer_overflow) return problem(431, "the header is too large", request_id);
-  if (code == http::error::body_limit) return problem(413, "the body is larger than 1 MiB", request_id);
-  if (code == http::error::end_of_stream || code == http::error::partial_message) return std::nullopt;
-  if (code.category() == http::make_error_code(http::error::bad_method).category())
-    return problem(400, "this is not a well-formed HTTP request", request_id);
-  return std::nullopt;
-}
-
 net::awaitable<void> called(std::function<void()> call) {
   call();
   co_return;
@@ -130,16 +71,12 @@ struct Server::State {
   net::awaitable<void> accept_loop();
   bool make_room(const net::ip::address& address);
   net::awaitable<void> session(Shared connection);
-  net::awaitable<bool> serve_one(Shared connection, beast::flat_buffer& buffer);
-  net::awaitable<error_code> read_body(Shared connection, beast::flat_buffer& buffer, Parser& parser);
+  net::awaitable<bool> serve_one(Shared connection);
   net::awaitable<Response> answer(const Admission& admission, const Request& request);
   void count(const Admission& admission, const Request& request, int status);
   net::awaitable<void> on_pool(std::function<void()> call);
-  net::awaitable<bool> send(Shared connection, Response response, std::string request_id, bool keep_alive);
-  net::awaitable<void> refuse(Shared connection, Response response, std::string request_id);
   net::awaitable<void> follow(Shared connection, const Admission& admission, const Request& request);
   net::awaitable<void> stream_lines(Shared connection, io::LogTail& tail, const std::string& job_id);
-  net::awaitable<bool> send_chunk(Shared connection, const std::string& text);
 
   service::Face& face;
   ServerOptions options;
@@ -257,22 +194,18 @@ net::awaitable<void> Server::State::accept_loop() {
       socket.write_some(net::buffer(kBusy), peer);
       continue;
     }
-    auto connection = std::make_shared<Connection>(std::move(socket), remote.address());
+    auto connection = std::make_shared<Connection>(std::move(socket), remote.address(), options);
     connections.push_back(connection);
     net::co_spawn(io, session(connection), net::detached);
   }
 }
 
 net::awaitable<void> Server::State::session(Shared connection) {
-  beast::flat_buffer buffer(options.header_limit_bytes + (128U << 10));
   try {
     connection->stream.expires_after(options.header_deadline);
-    while (!stopping && co_await serve_one(connection, buffer)) {
-      if (buffer.size() > 0) continue;  // pipelined
-      connection->stream.expires_after(options.idle_deadline);
-      const auto [code, got] = co_await connection->stream.async_read_some(buffer.prepare(4096), kAwait);
-      if (code) break;
-      buffer.commit(got);
+    while (!stopping && co_await serve_one(connection)) {
+      if (connection->buffer.size() > 0) continue;  // pipelined
+      if (co_await connection->read_some(options.idle_deadline)) break;
     }
   } catch (const std::exception& error) {
     log_error("api", std::string("a connection failed: ") + error.what());
@@ -282,16 +215,11 @@ net::awaitable<void> Server::State::session(Shared connection) {
 }
 
 // One request and its answer; false when the connection is to be closed.
-net::awaitable<bool> Server::State::serve_one(Shared connection, beast::flat_buffer& buffer) {
-  Parser parser;
-  parser.header_limit(options.header_limit_bytes);
-  parser.body_limit(options.body_limit_bytes);
+net::awaitable<bool> Server::State::serve_one(Shared connection) {
+  Connection::Parser parser;
   const std::string request_id = request_prefix + std::to_string(++requests);
-  connection->stream.expires_after(options.header_deadline);
-  const auto [head_code, head_bytes] =
-      co_await http::async_read_header(connection->stream, buffer, parser, kAwait);
-  if (head_code) {
-    if (auto response = refusal_of(head_code, request_id)) co_await refuse(connection, *response, request_id);
+  if (const error_code code = co_await connection->read_header(parser)) {
+    if (auto response = refusal_of(code, request_id)) co_await connection->refuse(*response, request_id);
     co_return false;
   }
   Request request = request_of(parser, request_id);
@@ -299,13 +227,13 @@ net::awaitable<bool> Server::State::serve_one(Shared connection, beast::flat_buf
   if (admission.refused) {
     count(admission, request, admission.refused->status);
     if (!parser.is_done()) {
-      co_await refuse(connection, *admission.refused, request_id);
+      co_await connection->refuse(*admission.refused, request_id);
       co_return false;
     }
-    co_return co_await send(connection, *admission.refused, request_id, parser.get().keep_alive());
+    co_return co_await connection->send(*admission.refused, request_id, parser.get().keep_alive());
   }
-  if (const error_code code = co_await read_body(connection, buffer, parser)) {
-    if (auto response = refusal_of(code, request_id)) co_await refuse(connection, *response, request_id);
+  if (const error_code code = co_await connection->read_body(parser)) {
+    if (auto response = refusal_of(code, request_id)) co_await connection->refuse(*response, request_id);
     co_return false;
   }
   request.body = std::move(parser.get().body());
@@ -318,22 +246,9 @@ net::awaitable<bool> Server::State::serve_one(Shared connection, beast::flat_buf
     co_return false;
   }
   Response response = co_await answer(admission, request);
-  const bool go_on = co_await send(connection, std::move(response), request_id, keep_alive);
+  const bool go_on = co_await connection->send(std::move(response), request_id, keep_alive);
   connection->answering = false;
   co_return go_on;
-}
-
-net::awaitable<error_code> Server::State::read_body(Shared connection, beast::flat_buffer& buffer,
-                                                    Parser& parser) {
-  if (parser.is_done()) co_return error_code();
-  connection->stream.expires_after(options.body_deadline);
-  if (beast::iequals(parser.get()[http::field::expect], "100-continue")) {
-    static constexpr std::string_view kContinue = "HTTP/1.1 100 Continue\r\n\r\n";
-    const auto [code, sent] = co_await net::async_write(connection->stream, net::buffer(kContinue), kAwait);
-    if (code) co_return code;
-  }
-  const auto [code, got] = co_await http::async_read(connection->stream, buffer, parser, kAwait);
-  co_return code;
 }
 
 net::awaitable<Response> Server::State::answer(const Admission& admission, const Request& request) {
@@ -368,50 +283,17 @@ net::awaitable<void> Server::State::on_pool(std::function<void()> call) {
   co_await net::co_spawn(pool, called(std::move(call)), net::use_awaitable);
 }
 
-net::awaitable<bool> Server::State::send(Shared connection, Response response, std::string request_id,
-                                         bool keep_alive) {
-  http::response<http::string_body> message{static_cast<http::status>(response.status), 11};
-  set_common_fields(message, response, request_id);
-  message.keep_alive(keep_alive);
-  message.body() = std::move(response.body);
-  message.prepare_payload();
-  connection->stream.expires_after(options.write_deadline);
-  const auto [code, sent] = co_await http::async_write(connection->stream, message, kAwait);
-  co_return !code && keep_alive;
-}
-
-// Answers and closes although the peer may still be sending: what it sends is read and dropped for a while,
-// because closing at once would reset the connection before the answer is read.
-net::awaitable<void> Server::State::refuse(Shared connection, Response response, std::string request_id) {
-  co_await send(connection, std::move(response), std::move(request_id), false);
-  error_code ignored;
-  connection->stream.socket().shutdown(tcp::socket::shutdown_send, ignored);
-  connection->stream.expires_after(std::chrono::seconds(1));
-  std::array<char, 16384> dropped{};
-  for (std::uint64_t total = 0; total < kMostDrained;) {
-    const auto [code, got] = co_await connection->stream.async_read_some(net::buffer(dropped), kAwait);
-    if (code) break;
-    total += got;
-  }
-}
-
 net::awaitable<void> Server::State::follow(Shared connection, const Admission& admission,
                                            const Request& request) {
   Response response;
   std::optional<io::LogTail> tail;
   co_await on_pool([&] { response = handle_follow(face, options, admission, request, tail); });
   if (response.status != 200) {
-    co_await send(connection, std::move(response), request.request_id, false);
+    co_await connection->send(std::move(response), request.request_id, false);
     co_return;
   }
-  http::response<http::empty_body> message{http::status::ok, 11};
-  set_common_fields(message, response, request.request_id);
-  message.chunked(true);
-  message.keep_alive(false);
-  http::response_serializer<http::empty_body> serializer{message};
-  connection->stream.expires_after(options.write_deadline);
-  const auto [code, sent] = co_await http::async_write_header(connection->stream, serializer, kAwait);
-  if (!code) co_await stream_lines(connection, *tail, admission.match.job_id);
+  if (co_await connection->start_chunks(response, request.request_id))
+    co_await stream_lines(connection, *tail, admission.match.job_id);
 }
 
 net::awaitable<void> Server::State::stream_lines(Shared connection, io::LogTail& tail,
@@ -428,7 +310,7 @@ net::awaitable<void> Server::State::stream_lines(Shared connection, io::LogTail&
     const auto now = std::chrono::steady_clock::now();
     if (text.empty() && now - last_sent > options.follow_heartbeat) text = "\n";
     if (!text.empty()) {
-      if (!co_await send_chunk(connection, text)) co_return;
+      if (!co_await connection->send_chunk(text)) co_return;
       last_sent = now;
     } else if (last_round) {
       break;
@@ -438,15 +320,7 @@ net::awaitable<void> Server::State::stream_lines(Shared connection, io::LogTail&
     connection->timer.expires_after(options.follow_poll);
     co_await connection->timer.async_wait(kAwait);
   }
-  connection->stream.expires_after(options.write_deadline);
-  co_await net::async_write(connection->stream, http::make_chunk_last(), kAwait);
-}
-
-net::awaitable<bool> Server::State::send_chunk(Shared connection, const std::string& text) {
-  connection->stream.expires_after(options.write_deadline);
-  const auto [code, sent] =
-      co_await net::async_write(connection->stream, http::make_chunk(net::buffer(text)), kAwait);
-  co_return !code;
+  co_await connection->end_chunks();
 }
 
 Server::Server(service::Face& face, ServerOptions options)

@@ -68,7 +68,7 @@ void link_or_copy(const io::Path& from, const io::Path& to) {
   io::sync_file(to);
 }
 
-// numpy 1.0 of dtype u8,u8 (PEERS 7c): upper and lower half of each uid, sorted. `uids`: 16 bytes each.
+// numpy 1.0 of dtype u8,u8 (FORMATS 3): upper and lower half of each uid, sorted. `uids`: 16 bytes each.
 std::string subset_npy(std::vector<std::string> uids) {
   std::sort(uids.begin(), uids.end());
   std::string head = "{'descr': [('f0', '<u8'), ('f1', '<u8')], 'fortran_order': False, 'shape': (" +

@@ -1,5 +1,5 @@
 // BLEU-1..4, ROUGE-L and CIDEr of generated captions against references, as COCO's caption evaluation has
-// them (pycocoevalcap's scorers on tokenised text; PEERS 7a):
+// them (pycocoevalcap's scorers on tokenised text; FORMATS 1):
 //   BLEU-n   geometric mean of clipped n-gram precisions over the corpus, with the brevity penalty for the
 //            closest reference length (of equally close ones the shorter)
 //   ROUGE-L  per image F of the best LCS precision and the best LCS recall over its references, beta 1.2;

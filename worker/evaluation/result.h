@@ -1,4 +1,4 @@
-// An evaluation as CLIP_benchmark 1.6.1 writes it, so that its `build` command reads ours (PEERS 7a):
+// An evaluation as CLIP_benchmark 1.6.1 writes it, so that its `build` command reads ours (FORMATS 1):
 //   {"dataset","model","pretrained","task","metrics":{…},"language"} and, of our own, "chance": the same
 //   metrics by chance
 // Strictly valid JSON: a value that is not finite is written as null (CLIP_benchmark writes NaN).

@@ -1,4 +1,4 @@
-// The mpirun that is installed, and how Trireme starts it (RELIABILITY 8.2, DEPENDENCIES 3).
+// The mpirun that is installed, and how Trireme starts it (RELIABILITY 8.2).
 #pragma once
 
 #include <map>

@@ -226,7 +226,7 @@ struct NearDuplicatesSettings {
 };
 
 // map. How well image and text fit by a model: CLIP score, the cosine of both in the shared space, of a
-// sample with several captions the best one's (METHODS 2.2; DataComp's CLIP filters, PEERS 7c).
+// sample with several captions the best one's (METHODS 2.2; DataComp's CLIP filters, FORMATS 3).
 struct PairScoresSettings {
   std::vector<std::string> data;
   std::string model;

@@ -1,8 +1,8 @@
-// export: the kept samples of one shard as a tar in img2dataset's shape (PEERS 7b): <key>.<image suffix>,
+// export: the kept samples of one shard as a tar in img2dataset's shape (FORMATS 2): <key>.<image suffix>,
 // .json, .txt, in the order of the shard, images copied byte for byte. Inputs: role "shard_index" and the
 // verdicts of every range of the shard (none: everything is kept). Bytes depend on shard, verdicts and
 // settings only. Output `.tar`, and `uids` = `.uids`: the sorted 16-byte ids of samples that have one
-// (DataComp, PEERS 7c). Counts: exported, bytes, uids, no_uid.
+// (DataComp, FORMATS 3). Counts: exported, bytes, uids, no_uid.
 #pragma once
 
 #include "worker/runtime/stage.h"

@@ -1,6 +1,5 @@
 // cuts: where the top_fraction of a column falls, over all samples of a filter stage: of n numbers the one of
-// rank max(1, ceil(fraction n)) from above; equal numbers are kept with it (DataComp's rule, PEERS 7c). Reads
-// every
+// rank max(1, ceil(fraction n)) from above; equal numbers are kept with it (DataComp, FORMATS 3). Reads every
 // `.facts.jsonl` of its inputs; 8 bytes of memory per sample and rule. Output `.cuts.json`. Counts: numbers.
 #pragma once
 

@@ -34,7 +34,7 @@ struct RuleBook {
 //                                   ALIGN App. A within the set: perceptual hash, cosine of embeddings; texts
 //                                   by MinHash (Broder 1997)
 //   against                         ALIGN rule 3: equal or near to an image of the data sets in `against`
-//   column.<name>                   DataComp and DiHT's base set: scores and metadata (METHODS 2.2, PEERS 7c)
+//   column.<name>                   DataComp and DiHT's base set: scores, metadata (METHODS 2.2, FORMATS 3)
 //   keep_list, drop_list
 //   images_per_text                 ALIGN rule 4
 //   rare_ngram                      ALIGN rule 5

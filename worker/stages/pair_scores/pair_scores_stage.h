@@ -1,5 +1,5 @@
 // pair_scores: how well image and text of every sample of a range fit by a model, for a filter's column rules
-// (CLIP score: METHODS 2.2; DataComp's filters, PEERS 7c): the largest cosine, in float64, of the image's
+// (CLIP score: METHODS 2.2; DataComp's filters, FORMATS 3): the largest cosine, in float64, of the image's
 // embedding with those of its captions. Reads the embeddings that an embed task left for the range (role
 // "features"): of the shared space as they are; of the towers through the projections of Task::model. Output
 // `.scores.jsonl` (worker/data/batches/scores.h). A sample without an embedding (undecodable, dropped before)
