@@ -11,6 +11,7 @@
 
 #include "common/base/fault_point.h"
 #include "common/base/log.h"
+#include "common/base/version.h"
 #include "common/mailbox/mpi/world.h"
 #include "common/telemetry/metrics.h"
 #include "coordinator/api/server.h"
@@ -20,8 +21,6 @@
 
 namespace trireme::coordinator {
 namespace {
-
-constexpr const char* kVersion = TRIREME_VERSION;
 
 struct Arguments {
   std::string job, run_folder, listen = "127.0.0.1:0";
@@ -38,7 +37,7 @@ std::uint64_t environment_number(const char* name) {
 }
 
 void describe_arguments(CLI::App& program, Arguments& given) {
-  program.set_version_flag("--version", std::string("trireme-coordinator ") + kVersion);
+  program.set_version_flag("--version", std::string("trireme-coordinator ") + version());
   program.add_option("--job", given.job, "run this job file and leave with its outcome");
   program.add_option("--set", given.overrides, "change a value of the job file: spec.data.train=PATH")
       ->allow_extra_args(false);
@@ -119,7 +118,7 @@ api::ServerOptions server_options(const Arguments& given, const service::RunFold
   options.run_folder = folder.path();
   options.run_id = run_id;
   options.incarnation = folder.incarnation();
-  options.version = kVersion;
+  options.version = version();
   options.allowed_hosts = given.allowed_hosts;
   options.data_roots.assign(given.data_roots.begin(), given.data_roots.end());
   options.output_roots.assign(given.output_roots.begin(), given.output_roots.end());
@@ -132,7 +131,7 @@ service::Outcome serve(MpiWorld& world, const Arguments& given, std::optional<jo
   ledger::Ledger ledger({.folder = folder.path() / "ledger", .incarnation = folder.incarnation()}, clock);
   const std::string host = environment("TRIREME_METRICS_HOST", "127.0.0.1");
   telemetry::Metrics metrics(host, 0);
-  metrics.set("trireme_build_info", 1, {{"version", kVersion}});
+  metrics.set("trireme_build_info", 1, {{"version", version()}});
   service::ServiceOptions options;
   options.job = std::move(job);
   options.working_folder = std::filesystem::current_path().string();

@@ -10,6 +10,7 @@
 
 #include "common/base/fault_point.h"
 #include "common/base/log.h"
+#include "common/base/version.h"
 #include "common/mailbox/mpi/world.h"
 #include "common/telemetry/metrics.h"
 #include "worker/collective/cuda_plugin.h"
@@ -46,7 +47,6 @@
 
 namespace trireme::worker {
 namespace {
-constexpr const char* kVersion = TRIREME_VERSION;
 
 std::string environment(const char* name, const char* otherwise = "") {
   const char* value = std::getenv(name);
@@ -99,7 +99,7 @@ std::string host_name() {
 jobs::Hello hello(const runtime::CoreShare& cores, const runtime::DeviceChoice& device, int metrics_port) {
   return {host_name(),   ::getpid(),
           cores.threads, device.device + (device.name.empty() ? "" : " " + device.name),
-          kVersion,      metrics_port};
+          version(),     metrics_port};
 }
 
 void check_place(const MpiWorld& world) {
@@ -164,7 +164,7 @@ void serve(MpiWorld& world, Incarnation incarnation) {
   const RealClock clock;
   telemetry::Metrics metrics(environment("TRIREME_METRICS_HOST", "127.0.0.1"), 0,
                              {{"rank", std::to_string(world.rank())}});
-  metrics.set("trireme_build_info", 1, {{"version", kVersion}});
+  metrics.set("trireme_build_info", 1, {{"version", version()}});
   const auto mailbox = world.mailbox();
   const std::string run_id = environment("TRIREME_RUN_ID");
   runtime::Control control({.clock = &clock,
@@ -230,7 +230,7 @@ int run_tool(int argc, char** argv) {
     return 0;
   }
   if (name == "version") {
-    std::cout << "trireme-worker " << kVersion << "\n";
+    std::cout << "trireme-worker " << version() << "\n";
     return 0;
   }
   throw Error(ErrorKind::kUsage, "unknown tool '" + name + "'",

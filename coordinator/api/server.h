@@ -9,6 +9,7 @@
 #include <vector>
 
 #include "common/base/ids.h"
+#include "common/base/version.h"
 #include "common/io/file.h"
 #include "coordinator/service/face.h"
 
@@ -23,7 +24,7 @@ struct ServerOptions {
   io::Path run_folder;                 // endpoint.json, token and logs/ lie here
   std::string run_id;
   Incarnation incarnation;
-  std::string version = "0.1.0";
+  std::string version = trireme::version();
   bool require_token = true;  // false: only on a loopback address
   std::vector<std::string>
       allowed_hosts;                      // accepted in Host besides localhost, 127.0.0.1, [::1] and `listen`

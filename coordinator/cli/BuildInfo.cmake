@@ -1,4 +1,4 @@
-# cmake -DSOURCE=<checkout> -DVERSION=<version> -DOUT=<file> -P BuildInfo.cmake: writes build_info.cpp when it would change.
+# cmake -DSOURCE=<checkout> -DOUT=<file> -P BuildInfo.cmake: writes build_info.cpp when it would change.
 execute_process(COMMAND git -C ${SOURCE} describe --always --dirty --abbrev=12 --exclude=*
                 OUTPUT_VARIABLE commit OUTPUT_STRIP_TRAILING_WHITESPACE ERROR_QUIET RESULT_VARIABLE failed)
 if(failed OR commit STREQUAL "")
@@ -7,9 +7,6 @@ endif()
 set(text "#include \"coordinator/cli/build_info.h\"
 
 namespace trireme::coordinator::cli {
-std::string build_version() {
-  return \"${VERSION}\";
-}
 std::string build_commit() {
   return \"${commit}\";
 }

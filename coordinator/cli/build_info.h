@@ -5,7 +5,6 @@
 
 namespace trireme::coordinator::cli {
 
-std::string build_version();  // "0.1.0"
-std::string build_commit();   // "76b65f2d8a31", "76b65f2d8a31-dirty"; "unknown" outside a git checkout
+std::string build_commit();  // "76b65f2d8a31", "76b65f2d8a31-dirty"; "unknown" outside a git checkout
 
 }  // namespace trireme::coordinator::cli

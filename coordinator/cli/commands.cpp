@@ -10,6 +10,7 @@
 
 #include "common/base/error.h"
 #include "common/base/nearest_name.h"
+#include "common/base/version.h"
 #include "coordinator/cli/build_info.h"
 #include "coordinator/cli/client/client_commands.h"
 #include "coordinator/cli/doctor.h"
@@ -165,7 +166,7 @@ void add_local(CLI::App& app, Given& given) {
   });
   app.add_subcommand("version", "print the version")->callback([&given] {
     given.command = [] {
-      std::cout << "trireme " << build_version() << " (" << build_commit() << ")\n";
+      std::cout << "trireme " << version() << " (" << build_commit() << ")\n";
       return 0;
     };
   });
@@ -249,7 +250,7 @@ int parse_and_run(int argument_count, char** arguments) {
   CLI::App app("Trireme: noisy image-text pairs in, a trained, evaluated and searchable model out.",
                "trireme");
   app.require_subcommand(1);
-  app.set_version_flag("--version", "trireme " + build_version());
+  app.set_version_flag("--version", "trireme " + version());
   Given given;
   add_launch(app, given);
   add_sweep(app, given);

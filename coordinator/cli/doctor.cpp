@@ -12,10 +12,12 @@
 
 #include "common/base/error.h"
 #include "common/base/log.h"
+#include "common/base/version.h"
 #include "coordinator/cli/client/format.h"
 #include "coordinator/cli/client/json_members.h"
 #include "coordinator/cli/launch/mpirun.h"
 #include "coordinator/cli/launch/process.h"
+#include "jobs/store/published.h"
 
 namespace trireme::coordinator::cli {
 namespace {
@@ -25,7 +27,7 @@ constexpr std::uint64_t kGibibyte = std::uint64_t{1} << 30;
 
 Check check_build() {
   return {State::kGood, "trireme",
-          std::string("0.1.0, built with ") + "g++ " + __VERSION__ + ", nlohmann/json " +
+          version() + ", built with g++ " + __VERSION__ + ", nlohmann/json " +
               std::to_string(NLOHMANN_JSON_VERSION_MAJOR) + "." + std::to_string(NLOHMANN_JSON_VERSION_MINOR),
           ""};
 }
@@ -128,10 +130,11 @@ Check check_limits() {
 }
 
 Check check_weights() {
-  const io::Path folder = weights_folder();
+  const io::Path folder = jobs::weights_folder();
   const std::string advice =
       "docker/install_dependencies.sh fetches published weights; only jobs that name pretrained:… need them";
-  if (folder.empty()) return {State::kNote, "weights", "no folder", advice};
+  if (!std::filesystem::is_directory(folder))
+    return {State::kNote, "weights", folder.empty() ? "no folder" : "no folder " + folder.string(), advice};
   std::vector<std::string> names;
   for (const auto& entry : std::filesystem::recursive_directory_iterator(folder))
     if (entry.is_regular_file())
@@ -158,20 +161,6 @@ const char* name_of(State state) {
 }
 
 }  // namespace
-
-io::Path weights_folder() {
-  std::vector<io::Path> candidates;
-  if (const char* given = std::getenv("TRIREME_WEIGHTS")) candidates.emplace_back(given);
-  std::error_code code;
-  for (io::Path folder = std::filesystem::read_symlink("/proc/self/exe", code).parent_path();
-       folder.has_relative_path(); folder = folder.parent_path())
-    candidates.push_back(folder / ".trireme" / "weights");
-  candidates.emplace_back("/opt/trireme/weights");
-  candidates.emplace_back(".trireme/weights");
-  for (const auto& candidate : candidates)
-    if (std::filesystem::is_directory(candidate)) return candidate;
-  return {};
-}
 
 std::vector<Check> run_checks(const DoctorOptions& options) {
   return {check_build(),

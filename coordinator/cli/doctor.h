@@ -24,8 +24,4 @@ std::vector<Check> run_checks(const DoctorOptions& options);
 // Prints them; 0 when nothing that a run needs is missing, else 1. `json`: one document instead.
 int print_checks(const std::vector<Check>& checks, bool json, std::ostream& out);
 
-// Where quickstart puts published weights: $TRIREME_WEIGHTS, .trireme/weights of the checkout that holds this
-// program, /opt/trireme/weights, ./.trireme/weights; the first that exists, else "".
-io::Path weights_folder();
-
 }  // namespace trireme::coordinator::cli

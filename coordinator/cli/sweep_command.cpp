@@ -11,6 +11,7 @@
 
 #include "common/base/error.h"
 #include "common/base/log.h"
+#include "common/base/version.h"
 #include "coordinator/cli/build_info.h"
 #include "coordinator/cli/client/display.h"
 #include "coordinator/cli/client/format.h"
@@ -36,7 +37,7 @@ std::string cpu_model() {
 
 sweep::Provenance provenance_of(const SweepOptions& options) {
   sweep::Provenance made;
-  made.version = build_version();
+  made.version = version();
   made.commit = build_commit();
   char host[256] = "";
   ::gethostname(host, sizeof host - 1);

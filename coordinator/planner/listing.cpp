@@ -116,12 +116,12 @@ class Lister {
     for (const auto& [name, data] : job_.spec.data) list_data(name, data);
     for (const auto& [name, model] : job_.spec.models) {
       const std::string at = "/spec/models" + jobs::pointer_token(name);
-      hash("weights", model.image.weights, at + "/image/weights", resolve_weights);
-      hash("weights", model.text.weights, at + "/text/weights", resolve_weights);
-      hash("init_from", model.init_from, at + "/init_from", resolve_weights);
+      hash("weights", model.image.weights, at + "/image/weights", jobs::resolve_weights);
+      hash("weights", model.text.weights, at + "/text/weights", jobs::resolve_weights);
+      hash("init_from", model.init_from, at + "/init_from", jobs::resolve_weights);
       if (model.text.tokenizer.kind != "hashed_words" && jobs::vocabulary_stage(model.text.tokenizer).empty())
         hash("vocabulary", model.text.tokenizer.vocabulary, at + "/text/tokenizer/vocabulary",
-             resolve_vocabulary);
+             jobs::resolve_vocabulary);
     }
     for (std::size_t i = 0; i < job_.spec.stages.size(); ++i)
       if (const auto* filter = std::get_if<jobs::FilterSettings>(&job_.spec.stages[i].settings))
@@ -250,7 +250,8 @@ class Lister {
     if (jobs::named_stage(concepts->teacher).empty())
       attempt(at + "/teacher", "", [&] {
         listed_.weights["teacher " + concepts->teacher] =
-            classifier ? io::xxh3_of_file(resolve_weights(concepts->teacher)) : model_hash(concepts->teacher);
+            classifier ? io::xxh3_of_file(jobs::resolve_weights(concepts->teacher))
+                       : model_hash(concepts->teacher);
       });
     if (concepts->vocabulary == "imagenet" || (classifier && concepts->vocabulary.empty()))
       attempt(at + "/vocabulary", "", [&] { check_sizes(*concepts, {{"imagenet", kImageNetClasses}}); });
@@ -293,7 +294,7 @@ class Lister {
                         std::to_string(size),
                     "set top_k to at most the size of the vocabulary");
     if (!jobs::is_classifier(concepts.teacher)) return;
-    const std::int64_t classes = classes_of(resolve_weights(concepts.teacher));
+    const std::int64_t classes = classes_of(jobs::resolve_weights(concepts.teacher));
     if (sizes.size() != 1 || sizes[0].second != classes)
       throw Error(ErrorKind::kInvalid,
                   "the teacher has " + std::to_string(classes) + " classes, the vocabulary " +

@@ -27,11 +27,6 @@ struct ListedShards {
 // Throws kNotFound or kInvalid.
 ListedShards expand_path(const std::string& path, const std::string& format);
 
-// File that weights or a vocabulary stand for: a path, or "pretrained:<name>" in $TRIREME_WEIGHTS, else in
-// the folder set at build time. Throws kNotFound saying what installs it.
-std::string resolve_weights(const std::string& weights);
-std::string resolve_vocabulary(const std::string& vocabulary);
-
 // 2.tar before 10.tar: digits compare as numbers.
 bool natural_less(const std::string& a, const std::string& b);
 

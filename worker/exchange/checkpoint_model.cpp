@@ -8,6 +8,7 @@
 
 #include "common/base/error.h"
 #include "jobs/specification/model_defaults.h"
+#include "jobs/store/published.h"
 #include "worker/models/captioner/caption_decoder.h"
 #include "worker/models/dual_encoder.h"
 #include "worker/models/towers/efficientnet_shape.h"
@@ -140,7 +141,7 @@ const char* projection_kind(const Shapes& shapes, const char* matrix, const char
 
 CheckpointModel recognise(const std::string& path) {
   CheckpointModel model;
-  model.file = models::resolve_weights(path);
+  model.file = jobs::resolve_weights(path);
   const SafetensorsFile file{io::Path(model.file)};
   model.layout = checkpoint::detect_layout(file.names(), model.file);
   const Shapes shapes(file, NameMap(model.layout, {1}));  // one stage of one block: enough for the first

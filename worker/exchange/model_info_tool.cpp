@@ -7,6 +7,7 @@
 
 #include "common/base/error.h"
 #include "jobs/specification/job_spec.h"
+#include "jobs/store/published.h"
 #include "worker/models/dual_encoder.h"
 #include "worker/models/model_cost.h"
 
@@ -22,7 +23,7 @@ std::string answer(const std::string& line) {
   const auto vocabulary =
       text::make_tokenizer(
           {tokenizer.kind,
-           tokenizer.kind == "hashed_words" ? "" : models::resolve_vocabulary(tokenizer.vocabulary),
+           tokenizer.kind == "hashed_words" ? "" : jobs::resolve_vocabulary(tokenizer.vocabulary),
            tokenizer.buckets})
           ->vocabulary_size();
   std::string cost = models::cost_json(spec, models::model_cost(spec, vocabulary));

@@ -14,6 +14,7 @@
 #include "common/base/error.h"
 #include "common/base/nearest_name.h"
 #include "jobs/specification/job_spec.h"
+#include "jobs/store/published.h"
 #include "worker/exchange/checkpoint_model.h"
 #include "worker/models/dual_encoder.h"
 #include "worker/models/towers/efficientnet_shape.h"
@@ -77,7 +78,7 @@ std::string shape_text(at::IntArrayRef sizes) {
 // A file is inspected even when no model of ours fits it.
 int inspect(const Arguments& given) {
   if (given.operands.size() != 1) throw Error(ErrorKind::kUsage, "weights inspect takes one path", kUsage);
-  const std::string path = models::resolve_weights(given.operands[0]);
+  const std::string path = jobs::resolve_weights(given.operands[0]);
   const SafetensorsFile file{io::Path(path)};
   ordered_json out{{"file", path}};
   std::map<std::string, std::int64_t> dtypes;

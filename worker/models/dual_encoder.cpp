@@ -6,6 +6,7 @@
 #include <ATen/ATen.h>
 
 #include "common/base/error.h"
+#include "jobs/store/published.h"
 #include "worker/models/weights/dual_encoder_state.h"
 #include "worker/models/weights/tower_weights.h"
 
@@ -24,7 +25,7 @@ at::Tensor padded_to_bucket(const at::Tensor& tokens_NL, std::int64_t context, s
 
 std::string vocabulary_of(const jobs::ModelSpec& spec) {
   const jobs::TokenizerSpec& tokenizer = spec.text.tokenizer;
-  return tokenizer.kind == "hashed_words" ? "" : resolve_vocabulary(tokenizer.vocabulary);
+  return tokenizer.kind == "hashed_words" ? "" : jobs::resolve_vocabulary(tokenizer.vocabulary);
 }
 
 }  // namespace

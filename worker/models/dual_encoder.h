@@ -23,8 +23,7 @@ class CaptionDecoder;
 class DualEncoder {
  public:
   // Builds both towers, each tensor allocated once; weights of TowerSpec::weights are loaded into them
-  // ("pretrained:<name>" is looked up in $TRIREME_WEIGHTS, then in the folder set at build time), the rest is
-  // drawn from (seed, tensor name), whatever the order of construction.
+  // (jobs/store/published.h), the rest is drawn from (seed, tensor name), whatever the order of construction.
   DualEncoder(const jobs::ModelSpec& spec, std::uint64_t seed);
   ~DualEncoder();
 
@@ -103,11 +102,5 @@ struct TokenBatch {
 };
 TokenBatch tokenize(const text::Tokenizer& tokenizer, const std::vector<std::string>& captions,
                     std::int64_t context);
-
-// "pretrained:<name>" (a tower's weights: efficientnet-lite0, minilm; a tokenizer's vocabulary: clip, minilm)
-// and plain paths, to a file that exists (in a folder open_clip_model.safetensors or model.safetensors);
-// throws kNotFound saying what to do.
-std::string resolve_weights(const std::string& weights);
-std::string resolve_vocabulary(const std::string& vocabulary);
 
 }  // namespace trireme::worker::models

@@ -135,22 +135,6 @@ TEST_F(Listing, IdentityFollowsTheFile) {
   EXPECT_NE(after.labels, before.labels);
 }
 
-TEST_F(Listing, WeightsByName) {
-  put("weights/minilm.safetensors");
-  ::setenv("TRIREME_WEIGHTS", at("weights").c_str(), 1);
-  EXPECT_EQ(resolve_weights("pretrained:minilm"), at("weights/minilm.safetensors"));
-  EXPECT_EQ(resolve_weights(at("weights/minilm.safetensors")), at("weights/minilm.safetensors"));
-  for (const char* bad : {"pretrained:efficientnet-lite0", "pretrained:nothing", "no-such-file"})
-    EXPECT_THROW(resolve_weights(bad), Error) << bad;
-  try {
-    resolve_vocabulary("pretrained:minilm");
-    ADD_FAILURE();
-  } catch (const Error& error) {
-    EXPECT_TRUE(has(error.what(), "./quickstart build")) << error.what();
-  }
-  ::unsetenv("TRIREME_WEIGHTS");
-}
-
 TEST(Natural, Order) {
   EXPECT_TRUE(natural_less("2.tar", "10.tar"));
   EXPECT_TRUE(natural_less("a2b", "a10a"));

@@ -11,6 +11,7 @@
 #include <thread>
 
 #include "common/base/error.h"
+#include "jobs/store/published.h"
 #include "worker/checkpoint/safetensors.h"
 
 namespace trireme::worker::models {
@@ -282,8 +283,8 @@ TEST(DualEncoder, SpecificationFaults) {
   spec = tiny_spec();
   spec.freeze = {"visual.resblocks.*"};
   EXPECT_THROW(DualEncoder(spec, 1), Error);
-  EXPECT_THROW(resolve_weights("pretrained:minilmm"), Error);
-  EXPECT_THROW(resolve_weights("/nowhere.safetensors"), Error);
+  EXPECT_THROW(jobs::resolve_weights("pretrained:minilmm"), Error);
+  EXPECT_THROW(jobs::resolve_weights("/nowhere.safetensors"), Error);
 }
 
 TEST(Tokenize, PadsToTheLongestOfTheBatch) {

@@ -14,6 +14,7 @@
 
 #include "common/base/error.h"
 #include "jobs/specification/model_defaults.h"
+#include "jobs/store/published.h"
 #include "tests/support/small_model_spec.h"
 #include "worker/checkpoint/name_map.h"
 #include "worker/models/dual_encoder.h"
@@ -254,7 +255,7 @@ TEST(Families, PositionsOfAnotherResolution) {
 TEST(Families, LogitsOfEfficientNetLite0) {
   std::string path;
   try {
-    path = resolve_weights("pretrained:efficientnet-lite0");
+    path = jobs::resolve_weights("pretrained:efficientnet-lite0");
   } catch (const Error&) {
     GTEST_SKIP() << "published weights are not installed: run ./quickstart build";
   }

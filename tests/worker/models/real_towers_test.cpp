@@ -6,6 +6,7 @@
 #include <ATen/ATen.h>
 
 #include "common/base/error.h"
+#include "jobs/store/published.h"
 #include "worker/checkpoint/safetensors.h"
 #include "worker/models/dual_encoder.h"
 
@@ -30,8 +31,8 @@ jobs::ModelSpec real_spec() {
 
 bool installed() {
   try {
-    resolve_weights("pretrained:efficientnet-lite0");
-    resolve_weights("pretrained:minilm");
+    jobs::resolve_weights("pretrained:efficientnet-lite0");
+    jobs::resolve_weights("pretrained:minilm");
     return true;
   } catch (const Error&) {
     return false;

@@ -4,6 +4,7 @@
 
 #include "common/base/error.h"
 #include "jobs/specification/model_defaults.h"
+#include "jobs/store/published.h"
 #include "worker/checkpoint/safetensors.h"
 #include "worker/models/weights/name_patterns.h"
 #include "worker/models/weights/tower_weights.h"
@@ -108,7 +109,7 @@ std::unordered_set<std::string> DualEncoder::State::load_named_weights(WeightRea
   std::unordered_set<std::string> loaded;
   const auto load = [&](const std::string& weights, WeightPart part, std::size_t first, std::size_t last) {
     if (weights.empty()) return;
-    const std::string path = resolve_weights(weights);
+    const std::string path = jobs::resolve_weights(weights);
     load_weights(path, spec, part, entries(set, first, last), loaded, reading);
     load_standardization(path, part);
   };
@@ -117,8 +118,8 @@ std::unordered_set<std::string> DualEncoder::State::load_named_weights(WeightRea
   load(spec.text.weights, WeightPart::kText, image_projection_end, text_projection_end);
   // One file for both towers: its temperature belongs to them.
   if (!spec.text.weights.empty() && spec.text.weights == spec.image.weights)
-    load_weights(resolve_weights(spec.text.weights), spec, WeightPart::kTemperature, {set.entries().back()},
-                 loaded, reading);
+    load_weights(jobs::resolve_weights(spec.text.weights), spec, WeightPart::kTemperature,
+                 {set.entries().back()}, loaded, reading);
   return loaded;
 }
 

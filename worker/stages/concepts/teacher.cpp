@@ -6,6 +6,7 @@
 #include "common/io/file.h"
 #include "common/io/hash.h"
 #include "jobs/specification/model_defaults.h"
+#include "jobs/store/published.h"
 #include "worker/checkpoint/safetensors.h"
 #include "worker/evaluation/zero_shot.h"
 #include "worker/models/encode_texts.h"
@@ -162,7 +163,7 @@ jobs::ConceptVocabularies settle_teacher(const jobs::ConceptsSettings& settings,
                                                                 : imagenet();
   std::string identity = settings.precision + "\n" + (own ? "heads" : "classes") + "\n";
   if (classifier) {
-    const std::string path = models::resolve_weights(settings.teacher);
+    const std::string path = jobs::resolve_weights(settings.teacher);
     check_classes(settled, path);
     identity += settings.tower + "\n" + io::hex(io::xxh3_of_file(path)) + "\n";
   } else {
@@ -185,7 +186,7 @@ jobs::ConceptVocabularies settle_teacher(const jobs::ConceptsSettings& settings,
 std::unique_ptr<Teacher> open_teacher(const jobs::ConceptsSettings& settings, const TeacherFiles& files,
                                       const jobs::ConceptVocabularies& settled, const std::string& device) {
   if (files.model.empty())
-    return std::make_unique<Classifier>(models::resolve_weights(settings.teacher), settings.tower, device);
+    return std::make_unique<Classifier>(jobs::resolve_weights(settings.teacher), settings.tower, device);
   return std::make_unique<Trained>(settings, files, settled, device);
 }
 

@@ -1,0 +1,9 @@
+#include "common/base/version.h"
+
+namespace trireme {
+
+std::string version() {
+  return TRIREME_VERSION;
+}
+
+}  // namespace trireme

@@ -1,0 +1,83 @@
+#include "jobs/store/published.h"
+
+#include <cstdlib>
+
+#include "common/base/error.h"
+#include "common/base/nearest_name.h"
+
+namespace trireme::jobs {
+namespace {
+
+struct Published {
+  std::string name, file;
+};
+
+constexpr std::string_view kPrefix = "pretrained:";
+
+std::string installed(const std::string& given, const std::string& file, const std::string& what) {
+  const io::Path folder = weights_folder();
+  if (!folder.empty() && std::filesystem::is_regular_file(folder / file)) return (folder / file).string();
+  throw Error(
+      ErrorKind::kNotFound,
+      what + " \"" + given + "\" is not installed: " +
+          (folder.empty() ? "no folder of weights beside this program"
+                          : "no file " + (folder / file).string()),
+      "`./quickstart build` and `cmake --install` put it there; or point TRIREME_WEIGHTS to the folder "
+      "that holds " +
+          file);
+}
+
+std::string published_file(const std::string& given, const std::vector<Published>& published,
+                           const std::string& what) {
+  const std::string name = given.substr(kPrefix.size());
+  std::vector<std::string> known;
+  std::string listed;
+  for (const auto& one : published) {
+    if (name == one.name) return installed(given, one.file, what);
+    known.push_back(one.name);
+    listed += (listed.empty() ? "pretrained:" : ", pretrained:") + one.name;
+  }
+  const std::string near = nearest_name(name, known);
+  throw Error(ErrorKind::kNotFound, "there is no " + what + " \"" + given + "\"",
+              near.empty() ? "known are " + listed : "did you mean pretrained:" + near + "?");
+}
+
+std::string resolve(const std::string& given, const std::vector<Published>& published,
+                    const std::string& what) {
+  if (given.starts_with(kPrefix)) return published_file(given, published, what);
+  if (std::filesystem::is_regular_file(given)) return given;
+  for (const char* name : {"open_clip_model.safetensors", "model.safetensors"})  // a checkpoint's folder
+    if (std::filesystem::is_regular_file(io::Path(given) / name)) return (io::Path(given) / name).string();
+  const auto model = io::Path(given) / "final";  // of a run
+  throw Error(ErrorKind::kNotFound, what + " \"" + given + "\" is no file and no folder of a model",
+              std::filesystem::is_regular_file(model / "model.safetensors")
+                  ? "did you mean " + model.string() + "?"
+                  : "name a safetensors file, a checkpoint's folder, or pretrained:<name>");
+}
+
+}  // namespace
+
+io::Path weights_folder() {
+  if (const char* given = std::getenv("TRIREME_WEIGHTS"); given != nullptr && *given != '\0') return given;
+  std::error_code code;
+  const io::Path program = std::filesystem::read_symlink("/proc/self/exe", code).parent_path();
+  std::vector<io::Path> candidates{program.parent_path() / "share" / "trireme" / "weights"};
+  for (io::Path folder = program; folder.has_relative_path(); folder = folder.parent_path())
+    candidates.push_back(folder / ".trireme" / "weights");
+  candidates.emplace_back("/opt/trireme/weights");
+  for (const auto& candidate : candidates)
+    if (std::filesystem::is_directory(candidate, code)) return candidate;
+  return {};
+}
+
+std::string resolve_weights(const std::string& given) {
+  return resolve(given,
+                 {{"efficientnet-lite0", "efficientnet-lite0.safetensors"}, {"minilm", "minilm.safetensors"}},
+                 "weights");
+}
+
+std::string resolve_vocabulary(const std::string& given) {
+  return resolve(given, {{"clip", "clip-merges.txt.gz"}, {"minilm", "minilm-vocab.txt"}}, "vocabulary");
+}
+
+}  // namespace trireme::jobs

@@ -1,0 +1,61 @@
+#include "jobs/store/published.h"
+
+#include <cstdlib>
+#include <fstream>
+
+#include <gtest/gtest.h>
+#include <unistd.h>
+
+#include "common/base/error.h"
+
+namespace trireme::jobs {
+namespace {
+
+class PublishedTest : public testing::Test {
+ protected:
+  void SetUp() override {
+    std::filesystem::create_directories(folder_);
+    std::ofstream(folder_ / "minilm.safetensors") << "x";
+    ::setenv("TRIREME_WEIGHTS", folder_.c_str(), 1);
+  }
+  void TearDown() override {
+    ::unsetenv("TRIREME_WEIGHTS");
+    std::filesystem::remove_all(folder_);
+  }
+
+  static std::string refusal(const std::string& given) {
+    try {
+      return "found " + resolve_weights(given);
+    } catch (const Error& error) {
+      EXPECT_EQ(error.kind(), ErrorKind::kNotFound);
+      return error.what();
+    }
+  }
+
+  io::Path folder_ = io::Path(testing::TempDir()) / ("published-" + std::to_string(::getpid()));
+};
+
+TEST_F(PublishedTest, NamesAndPaths) {
+  const std::string file = (folder_ / "minilm.safetensors").string();
+  EXPECT_EQ(resolve_weights("pretrained:minilm"), file);
+  EXPECT_EQ(resolve_weights(file), file);
+  EXPECT_NE(refusal("pretrained:minilmm").find("did you mean pretrained:minilm?"), std::string::npos);
+  EXPECT_NE(refusal("pretrained:nothing").find("known are"), std::string::npos);
+  EXPECT_NE(refusal("no-such-file").find("is no file and no folder of a model"), std::string::npos);
+}
+
+TEST_F(PublishedTest, WhatIsNotInstalledNamesTheFileAndWhatInstallsIt) {
+  const std::string said = refusal("pretrained:efficientnet-lite0");
+  EXPECT_NE(said.find((folder_ / "efficientnet-lite0.safetensors").string()), std::string::npos) << said;
+  EXPECT_NE(said.find("./quickstart build"), std::string::npos) << said;
+  EXPECT_THROW(resolve_vocabulary("pretrained:minilm"), Error);
+}
+
+TEST_F(PublishedTest, AFolderThatIsNamedIsTheOnlyOneLookedAt) {
+  ::setenv("TRIREME_WEIGHTS", (folder_ / "absent").c_str(), 1);
+  EXPECT_EQ(weights_folder(), folder_ / "absent");
+  EXPECT_THROW(resolve_weights("pretrained:minilm"), Error);
+}
+
+}  // namespace
+}  // namespace trireme::jobs
