@@ -21,9 +21,8 @@ if(TRIREME_CUDA_INCLUDE AND TRIREME_NCCL_INCLUDE AND TRIREME_NCCL_LIBRARY AND TR
   target_link_directories(trireme_cuda PRIVATE ${TRIREME_CUDA_TORCH_ROOT}/lib)
   target_link_libraries(trireme_cuda PRIVATE common_base torch_cuda c10_cuda torch_cpu c10 ${TRIREME_NCCL_LIBRARY}
                         ${TRIREME_CUDART_LIBRARY})
-  target_link_options(trireme_cuda PRIVATE -Wl,-z,defs -Wl,--allow-shlib-undefined -Wl,--no-as-needed
-                      -Wl,-rpath,${TRIREME_CUDA_TORCH_ROOT}/lib)
-  set_target_properties(trireme_cuda PROPERTIES LIBRARY_OUTPUT_DIRECTORY ${CMAKE_BINARY_DIR}/bin)
+  target_link_options(trireme_cuda PRIVATE -Wl,-z,defs -Wl,--allow-shlib-undefined -Wl,--no-as-needed)
+  set_target_properties(trireme_cuda PROPERTIES BUILD_RPATH ${TRIREME_CUDA_TORCH_ROOT}/lib LIBRARY_OUTPUT_DIRECTORY ${CMAKE_BINARY_DIR}/bin)
 
   # Kernels: nvcc by a command of its own, so that a machine without a GPU or a CUDA language of CMake compiles them.
   find_program(TRIREME_NVCC nvcc HINTS /usr/local/cuda/bin ENV CUDA_HOME PATH_SUFFIXES bin)

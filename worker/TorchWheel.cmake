@@ -28,11 +28,17 @@ target_precompile_headers(torch_headers PRIVATE <ATen/ATen.h> <torch/types.h> <t
 if(TRIREME_CCACHE)
   target_compile_options(torch_headers PUBLIC -fpch-preprocess)
 endif()
+
+# Where programs of the build tree find them: relative to themselves when torch lies in the checkout, so that it can be moved.
 file(GLOB cuda_runtime_folders ${TRIREME_TORCH_ROOT}/../nvidia/*/lib)
+foreach(folder IN ITEMS ${TRIREME_TORCH_ROOT}/lib ${cuda_runtime_folders})
+  cmake_path(NORMAL_PATH folder)
+  if(folder MATCHES "^${CMAKE_SOURCE_DIR}/")
+    cmake_path(RELATIVE_PATH folder BASE_DIRECTORY ${CMAKE_RUNTIME_OUTPUT_DIRECTORY})
+    string(PREPEND folder "$ORIGIN/")
+  endif()
+  list(APPEND CMAKE_BUILD_RPATH ${folder})
+endforeach()
 target_link_directories(torch_headers PUBLIC ${TRIREME_TORCH_ROOT}/lib)
 target_link_libraries(torch_headers PUBLIC torch_cpu c10)
-target_link_options(torch_headers PUBLIC -Wl,--allow-shlib-undefined -Wl,--no-as-needed
-  -Wl,-rpath,${TRIREME_TORCH_ROOT}/lib)
-foreach(folder IN LISTS cuda_runtime_folders)
-  target_link_options(torch_headers PUBLIC -Wl,-rpath,${folder})
-endforeach()
+target_link_options(torch_headers PUBLIC -Wl,--allow-shlib-undefined -Wl,--no-as-needed)

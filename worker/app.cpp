@@ -122,13 +122,19 @@ void take(const collective::CudaPlugin& plugin, const char* symbol, void (*set)(
   set(functions);
 }
 
-// Beside this program, or where TRIREME_CUDA_PLUGIN says. A GPU without it computes, and talks over MPI.
+// Beside this program, or in lib/trireme of an installed one.
+std::string plugin_folder() {
+  std::error_code failure;
+  const auto folder = std::filesystem::read_symlink("/proc/self/exe", failure).parent_path();
+  const auto installed = folder.parent_path() / "lib" / "trireme";
+  return std::filesystem::is_directory(installed, failure) ? installed : folder;
+}
+
+// Where TRIREME_CUDA_PLUGIN says, else beside us. A GPU without it computes, and talks over MPI.
 std::optional<collective::CudaPlugin> open_plugin(const runtime::DeviceChoice& device) {
   if (device.device == "cpu") return std::nullopt;
-  std::error_code failure;
-  const auto program = std::filesystem::read_symlink("/proc/self/exe", failure);
   try {
-    collective::CudaPlugin plugin(environment("TRIREME_CUDA_PLUGIN", program.parent_path().c_str()));
+    collective::CudaPlugin plugin(environment("TRIREME_CUDA_PLUGIN", plugin_folder().c_str()));
     take(plugin, kernels::kPairTileCudaSymbol, kernels::set_pair_tile_cuda);
     take(plugin, kernels::kReplayCudaSymbol, kernels::set_replay);
     return plugin;

@@ -108,7 +108,7 @@ net::awaitable<void> Connection::end_chunks() {
   co_await net::async_write(stream, http::make_chunk_last(), kAwait);
 }
 
-Request request_of(const Parser& parser, std::string request_id) {
+Request request_of(const Connection::Parser& parser, std::string request_id) {
   Request request;
   const auto& message = parser.get();
   request.method = std::string(message.method_string());

@@ -23,6 +23,23 @@ void check_integrity(Database& database) {
   if (verdict != "ok") damaged(database, "SQLite's integrity check says: " + verdict);
 }
 
+[[noreturn]] void other_version(const Database& database, const std::string& found) {
+  throw Error(ErrorKind::kInvalid,
+              "ledger " + database.file().string() + " has schema version " + found +
+                  ", this program writes " + std::to_string(kSchemaVersion),
+              "nothing was changed; use the version of Trireme that made it, or another output");
+}
+
+// Of a ledger whose tables are not ours: what it says of itself, "" when it says nothing.
+std::string claimed_version(Database& database) {
+  try {
+    Statement row(database, "SELECT value FROM meta WHERE name = 'schema_version'");
+    return row.step() ? std::string(row.text(0)) : "";
+  } catch (const Error&) {
+    return "";
+  }
+}
+
 void check_schema(Database& database) {
   std::vector<std::string> expected, found;
   for (const Table table : kTables) expected.push_back(create_sql(table));
@@ -30,7 +47,10 @@ void check_schema(Database& database) {
   while (statement.step()) found.emplace_back(statement.text(0));
   std::sort(expected.begin(), expected.end());
   std::sort(found.begin(), found.end());
-  if (expected != found) damaged(database, "the tables are not those of schema version 1");
+  if (expected == found) return;
+  const std::string claimed = claimed_version(database);
+  if (!claimed.empty() && claimed != std::to_string(kSchemaVersion)) other_version(database, claimed);
+  damaged(database, "the tables are not those of schema version " + std::to_string(kSchemaVersion));
 }
 
 std::uint64_t as_unsigned(std::int64_t value) {
@@ -61,10 +81,7 @@ std::map<std::string, std::string> read_meta(Database& database) {
   for (const char* name : {"schema_version", "run_id", "incarnation", "events"})
     if (!meta.contains(name)) damaged(database, "table meta has no row " + std::string(name));
   if (meta.at("schema_version") != std::to_string(kSchemaVersion))
-    throw Error(ErrorKind::kInvalid,
-                "ledger " + database.file().string() + " has schema version " + meta.at("schema_version") +
-                    ", this program writes " + std::to_string(kSchemaVersion),
-                "use the version of Trireme that made it, or another output");
+    other_version(database, meta.at("schema_version"));
   return meta;
 }
 

@@ -97,6 +97,12 @@ std::string address_part(const jobs::DataSpec& data, std::uint64_t labels) {
                              .set("labels", io::hex(labels)));
 }
 
+std::string address_part(const jobs::SyntheticSpec& synthetic) {
+  jobs::Json tree = tree_of(jobs::synthetic_json(synthetic));
+  if (synthetic.actions == 0) leave_out(tree, "actions");
+  return jobs::dump_json(tree);
+}
+
 std::string address_part(const jobs::SourceSpec& source, const std::string& format) {
   jobs::Json part = jobs::Json::object().set("format", format);
   if (format == "table") part.set("image", source.image_column).set("caption", source.caption_column);

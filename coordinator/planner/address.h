@@ -33,6 +33,8 @@ std::string address_part(const jobs::StageSettings& settings);
 std::string address_part(const jobs::ModelSpec& model, const std::map<std::string, std::uint64_t>& files);
 // Classes and templates; `labels`: hash of the class files beside the shards.
 std::string address_part(const jobs::DataSpec& data, std::uint64_t labels);
+// Without settings that came later and are off: what was rendered before them keeps its address.
+std::string address_part(const jobs::SyntheticSpec& synthetic);
 // How a shard of this source is read: format and columns.
 std::string address_part(const jobs::SourceSpec& source, const std::string& format);
 

@@ -129,7 +129,7 @@ std::string GraphState::Builder::add_synthesizer(std::size_t table, std::size_t 
   const std::string settings = jobs::synthetic_json(synthetic);
   const std::uint32_t stage = new_stage(name, "synthesize", {}, nullptr);
   const std::size_t index =
-      new_part(stage, 0, 0, TaskKind::kSynthesize, Part::Items::kSynthetic, table, settings);
+      new_part(stage, 0, 0, TaskKind::kSynthesize, Part::Items::kSynthetic, table, address_part(synthetic));
   Part& part = graph.parts[index];
   part.settings = settings;
   part.base = made.size();

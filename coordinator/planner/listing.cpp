@@ -14,6 +14,7 @@
 #include "coordinator/planner/tar_layout.h"
 #include "jobs/specification/json/json_document.h"
 #include "jobs/specification/stages/concept_vocabulary.h"
+#include "jobs/store/published.h"
 
 namespace trireme::coordinator::planner {
 namespace {

@@ -18,6 +18,7 @@ struct SyntheticSpec {
   std::int64_t seed = 1;
   std::int64_t image_px = 128;
   std::int64_t captions = 5;  // true captions written per clean sample
+  double actions = 0;         // share of the true captions that say what the objects do
   double swapped = 0;         // another scene's caption
   double boilerplate = 0;     // alt-text that many images share
   double duplicate = 0;       // byte-equal copy of an earlier sample
@@ -34,6 +35,8 @@ struct SyntheticSpec {
     v.field("seed", seed, {.help = "another seed, other scenes", .least = 0, .most = 9007199254740992.0});
     v.field("image_px", image_px, {.help = "side of an ordinary scene", .least = 16, .most = 1024});
     v.field("captions", captions, {.help = "true captions per clean sample", .least = 1, .most = 16});
+    v.field("actions", actions,
+            {.help = "share of true captions that say what the objects do", .least = 0, .most = 1});
     v.field("swapped", swapped, {.help = "share with another scene's caption", .least = 0, .most = 1});
     v.field("boilerplate", boilerplate,
             {.help = "share with alt-text that many images have", .least = 0, .most = 1});

@@ -43,8 +43,9 @@ def opens(head):
         return "namespace"
     if re.match(r"\s*(template\s*<[^{]*>\s*)?(class|struct|union|enum)\b[^()=]*$", head):
         return "type"
-    if head.rstrip().endswith((")", "const", "noexcept", "override", "mutable", "try")) or re.search(r"\)\s*(const\s*)?(noexcept\s*)?->\s*[\w:<>,&* ]+$", head) \
-            or re.search(r"\)\s*:\s*[^;]*$", head):
+    if re.search(r"\)\s*(?:noexcept\s*)?:(?!:)[^;?]*$", head):  # a constructor's list: a member's braces, or the body
+        return "inside" if re.search(r"[\w>]\s*$", head) else "body"
+    if head.rstrip().endswith((")", "const", "noexcept", "override", "mutable", "try")) or re.search(r"\)\s*(const\s*)?(noexcept\s*)?->\s*[\w:<>,&* ]+$", head):
         return "body"
     return "other"
 
@@ -60,8 +61,6 @@ def functions(path):
         if mark == "{":
             head = text[start:at]
             what = opens(head) if outside else "inside"
-            if what == "other" and outside and re.search(r"\)\s*:", head):  # a member's braces in a constructor's list
-                what = "inside"
             first = start + len(head) - len(head.lstrip())
             stack.append((what, (first, " ".join(head.split()))))
             if what in ("namespace", "type"):

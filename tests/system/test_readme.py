@@ -24,7 +24,7 @@ def flickr_sets():
 
 
 def test_every_command_is_known_to_this_file():
-    known = ("./quickstart", "export PATH", "trireme doctor", "trireme plan", "trireme launch", "trireme sweep", "trireme search", "mpirun", "trireme submit", "trireme list",
+    known = ("./quickstart", "export PATH", "cmake --install", "trireme doctor", "trireme plan", "trireme launch", "trireme sweep", "trireme search", "mpirun", "trireme submit", "trireme list",
              "trireme watch", "trireme cancel")
     assert len(COMMANDS) >= 12
     for command in COMMANDS:
@@ -62,6 +62,66 @@ def test_plan_of_every_example():
                 "--set", f"spec.data.train={need_shared('data/cifar10/train')}", "--set", f"spec.data.test={need_shared('data/cifar10/test')}"]
         done = trireme("plan", example, *sets, check=True)
         assert "train" in done.stdout
+
+
+def table(page, head):
+    """Rows of the table under this head, as lists of cells."""
+    rows = page.split(head, 1)[1].split("\n\n", 1)[0].strip().splitlines()[1:]
+    return [[cell.strip() for cell in row.strip("|").split("|")] for row in rows]
+
+
+def filter_settings():
+    schema = json.loads((ROOT / "jobs/schema/job.schema.json").read_text())
+    kinds = schema["properties"]["spec"]["properties"]["stages"]["items"]["anyOf"]
+    return next(k["properties"] for k in kinds if "short_side_over_px" in k["properties"])
+
+
+def test_every_rule_of_the_readme_is_a_setting_and_every_setting_a_rule():
+    """Names, and the defaults that stand behind them without brackets."""
+    known, told = filter_settings(), set()
+    for rule, setting, _ in table(README, "| rule | setting | from |"):
+        for name, default in re.findall(r"`(\w+)`(?: (\d+)(?=[,;| ]|$))?", setting):
+            if name in known:
+                told.add(name)
+                assert not default or float(default) == known[name]["default"], (rule, name, default)
+    assert told == set(known) - {"name", "kind", "needs", "data", "seed"}
+
+
+def example(name):
+    spec = json.loads((EXAMPLES / name).read_text())["spec"]
+    return spec, {stage["name"]: stage for stage in spec["stages"]}
+
+
+def test_the_examples_do_what_the_readme_says():
+    cat = {"min_complexity", "min_actions", "spotted_text_below"}
+    rows = {name: what for cell, what, _ in table(README, "| example | what it does | data |") for name in re.findall(r"`([\w.-]+\.json)`", cell)}
+    for name in rows:
+        assert (EXAMPLES / name).is_file(), name
+    shown = "".join(row[0] for head in ("| job | what it does | data |", "| sweep (`trireme sweep`) | what it compares | runs |")
+                    for row in table((EXAMPLES / "README.md").read_text(), head))
+    assert set(re.findall(r"`([\w.-]+\.json)`", shown)) == {p.name for p in EXAMPLES.glob("*.json")}
+
+    _, align = example("align.json")
+    loss, optimizer, kept = align["train"]["loss"], align["train"]["optimizer"], align["filter"]
+    assert (loss["reduction"], loss["label_smoothing"], loss["temperature"]["parameter"]) == ("sum_of_means", 0.1, "sigma")
+    assert (optimizer["kind"], optimizer["schedule"], optimizer["decay_on"]) == ("lamb", "linear", "all") and optimizer["warmup_steps"] > 0
+    assert kept["against"] == ["test"] and {"pairs", "ngrams", "near"} <= set(kept["needs"])
+    assert {"short_side_over_px", "aspect_below", "min_words", "max_words", "max_images_per_text", "max_texts_per_image", "min_ngram_count"} <= set(kept)
+
+    for name, training in (("diht.json", "train"), ("voyage.json", "alip-diht")):
+        _, stages = example(name)
+        assert cat <= set(stages["filter"]), name
+        assert stages[training]["loss"]["hard_negatives"]["beta"] > 0 and len(stages[training]["concepts"]["heads"]) == 2
+        assert "filter" in stages[training]["needs"] or "labels" in stages[training]["needs"]
+    assert all(example("voyage.json")[1]["alip-diht"]["loss"]["gates"][gate] for gate in ("sample", "text", "caption"))
+
+    strict = example("curate.json")[1]["arm-strict"]
+    rules = set(filter_settings()) - {"name", "kind", "needs", "data", "seed", "keep_list", "drop_list", "list_by", "random_like", "min_ngram_count",
+                                      "keep_unknown_language", "count_intransitive", "spot_confidence"}
+    assert rules <= set(strict) and strict["near_unique"] == ["image", "embedding", "text"]
+    _, kept = example("kept.json")
+    assert any(s["kind"] == "pair_scores" for s in kept.values()) and any("random_like" in s for s in kept.values())
+    assert kept["scored"]["columns"][0]["top_fraction"] < 1
 
 
 def test_the_run_without_the_supervisor(tmp_path, tiny_run):

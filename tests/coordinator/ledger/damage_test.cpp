@@ -12,6 +12,7 @@
 #include "common/base/fault_point.h"
 #include "common/base/random.h"
 #include "coordinator/ledger/ledger.h"
+#include "coordinator/ledger/sql.h"
 #include "tests/coordinator/ledger/sample_ledger.h"
 
 namespace trireme::coordinator::ledger {
@@ -157,6 +158,26 @@ TEST_F(DamageTest, FilesThatAreMissingEmptyForeignOrNotADatabase) {
   copy();
   put("mark", io::read_file(other / "mark"));
   refused("another ledger's mark");
+}
+
+TEST_F(DamageTest, ALedgerOfAnotherVersionIsNamedAndLeftAlone) {
+  make(true);
+  std::filesystem::remove(whole / "state.db-wal");
+  copy();
+  {
+    Database later(tried / "state.db");
+    later.run(
+        "ALTER TABLE jobs ADD COLUMN priority; UPDATE meta SET value = '2' WHERE name = 'schema_version'");
+  }
+  const std::string before = get("state.db");
+  try {
+    Ledger ledger(options(tried, 2), clock);
+    ADD_FAILURE();
+  } catch (const Error& error) {
+    EXPECT_EQ(error.kind(), ErrorKind::kInvalid);
+    EXPECT_NE(std::string(error.what()).find("has schema version 2"), std::string::npos) << error.what();
+  }
+  EXPECT_EQ(get("state.db"), before);
 }
 
 TEST_F(DamageTest, MainFileTruncatedOrEmpty) {

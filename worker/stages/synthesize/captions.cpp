@@ -99,6 +99,36 @@ std::string sentence(const Scene& scene, RandomStream& random) {
       return "you can see " + what;
   }
 }
+
+std::string_view doing(Relation relation) {
+  constexpr std::string_view kVerbs[] = {"", "standing", "standing", "hanging", "lying", "sitting", "lying"};
+  return kVerbs[static_cast<int>(relation)];
+}
+
+std::string_view doing(Ground ground) {
+  switch (ground) {
+    case Ground::kSky:
+      return "flying";
+    case Ground::kGrass:
+    case Ground::kSnow:
+    case Ground::kSand:
+      return "lying";
+    default:
+      return "floating";
+  }
+}
+
+// "a red circle is standing left of a blue square in the snow", "two green stars are flying in the sky".
+std::string action(const Scene& scene, RandomStream& random) {
+  const bool with_size = random.below(2) == 0;
+  const std::string where = background_phrase(scene.background);
+  if (scene.relation != Relation::kNone && !scene.equal && random.below(2) == 0)
+    return object_phrase(scene, 0, with_size) + " is " + std::string(doing(scene.relation)) + " " +
+           std::string(name_of(scene.relation)) + " " + object_phrase(scene, 1, with_size) + " " + where;
+  const std::string what = scene.equal ? object_phrase(scene, 0, with_size) : list_of(scene, with_size);
+  return what + (scene.objects.size() > 1 ? " are " : " is ") + std::string(doing(scene.background.ground)) +
+         " " + where;
+}
 }  // namespace
 
 std::string object_phrase(const Scene& scene, std::size_t object, bool with_size) {
@@ -112,10 +142,12 @@ std::string object_phrase(const Scene& scene, std::size_t object, bool with_size
   return article(phrase + std::string(name_of(o.shape)));
 }
 
-std::vector<std::string> captions_of(const Scene& scene, std::int64_t count, RandomStream& random) {
+std::vector<std::string> captions_of(const Scene& scene, std::int64_t count, double actions,
+                                     RandomStream& random) {
   std::vector<std::string> captions;
   for (int tries = 0; static_cast<std::int64_t>(captions.size()) < count; ++tries) {
-    std::string next = sentence(scene, random);
+    const bool acts = actions > 0 && random.uniform() < actions;
+    std::string next = acts ? action(scene, random) : sentence(scene, random);
     if (tries < 20 * count && std::find(captions.begin(), captions.end(), next) != captions.end()) continue;
     captions.push_back(std::move(next));
   }

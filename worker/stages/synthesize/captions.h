@@ -9,8 +9,10 @@
 
 namespace trireme::worker::stages::synthesize {
 
-// `count` captions of 3 to 20 words, different from one another as long as the templates allow.
-std::vector<std::string> captions_of(const Scene& scene, std::int64_t count, RandomStream& random);
+// `count` captions of 3 to 20 words, different from one another as long as the templates allow. A share of
+// `actions` says what the objects do.
+std::vector<std::string> captions_of(const Scene& scene, std::int64_t count, double actions,
+                                     RandomStream& random);
 
 // What a captioner would say that sees shapes, colours and scenery and no more: the same for equal scenes.
 std::string coarse_caption(const Scene& scene);

@@ -119,7 +119,7 @@ SamplePlan Planner::plan(std::int64_t id) const {
   else if (plan.noise == Noise::kForeign)
     plan.captions = {foreign_sentence(noise)};
   else
-    plan.captions = captions_of(of, spec_.captions, words);
+    plan.captions = captions_of(of, spec_.captions, spec_.actions, words);
   return plan;
 }
 
