@@ -166,6 +166,7 @@ TEST_F(DamageTest, ALedgerOfAnotherVersionIsNamedAndLeftAlone) {
   copy();
   {
     Database later(tried / "state.db");
+    later.run("PRAGMA locking_mode = EXCLUSIVE");
     later.run(
         "ALTER TABLE jobs ADD COLUMN priority; UPDATE meta SET value = '2' WHERE name = 'schema_version'");
   }
