@@ -1,5 +1,6 @@
-// Separable antialiased resampling of 8-bit RGB in fixed point, rows first and columns after, rounded to bytes
-// between. Integer arithmetic: every CPU gives the same bytes, and they are those of torch's uint8 kernels
+// Separable antialiased resampling of 8-bit RGB in fixed point, rows first and columns after, rounded to
+// bytes between. Integer arithmetic: every CPU gives the same bytes, and they are those of torch's uint8
+// kernels
 // (_upsample_bicubic2d_aa and _upsample_bilinear2d_aa; a test compares).
 //   out[i] = clamp((2^(p-1) + sum_j w_ij in[j]) >> p),  w_ij = round(2^p f((j + 1/2 - c_i) / s) / sum)
 //   c_i = (i + 1/2) in / out, s = max(1, in / out); j runs over the support of f (Keys' cubic, a = -1/2, or
