@@ -15,6 +15,7 @@
 #include "common/mailbox/mpi/world.h"
 #include "common/telemetry/metrics.h"
 #include "coordinator/api/server.h"
+#include "coordinator/checkpoints/survey.h"
 #include "coordinator/ledger/ledger.h"
 #include "coordinator/service/service.h"
 #include "jobs/specification/spec_paths.h"
@@ -128,7 +129,10 @@ api::ServerOptions server_options(const Arguments& given, const service::RunFold
 service::Outcome serve(MpiWorld& world, const Arguments& given, std::optional<jobs::JobSpec> job,
                        service::RunFolder& folder) {
   const RealClock clock;
-  ledger::Ledger ledger({.folder = folder.path() / "ledger", .incarnation = folder.incarnation()}, clock);
+  ledger::Ledger ledger({.folder = folder.path() / "ledger",
+                         .incarnation = folder.incarnation(),
+                         .traces = checkpoints::traces_of_a_run(folder.path())},
+                        clock);
   const std::string host = environment("TRIREME_METRICS_HOST", "127.0.0.1");
   telemetry::Metrics metrics(host, 0);
   metrics.set("trireme_build_info", 1, {{"version", version()}});

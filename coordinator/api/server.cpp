@@ -115,7 +115,7 @@ Server::State::~State() {
   thread.join();  // every session ends once its socket is closed and its Face call is back
   pool.join();
   std::error_code ignored;
-  std::filesystem::remove(options.run_folder / "endpoint.json", ignored);
+  std::filesystem::remove(options.run_folder / "endpoint.json", ignored);  // of this server, which is gone
 }
 
 void Server::State::fill_defaults() {

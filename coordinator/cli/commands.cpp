@@ -11,6 +11,7 @@
 #include "common/base/error.h"
 #include "common/base/nearest_name.h"
 #include "common/base/version.h"
+#include "common/io/folder.h"
 #include "coordinator/cli/build_info.h"
 #include "coordinator/cli/client/client_commands.h"
 #include "coordinator/cli/doctor.h"
@@ -18,6 +19,8 @@
 #include "coordinator/cli/launch/launch_command.h"
 #include "coordinator/cli/launch/process.h"
 #include "coordinator/cli/plan/plan_command.h"
+#include "coordinator/cli/recovery/checkpoints_command.h"
+#include "coordinator/cli/recovery/ledger_command.h"
 #include "coordinator/cli/sweep_command.h"
 #include "jobs/specification/job_spec.h"
 
@@ -26,15 +29,17 @@ namespace {
 
 // What all options are read into; one command runs per process.
 struct Given {
-  std::string job, file, key, state, run = "runs/service", run_folder, listen, output_format = "text",
-                                     mpirun = "mpirun";
+  std::string job, file, key, state, run = "runs/service", run_folder, listen, resume_from,
+                                     output_format = "text", mpirun = "mpirun";
   std::vector<std::string> overrides, mpirun_arguments, data_roots, output_roots;
   int workers = 1, rank = -1;
   std::int64_t limit = 100, tail = -1;
   std::uint64_t after = 0;
-  bool wait = false, follow = false, retry_failed = false, dry_run = false;
+  std::vector<std::string> removed;
+  bool wait = false, follow = false, retry_failed = false, dry_run = false, afresh = false;
   std::function<int()> command;
 
+  io::Path whole_run_folder() const { return io::absolute(run_folder).lexically_normal(); }
   bool json() const { return output_format == "json"; }
   ClientOptions client() const { return {run, json(), &std::cout, ::isatty(STDOUT_FILENO) == 1}; }
 };
@@ -81,6 +86,10 @@ void add_launch(CLI::App& app, Given& given) {
       .add_option("--output-root", given.output_roots,
                   "folder that jobs sent over HTTP may write (repeatable)")
       ->allow_extra_args(false);
+  command.add_option(
+      "--resume-from", given.resume_from,
+      "begin a new ledger whose run goes on from this checkpoint (ckpt/<stage>/step-…); what was "
+      "there of a ledger is set aside");
   command.add_option("--mpirun", given.mpirun, "the mpirun to use")->capture_default_str();
   command
       .add_option("--mpirun-arg", given.mpirun_arguments,
@@ -90,7 +99,7 @@ void add_launch(CLI::App& app, Given& given) {
     given.command = [&given] {
       return launch({given.file, given.overrides, given.workers, given.run_folder, given.listen, given.mpirun,
                      given.mpirun_arguments, given.data_roots, given.output_roots, &std::cout,
-                     ::isatty(STDOUT_FILENO) == 1});
+                     ::isatty(STDOUT_FILENO) == 1, given.resume_from});
     };
   });
 }
@@ -178,6 +187,42 @@ void add_local(CLI::App& app, Given& given) {
       "export", "a model for others: trireme export --to open_clip|hf MODEL FOLDER [--without-tokenizer]");
 }
 
+void add_recovery(CLI::App& app, Given& given) {
+  CLI::App& ledger = *app.add_subcommand("ledger", "look after the ledger of a run that has stopped");
+  ledger.require_subcommand(1);
+  CLI::App& check = *ledger.add_subcommand("check", "say what of it is damaged and which backups verify");
+  check.add_option("run", given.run_folder, "run folder")->required();
+  add_format(check, given);
+  check.callback([&given] {
+    given.command = [&given] { return check_ledger_of(given.whole_run_folder(), given.json(), std::cout); };
+  });
+  CLI::App& restore =
+      *ledger.add_subcommand("restore", "install what verifies and has come furthest; the rest is set aside");
+  restore.add_option("run", given.run_folder, "run folder")->required();
+  restore.add_flag("--afresh", given.afresh, "begin an empty ledger instead; checkpoints and results stay");
+  restore.callback([&given] {
+    given.command = [&given] { return restore_ledger(given.whole_run_folder(), given.afresh, std::cout); };
+  });
+
+  CLI::App& checkpoints =
+      *app.add_subcommand("checkpoints", "list the training checkpoints of a job's output");
+  checkpoints.add_option("run", given.file, "output folder of the job")->required();
+  checkpoints.add_option(
+      "--remove", given.removed,
+      "remove these: <stage>/step-…, paths, or other-settings (all that the job of now would not "
+      "go on from)");
+  checkpoints.add_option("--run-dir", given.run_folder,
+                         "run folder whose ledger names them (default: the output)");
+  add_format(checkpoints, given);
+  checkpoints.callback([&given] {
+    given.command = [&given] {
+      if (given.removed.empty()) return list_checkpoints(given.file, given.json(), std::cout);
+      if (given.run_folder.empty()) given.run_folder = given.file;
+      return remove_checkpoints(given.file, given.whole_run_folder(), given.removed, std::cout);
+    };
+  });
+}
+
 void add_jobs(CLI::App& app, Given& given) {
   CLI::App& submit = client_command(app, given, "submit", "send a job to a standing coordinator");
   submit.add_option("job", given.file, "job file")->required();
@@ -255,6 +300,7 @@ int parse_and_run(int argument_count, char** arguments) {
   add_launch(app, given);
   add_sweep(app, given);
   add_local(app, given);
+  add_recovery(app, given);
   add_jobs(app, given);
   add_one_job(app, given);
   if (argument_count > 1 && arguments[1][0] != '-') {

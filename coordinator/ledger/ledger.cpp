@@ -11,6 +11,7 @@
 
 #include "common/base/error.h"
 #include "common/base/fault_point.h"
+#include "common/io/folder.h"
 #include "common/io/hash.h"
 #include "coordinator/ledger/mark.h"
 #include "coordinator/ledger/reserve.h"
@@ -41,31 +42,6 @@ void make_private(const io::Path& file) {
   if (descriptor < 0) throw system_error("cannot open " + file.string(), errno);
   ::fchmod(descriptor, 0600);
   ::close(descriptor);
-}
-
-void set_pragma(Database& database, const char* set, const char* read, const std::string& wanted) {
-  const std::string answered = database.text_of(set);
-  const std::string found = read != nullptr ? database.text_of(read) : answered;
-  if (found != wanted)
-    throw Error(ErrorKind::kTryAgain,
-                "ledger " + database.file().string() + ": '" + set + "' gave '" + found + "' instead of '" +
-                    wanted + "'",
-                "the ledger needs a local file system");
-}
-
-void set_up(Database& database) {
-  sqlite3_db_config(database.handle(), SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, 1, nullptr);
-  set_pragma(database, "PRAGMA locking_mode=EXCLUSIVE", nullptr, "exclusive");
-  set_pragma(database, "PRAGMA journal_mode=WAL", nullptr, "wal");
-  set_pragma(database, "PRAGMA synchronous=FULL", "PRAGMA synchronous", "2");
-  set_pragma(database, "PRAGMA foreign_keys=ON", "PRAGMA foreign_keys", "1");
-  set_pragma(database, "PRAGMA wal_autocheckpoint=0", nullptr, "0");
-  set_pragma(database, "PRAGMA cache_size=-65536", "PRAGMA cache_size", "-65536");
-  database.run("BEGIN IMMEDIATE; ROLLBACK");  // takes the lock now, not at the first write
-}
-
-bool has_tables(Database& database) {
-  return database.text_of("SELECT count(*) FROM sqlite_master") != "0";
 }
 
 int remember_frames(void* frames, sqlite3*, const char*, int count) {
@@ -116,8 +92,17 @@ struct Ledger::State {
     }
   }
 
+  // Losing the ledger must not look like a first start.
+  void require_no_traces() const {
+    if (!options.traces.empty())
+      throw Error(ErrorKind::kDamaged,
+                  "there is no ledger in " + options.folder.string() + ", but its run left " + options.traces,
+                  kWaysOut);
+  }
+
   void open() {
     const io::Path file = path("state.db");
+    if (!io::exists(file) && !io::exists(path("mark"))) require_no_traces();
     make_private(file);
     try {
       database = std::make_unique<Database>(file);
@@ -130,11 +115,12 @@ struct Ledger::State {
     }
     if (!has_tables(*database)) {
       if (std::filesystem::exists(path("mark")) && !Mark::blank(path("mark")))
-        throw Error(
-            ErrorKind::kDamaged,
-            "ledger " + file.string() + " is empty although its high-water mark " + path("mark").string() +
-                " says that events were acknowledged",
-            "state.db or state.db-wal was deleted or cut; move the ledger folder away to start afresh");
+        throw Error(ErrorKind::kDamaged,
+                    "ledger " + file.string() + " is empty although its high-water mark " +
+                        path("mark").string() +
+                        " says that events were acknowledged: state.db or state.db-wal was deleted or cut",
+                    kWaysOut);
+      require_no_traces();
       create();
     }
     const CheckedLedger checked = check();
@@ -206,7 +192,7 @@ void Ledger::commit(const Batch& batch) {
 void Ledger::merge_wal() {
   fault_point("ledger.during_wal_merge");
   int frames = 0, merged = 0;
-  const int code = sqlite3_wal_checkpoint_v2(state_->database->handle(), nullptr, SQLITE_CHECKPOINT_PASSIVE,
+  const int code = sqlite3_wal_checkpoint_v2(state_->database->handle(), nullptr, SQLITE_CHECKPOINT_TRUNCATE,
                                              &frames, &merged);
   state_->wal_frames = 0;
   if (code == SQLITE_OK) return;
@@ -214,6 +200,31 @@ void Ledger::merge_wal() {
   if ((code & 0xFF) == SQLITE_FULL) return;
   state_->dead = true;
   state_->database->fail("merging the log");
+}
+
+void Ledger::snapshot(const io::Path& file) {
+  std::filesystem::remove(file);  // of a snapshot that was not finished
+  make_private(file);
+  sqlite3* copy = nullptr;
+  int code = sqlite3_open_v2(file.c_str(), &copy, SQLITE_OPEN_READWRITE, nullptr);
+  if (code == SQLITE_OK) code = sqlite3_exec(copy, "PRAGMA synchronous=OFF", nullptr, nullptr, nullptr);
+  if (sqlite3_backup* backup = code == SQLITE_OK
+                                   ? sqlite3_backup_init(copy, "main", state_->database->handle(), "main")
+                                   : nullptr) {
+    sqlite3_backup_step(backup, -1);
+    code = sqlite3_backup_finish(backup);
+  }
+  const std::string why = code == SQLITE_OK ? "" : sqlite3_errmsg(copy);
+  sqlite3_close_v2(copy);
+  if (code == SQLITE_OK) return;
+  throw Error((code & 0xFF) == SQLITE_FULL ? ErrorKind::kDiskFull : ErrorKind::kTryAgain,
+              "the ledger cannot be copied to " + file.string() + ": " + why);
+}
+
+std::uint64_t Ledger::first_incarnation() {
+  return std::strtoull(
+      state_->database->text_of("SELECT incarnation FROM events ORDER BY sequence LIMIT 1").c_str(), nullptr,
+      10);
 }
 
 std::uint64_t Ledger::last_sequence() const {
@@ -226,7 +237,7 @@ void Ledger::require_at_least(std::uint64_t sequence, const std::string& said_by
               "ledger " + state_->database->file().string() + " ends at sequence " +
                   std::to_string(last_sequence()) + ", but " + said_by + " was written at sequence " +
                   std::to_string(sequence) + ": the events between are lost",
-              "move the ledger folder away to start afresh; the outputs in the store are found again");
+              kWaysOut);
 }
 
 void Ledger::sync_mark() {

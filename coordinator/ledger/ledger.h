@@ -22,6 +22,8 @@ struct LedgerOptions {
   Incarnation incarnation;
   std::uint64_t reserve_bytes = 16U << 20;
   std::uint64_t merge_bytes = 64U << 20;  // the WAL is merged into state.db beyond this
+  std::string
+      traces;  // what shows that there was a ledger before: without one, the start is refused (kDamaged)
 };
 
 class Ledger {
@@ -60,6 +62,9 @@ class Ledger {
   std::uint64_t file_bytes(const std::string& file) const;  // "db", "wal"
   double start_seconds() const;                             // the start check
   void merge_wal();                                         // also done by commit() beyond merge_bytes
+  // Everything as of now, as one new file (0600, not synced): a backup once it verifies (recovery/backup.h).
+  void snapshot(const io::Path& file);
+  std::uint64_t first_incarnation();  // that this ledger was opened by
 
  private:
   struct State;

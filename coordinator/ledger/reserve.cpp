@@ -24,6 +24,7 @@ bool take_reserve(const io::Path& path, std::uint64_t bytes) {
   throw system_error("cannot set " + path.string() + " aside", failed);
 }
 
+// Holds nothing.
 void give_reserve(const io::Path& path) {
   ::unlink(path.c_str());
 }

@@ -34,13 +34,22 @@ std::string hint_of(ErrorKind kind) {
     case ErrorKind::kDiskFull:
       return "free some disk space; nothing that was acknowledged is lost";
     case ErrorKind::kDamaged:
-      return "move the ledger folder away to start afresh; finished stage outputs in the store are found "
-             "again";
+      return kWaysOut;
     case ErrorKind::kInvalid:
       return "check the permissions of the folder";
     default:
       return "check the disk; a restart replays the ledger";
   }
+}
+
+void set_pragma(Database& database, const char* set, const char* read, const std::string& wanted) {
+  const std::string answered = database.text_of(set);
+  const std::string found = read != nullptr ? database.text_of(read) : answered;
+  if (found != wanted)
+    throw Error(ErrorKind::kTryAgain,
+                "ledger " + database.file().string() + ": '" + set + "' gave '" + found + "' instead of '" +
+                    wanted + "'",
+                "the ledger needs a local file system");
 }
 
 }  // namespace
@@ -143,6 +152,21 @@ char Statement::type(int column) const {
     default:
       return 'n';
   }
+}
+
+void set_up(Database& database) {
+  sqlite3_db_config(database.handle(), SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, 1, nullptr);
+  set_pragma(database, "PRAGMA locking_mode=EXCLUSIVE", nullptr, "exclusive");
+  set_pragma(database, "PRAGMA journal_mode=WAL", nullptr, "wal");
+  set_pragma(database, "PRAGMA synchronous=FULL", "PRAGMA synchronous", "2");
+  set_pragma(database, "PRAGMA foreign_keys=ON", "PRAGMA foreign_keys", "1");
+  set_pragma(database, "PRAGMA wal_autocheckpoint=0", nullptr, "0");
+  set_pragma(database, "PRAGMA cache_size=-65536", "PRAGMA cache_size", "-65536");
+  database.run("BEGIN IMMEDIATE; ROLLBACK");  // takes the lock now, not at the first write
+}
+
+bool has_tables(Database& database) {
+  return database.text_of("SELECT count(*) FROM sqlite_master") != "0";
 }
 
 }  // namespace trireme::coordinator::ledger

@@ -33,6 +33,16 @@ class Database {
   sqlite3* handle_ = nullptr;
 };
 
+// The ledger's settings: exclusive, WAL, synchronous FULL, merges by hand; throws where one does not hold.
+void set_up(Database& database);
+bool has_tables(Database& database);
+
+// What a damaged or lost ledger leaves to do.
+inline constexpr const char* kWaysOut =
+    "nothing was changed; 'trireme ledger check RUN' says what is damaged and which backups verify, 'trireme "
+    "ledger restore RUN' installs the newest of them, and 'trireme launch --resume-from ckpt/<stage>/step-… "
+    "job.json' goes on from a checkpoint without one";
+
 class Statement {
  public:
   Statement(Database& database, const std::string& sql);

@@ -9,13 +9,8 @@
 namespace trireme::coordinator::ledger {
 namespace {
 
-constexpr const char* kWayOut =
-    "nothing was changed; move the ledger folder away to start afresh from the outputs in the store, which "
-    "are "
-    "verified before they are used again";
-
 [[noreturn]] void damaged(const Database& database, const std::string& what) {
-  throw Error(ErrorKind::kDamaged, "ledger " + database.file().string() + " is damaged: " + what, kWayOut);
+  throw Error(ErrorKind::kDamaged, "ledger " + database.file().string() + " is damaged: " + what, kWaysOut);
 }
 
 void check_integrity(Database& database) {
@@ -153,7 +148,7 @@ CheckedLedger check_ledger(Database& database, const io::Path& mark_file) {
                             ": a row vanished or came from elsewhere");
   }
   check_events(database, ledger);
-  check_mark(database, mark_file, ledger);
+  if (!mark_file.empty()) check_mark(database, mark_file, ledger);
   return ledger;
 }
 

@@ -30,7 +30,7 @@ std::string sum_text(const TableSum& sum);  // as meta keeps it
 // The hash before the first event's.
 std::uint64_t chain_start(const std::string& run_id);
 
-// Throws kDamaged naming file, table and row or sequences.
+// Throws kDamaged naming file, table and row or sequences. Without a mark ("") that part is left out.
 CheckedLedger check_ledger(Database& database, const io::Path& mark_file);
 
 }  // namespace trireme::coordinator::ledger

@@ -315,7 +315,7 @@ void GraphState::write_inputs(std::size_t index) const {
   }
   for (const auto& file : artifact_files(part)) line({{}, file});
   writer.finish();
-  io::rename_durably(aside, path);
+  io::rename_durably(aside, path);  // over what an earlier start wrote for this stage
 }
 
 jobs::Task GraphState::task(std::size_t index, std::int64_t item) const {

@@ -1,36 +1,22 @@
 #include "coordinator/service/background.h"
 
+#include <boost/asio/post.hpp>
+#include <boost/asio/thread_pool.hpp>
+
 namespace trireme::coordinator::service {
 
-Background::Background() : thread_([this] { loop(); }) {}
+Background::Background() : pool_(std::make_unique<boost::asio::thread_pool>(1)) {}
 
 Background::~Background() {
-  {
-    const std::lock_guard lock(mutex_);
-    stop_ = true;
-  }
-  wake_.notify_one();
-  thread_.join();
+  finish();
 }
 
 void Background::run(std::function<void()> work) {
-  {
-    const std::lock_guard lock(mutex_);
-    work_.push_back(std::move(work));
-  }
-  wake_.notify_one();
+  boost::asio::post(*pool_, std::move(work));
 }
 
-void Background::loop() {
-  for (;;) {
-    std::unique_lock lock(mutex_);
-    wake_.wait(lock, [&] { return stop_ || !work_.empty(); });
-    if (work_.empty()) return;
-    const auto work = std::move(work_.front());
-    work_.pop_front();
-    lock.unlock();
-    work();
-  }
+void Background::finish() {
+  pool_->join();
 }
 
 }  // namespace trireme::coordinator::service

@@ -367,7 +367,7 @@ void JobRun::abandon(const std::string& why, Decision& decision) {
 }
 
 std::string JobRun::stuck(SteadyTime now) const {
-  if (watch_ && watch_->stuck(now))
+  if (watch_ && !stopping_ && watch_->stuck(now))
     return "training made no step for " + std::to_string(seconds(watch_->limit())) + " s";
   for (const auto& [rank, lease] : leaving_)
     if (now - lease.second > limits_.step)

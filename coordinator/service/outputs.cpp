@@ -1,13 +1,16 @@
 #include "coordinator/service/outputs.h"
 
-#include <unistd.h>
-
 #include <algorithm>
 #include <cstdio>
+#include <map>
+#include <regex>
 
 #include <nlohmann/json.hpp>
 
 #include "common/base/error.h"
+#include "common/base/log.h"
+#include "common/io/folder.h"
+#include "common/io/hash.h"
 #include "coordinator/ledger/result_json.h"
 
 namespace trireme::coordinator::service {
@@ -31,42 +34,77 @@ void publish_file(const io::Path& from, const io::Path& to) {
   io::write_file_atomic(to, io::read_file(from));
 }
 
-void publish_folder(const io::Path& from, const io::Path& to) {
-  const io::Path aside = to.string() + ".tmp-" + std::to_string(::getpid());
-  std::error_code code;
-  std::filesystem::remove_all(aside, code);
-  io::make_folders(aside);
-  for (const auto& entry : std::filesystem::recursive_directory_iterator(from)) {
-    const io::Path target = aside / std::filesystem::relative(entry.path(), from);
-    if (entry.is_directory()) {
-      io::make_folders(target);
-      continue;
+namespace {
+
+// Small enough to be edited by hand: compared by their bytes, others by their size.
+constexpr std::uint64_t kEdited = 1U << 20;
+
+// Whether a model or index folder is as it was published: nothing in it but what its manifest lists.
+bool as_published(const io::Path& folder) {
+  try {
+    std::map<std::string, json> listed;
+    const json manifest = json::parse(io::read_file(folder / "manifest.json", 64U << 20));
+    for (const auto& file : manifest.at("files")) listed[file.at("name")] = file;
+    for (const auto& path : io::files_below(folder)) {
+      const std::string name = path.lexically_relative(folder).string();
+      if (name == "manifest.json") continue;
+      const auto found = listed.find(name);
+      if (found == listed.end() || io::size_of(path) != found->second.at("bytes").get<std::uint64_t>())
+        return false;
+      if (io::size_of(path) < kEdited && io::hex(io::xxh3_of_file(path)) != found->second.at("xxh3"))
+        return false;
     }
-    std::filesystem::create_hard_link(entry.path(), target, code);
-    if (!code) continue;
-    std::filesystem::copy_file(entry.path(), target, code);
-    if (code)
-      throw system_error("cannot copy " + entry.path().string() + " to " + target.string(), code.value());
-    io::sync_file(target);
+    return true;
+  } catch (const std::exception&) {
+    return false;  // no manifest: somebody else's
   }
+}
+
+// The same of exported tars, which have no manifest: their names.
+bool as_exported(const io::Path& folder) {
+  if (!io::is_folder(folder)) return false;
+  static const std::regex kOurs(R"(\d{5,}(\.tar|_stats\.json)|sizes\.json|subset\.npy)");
+  const auto files = io::files_below(folder);
+  return std::all_of(files.begin(), files.end(), [&](const io::Path& path) {
+    return std::regex_match(path.lexically_relative(folder).string(), kOurs);
+  });
+}
+
+// The old result goes only once the new one is whole, and only if nothing in it is a person's: its bytes are
+// in the store under their own address. Otherwise it stays beside.
+void put_in_place(const io::Path& aside, const io::Path& place, bool old_may_go) {
   io::sync_folder(aside);
-  const io::Path old = to.string() + ".old";
-  std::filesystem::remove_all(old, code);
-  if (std::filesystem::exists(to)) io::rename_durably(to, old);
-  io::rename_durably(aside, to);
-  std::filesystem::remove_all(old, code);
+  if (!io::exists(place)) return io::rename_durably(aside, place);
+  io::Path old = place.parent_path() / ("." + place.filename().string() + ".replaced");
+  if (old_may_go) {
+    io::remove_tree(old);  // ours: of a replacement that was interrupted
+  } else {
+    for (int n = 1; io::exists(old = place.string() + ".kept-" + std::to_string(n)); ++n) {
+    }
+    log_warning("service",
+                place.string() + " holds files that no run has put there: it is kept as " + old.string());
+  }
+  io::rename_durably(place, old);
+  io::rename_durably(aside, place);
+  if (old_may_go) io::remove_tree(old);
+}
+
+io::Path empty_aside(const io::Path& place) {
+  io::Path aside = place.parent_path() / ("." + place.filename().string() + ".publishing");
+  io::remove_tree(aside);  // ours: half made
+  io::make_folders(aside);
+  return aside;
+}
+
+}  // namespace
+
+void publish_folder(const io::Path& from, const io::Path& to) {
+  const io::Path aside = empty_aside(to);
+  io::link_or_copy_tree(from, aside);
+  put_in_place(aside, to, as_published(to));
 }
 
 namespace {
-
-void link_or_copy(const io::Path& from, const io::Path& to) {
-  std::error_code code;
-  std::filesystem::create_hard_link(from, to, code);
-  if (!code) return;
-  std::filesystem::copy_file(from, to, std::filesystem::copy_options::overwrite_existing, code);
-  if (code) throw system_error("cannot copy " + from.string() + " to " + to.string(), code.value());
-  io::sync_file(to);
-}
 
 // numpy 1.0 of dtype u8,u8 (FORMATS 3): upper and lower half of each uid, sorted. `uids`: 16 bytes each.
 std::string subset_npy(std::vector<std::string> uids) {
@@ -87,10 +125,7 @@ std::string subset_npy(std::vector<std::string> uids) {
 
 // Shards without a kept sample make no file, so that readers never meet an empty tar; numbers have no gaps.
 void publish_export(const io::Path& to, const std::vector<CommittedTask>& tasks) {
-  const io::Path aside = to.string() + ".tmp-" + std::to_string(::getpid());
-  std::error_code code;
-  std::filesystem::remove_all(aside, code);
-  io::make_folders(aside);
+  const io::Path aside = empty_aside(to);
   json sizes = json::object();
   std::vector<std::string> uids;
   for (const auto& task : tasks) {
@@ -99,7 +134,7 @@ void publish_export(const io::Path& to, const std::vector<CommittedTask>& tasks)
     char name[16];
     std::snprintf(name, sizeof name, "%05zu", sizes.size());
     for (const auto& file : task.done.outputs) {
-      if (file.name.empty()) link_or_copy(file.path, aside / (std::string(name) + ".tar"));
+      if (file.name.empty()) io::link_or_copy(file.path, aside / (std::string(name) + ".tar"));
       if (file.name != "uids") continue;
       const std::string bytes = io::read_file(file.path);
       for (std::size_t at = 0; at + 16 <= bytes.size(); at += 16) uids.push_back(bytes.substr(at, 16));
@@ -111,17 +146,14 @@ void publish_export(const io::Path& to, const std::vector<CommittedTask>& tasks)
   }
   io::write_file_atomic(aside / "sizes.json", sizes.dump(1) + "\n", false);
   if (!uids.empty()) io::write_file_atomic(aside / "subset.npy", subset_npy(std::move(uids)), false);
-  io::sync_folder(aside);
-  std::filesystem::remove_all(to, code);
-  io::rename_durably(aside, to);
+  put_in_place(aside, to, as_exported(to));
 }
 
 // What reports read. A stage whose result the store had has no log of its own; one that ran keeps its log
 // with times.
 void publish_curves(const io::Path& result, const io::Path& to) {
-  if (std::filesystem::exists(result / "signals.json"))
-    publish_file(result / "signals.json", to / "signals.json");
-  if (std::filesystem::exists(result / "log.jsonl") && !std::filesystem::exists(to / "log.jsonl"))
+  if (io::exists(result / "signals.json")) publish_file(result / "signals.json", to / "signals.json");
+  if (io::exists(result / "log.jsonl") && !io::exists(to / "log.jsonl"))
     publish_file(result / "log.jsonl", to / "log.jsonl");
 }
 
@@ -140,7 +172,7 @@ void publish_stage(const io::Path& output, const std::string& stage, const std::
       if ((kind == "concept_vocabulary" || kind == "concepts") && file.path.ends_with(".concepts.json"))
         publish_file(file.path, output / "stages" / stage / "concepts.json");
       if (kind == "train") publish_curves(file.path, output / "stages" / stage);
-      if (!last_of_kind || !std::filesystem::is_directory(file.path)) continue;
+      if (!last_of_kind || !io::is_folder(file.path)) continue;
       if (kind == "train") publish_folder(file.path, output / "final");
       if (kind == "index") publish_folder(file.path, output / "index");
     }

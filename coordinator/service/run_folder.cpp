@@ -36,7 +36,8 @@ void RunFolder::write_terminal(const Terminal& terminal) const {
 
 void RunFolder::remove_terminal() const {
   std::error_code ignored;
-  std::filesystem::remove(path_ / "terminal.json", ignored);
+  std::filesystem::remove(path_ / "terminal.json",
+                          ignored);  // the end of an incarnation before; its log has it
 }
 
 void RunFolder::write_progress(const std::string& job_document, std::uint64_t sequence,

@@ -28,7 +28,7 @@ Service::Service(ServiceOptions options, RunFolder& folder, ledger::Ledger& ledg
       fleet_(mailbox->size() - 1, limits_, clock.now()),
       last_lease_(ledger.last_lease()),
       opened_(clock.now()),
-      background_(std::make_unique<Background>()) {
+      checkpoints_({&ledger, &background_, &queue_, &metrics, &clock, folder.path()}) {
   if (!options_.list) options_.list = [](const jobs::JobSpec& job) { return planner::list_job(job); };
   load_jobs();
   folder_.remove_terminal();
@@ -51,7 +51,7 @@ Service::Service(ServiceOptions options, RunFolder& folder, ledger::Ledger& ledg
 }
 
 Service::~Service() {
-  background_.reset();
+  background_.finish();
   control_.reset();
 }
 
@@ -71,9 +71,16 @@ Outcome Service::run() {
   }
   closed_ = true;
   ready_ = false;
-  background_.reset();  // finishes what was begun
+  background_.finish();
   Decision last;
-  for (Event& event : queue_.take(0ms)) event(last);  // answers those who still wait
+  for (Event& event : queue_.take(0ms)) event(last);  // what was finished counts; those who wait are answered
+  try {
+    if (!last.writes.empty()) ledger_.commit(last.writes);
+  } catch (const Error& error) {
+    log_error("service", std::string("the last results were not committed: ") + error.what());
+    last = {};
+  }
+  for (const Outgoing& out : last.messages) control_->send(out.to, out.message);
   for (auto& act : last.after) act();
   control_->flush(kFlushPatience);
   return *outcome_;
@@ -147,8 +154,8 @@ void Service::leave(Terminal terminal, bool orderly, Decision& decision) {
   if (outcome_) return;
   // A worker that has not said hello yet would miss the Leave, and both would wait in MPI_Finalize for ever.
   for (const auto& member : fleet_.members()) orderly = orderly && member.state != fleet::Liveness::kAwaited;
-  terminal.step = resume_step_;
-  terminal.progress = checkpoint_step_ + (run_ != nullptr ? run_->tasks_done() : tasks_before_);
+  terminal.step = checkpoints_.resume_step();
+  terminal.progress = checkpoints_.highest_step() + (run_ != nullptr ? run_->tasks_done() : tasks_before_);
   outcome_ = Outcome{terminal.exit_code, orderly, terminal.reason};
   if (orderly)
     for (const auto& member : fleet_.members()) decision.send(member.rank, jobs::Leave{});
@@ -234,7 +241,7 @@ void Service::write_progress(SteadyTime now) {
   progress_written_ = now;
   try {
     folder_.write_progress(shown_.empty() ? "null" : document_of(jobs_.at(shown_)), ledger_.last_sequence(),
-                           checkpoint_step_ + (run_ != nullptr ? run_->tasks_done() : 0));
+                           checkpoints_.highest_step() + (run_ != nullptr ? run_->tasks_done() : 0));
   } catch (const Error& error) {
     log_warning("service", error.what());
   }

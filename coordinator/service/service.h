@@ -16,6 +16,7 @@
 #include "common/mailbox/mailbox.h"
 #include "coordinator/ledger/ledger.h"
 #include "coordinator/service/background.h"
+#include "coordinator/service/checkpoint_book.h"
 #include "coordinator/service/control.h"
 #include "coordinator/service/describe.h"
 #include "coordinator/service/event_queue.h"
@@ -33,7 +34,6 @@ struct ServiceOptions {
   std::string working_folder;      // relative paths of submitted specs start here
   int supervisor_pid = 0;          // 0: none
   std::string host = "127.0.0.1";  // of this process' exporter
-  double graceful_stop_seconds = 30;
 };
 
 struct Outcome {
@@ -91,13 +91,9 @@ class Service final : public Face {
   void handle(Arrival& arrival, Decision& decision);
   void hello(const Arrival& arrival, const jobs::Hello& hello, Decision& decision);
   void checkpoint_written(const Arrival& arrival, const jobs::CheckpointWritten& written, Decision& decision);
-  void checkpoint_sealed(LeaseId lease, const jobs::CheckpointWritten& written,
-                         const ledger::CheckpointRow& row, Decision& decision);
+  void checkpoint_sealed(LeaseId lease, const ledger::CheckpointRow& row, Decision& decision);
   void prepare_gangs();
-  void gang_found(const planner::TaskRef& ref, const std::vector<ledger::CheckpointRow>& bad,
-                  const std::string& resume_from, bool any, Decision& decision);
-  void retire(const std::vector<ledger::CheckpointRow>& rows, Decision& decision);
-  void put_checkpoint(const ledger::CheckpointRow& row, const std::string& event, Decision& decision);
+  void gang_found(const planner::TaskRef& ref, const CheckpointBook::Start& start, Decision& decision);
   // service_jobs.cpp
   void load_jobs();
   void adopt_job(Decision& decision);
@@ -107,6 +103,8 @@ class Service final : public Face {
   void pick_next(Decision& decision);
   void begin(Job& job, Decision& decision);
   void planned(const std::string& job_id, std::unique_ptr<planner::TaskGraph> graph, Decision& decision);
+  void look_and_plan(const Job& job);
+  bool knows_output(const Job& job) const;
   void settle(SteadyTime now, Decision& decision);
   void stop_running(Stopping stopping, bool checkpoint_first, Decision& decision);
   void end_job(Job& job, ledger::JobState state, const std::string& cause, int exit_code, Decision& decision);
@@ -138,7 +136,6 @@ class Service final : public Face {
   fleet::Fleet fleet_;
   std::set<Rank> idle_;
   std::map<std::string, Job> jobs_;
-  std::vector<ledger::CheckpointRow> checkpoints_;
   std::string running_;  // job id, "" when none
   std::string shown_;    // the running or the last job: what progress.json tells of
   std::unique_ptr<JobRun> run_;
@@ -150,13 +147,15 @@ class Service final : public Face {
   std::map<std::string, std::vector<std::array<std::string, 3>>> damaged_;
   SteadyTime opened_, reviewed_{}, began_{}, progress_written_{}, metrics_written_{}, supervisor_gone_{},
       disk_looked_{};
-  std::int64_t checkpoint_step_ = 0, resume_step_ = 0;  // highest of the job; newest of the stage that trains
-  std::int64_t tasks_before_ = 0;                       // of the job that has just ended
-  int signals_ = 0, sealing_ = 0;
+  std::int64_t tasks_before_ = 0;  // of the job that has just ended
+  int signals_ = 0;
   bool paused_ = false, progressed_ = false, reporting_ = false, recovered_ = false, more_to_grant_ = false;
   std::atomic<bool> ready_{false}, closed_{false};
+  bool foreign_output_ = false;  // the running job was refused: its output holds what others have left
+  bool afresh_ = false;  // the ledger was begun beside what others have left (ledger restore --afresh)
   EventQueue queue_;
-  std::unique_ptr<Background> background_;
+  Background background_;
+  CheckpointBook checkpoints_;
   std::unique_ptr<Control> control_;
 };
 

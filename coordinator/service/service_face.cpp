@@ -202,7 +202,7 @@ void Service::write_report(const std::string& job_id, std::function<void(const s
       }
     add_spans(input.timeline, row, stage.name, job.row.started_ms);
   });
-  background_->run([input = std::move(input), then = std::move(then)] {
+  background_.run([input = std::move(input), then = std::move(then)] {
     std::string fault;
     try {
       report::write_report(input, input.output / "report.html");

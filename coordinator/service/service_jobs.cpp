@@ -7,7 +7,6 @@
 #include "common/base/log.h"
 #include "common/io/hash.h"
 #include "coordinator/ledger/result_json.h"
-#include "coordinator/service/checkpoints.h"
 #include "coordinator/service/outputs.h"
 #include "coordinator/service/service.h"
 
@@ -45,11 +44,13 @@ void Service::load_jobs() {
     job.row = std::move(row);
     jobs_.emplace(job.row.job, std::move(job));
   }
-  checkpoints_ = ledger_.checkpoints();
+  const auto known = checkpoints_.known();
   for (const auto& [id, job] : jobs_) {
-    const auto newest = newest_manifest(job.spec.spec.output, ledger_.run_id());
+    const auto newest = checkpoints::newest_manifest(job.spec.spec.output, known);
     if (newest.sequence > 0) ledger_.require_at_least(newest.sequence, newest.path);
   }
+  for (const auto& row : ledger_.events("", 0, 2))
+    afresh_ = afresh_ || row.event.kind == "LedgerStartedAfresh";
 }
 
 Service::Job& Service::find(const std::string& job_id) {
@@ -139,7 +140,7 @@ void Service::begin(Job& job, Decision& decision) {
   const bool fresh = row.state == JobState::kQueued;
   began_ = clock_.now();
   progressed_ = false;
-  checkpoint_step_ = resume_step_ = 0;
+  checkpoints_.forget_steps();
   if (row.state == JobState::kStopping) {
     const bool cancelled = row.cause.starts_with("cancelled");
     return end_job(job, cancelled ? JobState::kCancelled : JobState::kFailed, row.cause, 1, decision);
@@ -170,21 +171,45 @@ void Service::begin(Job& job, Decision& decision) {
   for (const auto& member : fleet_.members())
     decision.send(member.rank, jobs::Welcome{ledger_.run_id(), row.job, seconds(limits_.heartbeat),
                                              seconds(limits_.fence)});
-  background_->run([this, id = row.job, spec = job.spec] {
+  look_and_plan(job);
+}
+
+// On the helper thread: what lies in the output, what the job reads, its graph.
+void Service::look_and_plan(const Job& job) {
+  foreign_output_ = false;
+  background_.run([this, id = job.row.job, spec = job.spec, known = checkpoints_.known(),
+                   output_known = knows_output(job)] {
+    bool foreign = true;
     try {
+      const auto survey = CheckpointBook::look_into(spec.spec.output, known, output_known);
+      foreign = false;
       io::write_file_atomic(io::Path(spec.spec.output) / "spec.json", jobs::effective_json(spec) + "\n");
       auto graph = std::make_shared<std::unique_ptr<planner::TaskGraph>>(
           std::make_unique<planner::TaskGraph>(spec, options_.list(spec), id));
-      queue_.push([this, id, graph](Decision& next) { planned(id, std::move(*graph), next); });
+      queue_.push([this, id, graph, survey](Decision& next) {
+        checkpoints_.take_up(survey, next);
+        planned(id, std::move(*graph), next);
+      });
     } catch (const std::exception& failure) {
       const auto* error = dynamic_cast<const Error*>(&failure);
       const ErrorKind kind = error != nullptr ? error->kind() : ErrorKind::kInternal;
-      queue_.push([this, id, kind, what = std::string(failure.what())](Decision& next) {
+      queue_.push([this, id, kind, foreign, what = std::string(failure.what())](Decision& next) {
         if (running_ != id || stopping_) return;
+        foreign_output_ = foreign;
         stop_running({JobState::kFailed, kind == ErrorKind::kDamaged ? 65 : 1, what, {}}, false, next);
       });
     }
   });
+}
+
+// Of an earlier job, or of this run folder: what lies there is no surprise.
+bool Service::knows_output(const Job& job) const {
+  const io::Path output = job.spec.spec.output;
+  const bool own = output == folder_.path();
+  return (own && afresh_) || checkpoints_.knows_of(output) ||
+         std::any_of(jobs_.begin(), jobs_.end(), [&](const auto& other) {
+           return !other.second.stages.empty() && (own || io::Path(other.second.spec.spec.output) == output);
+         });
 }
 
 void Service::planned(const std::string& job_id, std::unique_ptr<planner::TaskGraph> graph,
@@ -235,7 +260,7 @@ void Service::settle(SteadyTime now, Decision& decision) {
     if (done) end_job(*job, JobState::kSucceeded, "", 0, decision);
     return;
   }
-  const bool quiet = run_ == nullptr || (run_->quiet() && sealing_ == 0);
+  const bool quiet = run_ == nullptr || (run_->quiet() && !checkpoints_.sealing());
   const bool late = now > stopping_->deadline;
   if (!quiet && !late) return;
   const Stopping how = *stopping_;
@@ -255,8 +280,9 @@ void Service::settle(SteadyTime now, Decision& decision) {
 
 void Service::stop_running(Stopping stopping, bool checkpoint_first, Decision& decision) {
   Job& job = *running();
-  stopping.deadline = clock_.now() + std::chrono::milliseconds(
-                                         static_cast<std::int64_t>(1000 * options_.graceful_stop_seconds));
+  stopping.deadline =
+      clock_.now() +
+      std::chrono::milliseconds(static_cast<std::int64_t>(1000 * job.spec.spec.timeouts.stop_seconds));
   if (stopping.to != JobState::kRecovering) move(job, JobState::kStopping, stopping.cause, decision);
   if (run_ != nullptr) run_->stop(checkpoint_first, stopping.cause, decision);
   stopping_ = std::move(stopping);
@@ -286,7 +312,7 @@ void Service::end_job(Job& job, JobState state, const std::string& cause, int ex
   decision.after.push_back([this, id, name, cause, exit_code, tasks] {
     progress_written_ = {};
     write_progress(clock_.now());
-    write_report(id, [this, name, cause, exit_code, tasks](const std::string& fault) {
+    const auto reported = [this, name, cause, exit_code, tasks](const std::string& fault) {
       if (!fault.empty()) log_warning("service", "the report was not written: " + fault);
       queue_.push([this, name, cause, exit_code, tasks](Decision& next) {
         reporting_ = false;
@@ -294,7 +320,11 @@ void Service::end_job(Job& job, JobState state, const std::string& cause, int ex
         tasks_before_ = tasks;
         leave({name, cause, false, exit_code}, true, next);
       });
-    });
+    };
+    if (foreign_output_)
+      reported("");  // nothing is written over what others have left
+    else
+      write_report(id, reported);
   });
 }
 
@@ -325,8 +355,8 @@ void Service::write_stage(const std::string& job_id, std::size_t stage) {
   const bool last_of_kind = std::none_of(job.stages.begin(), job.stages.end(), [&](const auto& other) {
     return other.first > row.position && other.second.kind == row.kind;
   });
-  background_->run([this, job_id, stage, kind = row.kind, name = row.stage, last_of_kind,
-                    output = io::Path(job.spec.spec.output), tasks = std::move(tasks)] {
+  background_.run([this, job_id, stage, kind = row.kind, name = row.stage, last_of_kind,
+                   output = io::Path(job.spec.spec.output), tasks = std::move(tasks)] {
     std::string fault;
     try {
       write_stage_outputs(output, name, tasks);
@@ -349,6 +379,7 @@ void Service::stage_written(const std::string& job_id, std::size_t stage, const 
   row.plan = progress_json(stages_of(job)[stage]);
   decision.writes.push_back(row);
   decision.event("StageCommitted", job_id, "{\"stage\":" + json_text(row.stage) + "}");
+  decision.after.push_back([this] { checkpoints_.back_up(); });
 }
 
 }  // namespace trireme::coordinator::service

@@ -1,11 +1,8 @@
 // What workers say: hellos, heartbeats, results, checkpoints.
-#include <algorithm>
 #include <memory>
 
 #include "common/base/error.h"
 #include "common/base/log.h"
-#include "common/io/hash.h"
-#include "coordinator/service/checkpoints.h"
 #include "coordinator/service/service.h"
 
 namespace trireme::coordinator::service {
@@ -59,149 +56,57 @@ void Service::checkpoint_written(const Arrival& arrival, const jobs::CheckpointW
     return;
   }
   run_->note_gang_progress(arrival.at);
-  metrics_.observe("trireme_checkpoint_duration_seconds", written.stall_seconds, {{"part", "stall"}});
-  metrics_.observe("trireme_checkpoint_duration_seconds", written.write_seconds, {{"part", "write"}});
-  SealOrder order;
+  checkpoints::SealOrder order;
   order.run_id = ledger_.run_id();
   order.job = running_;
   order.stage = run_->graph().stages()[static_cast<std::size_t>(lease->task.stage)].name;
   order.address = lease->address;
-  order.spec_hash = io::xxh3_64(running()->row.spec);
+  order.spec = running()->row.spec;
   order.ledger_sequence = ledger_.last_sequence();
   order.incarnation = folder_.incarnation().value;
   order.written = written;
-  ++sealing_;
-  background_->run([this, order = std::move(order)] {
-    const auto begin = std::chrono::steady_clock::now();
-    try {
-      const ledger::CheckpointRow row = seal_checkpoint(order);
-      metrics_.observe("trireme_checkpoint_duration_seconds",
-                       seconds(std::chrono::steady_clock::now() - begin), {{"part", "verify"}});
-      queue_.push([this, row, written = order.written](Decision& decision) {
-        checkpoint_sealed(written.lease, written, row, decision);
-      });
-    } catch (const std::exception& failure) {
-      const auto* error = dynamic_cast<const Error*>(&failure);
-      metrics_.count(
-          "trireme_checkpoint_failures_total", 1,
-          {{"cause", std::string(name_of(error != nullptr ? error->kind() : ErrorKind::kInternal))}});
-      log_error("service",
-                std::string("a checkpoint was not committed, training goes on: ") + failure.what());
-      queue_.push([this](Decision&) { --sealing_; });
-    }
-  });
+  checkpoints_.seal(std::move(order), running()->spec.spec.checkpoint.keep_last,
+                    [this, id = written.lease](const ledger::CheckpointRow& row, Decision& decision) {
+                      checkpoint_sealed(id, row, decision);
+                    });
 }
 
-void Service::put_checkpoint(const ledger::CheckpointRow& row, const std::string& event, Decision& decision) {
-  const auto found = std::find_if(checkpoints_.begin(), checkpoints_.end(),
-                                  [&](const auto& other) { return other.folder == row.folder; });
-  if (found == checkpoints_.end())
-    checkpoints_.push_back(row);
-  else
-    *found = row;
-  decision.writes.push_back(row);
-  decision.event(event, row.job, "{\"step\":" + std::to_string(row.step) + "}");
-}
-
-void Service::checkpoint_sealed(LeaseId lease, const jobs::CheckpointWritten& written,
-                                const ledger::CheckpointRow& row, Decision& decision) {
-  --sealing_;
-  checkpoint_step_ = std::max(checkpoint_step_, row.step);
-  resume_step_ = row.step;
-  put_checkpoint(row, "CheckpointCommitted", decision);
+void Service::checkpoint_sealed(LeaseId lease, const ledger::CheckpointRow& row, Decision& decision) {
   note_progress(decision);
-  if (run_ != nullptr) {
-    const scheduler::Lease* gang = nullptr;
-    for (const auto& member : fleet_.members())
-      if (gang == nullptr) gang = run_->gang_lease(lease, member.rank);
-    if (gang != nullptr)
-      for (const Rank rank : gang->workers)
-        decision.send(rank, jobs::CheckpointCommitted{lease, written.step});
-  }
-  const Job* job = running();
-  retire(superseded(checkpoints_, row, job != nullptr ? job->spec.spec.checkpoint.keep_last : 3), decision);
-  metrics_.set("trireme_checkpoint_bytes", static_cast<double>(row.bytes));
-  metrics_.set("trireme_checkpoint_last_step", static_cast<double>(row.step));
-  metrics_.set("trireme_checkpoint_last_success_timestamp_seconds",
-               std::chrono::duration<double>(clock_.wall().time_since_epoch()).count());
-  decision.after.push_back([this] { ledger_.sync_mark(); });
+  if (run_ == nullptr) return;
+  for (const auto& member : fleet_.members())
+    if (const auto* gang = run_->gang_lease(lease, member.rank); gang != nullptr)
+      for (const Rank rank : gang->workers) decision.send(rank, jobs::CheckpointCommitted{lease, row.step});
 }
 
-// The rows first; the files go once that is durable.
-void Service::retire(const std::vector<ledger::CheckpointRow>& rows, Decision& decision) {
-  for (ledger::CheckpointRow row : rows) {
-    row.state = "retired";
-    put_checkpoint(row, "CheckpointRetired", decision);
-    decision.after.push_back([this, folder = row.folder] {
-      background_->run([folder] {
-        std::error_code ignored;
-        std::filesystem::remove_all(folder, ignored);
-      });
-    });
-  }
-}
-
-// What a gang resumes from is verified before it starts: its newest committed checkpoint whose files are
-// whole.
+// What a gang resumes from is verified before it starts.
 void Service::prepare_gangs() {
-  if (sealing_ > 0) return;
+  if (checkpoints_.sealing()) return;
   for (const auto& ref : run_->take_unprepared_gangs()) {
-    const jobs::Task* task = nullptr;
     try {
-      task = &run_->gang_task(ref);
+      const jobs::Task& task = run_->gang_task(ref);
+      checkpoints_.find_start(task, running()->row.spec,
+                              [this, ref](const CheckpointBook::Start& start, Decision& decision) {
+                                gang_found(ref, start, decision);
+                              });
     } catch (const Error& error) {
       return run_->fail(error.kind(), error.what());
     }
-    const auto candidates = resumable(checkpoints_, task->checkpoint_folder, task->address);
-    background_->run([this, ref, candidates, rows = checkpoints_,
-                      folder = io::Path(task->checkpoint_folder)] {
-      std::error_code ignored;
-      for (const auto& path : unreferenced(folder, rows)) std::filesystem::remove_all(path, ignored);
-      std::vector<ledger::CheckpointRow> bad;
-      std::string resume_from;
-      for (const auto& row : candidates) {
-        const std::string fault = checkpoint_fault(row);
-        if (fault.empty()) {
-          resume_from = row.folder;
-          break;
-        }
-        log_error("service", "checkpoint of step " + std::to_string(row.step) + " cannot be used: " + fault);
-        bad.push_back(row);
-      }
-      queue_.push([this, ref, bad, resume_from, any = !candidates.empty()](Decision& decision) {
-        gang_found(ref, bad, resume_from, any, decision);
-      });
-    });
   }
 }
 
-void Service::gang_found(const planner::TaskRef& ref, const std::vector<ledger::CheckpointRow>& bad,
-                         const std::string& resume_from, bool any, Decision& decision) {
+void Service::gang_found(const planner::TaskRef& ref, const CheckpointBook::Start& start,
+                         Decision& decision) {
   if (run_ == nullptr) return;
-  for (ledger::CheckpointRow row : bad) {
-    row.state = "bad";
-    put_checkpoint(row, "CheckpointBad", decision);
-  }
-  if (any && resume_from.empty())
-    return run_->fail(ErrorKind::kDamaged, "no checkpoint of stage " +
-                                               run_->graph().stages()[ref.stage].name +
-                                               " can be used: " + checkpoint_fault(bad.front()) +
-                                               "; start the job again to train from the beginning");
-  const jobs::Task& task = run_->gang_task(ref);
-  resume_step_ = 0;
-  std::vector<ledger::CheckpointRow> foreign;
-  for (const auto& row : checkpoints_) {
-    if (row.state != "committed" || io::Path(row.folder).parent_path() != io::Path(task.checkpoint_folder))
-      continue;
-    if (row.address != task.address) foreign.push_back(row);
-    if (row.folder == resume_from) {
-      checkpoint_step_ = std::max(checkpoint_step_, row.step);
-      resume_step_ = row.step;
-      log_info("service", "resuming at step " + std::to_string(row.step));
-    }
-  }
-  retire(foreign, decision);
-  run_->gang_prepared(ref, resume_from);
+  if (!start.fault.empty())
+    return run_->fail(start.kind,
+                      "no checkpoint of stage " + run_->graph().stages()[ref.stage].name +
+                          " can be used: " + start.fault +
+                          "; put right what is wrong, or take them out with 'trireme checkpoints RUN "
+                          "--remove …' to train from the beginning");
+  checkpoints_.settle_others(run_->gang_task(ref), running()->spec.spec.checkpoint.keep_other_settings,
+                             decision);
+  run_->gang_prepared(ref, start.resume_from);
 }
 
 }  // namespace trireme::coordinator::service

@@ -20,6 +20,7 @@ struct CheckpointSpec {
   std::int64_t every_steps = 500;
   double every_seconds = 600;  // whichever comes first; 0: off
   std::int64_t keep_last = 3;
+  bool keep_other_settings = true;
 
   template <class Visitor>
   void visit(Visitor& v) {
@@ -27,6 +28,8 @@ struct CheckpointSpec {
     v.field("every_seconds", every_seconds,
             {.help = "0: only by steps and at the end", .least = 0, .most = 1e7});
     v.field("keep_last", keep_last, {.help = "verified checkpoints kept", .least = 2, .most = 1000});
+    v.field("keep_other_settings", keep_other_settings,
+            {.help = "checkpoints that the stage wrote with other settings stay"});
   }
 };
 
@@ -55,6 +58,7 @@ struct TimeoutSpec {
   double first_heartbeat_seconds = 120, lease_seconds = 60;
   double step_seconds = 60;  // least time without a training step before the gang counts as stuck (10 x the
                              // median when that is more)
+  double stop_seconds = 30;  // to write a checkpoint and stop in
 
   template <class Visitor>
   void visit(Visitor& v) {
@@ -72,6 +76,11 @@ struct TimeoutSpec {
             {.help = "a task without a sign of life for so long is given away", .least = 0.2, .most = 86400});
     v.field("step_seconds", step_seconds,
             {.help = "longest time without a training step", .least = 1, .most = 86400});
+    v.field(
+        "stop_seconds", stop_seconds,
+        {.help = "from a request to stop until the run ends without waiting for the checkpoint any longer",
+         .least = 0.1,
+         .most = 86400});
   }
 };
 

@@ -78,11 +78,12 @@ class Supervised:
 class Launch(Supervised):
     """`trireme launch` with the files of its run folder at hand."""
 
-    def __init__(self, job, output, workers=2, sets=(), env=None):
+    def __init__(self, job, output, workers=2, sets=(), env=None, more=()):
         self.output = pathlib.Path(output)
         arguments = ["launch", "-n", str(workers), str(job), "--set", f"spec.output={output}"]
         for one in sets:
             arguments += ["--set", one]
+        arguments += map(str, more)
         self.started = time.monotonic()
         super().__init__(arguments, f"{output}.launch.log", env=env)
 

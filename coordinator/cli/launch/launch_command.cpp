@@ -10,6 +10,7 @@
 
 #include "common/base/error.h"
 #include "common/base/log.h"
+#include "common/io/folder.h"
 #include "coordinator/cli/client/display.h"
 #include "coordinator/cli/client/format.h"
 #include "coordinator/cli/launch/mpirun.h"
@@ -17,6 +18,7 @@
 #include "coordinator/cli/launch/run_files.h"
 #include "coordinator/cli/launch/supervisor.h"
 #include "coordinator/cli/plan/spec_file.h"
+#include "coordinator/cli/recovery/ledger_command.h"
 #include "coordinator/cli/results.h"
 
 namespace trireme::coordinator::cli {
@@ -70,6 +72,7 @@ SupervisorOptions supervisor_options(const std::optional<jobs::JobSpec>& job, co
   };
   options.start_limit = milliseconds(timeouts.first_heartbeat_seconds + 60);
   options.pulse_limit = milliseconds(timeouts.dead_seconds + 20);
+  options.stop_limit = milliseconds(timeouts.stop_seconds + 10);  // the coordinator gives up first
   return options;
 }
 
@@ -130,6 +133,13 @@ int launch(const LaunchOptions& options) {
   if (run_folder.empty()) run_folder = job ? io::Path(job->spec.output) : io::Path("runs/service");
   run_folder = std::filesystem::absolute(run_folder).lexically_normal();
   io::make_folders(run_folder);
+  if (!options.resume_from.empty()) {
+    if (!job)
+      throw Error(ErrorKind::kUsage, "--resume-from needs a job file",
+                  "name the job that the checkpoint is of");
+    const io::Path output = io::absolute(job->spec.output).lexically_normal();
+    start_from_checkpoint(run_folder, output, options.resume_from, *options.out);
+  }
 
   const RealClock clock;
   Display display(*options.out, options.is_terminal, clock);

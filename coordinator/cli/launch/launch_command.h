@@ -23,6 +23,7 @@ struct LaunchOptions {
   std::vector<std::string> mpirun_arguments, data_roots, output_roots;
   std::ostream* out = nullptr;
   bool is_terminal = false;
+  io::Path resume_from;  // "": from where the ledger says
 };
 
 int launch(const LaunchOptions& options);

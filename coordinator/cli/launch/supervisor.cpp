@@ -212,6 +212,7 @@ bool Supervisor::run_once() {
   number_ = raise_incarnation(options_.run_folder);
   ++result_.incarnations;
   std::error_code ignored;
+  // The end of an incarnation before, which its log tells, too.
   std::filesystem::remove(options_.run_folder / "terminal.json", ignored);
   Incarnation incarnation(options_, number_);
   incarnation.watch();

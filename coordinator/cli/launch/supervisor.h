@@ -22,7 +22,7 @@ struct SupervisorOptions {
   std::chrono::milliseconds poll{20};
   std::chrono::milliseconds start_limit{180000};          // until the first progress.json of an incarnation
   std::chrono::milliseconds pulse_limit{30000};           // between two changes of it
-  std::chrono::milliseconds stop_limit{30000};            // from the first signal to the end
+  std::chrono::milliseconds stop_limit{40000};            // from the first signal to the end
   std::chrono::milliseconds kill_limit{2000};             // from SIGTERM to SIGKILL
   std::function<void()> on_poll = [] {};                  // progress display
   std::function<bool()> finished = [] { return false; };  // true: a standing coordinator is asked to leave

@@ -41,7 +41,8 @@ class ServiceTest : public testing::Test {
     spec["spec"]["output"] = (place.empty() ? output : output / place).string();
     spec["spec"]["data"]["train"]["synthetic"]["shards"] = 4;
     spec["spec"]["timeouts"] = {{"heartbeat_seconds", 0.05}, {"suspect_seconds", 0.3}, {"dead_seconds", 0.6},
-                                {"fence_seconds", 0.6},      {"lease_seconds", 1.5},   {"step_seconds", 2}};
+                                {"fence_seconds", 0.6},      {"lease_seconds", 1.5},   {"step_seconds", 2},
+                                {"stop_seconds", 3}};
     return spec.dump();
   }
   jobs::JobSpec job() {
@@ -60,7 +61,6 @@ class ServiceTest : public testing::Test {
     if (!standing) options.job = job();
     options.timeouts = job().spec.timeouts;
     options.list = [](const jobs::JobSpec& spec) { return planner::list_job(spec); };
-    options.graceful_stop_seconds = 3;
     Service service(std::move(options), folder, ledger, std::move(mailboxes[0]), metrics, clock);
     fakes = std::make_unique<FakeWorkers>(std::move(mailboxes), habits);
     std::thread other;
@@ -183,6 +183,36 @@ TEST_F(ServiceTest, WithoutAnyWholeCheckpointTheJobFailsAsDamaged) {
   const Outcome outcome = run();
   EXPECT_EQ(outcome.exit_code, 65);
   EXPECT_NE(terminal().at("reason").get<std::string>().find("model.safetensors"), std::string::npos);
+}
+
+// The three ways of RELIABILITY 8.4 have their own tests; here nothing may look like a first start.
+TEST_F(ServiceTest, ALostLedgerIsRefusedAndOtherSettingsKeepTheirCheckpoints) {
+  habits.step_milliseconds = 2;
+  habits.fall_silent = [](std::int64_t step) { return step == 25; };
+  EXPECT_EQ(run().exit_code, 75);
+  const auto sealed = [&] {
+    auto names = steps_on_disk();
+    std::erase_if(names, [](const auto& name) { return name.starts_with("."); });  // half written
+    return names;
+  };
+  EXPECT_EQ(sealed(), (std::vector<std::string>{"step-00000010", "step-00000020"}));
+  overrides = {"spec.stages.train.optimizer.learning_rate=0.5"};
+  EXPECT_EQ(run().exit_code, 75);
+  const auto both = sealed();
+  EXPECT_EQ(both.size(), 4U) << testing::PrintToString(both);
+  for (const char* name : {"step-00000010", "step-00000020"})
+    EXPECT_TRUE(std::find(both.begin(), both.end(), name) != both.end());
+  EXPECT_EQ(fakes->resumed_from.at(0), "");
+  overrides.clear();
+  EXPECT_EQ(run().exit_code, 75);
+  EXPECT_EQ(fakes->resumed_from.at(0), (output / "ckpt/train/step-00000020").string());
+
+  std::filesystem::rename(output / "ledger", output / "lost");
+  habits.fall_silent = nullptr;
+  const Outcome refused = run();  // of a ledger that is there, but knows nothing
+  EXPECT_EQ(refused.exit_code, 65);
+  EXPECT_NE(refused.reason.find("step-00000020"), std::string::npos) << refused.reason;
+  EXPECT_EQ(sealed(), both);
 }
 
 TEST_F(ServiceTest, ATaskIsTriedAgainAndThenTheJobFails) {

@@ -19,7 +19,7 @@ using io::get, io::put;
 
 void remove_file(const io::Path& path) {
   std::error_code ignored;
-  std::filesystem::remove(path, ignored);
+  std::filesystem::remove(path, ignored);  // spills of this task, and its half-written output
 }
 
 // One file, as written by write_ngram_counts.

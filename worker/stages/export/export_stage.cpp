@@ -144,7 +144,7 @@ jobs::TaskDone ExportStage::run(const jobs::Task& task, runtime::TaskContext& co
     }
     tar.finish();
   }
-  io::rename_durably(aside, path);
+  io::rename_durably(aside, path);  // over the same bytes, if any: the store is addressed by content
   std::sort(uids.begin(), uids.end());
   std::string bytes;
   for (const Uid& uid : uids) bytes.append(reinterpret_cast<const char*>(uid.data()), uid.size());

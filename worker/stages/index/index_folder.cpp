@@ -111,15 +111,19 @@ std::vector<IndexedItem> read_items(const io::Path& path) {
 
 void write_index(const io::Path& folder, const IndexFolder& index) {
   const io::Path aside = folder.string() + ".tmp-" + std::to_string(::getpid());
-  fs::remove_all(aside);
+  fs::remove_all(aside);  // half written, by a process of this number that has ended
   io::make_folders(aside);
   checkpoint::write_safetensors(aside / "embeddings.safetensors", {{"image", index.image_ND.contiguous()}},
                                 {{"format", "trireme-index"}});
   io::write_file_atomic(aside / "items.jsonl", items_text(index.items));
   copy_model(index.model, aside / "model");
   io::write_file_atomic(aside / "manifest.json", manifest_text(aside, index));
-  fs::remove_all(folder);
+  // What has this address without a valid receipt is half there or damaged; it goes once the new one is in
+  // place.
+  const io::Path old = folder.string() + ".old-" + std::to_string(::getpid());
+  if (fs::exists(folder)) fs::rename(folder, old);
   io::rename_durably(aside, folder);
+  fs::remove_all(old);
 }
 
 IndexFolder read_index(const io::Path& run_or_index) {

@@ -26,7 +26,7 @@ struct RemoveOnExit {
   io::Path path;
   ~RemoveOnExit() {
     std::error_code ignored;
-    std::filesystem::remove(path, ignored);
+    std::filesystem::remove(path, ignored);  // our own, while it is being written
   }
 };
 

@@ -89,7 +89,7 @@ void CheckpointWriter::write(const TrainState& state, bool best, double stall_se
   message.state = to_json(state.progress, world_size_);
   const io::Path folder =
       parent / (".tmp-" + std::to_string(message.step) + "-" + std::to_string(incarnation_.value));
-  std::filesystem::remove_all(folder);
+  std::filesystem::remove_all(folder);  // half written, of this incarnation: never announced
   io::make_folders(folder);
   const auto write_file = [&](const std::string& name, const NamedTensors& tensors) {
     if (tensors.empty()) return;

@@ -48,7 +48,7 @@ jobs::OutputFile write_result(const jobs::Task& task, const models::DualEncoder&
                               const models::SavedHeads& heads, const std::string& log,
                               const std::string& signals_json, const std::string& provenance_json) {
   const fs::path place = task.output, aside = task.output + ".tmp-" + std::to_string(task.lease.value);
-  fs::remove_all(aside);
+  fs::remove_all(aside);  // half written, by an attempt of this lease
   io::make_folders(aside);
   encoder.save(aside.string(), provenance_json);
   if (!heads.weight_VT.empty()) models::save_heads(aside.string(), heads);
@@ -56,13 +56,12 @@ jobs::OutputFile write_result(const jobs::Task& task, const models::DualEncoder&
   io::write_file_atomic(aside / "signals.json", signals_json);
   io::write_file_atomic(aside / "manifest.json", manifest_of(aside));
   io::sync_folder(aside);
-  if (fs::exists(place)) {  // left by a run whose result was not committed
-    const fs::path old = task.output + ".old-" + std::to_string(task.lease.value);
-    fs::remove_all(old);
-    fs::rename(place, old);
-    fs::remove_all(old);
-  }
+  // Left by a run whose result was not committed, or damaged: this one has its address, so nobody wants that
+  // one.
+  const fs::path old = task.output + ".old-" + std::to_string(task.lease.value);
+  if (fs::exists(place)) fs::rename(place, old);
   io::rename_durably(aside, place);
+  fs::remove_all(old);
   return runtime::describe_output("", task.output);
 }
 

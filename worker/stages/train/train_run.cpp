@@ -5,7 +5,6 @@
 
 #include <algorithm>
 #include <cmath>
-#include <cstdio>
 #include <thread>
 #include <utility>
 
@@ -341,9 +340,8 @@ void TrainRun::roll_back(StepRow& row) {
                 "loss or gradient of step " + std::to_string(row.step) +
                     " was not finite, and no checkpoint has been committed to go back to",
                 "set checkpoint.every_steps, or guard.on_non_finite to \"skip\"");
-  char name[32];
-  std::snprintf(name, sizeof name, "/step-%08lld", static_cast<long long>(step));
-  restore(read_state(step == resumed_step_ ? task_.resume_from : task_.checkpoint_folder + name));
+  restore(read_state(step == resumed_step_ ? task_.resume_from
+                                           : find_checkpoint(task_.checkpoint_folder, step, task_.address)));
   row.rolled_back_to = step;
   ++progress_.rollbacks;
   save_now_ = true;  // so that a restart does not go through it again

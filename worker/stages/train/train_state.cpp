@@ -2,12 +2,15 @@
 
 #include <ATen/ATen.h>
 
+#include <cstdio>
 #include <filesystem>
 #include <map>
 #include <nlohmann/json.hpp>
 #include <set>
 
 #include "common/base/error.h"
+#include "common/io/file.h"
+#include "common/io/folder.h"
 #include "worker/checkpoint/safetensors.h"
 
 namespace trireme::worker::stages::train {
@@ -98,6 +101,24 @@ void load_model_tensors(models::DualEncoder& encoder, const NamedTensors& tensor
     encoder.set_image_standardization(given.at("image_mean"), given.at("image_inverse_std"));
   if (given.count("text_mean") > 0)
     encoder.set_text_standardization(given.at("text_mean"), given.at("text_inverse_std"));
+}
+
+std::string find_checkpoint(const std::string& checkpoint_folder, std::int64_t step,
+                            const std::string& address) {
+  char name[32];
+  std::snprintf(name, sizeof name, "step-%08lld", static_cast<long long>(step));
+  std::string newest;
+  for (const auto& folder : io::list_folder_if_there(checkpoint_folder)) {
+    if (!folder.filename().string().starts_with(name)) continue;
+    nlohmann::json manifest;
+    if (io::exists(folder / "manifest.json"))
+      manifest = nlohmann::json::parse(io::read_file(folder / "manifest.json"), nullptr, false);
+    if (!manifest.is_object() || manifest.value("address", address) == address) newest = folder.string();
+  }
+  if (newest.empty())
+    throw Error(ErrorKind::kNotFound,
+                "there is no checkpoint of step " + std::to_string(step) + " in " + checkpoint_folder);
+  return newest;
 }
 
 TrainState read_state(const std::string& folder) {

@@ -38,6 +38,11 @@ struct TrainState {
 NamedTensors model_tensors(models::DualEncoder& encoder);
 void load_model_tensors(models::DualEncoder& encoder, const NamedTensors& tensors);
 
+// The newest checkpoint of this step that is of the task with this address: where other settings have taken
+// the name step-00001234, it is step-00001234-<address> (FORMAT.md). Throws kNotFound.
+std::string find_checkpoint(const std::string& checkpoint_folder, std::int64_t step,
+                            const std::string& address);
+
 // Reads a checkpoint folder. Throws kDamaged or kNotFound naming the file.
 TrainState read_state(const std::string& folder);
 
