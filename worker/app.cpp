@@ -37,6 +37,7 @@
 #include "worker/stages/index/index_stage.h"
 #include "worker/stages/index/search_tool.h"
 #include "worker/stages/inspect/inspect_stage.h"
+#include "worker/stages/inspect/look_tool.h"
 #include "worker/stages/near_duplicates/near_duplicates_stage.h"
 #include "worker/stages/ngram_counts/ngram_counts_stage.h"
 #include "worker/stages/pair_counts/pair_counts_stage.h"
@@ -231,6 +232,7 @@ int run_tool(int argc, char** argv) {
   if (name == "weights") return exchange::run_weights(argc, argv);
   if (name == "export") return exchange::run_export(argc, argv);
   if (name == "model-info") return exchange::run_model_info(argc, argv);
+  if (name == "look") return stages::inspect::look({argv + 1, argv + argc}, std::cout);
   if (name == "device") {
     std::cout << runtime::device_report(runtime::choose_device(0));
     return 0;
@@ -240,7 +242,7 @@ int run_tool(int argc, char** argv) {
     return 0;
   }
   throw Error(ErrorKind::kUsage, "unknown tool '" + name + "'",
-              "the tools are search, weights, export, model-info, device and version");
+              "the tools are search, weights, export, model-info, look, device and version");
 }
 }  // namespace
 

@@ -14,6 +14,7 @@
 #include "common/io/folder.h"
 #include "coordinator/cli/build_info.h"
 #include "coordinator/cli/client/client_commands.h"
+#include "coordinator/cli/data_checks.h"
 #include "coordinator/cli/doctor.h"
 #include "coordinator/cli/explain.h"
 #include "coordinator/cli/launch/launch_command.h"
@@ -148,12 +149,20 @@ void add_local(CLI::App& app, Given& given) {
     given.command = [&given] { return plan_job(given.file, given.overrides, given.json(), std::cout); };
   });
 
-  CLI::App& doctor = *app.add_subcommand(
-      "doctor", "print versions, devices and settings, and what to do about what is missing");
+  CLI::App& doctor = *app.add_subcommand("doctor",
+                                         "print versions, devices and settings, and what to do about what is "
+                                         "missing; of a job or of data what a run "
+                                         "would say of them");
+  doctor.add_option("what", given.file, "a job file, or data as a job's source names them");
+  add_sets(doctor, given);
   doctor.add_option("--mpirun", given.mpirun, "the mpirun to look at")->capture_default_str();
   add_format(doctor, given);
   doctor.callback([&given] {
-    given.command = [&given] { return print_checks(run_checks({given.mpirun}), given.json(), std::cout); };
+    given.command = [&given] {
+      const auto checks =
+          given.file.empty() ? run_checks({given.mpirun}) : check_data_of(given.file, given.overrides);
+      return print_checks(checks, given.json(), std::cout);
+    };
   });
 
   CLI::App& filter = *app.add_subcommand("filter", "tell what the filters of a run made of one sample");

@@ -51,6 +51,9 @@ Check check_mpi_settings() {
     if (!allowed)
       advice = "for mpirun by hand as root: export OMPI_ALLOW_RUN_AS_ROOT=1 OMPI_ALLOW_RUN_AS_ROOT_CONFIRM=1";
   }
+  if (!without_srun().empty())
+    advice += std::string(advice.empty() ? "" : "; ") + kWithoutSrun +
+              " for mpirun by hand; launch sets both itself";
   for (char** entry = environ; *entry != nullptr; ++entry)
     if (std::string(*entry).rfind("OMPI_MCA_", 0) == 0) settings += "; " + printable(*entry, 200);
   return {advice.empty() ? State::kGood : State::kNote, "MPI settings", settings, advice};

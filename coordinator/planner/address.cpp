@@ -106,6 +106,18 @@ std::string address_part(const jobs::SyntheticSpec& synthetic) {
 std::string address_part(const jobs::SourceSpec& source, const std::string& format) {
   jobs::Json part = jobs::Json::object().set("format", format);
   if (format == "table") part.set("image", source.image_column).set("caption", source.caption_column);
+  const auto set = [&](const char* name,
+                       const std::string& value) {  // jobs that set none keep their addresses
+    if (!value.empty() && value != "auto") part.set(name, value);
+  };
+  set("key", source.key);
+  set("image_member", source.image_member);
+  set("text_member", source.text_member);
+  set("caption_field", source.caption_field);
+  set("separator", source.separator);
+  if (source.captions == "none" || (source.captions == "lines" && format == "files"))
+    set("captions", source.captions);
+  if (!source.parquet.empty()) set("parquet", "joined");
   return jobs::dump_json(part);
 }
 

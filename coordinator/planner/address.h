@@ -15,6 +15,9 @@
 namespace trireme::coordinator::planner {
 
 inline constexpr int kAddressVersion = 3;
+// Of inspect over files that others wrote: version 1 lost samples whose names hold dots or whose members are
+// not adjacent. Stages behind it keep their addresses where ShardSummary::reading says that nothing was lost.
+inline constexpr int kReadingVersion = 2;
 
 class AddressText {
  public:
@@ -35,7 +38,7 @@ std::string address_part(const jobs::ModelSpec& model, const std::map<std::strin
 std::string address_part(const jobs::DataSpec& data, std::uint64_t labels);
 // Without settings that came later and are off: what was rendered before them keeps its address.
 std::string address_part(const jobs::SyntheticSpec& synthetic);
-// How a shard of this source is read: format and columns.
+// How a shard of this source is read: format, columns, and what was set or found out beside the defaults.
 std::string address_part(const jobs::SourceSpec& source, const std::string& format);
 
 }  // namespace trireme::coordinator::planner

@@ -72,14 +72,19 @@ std::vector<std::int64_t> DataTable::set_inspected(std::int64_t shard, const job
   const std::string path = shard_ref(shard).path;
   if (summary.samples <= 0 && !spec_.allow_empty_shards)
     throw Error(ErrorKind::kInvalid,
-                "shard " + path + " of data set \"" + name_ +
-                    "\" has no usable sample (bad: " + listed(summary.bad) + ")",
-                "take it away, or set spec.data." + name_ + ".allow_empty_shards=true");
+                "shard " + path + " of data set \"" + name_ + "\" has no usable sample" +
+                    (summary.bad.empty() ? "" : " (bad: " + listed(summary.bad) + ")") +
+                    (summary.advice.empty() ? "" : ": " + summary.advice),
+                "or take it away, or set spec.data." + name_ + ".allow_empty_shards=true");
+  check_reading(shard, path, summary);
   row.sha256 = bytes_of_hex(summary.sha256, path);
   row.samples = summary.samples;
   ++inspected_;
   usable_ += summary.samples;
   for (const auto& [reason, count] : summary.bad) bad_[reason] += count;
+  for (const auto& [what, count] : summary.seen) seen_[what] += count;
+  if (!summary.reading.empty()) readings_[shard] = summary.reading;
+  if (advice_.empty() && !summary.bad.empty()) advice_ = summary.advice;
   if (!summary.bad.empty()) note_damage(path, summary);
   std::vector<std::int64_t> fresh;
   const bool everything = spec_.select.empty();
@@ -91,6 +96,59 @@ std::vector<std::int64_t> DataTable::set_inspected(std::int64_t shard, const job
   }
   if (all_known()) check_totals();
   return fresh;
+}
+
+// What the first shards of a source decided holds for all of them.
+void DataTable::check_reading(std::int64_t shard, const std::string& path,
+                              const jobs::ShardSummary& summary) const {
+  const auto count = [&](const char* what) {
+    const auto found = summary.seen.find(what);
+    return found == summary.seen.end() ? std::int64_t{0} : found->second;
+  };
+  const Shard& row = at(shard);
+  const jobs::SourceSpec& source = spec_.sources[row.source];
+  const bool guessed =
+      formats_[row.format] == "webdataset" && source.captions == "auto" && source.wanted_layout() == "auto";
+  if (guessed && 2 * count("texts.lines") > count("texts"))
+    throw Error(
+        ErrorKind::kInvalid,
+        "shard " + path + " contradicts the first of its source: " + std::to_string(count("texts.lines")) +
+            " of its " + std::to_string(count("texts")) +
+            " texts have several lines, and the source was taken to have one caption per text",
+        "set \"captions\" of the source: \"one\" (a text is a caption) or \"lines\" (each line is one)");
+  if (classes_ > 0 && summary.labels && count("label.largest") >= classes_)
+    throw Error(ErrorKind::kInvalid,
+                "shard " + path + " has label " + std::to_string(count("label.largest")) +
+                    ", but data set \"" + name_ + "\" has " + std::to_string(classes_) +
+                    " class names (labels count from 0)",
+                "name all classes, in the order of their labels");
+}
+
+std::string DataTable::content(std::int64_t shard) const {
+  const std::string sha256 = hex_of_bytes(at(shard).sha256);
+  const auto found = readings_.find(shard);
+  return found == readings_.end() ? sha256 : sha256 + " " + found->second;
+}
+
+std::string DataTable::seen_text() const {
+  const auto count = [&](const char* what) {
+    const auto found = seen_.find(what);
+    return found == seen_.end() ? std::int64_t{0} : found->second;
+  };
+  std::string text;
+  const auto say = [&](const char* what, const char* words) {
+    if (count(what) > 0) text += (text.empty() ? "" : ", ") + std::to_string(count(what)) + " " + words;
+  };
+  say("last_dot", "samples named up to their last dot");
+  say("joined", "samples whose members are not adjacent, joined");
+  say("members.bad", "members of bad samples");
+  say("rows.bad", "bad rows");
+  say("members.other", "members that are no data");
+  say("members.hidden", "hidden files");
+  say("rows.hidden", "rows that name hidden files");
+  if (text.empty()) return "";
+  return count("members") > 0 ? "of " + std::to_string(count("members")) + " members: " + text
+                              : "of " + std::to_string(count("rows")) + " rows: " + text;
 }
 
 void DataTable::note_damage(const std::string& path, const jobs::ShardSummary& summary) {
@@ -128,7 +186,8 @@ void DataTable::check_totals() const {
                 std::to_string(bad) + " of " + std::to_string(all) + " samples of data set \"" + name_ +
                     "\" are bad (" + listed(bad_) + "), more than max_bad_fraction allows; worst shard " +
                     (damaged_.empty() ? std::string("unknown")
-                                      : damaged_.front().path + ": " + damaged_.front().text),
+                                      : damaged_.front().path + ": " + damaged_.front().text) +
+                    (advice_.empty() ? "" : "; " + advice_),
                 "repair the data, or raise spec.data." + name_ + ".max_bad_fraction");
   if (range_count() == 0)
     throw Error(ErrorKind::kInvalid,

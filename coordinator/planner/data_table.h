@@ -34,6 +34,15 @@ class DataTable {
   // New ranges, in manifest order. Throws kInvalid where the data set forbids going on.
   std::vector<std::int64_t> set_inspected(std::int64_t shard, const jobs::ShardSummary& summary);
 
+  // Names of classes that its labels have to lie within; 0: unknown.
+  void set_classes(std::int64_t count) { classes_ = count; }
+
+  // What tells the samples of an inspected shard: its sha256, and how it was read where version 1 read it
+  // otherwise.
+  std::string content(std::int64_t shard) const;
+  // Where members and rows of the inspected shards went, "" when all of them were samples.
+  std::string seen_text() const;
+
   const std::string& name() const { return name_; }
   const jobs::DataSpec& spec() const { return spec_; }
   std::int64_t size() const { return static_cast<std::int64_t>(shards_.size()); }
@@ -75,6 +84,7 @@ class DataTable {
   void cut(std::int64_t shard, std::int64_t before, std::vector<std::int64_t>& fresh);
   void note_damage(const std::string& path, const jobs::ShardSummary& summary);
   void check_totals() const;
+  void check_reading(std::int64_t shard, const std::string& path, const jobs::ShardSummary& summary) const;
 
   std::string name_;
   jobs::DataSpec spec_;
@@ -85,7 +95,10 @@ class DataTable {
   std::vector<std::string> formats_;
   std::vector<std::uint32_t> range_shard_;
   std::int64_t inspected_ = 0, frontier_ = 0, before_frontier_ = 0, usable_ = 0;
-  std::map<std::string, std::int64_t> bad_;
+  std::map<std::string, std::int64_t> bad_, seen_;
+  std::map<std::int64_t, std::string> readings_;  // of the shards that have one
+  std::string advice_;                            // the first shard's
+  std::int64_t classes_ = 0;
   std::vector<Damaged> damaged_;
 };
 

@@ -109,6 +109,8 @@ void GraphState::Builder::add_data(const std::string& name) {
   }
   shards = {};
   DataTable& made = graph.tables[table];
+  if (const auto named = graph.classes.find(name); named != graph.classes.end())
+    made.set_classes(named->second);
   if (made.size() == 0)
     throw Error(ErrorKind::kInvalid, "data set \"" + name + "\" has no shards",
                 "point it elsewhere with --set spec.data." + name + "=PATH");
@@ -252,6 +254,10 @@ void GraphState::Builder::find_twins(std::size_t index) {
 void GraphState::build(ListedJob listed) {
   weights = listed.weights;
   labels = listed.labels;
+  decided = listed.decided;
+  classes = listed.classes;
+  notes = listed.notes;
+  for (const auto& [name, data] : listed.data) job.spec.data[name] = data;
   output = job.spec.output;
   store = job.spec.store.empty() ? output + "/store" : job.spec.store;
   Builder{*this, std::move(listed), {}, {}, {}, {}}.run();

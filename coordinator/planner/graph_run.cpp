@@ -81,6 +81,7 @@ std::vector<TaskRef> GraphState::complete(const TaskRef& ref, const jobs::TaskDo
   ++part.done;
   part.reused += result.reused ? 1 : 0;
   for (const auto& [name, count] : result.counts) part.counts[name] += count;
+  if (part.kind == jobs::TaskKind::kFilter) check_sum(part, item, result.counts);
   if (part.kind == jobs::TaskKind::kSynthesize && !result.outputs.empty())
     tables[part.table].set_bytes(part.base + item, result.outputs.front().bytes);
   if (part.kind == jobs::TaskKind::kInspect) shard_inspected(index, item, result, ready);
@@ -116,6 +117,22 @@ void GraphState::finish_part_if_complete(std::size_t index, std::vector<TaskRef>
   judge(part);
   for (const std::size_t waiter : part.waiters)
     if (--parts[waiter].barriers_left == 0) scan(waiter, ready);
+}
+
+// What goes into a filter comes out of it: kept, or dropped by a rule.
+void GraphState::check_sum(const Part& part, std::int64_t item,
+                           const std::map<std::string, std::int64_t>& counts) const {
+  const auto count = [&](const char* name) {
+    const auto found = counts.find(name);
+    return found == counts.end() ? std::int64_t{0} : found->second;
+  };
+  const std::int64_t range = tables[part.table].range(item).count;
+  if (count("in") == range && count("kept") + count("dropped") == range) return;
+  throw Error(ErrorKind::kInternal,
+              "stage \"" + stages[part.stage].name + "\": a range of " + std::to_string(range) +
+                  " samples of " + tables[part.table].shard_ref(tables[part.table].range(item).shard).path +
+                  " gave " + std::to_string(count("in")) + " in, " + std::to_string(count("kept")) +
+                  " kept and " + std::to_string(count("dropped")) + " dropped");
 }
 
 // A map stage over one data set is through: are its results worth going on with?

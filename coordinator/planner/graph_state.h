@@ -72,6 +72,9 @@ struct GraphState {
   jobs::JobSpec job;
   std::string job_id, output, store;
   std::map<std::string, std::uint64_t> weights, labels;
+  std::map<std::string, std::vector<std::string>> decided;
+  std::map<std::string, std::int64_t> classes;
+  std::vector<std::string> notes;
   std::vector<StageInfo> stages;
   std::vector<const jobs::StageSpec*> specs;  // per stage; nullptr for implicit ones
   std::vector<DataTable> tables;
@@ -117,6 +120,8 @@ struct GraphState {
                        std::vector<TaskRef>& ready);
   void finish_part_if_complete(std::size_t part, std::vector<TaskRef>& ready);
   void judge(const Part& part) const;
+  void check_sum(const Part& part, std::int64_t item,
+                 const std::map<std::string, std::int64_t>& counts) const;
   void add_file_lines(AddressText& text, const Part& part) const;
   jobs::InputFile input_file(const Part& from, std::int64_t item) const;
   std::vector<jobs::InputFile> artifact_files(const Part& part) const;

@@ -136,7 +136,7 @@ void GraphState::add_file_lines(AddressText& text, const Part& part) const {
     for (std::int64_t shard = 0; shard < table.size(); ++shard) {
       const jobs::ShardRef ref = table.shard_ref(shard);
       const double weight = table.spec().sources[static_cast<std::size_t>(ref.source)].weight;
-      text.add("shard", ref.sha256 + " " + std::to_string(ref.samples) + " " +
+      text.add("shard", table.content(shard) + " " + std::to_string(ref.samples) + " " +
                             std::to_string(ref.selected_first) + "+" + std::to_string(ref.selected_count) +
                             " " + std::to_string(weight));
       for (std::int64_t i = 0; i < table.ranges_of(shard); ++i)
@@ -159,14 +159,16 @@ io::Hash128 GraphState::address(std::size_t index, std::int64_t item) const {
     const auto source = static_cast<std::size_t>(table.source(item));
     const std::size_t maker = synthesizers[part.table][source];
     text.add("source", address_part(table.spec().sources[source], table.shard_ref(item).format));
-    if (maker == kNone)
+    if (maker == kNone) {
       text.add("file", io::hex(table.identity(item)));
-    else
+      text.add("reading", kReadingVersion);
+    } else {
       text.add("made", parts[maker].records[static_cast<std::size_t>(item - parts[maker].base)].address);
+    }
   } else if (part.items == Part::Items::kWholeShards) {
     const DataTable& table = tables[part.table];
     const jobs::ShardRef shard = table.shard_ref(item);
-    text.add("shard", shard.sha256 + " " + std::to_string(shard.selected_first) + "+" +
+    text.add("shard", table.content(item) + " " + std::to_string(shard.selected_first) + "+" +
                           std::to_string(shard.selected_count));
     text.add("source",
              address_part(table.spec().sources[static_cast<std::size_t>(shard.source)], shard.format));
@@ -179,7 +181,7 @@ io::Hash128 GraphState::address(std::size_t index, std::int64_t item) const {
     const Range range = table.range(item);
     if (part.place_matters) text.add("place", table.name() + "/" + std::to_string(range.shard));
     const jobs::ShardRef shard = table.shard_ref(range.shard);
-    text.add("shard", shard.sha256);
+    text.add("shard", table.content(range.shard));
     text.add("source",
              address_part(table.spec().sources[static_cast<std::size_t>(shard.source)], shard.format));
     text.add("range", std::to_string(range.first) + "+" + std::to_string(range.count));

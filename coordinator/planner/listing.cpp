@@ -1,17 +1,16 @@
 #include "coordinator/planner/listing.h"
 
-#include <sys/stat.h>
 #include <unistd.h>
 
 #include <algorithm>
-#include <charconv>
-#include <set>
 
 #include "common/base/error.h"
 #include "common/base/log.h"
 #include "common/io/file.h"
 #include "common/io/hash.h"
-#include "coordinator/planner/tar_layout.h"
+#include "coordinator/planner/sources/source_listing.h"
+#include "jobs/layouts/folder_listing.h"
+#include "jobs/layouts/line_list.h"
 #include "jobs/specification/json/json_document.h"
 #include "jobs/specification/stages/concept_vocabulary.h"
 #include "jobs/store/published.h"
@@ -21,81 +20,7 @@ namespace {
 namespace fs = std::filesystem;
 
 constexpr std::int64_t kImageNetClasses = 1000;
-constexpr const char* kClassFiles[] = {"classnames.txt", "zeroshot_classification_templates.txt"};
-
-bool is_digit(char c) {
-  return c >= '0' && c <= '9';
-}
-
-bool is_table(const fs::path& path) {
-  return path.extension() == ".csv" || path.extension() == ".tsv";
-}
-
-std::vector<std::string> tars_in(const fs::path& folder) {
-  std::vector<std::string> tars;
-  for (const auto& entry : fs::directory_iterator(folder))
-    if (entry.path().extension() == ".tar" && !fs::is_directory(entry.path()))
-      tars.push_back(entry.path().string());
-  std::ranges::sort(tars, natural_less);
-  return tars;
-}
-
-// The files of a CLIP_benchmark split.
-std::vector<std::string> numbered_tars(const fs::path& folder) {
-  const std::string text = io::read_file(folder / "nshards.txt", 1 << 10);
-  std::int64_t count = 0;
-  const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), count);
-  if (error != std::errc() || count < 1 || count > 10'000'000)
-    throw Error(ErrorKind::kInvalid, (folder / "nshards.txt").string() + " does not hold a number of shards",
-                "it says how many of 0.tar, 1.tar … there are");
-  std::vector<std::string> tars;
-  for (std::int64_t i = 0; i < count; ++i) {
-    const fs::path tar = folder / (std::to_string(i) + ".tar");
-    if (!fs::is_regular_file(tar))
-      throw Error(
-          ErrorKind::kInvalid,
-          tar.string() + " is missing: nshards.txt beside it says " + std::to_string(count) + " shards",
-          "fetch it again, or correct nshards.txt");
-    tars.push_back(tar.string());
-  }
-  return tars;
-}
-
-bool clip_files_beside(const fs::path& tar) {
-  for (const fs::path& folder : {tar.parent_path(), tar.parent_path().parent_path()})
-    for (const char* name : {"classnames.txt", "dataset_type.txt"})
-      if (fs::exists(folder / name)) return true;
-  return fs::exists(tar.parent_path() / "nshards.txt");
-}
-
-ListedShards expand_folder(const fs::path& folder, const std::string& format) {
-  if (fs::exists(folder / "nshards.txt") && format != "webdataset")
-    return {numbered_tars(folder), "clip_benchmark"};
-  if (auto tars = tars_in(folder); !tars.empty()) return {std::move(tars), ""};
-  std::vector<fs::path> splits;
-  for (const auto& entry : fs::directory_iterator(folder))
-    if (entry.is_directory() && (fs::exists(entry.path() / "nshards.txt") || !tars_in(entry.path()).empty()))
-      splits.push_back(entry.path());
-  std::ranges::sort(splits);
-  if (splits.size() == 1) return expand_folder(splits[0], format);
-  std::string names;
-  for (const auto& split : splits) names += (names.empty() ? "" : ", ") + split.string();
-  if (splits.empty())
-    throw Error(ErrorKind::kInvalid, "the folder " + folder.string() + " holds no .tar file",
-                "name a tar, a folder of tars, a CLIP_benchmark folder or a .csv/.tsv table");
-  throw Error(ErrorKind::kInvalid, folder.string() + " has several splits", "name one of: " + names);
-}
-
-std::uint64_t identity_of(const std::string& path, std::uint64_t& bytes) {
-  struct stat status {};
-  if (::stat(path.c_str(), &status) != 0) throw system_error("cannot look at " + path, errno);
-  bytes = static_cast<std::uint64_t>(status.st_size);
-  std::error_code ignored;
-  fs::path real = fs::canonical(path, ignored);
-  if (real.empty()) real = path;
-  return io::xxh3_64(real.string() + '\n' + std::to_string(bytes) + '\n' +
-                     std::to_string(status.st_mtim.tv_sec) + "." + std::to_string(status.st_mtim.tv_nsec));
-}
+constexpr const char* kClassFiles[] = {jobs::kClassNamesFile, jobs::kTemplatesFile};
 
 std::string class_files_beside(const fs::path& shard) {
   std::string text;
@@ -115,6 +40,7 @@ class Lister {
   ListedJob run() {
     check_output();
     for (const auto& [name, data] : job_.spec.data) list_data(name, data);
+    check_texts();
     for (const auto& [name, model] : job_.spec.models) {
       const std::string at = "/spec/models" + jobs::pointer_token(name);
       hash("weights", model.image.weights, at + "/image/weights", jobs::resolve_weights);
@@ -164,8 +90,9 @@ class Lister {
   }
 
   void list_data(const std::string& name, const jobs::DataSpec& data) {
-    auto& shards = listed_.shards[name];
-    auto& identities = listed_.identities[name];
+    listed_.shards[name];
+    listed_.identities[name];
+    jobs::DataSpec resolved = data;
     std::int64_t position = 0;
     std::string class_files;
     for (std::size_t i = 0; i < data.sources.size(); ++i) {
@@ -178,29 +105,104 @@ class Lister {
       const std::string set = "spec.data." + name + (alone ? "" : ".sources." + std::to_string(i) + ".path");
       attempt("/spec/data" + jobs::pointer_token(name) + "/sources/" + std::to_string(i) + "/path",
               "--set " + set + "=PATH points it elsewhere", [&] {
-                const ListedShards found = expand_path(source.path, source.format);
+                const ListedSource found = list_source(source);
                 class_files += class_files_beside(found.paths.front());
-                for (const auto& path : found.paths) {
-                  jobs::ShardRef shard;
-                  shard.data = name;
-                  shard.shard = position++;
-                  shard.path = path;
-                  shard.format = found.format;
-                  shard.source = static_cast<std::int64_t>(i);
-                  identities.push_back(identity_of(path, shard.bytes));
-                  if (shard.bytes == 0)
-                    throw Error(ErrorKind::kInvalid, path + " is empty", "fetch or write it again");
-                  shards.push_back(std::move(shard));
-                }
+                resolved.sources[i] = found.resolved;
+                listed_.decided[name].push_back(found.decided);
+                listed_.notes.insert(listed_.notes.end(), found.notes.begin(), found.notes.end());
+                name_classes(name, found, resolved);
+                for (const auto& path : found.paths) add_shard(name, path, found, i, position++);
               });
     }
     listed_.labels[name] = class_files.empty() ? 0 : io::xxh3_64(class_files);
+    listed_.data[name] = std::move(resolved);
+  }
+
+  void add_shard(const std::string& name, const std::string& path, const ListedSource& found,
+                 std::size_t source, std::int64_t position) {
+    jobs::ShardRef shard;
+    shard.data = name;
+    shard.shard = position;
+    shard.path = path;
+    shard.format = found.format;
+    shard.source = static_cast<std::int64_t>(source);
+    listed_.identities[name].push_back(identity_of(path, found.format, shard.bytes));
+    if (!found.resolved.parquet.empty())
+      for (const auto& file : jobs::parquet_of(path, found.resolved.parquet)) {
+        std::uint64_t bytes = 0;
+        auto& whole = listed_.identities[name].back();
+        whole = io::xxh3_64(io::hex(whole) + io::hex(identity_of(file.string(), "", bytes)));
+      }
+    if (shard.bytes == 0) throw Error(ErrorKind::kInvalid, path + " is empty", "fetch or write it again");
+    listed_.shards[name].push_back(std::move(shard));
+  }
+
+  // The lists beside the shards are read here, so that a broken line is said before anything runs.
+  void name_classes(const std::string& name, const ListedSource& found, jobs::DataSpec& data) {
+    const fs::path first = found.paths.front();
+    std::vector<std::string> names = data.classes;
+    const auto warn = [&](const std::string& repeated) {
+      if (!repeated.empty()) listed_.notes.push_back(repeated);
+    };
+    if (names.empty()) {
+      names = jobs::class_names_near(first);
+      warn_of_odd_names(names, jobs::file_near(first, jobs::kClassNamesFile).string());
+    }
+    if (!found.classes.empty() && !names.empty() && names.size() != found.classes.size())
+      throw Error(ErrorKind::kInvalid,
+                  std::to_string(names.size()) + " class names for " + std::to_string(found.classes.size()) +
+                      " class folders",
+                  "name every folder, in the order of the folders' names");
+    if (names.empty()) names = data.classes = found.classes;
+    warn(jobs::repeated_lines(names, "classes of data set \"" + name + "\""));
+    warn(jobs::repeated_lines(jobs::class_templates_near(first),
+                              jobs::file_near(first, jobs::kTemplatesFile).string()));
+    listed_.classes[name] = static_cast<std::int64_t>(names.size());
+    if (!names.empty())
+      listed_.decided[name].back() += "; classes: " + std::to_string(names.size()) + " names";
+  }
+
+  void warn_of_odd_names(const std::vector<std::string>& names, const std::string& file) {
+    if (!names.empty() && names[0].starts_with("["))
+      throw Error(ErrorKind::kInvalid, file + " is a JSON list, not one class name a line",
+                  "write a name a line, or put the list into the job as \"classes\" of the data set");
+    std::size_t numbered = 0;
+    for (std::size_t i = 0; i < names.size(); ++i) {
+      const std::string number = std::to_string(i);
+      numbered += names[i].starts_with(number) && names[i].size() > number.size() + 1 &&
+                          std::string_view(" \t:,").find(names[i][number.size()]) != std::string_view::npos
+                      ? 1
+                      : 0;
+    }
+    if (names.size() > 1 && numbered == names.size())
+      listed_.notes.push_back(file +
+                              ": every line begins with its number, which becomes a part of the class names");
+  }
+
+  // What a stage needs and photographs alone do not have.
+  void check_texts() {
+    for (std::size_t i = 0; i < job_.spec.stages.size(); ++i) {
+      const auto* train = std::get_if<jobs::TrainSettings>(&job_.spec.stages[i].settings);
+      if (train == nullptr || !listed_.data.contains(train->data)) continue;
+      const jobs::DataSpec& data = listed_.data.at(train->data);
+      const auto classes = listed_.classes.find(train->data);
+      const bool named = classes != listed_.classes.end() && classes->second > 0;
+      for (const auto& source : data.sources)
+        if (source.captions == "none" && !named)
+          faults_.push_back({"/spec/stages/" + std::to_string(i) + "/data", "invalid",
+                             "data set \"" + train->data + "\" holds pictures without captions (" +
+                                 source.path + "), and training needs a text to each",
+                             "write captions first (a caption stage and export), or name where they stand "
+                             "(caption_field, text_member)"});
+    }
   }
 
   // Lists of keys and score files of a filter, by content: a rule whose sidecar is absent fails here.
   void list_filter(const std::string& stage, const jobs::FilterSettings& filter, const std::string& at) {
-    const auto same = [](const std::string& path) {
+    const auto same = [&](const std::string& path) {
       if (!fs::is_regular_file(path)) throw Error(ErrorKind::kNotFound, "there is no file " + path);
+      const std::string repeated = jobs::repeated_lines(jobs::read_line_list(path), path);
+      if (!repeated.empty()) listed_.notes.push_back(repeated);
       return path;
     };
     hash("list", filter.keep_list, at + "/keep_list", same);
@@ -374,58 +376,6 @@ class Lister {
 };
 
 }  // namespace
-
-bool natural_less(const std::string& a, const std::string& b) {
-  std::size_t i = 0, j = 0;
-  while (i < a.size() && j < b.size()) {
-    if (is_digit(a[i]) && is_digit(b[j])) {
-      std::size_t a_end = i, b_end = j;
-      while (a_end < a.size() && is_digit(a[a_end])) ++a_end;
-      while (b_end < b.size() && is_digit(b[b_end])) ++b_end;
-      while (i + 1 < a_end && a[i] == '0') ++i;
-      while (j + 1 < b_end && b[j] == '0') ++j;
-      if (a_end - i != b_end - j) return a_end - i < b_end - j;
-      if (const int order = a.compare(i, a_end - i, b, j, b_end - j); order != 0) return order < 0;
-      i = a_end;
-      j = b_end;
-    } else if (a[i] != b[j]) {
-      return static_cast<unsigned char>(a[i]) < static_cast<unsigned char>(b[j]);
-    } else {
-      ++i;
-      ++j;
-    }
-  }
-  if ((i < a.size()) != (j < b.size())) return j < b.size();
-  return a < b;  // 01.tar and 1.tar
-}
-
-ListedShards expand_path(const std::string& path, const std::string& format) {
-  const fs::path given = fs::absolute(path).lexically_normal();
-  if (!fs::exists(given)) throw Error(ErrorKind::kNotFound, "there is no file or folder " + given.string());
-  ListedShards listed;
-  if (fs::is_directory(given)) {
-    if (format == "table")
-      throw Error(ErrorKind::kInvalid, given.string() + " is a folder, not a table",
-                  "name the .csv or .tsv file");
-    listed = expand_folder(given, format);
-  } else if (is_table(given) || format == "table") {
-    if (format != "auto" && format != "table")
-      throw Error(ErrorKind::kInvalid, given.string() + " is a table, not " + format, "leave \"format\" out");
-    return {{given.string()}, "table"};
-  } else if (given.extension() == ".tar" || format != "auto") {
-    listed.paths = {given.string()};
-  } else {
-    throw Error(ErrorKind::kInvalid, given.string() + " is neither .tar nor .csv nor .tsv",
-                "set \"format\" when the name does not tell");
-  }
-  if (format != "auto") listed.format = format;
-  if (listed.format.empty()) {
-    const bool clip =
-        clip_files_beside(listed.paths.front()) || looks_like_clip_benchmark(listed.paths.front());
-    listed.format = clip ? "clip_benchmark" : "webdataset";
-  }
-  return listed;
-}
 
 ListedJob list_job(const jobs::JobSpec& job, std::vector<jobs::SpecFault>& faults) {
   return Lister(job, faults).run();

@@ -59,10 +59,12 @@ PlannedData planned_data(const jobs::DataSpec& spec, const DataInfo& info) {
 
 class Planner {
  public:
-  Planner(const jobs::JobSpec& job, ListedJob listed) : job_(job), graph_(job, std::move(listed), "") {}
+  Planner(const jobs::JobSpec& job, ListedJob listed)
+      : job_(job), notes_(listed.notes), graph_(job, std::move(listed), "") {}
 
   Plan run() {
     walk(graph_);
+    plan_.notes = notes_;
     plan_.name = job_.name;
     plan_.spec_json = jobs::effective_json(job_);
     plan_.output = job_.spec.output;
@@ -294,6 +296,7 @@ class Planner {
   }
 
   const jobs::JobSpec& job_;
+  std::vector<std::string> notes_;
   TaskGraph graph_;
   Plan plan_;
 };

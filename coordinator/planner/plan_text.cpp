@@ -75,7 +75,12 @@ std::string plan_text(const Plan& plan) {
     rows.push_back({data.info.name, std::to_string(data.info.shards),
                     data.info.bytes > 0 ? human_bytes(static_cast<double>(data.info.bytes)) : "-",
                     samples_text(data)});
-  out += table(rows) + "\nstages\n";
+  out += table(rows);
+  for (const auto& data : plan.data) {
+    for (const auto& line : data.info.decided) out += "  " + data.info.name + ": " + line + "\n";
+    if (!data.info.seen.empty()) out += "  " + data.info.name + ": " + data.info.seen + "\n";
+  }
+  out += "\nstages\n";
   rows = {{"name", "kind", "shape", "tasks", "in the store", "steps", "needs"}};
   for (const auto& stage : plan.stages) {
     const std::string steps = stage.kind != "train" ? "-"
@@ -96,7 +101,9 @@ std::string plan_text(const Plan& plan) {
 
 std::string plan_json(const Plan& plan) {
   Json data = Json::array(), stages = Json::array(), notes = Json::array();
-  for (const auto& one : plan.data)
+  for (const auto& one : plan.data) {
+    Json sources = Json::array();
+    for (const auto& line : one.info.decided) sources.push(line);
     data.push(Json::object()
                   .set("name", one.info.name)
                   .set("shards", one.info.shards)
@@ -104,7 +111,9 @@ std::string plan_json(const Plan& plan) {
                   .set("bytes", one.info.bytes)
                   .set("samples", whole_or_null(one.expected))
                   .set("samples_known", one.info.all_known)
-                  .set("bad", one.info.bad));
+                  .set("bad", one.info.bad)
+                  .set("sources", sources));
+  }
   for (const auto& one : plan.stages) {
     Json needs = Json::array();
     for (const auto& need : one.needs) needs.push(need);

@@ -92,6 +92,9 @@ std::vector<DataInfo> TaskGraph::data() const {
     info.usable = table.usable_samples();
     info.bad = table.bad_samples();
     info.all_known = table.all_known();
+    if (const auto found = state_->decided.find(info.name); found != state_->decided.end())
+      info.decided = found->second;
+    info.seen = table.seen_text();
     for (const auto& shard : table.damaged()) info.damaged.emplace_back(shard.path, shard.text);
     for (std::int64_t shard = 0; shard < table.size(); ++shard) {
       const jobs::ShardRef ref = table.shard_ref(shard);
@@ -103,6 +106,14 @@ std::vector<DataInfo> TaskGraph::data() const {
     infos.push_back(std::move(info));
   }
   return infos;
+}
+
+std::vector<std::string> TaskGraph::remarks() const {
+  std::vector<std::string> remarks;
+  for (const auto& [name, lines] : state_->decided)
+    for (const auto& line : lines) remarks.push_back("data set \"" + name + "\": " + line);
+  remarks.insert(remarks.end(), state_->notes.begin(), state_->notes.end());
+  return remarks;
 }
 
 const std::vector<StageInfo>& TaskGraph::stages() const {

@@ -60,6 +60,8 @@ struct DataInfo {
   bool all_known = false;
   // The shards with most bad samples: path, and what is wrong in it.
   std::vector<std::pair<std::string, std::string>> damaged;
+  std::vector<std::string> decided;  // how each path source is read
+  std::string seen;  // where its members and rows went, as far as inspected; "" when all were data
 };
 
 // Files looked up once, before the graph is built (listing.h). What is missing counts as 0 or as its name.
@@ -69,6 +71,11 @@ struct ListedJob {
   std::map<std::string, std::vector<std::uint64_t>>
       identities;  // beside shards: hash of real path, size and time of change; the address of inspect
   std::map<std::string, std::uint64_t> labels;  // per data set: hash of classnames and templates files
+  std::map<std::string, jobs::DataSpec>
+      data;  // with what was found out about its sources; takes the job's place
+  std::map<std::string, std::vector<std::string>> decided;  // per data set: a line per path source
+  std::map<std::string, std::int64_t> classes;              // per data set: how many have names
+  std::vector<std::string> notes;                           // for people: to print
   std::map<std::string, std::uint64_t>
       weights;  // "weights PATH", "vocabulary PATH" -> xxh3, PATH as in the job
 };
@@ -99,6 +106,8 @@ class TaskGraph {
   const std::vector<StageInfo>& stages() const;
   StageProgress progress(std::size_t stage) const;
   std::vector<DataInfo> data() const;  // data sets that the stages use
+  // How each source is read, and what else listing found, for people.
+  std::vector<std::string> remarks() const;
   bool finished() const;
 
  private:

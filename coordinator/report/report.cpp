@@ -46,6 +46,12 @@ std::string funnel(const ReportInput& input) {
   return out.empty() ? "" : "<h2>Samples</h2>" + out;
 }
 
+std::string sources(const ReportInput& input) {
+  std::vector<std::vector<std::string>> rows;
+  for (const auto& [data, how] : input.sources) rows.push_back({data, how});
+  return rows.empty() ? "" : "<h2>Data</h2>" + table({"data set", "how it is read"}, rows);
+}
+
 std::string damaged_shards(const ReportInput& input) {
   std::vector<std::vector<std::string>> rows;
   for (const auto& [data, shard, what] : input.damaged) rows.push_back({data, shard, what});
@@ -118,7 +124,7 @@ std::string render_report(const ReportInput& input) {
   out += "<h1>" + escape(input.name) + "</h1><p class='quiet'>job " + escape(input.job_id) + " · <b>" +
          escape(input.state) + "</b>" + (input.cause.empty() ? "" : " · " + escape(input.cause)) +
          " · written " + utc_now() + "</p>";
-  out += stages_table(input) + evaluations(input) + funnel(input) + damaged_shards(input) +
+  out += stages_table(input) + evaluations(input) + funnel(input) + sources(input) + damaged_shards(input) +
          column_sections(input) + caption_sections(input) + training_sections(input) + pictures(input) +
          timeline_section(input.timeline);
   return out + "<h2>Effective job file</h2><details><summary>Show</summary>" + preformatted(input.spec_json) +

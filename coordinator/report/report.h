@@ -38,6 +38,8 @@ struct ReportInput {
   std::vector<ReportSpan> timeline;
   // Data set, shard and what is wrong in it; the worst of each set.
   std::vector<std::array<std::string, 3>> damaged;
+  // Data set, and how a source of it is read or where what it holds went.
+  std::vector<std::array<std::string, 2>> sources;
 };
 
 std::string render_report(const ReportInput& input);

@@ -109,6 +109,11 @@ bool JobRun::note_stage(std::size_t stage) {
   if (stage_committed_[stage] || !graph_->progress(stage).committed) return false;
   stage_committed_[stage] = true;
   committed_stages_.push_back(stage);
+  if (graph_->stages()[stage].kind == "inspect")
+    for (const auto& data : graph_->data())
+      if (graph_->stages()[stage].name == "inspect:" + data.name && !data.seen.empty())
+        log_info("data",
+                 "data set \"" + data.name + "\": " + std::to_string(data.usable) + " samples; " + data.seen);
   return true;
 }
 

@@ -145,6 +145,7 @@ class Service final : public Face {
   LeaseId last_lease_;
   // Data set, shard and what is wrong in it, of the jobs that ended in this incarnation.
   std::map<std::string, std::vector<std::array<std::string, 3>>> damaged_;
+  std::map<std::string, std::vector<std::array<std::string, 2>>> sources_;
   SteadyTime opened_, reviewed_{}, began_{}, progress_written_{}, metrics_written_{}, supervisor_gone_{},
       disk_looked_{};
   std::int64_t tasks_before_ = 0;  // of the job that has just ended

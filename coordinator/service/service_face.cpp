@@ -150,8 +150,14 @@ std::string Service::report(const std::string& job_id) {
 void Service::remember_damage(const std::string& job_id) {
   auto& damaged = damaged_[job_id];
   damaged.clear();
-  for (const auto& data : run_->graph().data())
+  auto& sources = sources_[job_id];
+  sources.clear();
+  for (const auto& data : run_->graph().data()) {
     for (const auto& [path, what] : data.damaged) damaged.push_back({data.name, path, what});
+    for (const auto& line : data.decided) sources.push_back({data.name, line});
+    if (!data.seen.empty())
+      sources.push_back({data.name, std::to_string(data.usable) + " samples; " + data.seen});
+  }
 }
 
 namespace {
@@ -191,6 +197,7 @@ void Service::write_report(const std::string& job_id, std::function<void(const s
                             .counts = view.progress.counts});
   if (run_ != nullptr && job.row.job == running_) remember_damage(job_id);
   input.damaged = damaged_[job_id];
+  input.sources = sources_[job_id];
   ledger_.for_each_lease(job_id, [&](const ledger::LeaseRow& row) {
     if (static_cast<std::size_t>(row.stage) >= input.stages.size()) return;
     auto& stage = input.stages[static_cast<std::size_t>(row.stage)];

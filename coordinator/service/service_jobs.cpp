@@ -186,6 +186,7 @@ void Service::look_and_plan(const Job& job) {
       io::write_file_atomic(io::Path(spec.spec.output) / "spec.json", jobs::effective_json(spec) + "\n");
       auto graph = std::make_shared<std::unique_ptr<planner::TaskGraph>>(
           std::make_unique<planner::TaskGraph>(spec, options_.list(spec), id));
+      for (const auto& remark : (*graph)->remarks()) log_info("data", remark);
       queue_.push([this, id, graph, survey](Decision& next) {
         checkpoints_.take_up(survey, next);
         planned(id, std::move(*graph), next);

@@ -4,6 +4,7 @@
 
 #include <nlohmann/json.hpp>
 
+#include "jobs/layouts/line_list.h"
 #include "jobs/protocol/body.h"
 #include "jobs/protocol/messages.h"
 
@@ -37,7 +38,7 @@ void describe(V& v, Task& m) {
 template <class V>
 void describe(V& v, ShardSummary& m) {
   v("sha256", m.sha256)("samples", m.samples)("captions", m.captions)("labels", m.labels)("bad", m.bad);
-  v("examples", m.examples);
+  v("examples", m.examples)("seen", m.seen)("reading", m.reading)("advice", m.advice);
 }
 template <class V>
 void describe(V& v, Hello& m) {
@@ -98,28 +99,6 @@ void describe(V&, Leave&) {}
 
 // ---- writing ----------------------------------------------------------------------------------------------
 
-// RFC 3629: no overlong forms, no surrogates, nothing over U+10FFFF.
-bool valid_utf8(std::string_view text) {
-  for (std::size_t i = 0; i < text.size();) {
-    const auto lead = static_cast<unsigned char>(text[i]);
-    const std::size_t length = lead < 0x80   ? 1
-                               : lead < 0xC2 ? 0
-                               : lead < 0xE0 ? 2
-                               : lead < 0xF0 ? 3
-                               : lead < 0xF5 ? 4
-                                             : 0;
-    if (length == 0 || length > text.size() - i) return false;
-    for (std::size_t k = 1; k < length; ++k)
-      if ((static_cast<unsigned char>(text[i + k]) & 0xC0) != 0x80) return false;
-    const auto second = length > 1 ? static_cast<unsigned char>(text[i + 1]) : 0;
-    if ((lead == 0xE0 && second < 0xA0) || (lead == 0xED && second > 0x9F) ||
-        (lead == 0xF0 && second < 0x90) || (lead == 0xF4 && second > 0x8F))
-      return false;
-    i += length;
-  }
-  return true;
-}
-
 constexpr char kHexDigits[] = "0123456789abcdef";
 
 json value_of(bool value) {
@@ -140,7 +119,7 @@ json value_of(double value) {  // JSON has no such numbers, a diverged loss has
   return value;
 }
 json value_of(const std::string& value) {  // paths may be any bytes
-  if (valid_utf8(value)) return value;
+  if (is_utf8(value)) return value;
   std::string digits;
   for (const char c : value) {
     digits += kHexDigits[static_cast<unsigned char>(c) >> 4];
@@ -406,7 +385,12 @@ std::string to_json(const ShardSummary& summary) {
   return text_of(value_of(summary));
 }
 ShardSummary summary_from_json(std::string_view text) {
-  return from_text<ShardSummary>(text);
+  json in = parse(text);
+  if (in.is_object() && !in.contains("reading"))  // of the first version
+    in.update({{"seen", json::object()}, {"reading", ""}, {"advice", ""}});
+  ShardSummary summary;
+  read(in, summary);
+  return summary;
 }
 
 std::string to_json(const InputsLine& line) {

@@ -246,7 +246,12 @@ struct ShardSummary {
   bool labels = false;                      // .cls members
   std::map<std::string, std::int64_t> bad;  // reason -> samples that cannot be used
   std::vector<std::string> examples;        // the first of them, "<sample>: <reason>"
+  // Where every member or row went, and what the source looks like (worker/data/shards/shard_reader.h).
+  std::map<std::string, std::int64_t> seen;
+  std::string reading;  // "", or what tells this reading from that of the first version: part of addresses
+  std::string advice;   // what is known of the causes of `bad`
 };
+// Receipts of the first version end at `examples`; what they lack is empty.
 std::string to_json(const ShardSummary& summary);
 ShardSummary summary_from_json(std::string_view text);
 

@@ -55,21 +55,61 @@ struct SourceSpec {
   std::string path;  // tar, folder of tars, CLIP_benchmark folder, .csv/.tsv; exactly one of path, synthetic
   std::optional<SyntheticSpec> synthetic;
   double weight = 1;            // times a sample is seen per epoch; the fraction by a keyed draw per epoch
-  std::string format = "auto";  // "auto", "webdataset", "clip_benchmark", "table"
+  std::string format = "auto";  // "auto", "webdataset", "clip_benchmark", "table", "files", "class_folders"
+  std::string layout;           // another name of format
   std::string image_column = "filepath";  // table: column names (open_clip's defaults)
   std::string caption_column = "title";
+  // How members and files become samples; "" and "auto": found out, and shown by plan.
+  std::string key = "auto";               // "first_dot", "last_dot": where a sample's name ends
+  std::string captions = "auto";          // of a text: "one", "lines"; "none": photographs alone
+  std::string image_member, text_member;  // suffixes of the parts, where they are not .jpg … and .txt
+  std::string caption_field;              // the caption is this member of .json (a string, or a list of them)
+  std::string separator;                  // table: "," "\t" ";" "|" …
+  std::string parquet;  // img2dataset's or DataComp's columns, joined as .json: a file or folder, ".": beside
+
+  const std::string& wanted_layout() const { return layout.empty() ? format : layout; }
 
   template <class Visitor>
   void visit(Visitor& v) {
-    v.field(
-        "path", path,
-        {.help = "a .tar, a folder of them, a CLIP_benchmark folder, or a .csv/.tsv of paths and captions"});
+    v.field("path", path,
+            {.help = "a .tar, a folder of them, a CLIP_benchmark folder, a .csv/.tsv/.jsonl of paths and "
+                     "captions, or "
+                     "a folder of pictures"});
     v.field("synthetic", synthetic, {.help = "scenes that Trireme renders, instead of a path"});
     v.field("weight", weight, {.help = "times each sample is seen per epoch", .least = 0.001, .most = 1000});
     v.field("format", format,
-            {.help = "layout of path", .choices = {"auto", "webdataset", "clip_benchmark", "table"}});
+            {.help = "layout of path",
+             .choices = {"auto", "webdataset", "clip_benchmark", "table", "files", "class_folders"}});
+    v.field("layout", layout,
+            {.help = "the same as format",
+             .choices = {"", "auto", "webdataset", "clip_benchmark", "table", "files", "class_folders"},
+             .quiet = true});
     v.field("image_column", image_column, {.help = "table: column of image paths", .least = 1});
     v.field("caption_column", caption_column, {.help = "table: column of captions", .least = 1});
+    v.field(
+        "key", key,
+        {.help =
+             "where a sample's name ends: at the first dot of a member's name (webdataset) or at the last; "
+             "auto: the last where that makes more samples whole",
+         .choices = {"auto", "first_dot", "last_dot"},
+         .quiet = true});
+    v.field("captions", captions,
+            {.help = "a text is one caption, or has one a line; none: pictures without captions",
+             .choices = {"auto", "one", "lines", "none"},
+             .quiet = true});
+    v.field("image_member", image_member,
+            {.help = "suffix of the pictures, when it is no usual one: \"input.jpg\"", .quiet = true});
+    v.field("text_member", text_member, {.help = "suffix of the texts, when it is not txt", .quiet = true});
+    v.field("caption_field", caption_field,
+            {.help = "member of .json that holds the caption", .quiet = true});
+    v.field("separator", separator,
+            {.help = "table: the character between two fields (\\t: a tab)", .most = 2, .quiet = true});
+    v.field(
+        "parquet", parquet,
+        {.help =
+             "parquet whose columns stand for the samples' .json, joined by key or uid: a file, a folder, "
+             "or \".\" for the one beside each shard",
+         .quiet = true});
   }
 };
 

@@ -10,6 +10,7 @@
 #include "jobs/specification/json/field_writer.h"
 #include "jobs/specification/json/overrides.h"
 #include "jobs/specification/model_defaults.h"
+#include "jobs/specification/prompt_template.h"
 
 namespace trireme::jobs {
 namespace {
@@ -32,6 +33,18 @@ void shorten_pointers(std::vector<SpecFault>& faults, const Json& root) {
     if (fault.pointer.rfind("/spec/data/", 0) != 0 || cut == std::string::npos) continue;
     const Json& data = nearest_at(root, fault.pointer.substr(0, cut));
     if (data.find("sources") == nullptr) fault.pointer.erase(cut, std::string_view("/sources/0").size());
+  }
+}
+
+// "{}" of other programs is our "{c}".
+void place_classes(JobSpec& job) {
+  const auto all = [](std::vector<std::string>& templates) {
+    for (auto& one : templates) one = with_class_place(one);
+  };
+  for (auto& [name, data] : job.spec.data) all(data.caption_templates);
+  for (StageSpec& stage : job.spec.stages) {
+    if (auto* evaluate = std::get_if<EvaluateSettings>(&stage.settings)) all(evaluate->templates);
+    if (auto* concepts = std::get_if<ConceptsSettings>(&stage.settings)) all(concepts->templates);
   }
 }
 
@@ -64,6 +77,7 @@ ReadResult read_job(std::string_view json_text, const std::vector<std::string>& 
   if (unreadable(result.faults)) return result;
   if (root.is(Json::Type::kObject)) apply_overrides(root, overrides, result.faults);
   reading::read({root, "", result.faults}, result.job, {});
+  place_classes(result.job);
   if (root.is(Json::Type::kObject) && root.find("spec") != nullptr) {
     check_job(result.job, result.faults);
     shorten_pointers(result.faults, root);

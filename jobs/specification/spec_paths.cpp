@@ -31,6 +31,11 @@ std::vector<SpecPath> spec_paths(JobSpec& job) {
   for (auto& [name, data] : job.spec.data)
     for (std::size_t i = 0; i < data.sources.size(); ++i)
       add("/spec/data/" + escaped(name) + "/sources/" + std::to_string(i) + "/path", data.sources[i].path);
+  for (auto& [name, data] : job.spec.data)
+    for (std::size_t i = 0; i < data.sources.size(); ++i)
+      if (data.sources[i].parquet != ".")  // beside the shards
+        add("/spec/data/" + escaped(name) + "/sources/" + std::to_string(i) + "/parquet",
+            data.sources[i].parquet);
   for (auto& [name, model] : job.spec.models) {
     const std::string base = "/spec/models/" + escaped(name);
     add(base + "/image/weights", model.image.weights);

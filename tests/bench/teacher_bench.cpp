@@ -68,7 +68,7 @@ void measure_pass(const std::string& tar, int threads, std::int64_t images, std:
   const auto folder = std::filesystem::temp_directory_path() / "trireme-teacher-bench";
   std::filesystem::create_directories(folder);
   const auto index = folder / "0.idx";
-  const auto scan = data::build_shard_index(tar, "clip_benchmark", "filepath", "title", index);
+  const auto scan = data::build_shard_index(tar, "clip_benchmark", {}, index);
   jobs::ConceptsSettings settings;
   settings.data = {"train"};
   settings.batch = batch;
@@ -117,7 +117,7 @@ void measure_join(std::int64_t rows, int heads) {
   }
   const auto path = folder / "join.tar", index = folder / "join.idx";
   io::write_file_atomic(path, tar.bytes(), false);
-  data::build_shard_index(path, "webdataset", "", "", index);
+  data::build_shard_index(path, "webdataset", {}, index);
   stages::train::DataSet set;
   stages::train::DataShard shard;
   shard.ref = {.data = "train", .shard = 0, .path = path.string()};

@@ -187,7 +187,7 @@ def test_a_table_with_missing_pictures_and_short_rows(tmp_path, good_images):
     done = launch(small_job(tmp_path, {"path": str(table), "max_bad_fraction": 0.5}))
     assert done.returncode == 0, done.stdout + done.stderr
     seen = counts(tmp_path)
-    assert seen["kept"] == 8 and seen["bad.no_image"] == 1 and seen["bad.short_row"] == 1, seen
+    assert seen["kept"] == 8 and seen["bad.no_image"] == 1 and seen["bad.bad_row"] == 1, seen
     done = launch(small_job(tmp_path, {"sources": [{"path": str(table), "caption_column": "titel"}]}, output=str(tmp_path / "run2")))
     text = done.stdout + done.stderr
     assert done.returncode == 1 and "pairs.csv" in text and "titel" in text and '"title"' in text and "caption_column" in text, text

@@ -120,6 +120,10 @@ SupervisorOptions fleet_options(const LaunchOptions& options, const std::optiona
   supervisor.command = mpirun_command(plan_of(options, run_folder), version);
   supervisor.environment = root_permission(::geteuid() == 0);
   if (!supervisor.environment.empty()) say("running as root: OMPI_ALLOW_RUN_AS_ROOT is set for mpirun");
+  if (const auto alone = without_srun(); !alone.empty()) {
+    say(std::string(kWithoutSrun) + " are set for mpirun, which starts the workers on this machine");
+    supervisor.environment.insert(alone.begin(), alone.end());
+  }
   supervisor.say = say;
   say("run folder " + run_folder.string() + ", " + std::to_string(options.workers) +
       (options.workers == 1 ? " worker" : " workers") + ", " + version.text);

@@ -4,6 +4,7 @@
 
 #include "common/base/nearest_name.h"
 #include "jobs/specification/json/names.h"
+#include "jobs/specification/prompt_template.h"
 
 namespace trireme::jobs {
 namespace {
@@ -37,9 +38,9 @@ class ConceptChecker {
             "leave it out for imagenet, or name a file with its classes");
     if (s.vocabulary.empty()) needs_heads(named_stage(s.teacher));
     for (std::size_t i = 0; i < s.templates.size(); ++i)
-      if (s.templates[i].find("{c}") == std::string::npos)
+      if (!has_class_place(s.templates[i]))
         fault(at_ + "/templates/" + std::to_string(i), "invalid", "the template does not hold {c}",
-              "{c} stands for the concept");
+              "{c} or {} stands for the concept");
   }
 
   void run(const TrainSettings& s) {

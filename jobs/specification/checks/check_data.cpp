@@ -3,6 +3,7 @@
 #include <string>
 
 #include "common/base/error.h"
+#include "jobs/specification/prompt_template.h"
 
 namespace trireme::jobs {
 namespace {
@@ -26,6 +27,12 @@ void check_data(const DataSpec& data, const std::string& pointer, std::vector<Sp
       faults.push_back({at + "/path", "missing", "a source has a path or synthetic", ""});
     if (!source.path.empty() && source.synthetic)
       faults.push_back({at + "/synthetic", "invalid", "a source has a path or synthetic, not both", ""});
+    if (!source.layout.empty() && source.format != "auto" && source.layout != source.format)
+      faults.push_back({at + "/layout", "invalid", "layout and format say different things",
+                        "they are one setting with two names: leave one out"});
+    if (source.captions == "none" && !source.caption_field.empty())
+      faults.push_back({at + "/caption_field", "invalid", "captions \"none\" reads no captions",
+                        "leave one of the two out"});
     if (source.synthetic) check_synthetic(*source.synthetic, at + "/synthetic", faults);
   }
   try {
@@ -37,9 +44,9 @@ void check_data(const DataSpec& data, const std::string& pointer, std::vector<Sp
     if (data.classes[i].empty())
       faults.push_back({pointer + "/classes/" + std::to_string(i), "invalid", "an empty class name", ""});
   for (std::size_t i = 0; i < data.caption_templates.size(); ++i)
-    if (data.caption_templates[i].find("{c}") == std::string::npos)
+    if (!has_class_place(data.caption_templates[i]))
       faults.push_back({pointer + "/caption_templates/" + std::to_string(i), "invalid",
-                        "the template does not hold {c}", "{c} stands for the class name"});
+                        "the template does not hold {c}", "{c} or {} stands for the class name"});
 }
 
 }  // namespace trireme::jobs

@@ -8,6 +8,7 @@
 #include "jobs/specification/checks/check_training.h"
 #include "jobs/specification/json/json_document.h"
 #include "jobs/specification/json/names.h"
+#include "jobs/specification/prompt_template.h"
 
 namespace trireme::jobs {
 namespace {
@@ -331,9 +332,9 @@ class StageChecker {
       if (!seen.insert(s.recall_k[i]).second) fault(pointer, "duplicate_name", "the same k twice");
     }
     for (std::size_t i = 0; i < s.templates.size(); ++i)
-      if (s.templates[i].find("{c}") == std::string::npos)
+      if (!has_class_place(s.templates[i]))
         fault(here_ + "/templates/" + std::to_string(i), "invalid", "the template does not hold {c}",
-              "{c} stands for the class name");
+              "{c} or {} stands for the class name");
   }
 
   void check(const IndexSettings& s) {

@@ -5,6 +5,7 @@
 #include <map>
 #include <optional>
 #include <string>
+#include <type_traits>
 #include <vector>
 
 #include "jobs/specification/json/json_document.h"
@@ -15,7 +16,9 @@ namespace trireme::jobs {
 class FieldWriter {
  public:
   template <class T>
-  void field(const char* name, T& value, const FieldRules& = {}) {
+  void field(const char* name, T& value, const FieldRules& rules = {}) {
+    if constexpr (std::is_same_v<std::remove_const_t<T>, std::string>)
+      if (rules.quiet && (value.empty() || value == "auto")) return;
     object_.set(name, json_of(value));
   }
   Json take() { return std::move(object_); }

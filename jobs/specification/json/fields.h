@@ -27,6 +27,7 @@ struct FieldRules {
   double most = std::numeric_limits<double>::infinity();
   std::vector<std::string> choices = {};  // strings: the values allowed
   bool required = false;
+  bool quiet = false;  // strings: not written while empty or "auto", so that it changes nothing of older jobs
 };
 
 }  // namespace trireme::jobs

@@ -24,15 +24,6 @@ class Listing : public ::testing::Test {
   }
   std::string at(const std::string& name) const { return (root_ / name).string(); }
 
-  // What goes wrong, "" when nothing does.
-  std::string fault(const std::string& name, const std::string& format = "auto") {
-    try {
-      expand_path(at(name), format);
-    } catch (const Error& error) {
-      return error.what();
-    }
-    return "";
-  }
   static bool has(const std::string& text, const std::string& words) {
     return text.find(words) != std::string::npos;
   }
@@ -42,57 +33,6 @@ class Listing : public ::testing::Test {
 
 std::string web_tar() {
   return testing::TarWriter().add("1.jpg", "j").add("1.json", "{}").add("1.txt", "one\ntwo").bytes();
-}
-
-TEST_F(Listing, FoldersOfTarsInNaturalOrder) {
-  for (const char* name : {"a/10.tar", "a/9.tar", "a/00001.tar", "a/100.tar"}) put(name, web_tar());
-  put("a/00001_stats.json");
-  const ListedShards found = expand_path(at("a"), "auto");
-  EXPECT_EQ(found.format, "webdataset");
-  EXPECT_EQ(found.paths,
-            (std::vector<std::string>{at("a/00001.tar"), at("a/9.tar"), at("a/10.tar"), at("a/100.tar")}));
-  EXPECT_EQ(expand_path(at("a/9.tar"), "auto").paths.size(), 1U);
-  EXPECT_EQ(expand_path(at("a"), "clip_benchmark").format, "clip_benchmark");
-}
-
-TEST_F(Listing, ClipBenchmarkLayouts) {
-  put("c/test/nshards.txt", "2\n");
-  put("c/test/0.tar");
-  EXPECT_TRUE(has(fault("c"), "1.tar is missing"));
-  put("c/test/1.tar");
-  EXPECT_EQ(expand_path(at("c"), "auto").paths,
-            (std::vector<std::string>{at("c/test/0.tar"), at("c/test/1.tar")}));
-  EXPECT_EQ(expand_path(at("c"), "auto").format, "clip_benchmark");
-  EXPECT_EQ(expand_path(at("c/test/0.tar"), "auto").format, "clip_benchmark");
-  put("c/train/nshards.txt", "1");
-  put("c/train/0.tar");
-  EXPECT_TRUE(has(fault("c"), at("c/train")));
-  put("c/train/nshards.txt", "many");
-  EXPECT_TRUE(has(fault("c/train"), "number of shards"));
-}
-
-TEST_F(Listing, TheFirstMembersTellTheLayout) {
-  put("w.tar", web_tar());
-  put("labels.tar", testing::TarWriter().add("s0.webp", "j").add("s0.cls", "3").bytes());
-  put("texts.tar", testing::TarWriter().add("s0.jpg", "j").add("s0.txt", "one\ntwo\n").bytes());
-  put("one.tar", testing::TarWriter().add("s0.jpg", "j").add("s0.txt", "one\n").bytes());
-  put("noise.tar", std::string(5000, 'z'));
-  EXPECT_EQ(expand_path(at("w.tar"), "auto").format, "webdataset");
-  EXPECT_EQ(expand_path(at("labels.tar"), "auto").format, "clip_benchmark");
-  EXPECT_EQ(expand_path(at("texts.tar"), "auto").format, "clip_benchmark");
-  EXPECT_EQ(expand_path(at("one.tar"), "auto").format, "webdataset");
-  EXPECT_EQ(expand_path(at("noise.tar"), "auto").format, "webdataset");
-}
-
-TEST_F(Listing, TablesAndWrongThings) {
-  put("t.tsv");
-  put("t.parquet");
-  fs::create_directories(root_ / "empty");
-  EXPECT_EQ(expand_path(at("t.tsv"), "auto").format, "table");
-  EXPECT_TRUE(has(fault("t.parquet"), "neither"));
-  EXPECT_TRUE(has(fault("empty"), "no .tar"));
-  EXPECT_TRUE(has(fault("empty", "table"), "a folder"));
-  EXPECT_TRUE(has(fault("nowhere"), "no file or folder"));
 }
 
 TEST_F(Listing, AJobsFaultsCarryPointersAndTheWayOut) {
@@ -135,13 +75,49 @@ TEST_F(Listing, IdentityFollowsTheFile) {
   EXPECT_NE(after.labels, before.labels);
 }
 
-TEST(Natural, Order) {
-  EXPECT_TRUE(natural_less("2.tar", "10.tar"));
-  EXPECT_TRUE(natural_less("a2b", "a10a"));
-  EXPECT_TRUE(natural_less("00002.tar", "10.tar"));
-  EXPECT_FALSE(natural_less("x", "x"));
-  EXPECT_NE(natural_less("1.tar", "01.tar"), natural_less("01.tar", "1.tar"));
-  EXPECT_TRUE(natural_less("a", "ab"));
+// Lists whose position is their meaning are read when the job is listed, and what they hold is said.
+TEST_F(Listing, ClassFilesAreCheckedBeforeAnythingRuns) {
+  const auto listed = [&](const std::string& extra) {
+    const auto job = jobs::read_job(R"({"name": "l", "spec": {"output": ")" + at("out") +
+                                    R"(", "data": {"d": {"path": ")" + at("d") + "\"" + extra +
+                                    R"(}}, "stages": [{"name": "f", "kind": "filter", "data": ["d"]}]}})");
+    std::vector<jobs::SpecFault> faults;
+    ListedJob out = list_job(job.job, faults);
+    for (const auto& fault : faults) out.notes.push_back(fault.pointer + ": " + fault.detail);
+    return out;
+  };
+  put("d/0.tar", testing::TarWriter().add("s0.webp", "j").add("s0.cls", "3").bytes());
+  put("d/classnames.txt",
+      "\xEF\xBB\xBF"
+      "crane\r\ndog\r\ncrane\r\n\r\n");
+  ListedJob found = listed("");
+  EXPECT_EQ(found.classes.at("d"), 3);
+  ASSERT_EQ(found.notes.size(), 1U);
+  EXPECT_TRUE(has(found.notes[0], "\"crane\" stands in lines 1 and 3"));
+  put("d/classnames.txt", "crane\n\ndog\n");
+  EXPECT_TRUE(has(listed("").notes.at(0), "classnames.txt:2: the line is empty"));
+  put("d/classnames.txt", "[\"crane\", \"dog\"]");
+  EXPECT_TRUE(has(listed("").notes.at(0), "is a JSON list"));
+  put("d/classnames.txt", "0 crane\n1 dog\n");
+  EXPECT_TRUE(has(listed("").notes.at(0), "begins with its number"));
+  put("d/classnames.txt", "crane\ndog\n");
+  put("d/zeroshot_classification_templates.txt", "a photo.\n");
+  EXPECT_TRUE(has(listed("").notes.at(0), "templates.txt:1: the prompt has no place"));
+}
+
+TEST_F(Listing, TrainingOnPhotographsAloneSaysWhatItLacks) {
+  put("p/a.jpg");
+  put("p/b.jpg");
+  const auto read =
+      jobs::read_job(R"({"name": "l", "spec": {"output": ")" + at("out") + R"(", "data": {"d": ")" + at("p") +
+                     R"("}, "models": {"m": {}}, "stages": [{"name": "t", "kind": "train", "data": "d",
+      "model": "m", "steps": 1}]}})");
+  std::vector<jobs::SpecFault> faults;
+  const ListedJob listed = list_job(read.job, faults);
+  ASSERT_EQ(faults.size(), 1U);
+  EXPECT_EQ(faults[0].pointer, "/spec/stages/0/data");
+  EXPECT_TRUE(has(faults[0].detail, "without captions"));
+  EXPECT_EQ(listed.data.at("d").sources[0].captions, "none");
 }
 
 // A teacher and its vocabulary as far as files tell: classes, k, lists.

@@ -61,7 +61,10 @@ class PlanTest : public ::testing::Test {
       const jobs::Task task = graph.make_task(ref);
       if (task.stage == but) continue;
       jobs::TaskDone done = fake_result(task, 64);
-      if (task.kind == jobs::TaskKind::kFilter) done.counts["kept"] = task.count / 2;
+      if (task.kind == jobs::TaskKind::kFilter) {
+        done.counts["kept"] = task.count / 2;
+        done.counts["dropped"] = task.count - task.count / 2;
+      }
       leave_output(task, done);
       for (const auto& next : graph.complete(ref, done)) ready.push_back(next);
     }

@@ -579,7 +579,8 @@ TEST(TaskGraph, NearDuplicatesByEmbeddingAndCaption) {
 }
 
 TEST(TaskGraph, JudgesTheData) {
-  const auto fail_with = [](const jobs::JobSpec& job, const auto& change) -> std::string {
+  const auto fail_with = [](const jobs::JobSpec& job, const auto& change,
+                            ErrorKind kind = ErrorKind::kInvalid) -> std::string {
     TaskGraph graph(job, listing(), "job");
     std::vector<TaskRef> ready = graph.start();
     try {
@@ -592,7 +593,7 @@ TEST(TaskGraph, JudgesTheData) {
         for (const auto& next : graph.complete(ref, done)) ready.push_back(next);
       }
     } catch (const Error& error) {
-      EXPECT_EQ(error.kind(), ErrorKind::kInvalid);
+      EXPECT_EQ(error.kind(), kind);
       return error.what();
     }
     return "";
@@ -611,7 +612,11 @@ TEST(TaskGraph, JudgesTheData) {
   };
   const auto drop_all = [](const jobs::Task& task, jobs::TaskDone& done) {
     if (task.kind == jobs::TaskKind::kFilter)
-      done.counts = {{"in", task.count}, {"kept", 0}, {"dropped.min_words", 9}, {"dropped.aspect", 2}};
+      done.counts = {{"in", task.count},
+                     {"kept", 0},
+                     {"dropped", task.count},
+                     {"dropped.min_words", 9},
+                     {"dropped.aspect", 2}};
   };
   const auto nothing = [](const jobs::Task&, jobs::TaskDone&) {};
   EXPECT_EQ(fail_with(job_of(), nothing), "");
@@ -621,6 +626,11 @@ TEST(TaskGraph, JudgesTheData) {
   EXPECT_EQ(fail_with(job_of({"spec.data.test.allow_empty_shards=true"}), empty_shard), "");
   EXPECT_NE(fail_with(job_of(), bad).find("max_bad_fraction"), std::string::npos);
   EXPECT_NE(fail_with(job_of(), drop_all).find("\"min_words\" drops most"), std::string::npos);
+  const auto lose_one = [](const jobs::Task& task, jobs::TaskDone& done) {
+    if (task.kind == jobs::TaskKind::kFilter) done.counts = {{"in", task.count}, {"kept", task.count - 1}};
+  };
+  EXPECT_NE(fail_with(job_of(), lose_one, ErrorKind::kInternal).find("and 0 dropped"), std::string::npos)
+      << "a sample that is nowhere";
   EXPECT_NE(fail_with(job_of({"spec.data.test.select=9000:"}), nothing).find("leaves none"),
             std::string::npos);
 }

@@ -89,7 +89,7 @@ inline ShardRef RandomMessages::shard() {
   return {text(), integer(), text(), text(), integer(), random_.next_u64(), text(), integer()};
 }
 inline ShardSummary RandomMessages::summary() {
-  return {text(), integer(), integer(), random_.below(2) == 0, counts()};
+  return {text(), integer(), integer(), random_.below(2) == 0, counts(), {}, counts(), text(), text()};
 }
 inline Task RandomMessages::task() {
   Task task;

@@ -5,6 +5,7 @@
 #include <numeric>
 
 #include <simdjson.h>
+#include <nlohmann/json.hpp>
 
 #include "worker/data/shards/caption_text.h"
 
@@ -13,14 +14,22 @@ namespace {
 
 constexpr std::size_t kJsonLimitBytes = std::size_t{1} << 20;
 
-// The member `name` of the object; valid until the thread parses again.
-bool member(std::string_view json, const std::string& name, simdjson::dom::element& found) {
+// The document; valid until the thread parses again.
+bool parsed(std::string_view json, simdjson::dom::element& root) {
   thread_local simdjson::dom::parser parser;
   if (json.empty() || json.size() > kJsonLimitBytes) return false;
+  return parser.parse(json.data(), json.size(), /*realloc_if_needed=*/true).get(root) == simdjson::SUCCESS;
+}
+
+// The member `name` of the object.
+bool member(std::string_view json, const std::string& name, simdjson::dom::element& found) {
   simdjson::dom::element root;
-  if (parser.parse(json.data(), json.size(), /*realloc_if_needed=*/true).get(root) != simdjson::SUCCESS)
-    return false;
-  return root.at_key(name).get(found) == simdjson::SUCCESS && !found.is_null();
+  return parsed(json, root) && root.at_key(name).get(found) == simdjson::SUCCESS && !found.is_null();
+}
+
+bool is_sentence(const simdjson::dom::element& value) {
+  std::string_view text;
+  return value.get(text) == simdjson::SUCCESS && text.find(' ') != std::string_view::npos;
 }
 
 // Both forms of the field as (concept, weight). False when malformed.
@@ -50,6 +59,40 @@ std::string text_field(std::string_view json, const std::string& name) {
   if (!member(json, name, field) || field.get(text) != simdjson::SUCCESS) return "";
   auto captions = read_caption(text).captions;
   return captions.empty() ? "" : std::move(captions.front());
+}
+
+std::vector<std::string> strings_at(std::string_view json, const std::string& name) {
+  simdjson::dom::element field;
+  std::vector<std::string> out;
+  std::string_view text;
+  if (!member(json, name, field)) return out;
+  if (field.get(text) == simdjson::SUCCESS) out.emplace_back(text);
+  if (field.is_array())
+    for (const auto value : simdjson::dom::array(field))
+      if (value.get(text) == simdjson::SUCCESS) out.emplace_back(text);
+  return out;
+}
+
+std::vector<std::string> members_with_text(std::string_view json) {
+  simdjson::dom::element root;
+  std::vector<std::string> names;
+  if (!parsed(json, root) || !root.is_object()) return names;
+  for (const auto [key, value] : simdjson::dom::object(root)) {
+    simdjson::dom::element first;
+    const bool list = value.is_array() && value.at(0).get(first) == simdjson::SUCCESS;
+    if (is_sentence(list ? first : value)) names.emplace_back(key);
+  }
+  return names;
+}
+
+std::string with_columns(std::string_view json, std::string_view columns) {
+  using nlohmann::ordered_json;
+  ordered_json whole = ordered_json::parse(json.begin(), json.end(), nullptr, false);
+  if (!whole.is_object()) return std::string(columns);
+  const ordered_json more = ordered_json::parse(columns.begin(), columns.end(), nullptr, false);
+  for (const auto& [name, value] : more.items())
+    if (!whole.contains(name)) whole[name] = value;
+  return whole.dump(-1, ' ', false, ordered_json::error_handler_t::replace);
 }
 
 ConceptFault concept_field(std::string_view json, const std::string& name, const ConceptPlaces& places,

@@ -14,6 +14,13 @@ namespace trireme::worker::data {
 // The string at `name` of the JSON object, cleaned as captions are; "" when there is none.
 std::string text_field(std::string_view json, const std::string& name);
 
+// The string at `name`, or the strings of a list there, as they are; none when there is no such field.
+std::vector<std::string> strings_at(std::string_view json, const std::string& name);
+// The members of the object that hold text: strings of more than one word, or lists that begin with such.
+std::vector<std::string> members_with_text(std::string_view json);
+// `json` with the members of `columns` that it lacks; both are objects, `json` may be "".
+std::string with_columns(std::string_view json, std::string_view columns);
+
 // Concepts of one vocabulary, distinct, most probable first, summing to 1.
 struct Concepts {
   std::vector<std::int64_t> index;

@@ -43,14 +43,14 @@ bool within(const IndexRange& range, std::uint64_t limit) {
 }
 
 bool ranges_hold(const ShardIndex& index) {
-  const bool table = index.kind == ShardKind::kTable;
-  const std::uint64_t pool = index.pool.size();
+  const std::uint64_t pool = index.pool.size(), bytes = index.shard_bytes;
+  const std::uint64_t images = image_in_shard(index.kind) ? bytes : pool;
+  const std::uint64_t texts = text_in_shard(index.kind) ? bytes : index.captions.size();
+  const std::uint64_t jsons = json_in_shard(index.kind) ? bytes : index.kind == ShardKind::kTable ? 0 : pool;
   for (const IndexSample& sample : index.samples) {
-    if (!within(sample.image, table ? pool : index.shard_bytes) || !within(sample.key, pool) ||
-        !within(sample.text, table ? index.captions.size() : index.shard_bytes) ||
-        !within(sample.json, table ? 0 : index.shard_bytes)) {
+    if (!within(sample.image, images) || !within(sample.key, pool) || !within(sample.text, texts) ||
+        !within(sample.json, jsons))
       return false;
-    }
   }
   for (const IndexRange& caption : index.captions) {
     if (!within(caption, pool)) return false;
@@ -95,7 +95,7 @@ ShardIndex decode_index(std::string_view bytes, const io::Path& path) {
   if (io::xxh3_64(body) != get<std::uint64_t>(bytes, body.size())) throw damaged("its checksum is wrong");
   if (get<std::uint32_t>(bytes, 8) != kVersion) throw damaged("written by another version");
   const auto kind = get<std::uint32_t>(bytes, 12);
-  if (kind > 2) throw damaged("unknown kind");
+  if (kind > static_cast<std::uint32_t>(ShardKind::kTarStoredColumns)) throw damaged("unknown kind");
   ShardIndex index;
   index.kind = static_cast<ShardKind>(kind);
   index.shard_bytes = get<std::uint64_t>(bytes, 16);

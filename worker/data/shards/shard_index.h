@@ -10,7 +10,24 @@
 
 namespace trireme::worker::data {
 
-enum class ShardKind : std::uint32_t { kTarWholeText = 0, kTarTextLines = 1, kTable = 2 };
+enum class ShardKind : std::uint32_t {
+  kTarWholeText = 0,
+  kTarTextLines = 1,
+  kTable = 2,
+  kTarStoredText = 3,    // captions are stored, .json lies in the tar
+  kFiles = 4,            // pictures by path, captions and .json are stored: folders, JSON lines
+  kTarStoredColumns = 5  // captions and .json are stored
+};
+// Where an index of that kind says that things are: in the shard, or in the index itself.
+constexpr bool image_in_shard(ShardKind kind) {
+  return kind != ShardKind::kTable && kind != ShardKind::kFiles;
+}
+constexpr bool text_in_shard(ShardKind kind) {
+  return kind == ShardKind::kTarWholeText || kind == ShardKind::kTarTextLines;
+}
+constexpr bool json_in_shard(ShardKind kind) {
+  return text_in_shard(kind) || kind == ShardKind::kTarStoredText;
+}
 
 struct IndexRange {
   std::uint64_t offset = 0, size = 0;

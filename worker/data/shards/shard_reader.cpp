@@ -1,6 +1,7 @@
 #include "worker/data/shards/shard_reader.h"
 
 #include "common/base/error.h"
+#include "jobs/specification/prompt_template.h"
 #include "worker/data/shards/caption_text.h"
 #include "worker/data/shards/shard_index.h"
 
@@ -9,15 +10,11 @@ namespace {
 
 constexpr std::uint64_t kImageLimitBytes = std::uint64_t{64} << 20;
 
-// Lines of a text file beside the shard or one folder up.
-std::vector<std::string> lines_near(const io::Path& shard, const char* name) {
-  const io::Path beside = std::filesystem::absolute(shard).parent_path();
-  for (const io::Path& folder : {beside, beside.parent_path()}) {
-    if (std::filesystem::is_regular_file(folder / name)) {
-      return read_caption_lines(io::read_file(folder / name, kCaptionFileLimitBytes)).captions;
-    }
-  }
-  return {};
+// Folders have no bytes of their own.
+std::unique_ptr<io::ByteSource> bytes_of(const io::Path& shard) {
+  if (std::filesystem::is_directory(shard))
+    return std::make_unique<io::MemorySource>(std::string_view(), shard.string());
+  return io::open_source(shard);
 }
 
 }  // namespace
@@ -25,7 +22,7 @@ std::vector<std::string> lines_near(const io::Path& shard, const char* name) {
 struct ShardReader::State {
   State(std::unique_ptr<io::ByteSource> source, const io::Path& shard, const io::Path& index_path)
       : bytes(std::move(source)),
-        folder(shard.parent_path()),
+        folder(std::filesystem::is_directory(shard) ? shard : shard.parent_path()),
         index(decode_index(io::MappedFile(index_path).text(), index_path)) {}
 
   const IndexSample& at(std::int64_t sample) const {
@@ -46,10 +43,11 @@ struct ShardReader::State {
 };
 
 ShardReader::ShardReader(const io::Path& shard, const io::Path& index)
-    : ShardReader(io::open_source(shard), shard, index) {}
+    : ShardReader(bytes_of(shard), shard, index) {}
 
 ShardReader::ShardReader(std::unique_ptr<io::ByteSource> bytes, const io::Path& shard, const io::Path& index)
     : state_(std::make_unique<State>(std::move(bytes), shard, index)) {
+  if (state_->folder == shard && state_->index.kind == ShardKind::kFiles) return;
   if (state_->bytes->size() != state_->index.shard_bytes) {
     throw Error(ErrorKind::kDamaged,
                 "shard " + shard.string() + " changed: " + std::to_string(state_->bytes->size()) +
@@ -70,7 +68,7 @@ std::string ShardReader::key(std::int64_t sample) const {
 
 std::string_view ShardReader::image_bytes(std::int64_t sample, std::string& storage) const {
   const IndexSample& entry = state_->at(sample);
-  if (state_->index.kind != ShardKind::kTable)
+  if (image_in_shard(state_->index.kind))
     return state_->bytes->view(entry.image.offset, entry.image.size, storage);
   storage.clear();
   try {
@@ -84,7 +82,7 @@ std::string_view ShardReader::image_bytes(std::int64_t sample, std::string& stor
 
 std::vector<std::string> ShardReader::captions(std::int64_t sample) const {
   const IndexSample& entry = state_->at(sample);
-  if (state_->index.kind == ShardKind::kTable) {
+  if (!text_in_shard(state_->index.kind)) {
     std::vector<std::string> out;
     for (std::uint64_t i = 0; i < entry.text.size; ++i) {
       out.emplace_back(state_->index.pooled(state_->index.captions[entry.text.offset + i]));
@@ -103,11 +101,12 @@ std::optional<std::int64_t> ShardReader::label(std::int64_t sample) const {
 }
 
 std::string ShardReader::raw_text(std::int64_t sample) const {
-  return state_->index.kind == ShardKind::kTable ? "" : state_->text(state_->at(sample).text);
+  return text_in_shard(state_->index.kind) ? state_->text(state_->at(sample).text) : "";
 }
 
 std::string ShardReader::json(std::int64_t sample) const {
-  return state_->text(state_->at(sample).json);
+  const IndexRange& range = state_->at(sample).json;
+  return json_in_shard(state_->index.kind) ? state_->text(range) : std::string(state_->index.pooled(range));
 }
 
 std::vector<std::string> captions_of(const ShardReader& reader, std::int64_t sample,
@@ -115,24 +114,15 @@ std::vector<std::string> captions_of(const ShardReader& reader, std::int64_t sam
                                      const std::vector<std::string>& templates) {
   std::vector<std::string> captions = reader.captions(sample);
   const auto label = reader.label(sample);
-  if (!captions.empty() || !label || *label >= static_cast<std::int64_t>(classes.size())) return captions;
-  const std::string& name = classes[static_cast<std::size_t>(*label)];
-  for (const std::string& pattern : templates) {
-    std::string caption = pattern;
-    for (auto at = caption.find("{c}"); at != std::string::npos; at = caption.find("{c}", at + name.size())) {
-      caption.replace(at, 3, name);
-    }
-    captions.push_back(std::move(caption));
-  }
+  if (!captions.empty() || !label || classes.empty()) return captions;
+  if (*label >= static_cast<std::int64_t>(classes.size()))
+    throw Error(ErrorKind::kInvalid,
+                "sample " + reader.key(sample) + " has label " + std::to_string(*label) + ", but there are " +
+                    std::to_string(classes.size()) + " class names",
+                "name all classes, in the order of their labels");
+  for (const std::string& pattern : templates)
+    captions.push_back(jobs::filled_prompt(pattern, classes[static_cast<std::size_t>(*label)]));
   return captions;
-}
-
-std::vector<std::string> class_names(const io::Path& shard, const std::vector<std::string>& from_spec) {
-  return from_spec.empty() ? lines_near(shard, "classnames.txt") : from_spec;
-}
-
-std::vector<std::string> class_templates(const io::Path& shard) {
-  return lines_near(shard, "zeroshot_classification_templates.txt");
 }
 
 }  // namespace trireme::worker::data

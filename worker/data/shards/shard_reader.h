@@ -1,7 +1,8 @@
 // Random access to the samples of one shard through its index (.idx, made once by inspect; INDEX.md has the
-// format). Reads img2dataset / WebDataset tars (jpg, jpeg, png, webp + txt + json), CLIP_benchmark tars
-// (.cls, multi-line .txt) and tables (.csv/.tsv of image paths and captions, paths relative to the table).
-// Tars are never extracted; member names never become file names. Thread-safe after construction.
+// format). Reads img2dataset / WebDataset tars (pictures + txt + json), CLIP_benchmark tars (.cls, multi-line
+// .txt), tables (.csv/.tsv/.jsonl of image paths and captions, paths relative to the table) and folders of
+// pictures (docs/data-formats.md). Tars are never extracted; member names never become file names.
+// Thread-safe after construction.
 #pragma once
 
 #include <cstdint>
@@ -14,6 +15,7 @@
 #include <vector>
 
 #include "common/io/byte_source.h"
+#include "jobs/specification/data_spec.h"
 
 namespace trireme::worker::data {
 
@@ -28,20 +30,27 @@ struct ShardScan {
   // Of samples that are kept: captions cut ("long_caption") or left out ("bad_text"), labels left out.
   std::map<std::string, std::int64_t> noted;
   std::vector<std::string> examples;  // the first of `bad`, "<key or place>: <reason>", at most kExamples
+  // Where everything went ("members.kept", "members.bad", "members.other", "members.hidden" of "members";
+  // "rows…" of tables), and what the source looks like: "texts", "texts.lines" (of several lines), "joined",
+  // "last_dot", "label.largest".
+  std::map<std::string, std::int64_t> seen;
+  std::string reading;  // "", or what tells this index from the one that version 1 made of the same bytes
+  std::string advice;   // what is known of the causes of `bad`, and the way on
   static constexpr std::size_t kExamples = 5;
 
   void blame(const std::string& what, const std::string& reason);
 };
 
 // Scans the shard once, front to back, and writes its index at `index_path`. Damage is counted, not thrown;
-// kNotFound and kDamaged ("not a tar", empty file) name the file. `format`: "webdataset", "clip_benchmark",
-// "table". `poll` is called many times a second and may throw, to cancel the scan; nothing is written then.
-ShardScan build_shard_index(const io::Path& shard, const std::string& format, const std::string& image_column,
-                            const std::string& caption_column, const io::Path& index_path,
-                            const std::function<void()>& poll = {});
-ShardScan build_shard_index(const io::ByteSource& bytes, const io::Path& shard, const std::string& format,
-                            const std::string& image_column, const std::string& caption_column,
+// kNotFound and kDamaged ("not a tar", empty file) name the file, kInternal what does not add up. `format`:
+// "webdataset", "clip_benchmark", "table", "files", "class_folders" (the shard is one class' folder). `poll`
+// is called many times a second and may throw, to cancel the scan; nothing is written then.
+ShardScan build_shard_index(const io::Path& shard, const std::string& format, const jobs::SourceSpec& source,
                             const io::Path& index_path, const std::function<void()>& poll = {});
+// The same over bytes that lie elsewhere; no folder.
+ShardScan build_shard_index(const io::ByteSource& bytes, const io::Path& shard, const std::string& format,
+                            const jobs::SourceSpec& source, const io::Path& index_path,
+                            const std::function<void()>& poll = {});
 
 class ShardReader {
  public:
@@ -68,14 +77,9 @@ class ShardReader {
 };
 
 // Captions used for training or embedding: captions(), or `templates` filled with the class name for a
-// labelled sample.
+// labelled sample. Throws kInvalid for a label beyond the classes.
 std::vector<std::string> captions_of(const ShardReader& reader, std::int64_t sample,
                                      const std::vector<std::string>& classes,
                                      const std::vector<std::string>& templates);
-
-// DataSpec::classes, or classnames.txt beside the shard or one folder up; empty when there is none.
-std::vector<std::string> class_names(const io::Path& shard, const std::vector<std::string>& from_spec);
-// zeroshot_classification_templates.txt beside the shard or one folder up; empty when there is none.
-std::vector<std::string> class_templates(const io::Path& shard);
 
 }  // namespace trireme::worker::data

@@ -5,6 +5,7 @@
 #include <ATen/ATen.h>
 
 #include "common/io/hash.h"
+#include "jobs/layouts/line_list.h"
 #include "jobs/specification/job_spec.h"
 #include "worker/data/batches/kept_samples.h"
 #include "worker/runtime/batches.h"
@@ -44,7 +45,8 @@ Plan plan_towers(const jobs::Task& task, const jobs::ModelSpec& spec) {
         "set frozen of its image or text tower, or leave the embed stage out");
   }
   const auto data = jobs::data_from_json(task.data);
-  plan.options.classes = data::class_names(runtime::shard_of(task).path, data.classes);
+  plan.options.classes =
+      data.classes.empty() ? jobs::class_names_near(runtime::shard_of(task).path) : data.classes;
   plan.options.templates = data.caption_templates;
   return plan;
 }

@@ -11,6 +11,7 @@
 
 #include "common/io/file.h"
 #include "common/io/hash.h"
+#include "jobs/layouts/line_list.h"
 #include "jobs/specification/job_spec.h"
 #include "worker/data/shards/shard_reader.h"
 #include "worker/evaluation/few_shot.h"
@@ -83,6 +84,10 @@ nlohmann::ordered_json json_of(const evaluation::Metrics& metrics) {
 
 Outcome retrieval(const Inputs& inputs, const jobs::EvaluateSettings& settings) {
   const auto& [space, sample, image, text, owner, label] = inputs.features;
+  if (!text.defined() || text.size(0) == 0)
+    throw Error(ErrorKind::kInvalid,
+                "data set '" + inputs.data + "' has neither captions nor labels to compare with",
+                "name where its captions stand (caption_field, text_member), or caption it first");
   Outcome outcome;
   outcome.result.task = "zeroshot_retrieval";
   outcome.result.metrics = evaluation::retrieval_recall(image, text, owner, settings.recall_k);
@@ -94,7 +99,7 @@ Outcome retrieval(const Inputs& inputs, const jobs::EvaluateSettings& settings) 
 
 std::vector<std::string> prompt_templates(const jobs::EvaluateSettings& settings, const std::string& shard) {
   if (!settings.templates.empty()) return settings.templates;
-  auto templates = data::class_templates(shard);
+  auto templates = jobs::class_templates_near(shard);
   return templates.empty() ? std::vector<std::string>{"a photo of a {c}."} : templates;
 }
 
@@ -105,7 +110,7 @@ class Classes {
           std::string device)
       : inputs_(inputs), device_(std::move(device)) {
     const std::string& shard = inputs.shards.front().path;
-    names_ = data::class_names(shard, data.classes);
+    names_ = data.classes.empty() ? jobs::class_names_near(shard) : data.classes;
     if (names_.empty()) {
       throw Error(
           ErrorKind::kInvalid, "data set '" + inputs.data + "' has labels, but its classes have no names",

@@ -42,17 +42,21 @@ std::vector<std::string> files_of(const std::vector<jobs::InputsLine>& inputs, c
   return files;
 }
 
-// Words, or nothing where the picture could not be decoded.
-using Captions = std::map<std::string, std::optional<std::string>>;
+struct Candidate {
+  std::optional<std::string> words;  // nothing where the picture could not be decoded
+  std::int64_t shard = -1;           // that it was used for
+};
+// By shard (its sha256; "" for files without a head) and key, which stands for one sample of a shard only.
+using Captions = std::map<std::string, std::map<std::string, Candidate>>;
 
-// By key; the first line of a key counts. `shards`: the sha256 of those that the captions may be of.
+// `shards`: the sha256 of those that the captions may be of.
 Captions read_captions(const std::vector<std::string>& files, const std::set<std::string>& shards,
                        Counts& counts) {
   Captions captions;
   for (const auto& file : files) {
     const std::string text = io::read_file(file);
     std::int64_t number = 0;
-    bool stale = false;
+    std::string of;
     for (std::size_t at = 0; at < text.size();) {
       const auto end = std::min(text.find('\n', at), text.size());
       const auto line =
@@ -67,9 +71,9 @@ Captions read_captions(const std::vector<std::string>& files, const std::set<std
                     "captions are lines {\"key\": …, \"caption\": …}");
       const auto key = line.find("key"), caption = line.find("caption");
       if (const auto shard = line.find("shard_sha256"); shard != line.end() && shard->is_string())
-        stale = !shards.contains(shard->get<std::string>());
+        of = shard->get<std::string>();
       if (key == line.end() || !key->is_string() || caption == line.end() || !caption->is_string()) continue;
-      if (stale) {
+      if (!of.empty() && !shards.contains(of)) {
         ++counts["stale"];
         continue;
       }
@@ -77,11 +81,36 @@ Captions read_captions(const std::vector<std::string>& files, const std::set<std
       const bool bad = fault != line.end() && fault->is_string() && !fault->get<std::string>().empty();
       std::optional<std::string> words;
       if (!bad) words = words_of(caption->get<std::string>());
-      const bool fresh = captions.try_emplace(key->get<std::string>(), std::move(words)).second;
+      const auto [known, fresh] = captions[of].try_emplace(key->get<std::string>(), Candidate{words});
+      if (!fresh && known->second.words != words)
+        throw Error(ErrorKind::kInvalid,
+                    file + ", line " + std::to_string(number) + " is a second caption of the key " +
+                        key->get<std::string>() + ", with other words",
+                    of.empty() ? "captions of several shards stand behind a line {\"shard_sha256\": …} each"
+                               : "a key has one caption");
       counts["repeated"] += fresh ? 0 : 1;
     }
   }
   return captions;
+}
+
+// The caption of a sample; nullptr when there is none. A file without a head cannot tell the samples of two
+// shards that share a key.
+const Candidate* caption_of(Captions& captions, const jobs::ShardRef& shard, const std::string& key) {
+  for (const std::string& of : {shard.sha256, std::string()}) {
+    auto& known = captions[of];
+    const auto found = known.find(key);
+    if (found == known.end()) continue;
+    if (of.empty() && found->second.shard >= 0 && found->second.shard != shard.shard)
+      throw Error(ErrorKind::kInvalid,
+                  "the key " + key + " stands for samples of several shards (" + shard.path +
+                      " is one), and its "
+                      "caption does not say for which",
+                  "captions of several shards stand behind a line {\"shard_sha256\": …} each");
+    found->second.shard = shard.shard;
+    return &found->second;
+  }
+  return nullptr;
 }
 
 std::vector<std::string> paths_of(const std::vector<jobs::InputsLine>& inputs, const jobs::ShardRef& shard,
@@ -108,6 +137,7 @@ CaptionEvaluation evaluate_captions(const jobs::Task& task, const jobs::Evaluate
     if (line.shard) shards.insert(line.shard->sha256);
   auto captions = read_captions(files_of(inputs, settings.captions), shards, result.counts);
   std::vector<evaluation::ScoredCaption> scored;
+  std::string first_missing;
   for (const auto& line : inputs) {
     if (!line.shard) continue;
     poll();
@@ -117,16 +147,16 @@ CaptionEvaluation evaluate_captions(const jobs::Task& task, const jobs::Evaluate
     const auto last = shard.selected_count < 0 ? reader.size() : shard.selected_first + shard.selected_count;
     for (const auto sample : data::kept_samples(shard.selected_first, std::min(last, reader.size()),
                                                 paths_of(inputs, shard, "verdicts"))) {
-      auto found = captions.extract(reader.key(sample));
-      if (found.empty()) {
-        ++result.counts["missing"];
+      const Candidate* found = caption_of(captions, shard, reader.key(sample));
+      if (found == nullptr) {
+        if (result.counts["missing"]++ == 0) first_missing = reader.key(sample) + " of " + shard.path;
         continue;
       }
-      if (!found.mapped()) {
+      if (!found->words) {
         ++result.counts["undecodable"];
         continue;
       }
-      evaluation::ScoredCaption one{std::move(*found.mapped()), {}};
+      evaluation::ScoredCaption one{*found->words, {}};
       for (const auto& reference : reader.captions(sample)) one.references.push_back(words_of(reference));
       if (one.references.empty())
         throw Error(ErrorKind::kInvalid,
@@ -136,15 +166,21 @@ CaptionEvaluation evaluate_captions(const jobs::Task& task, const jobs::Evaluate
       scored.push_back(std::move(one));
     }
   }
-  result.counts["unknown"] = static_cast<std::int64_t>(captions.size());
+  for (const auto& [of, known] : captions)
+    result.counts["unknown"] +=
+        std::ranges::count_if(known, [](const auto& one) { return one.second.shard < 0; });
   result.counts["images"] = static_cast<std::int64_t>(scored.size());
-  if (scored.empty())
-    throw Error(ErrorKind::kInvalid,
-                "stage '" + task.stage + "': none of " + std::to_string(result.counts["missing"]) +
-                    " samples has a caption, " + std::to_string(captions.size()) +
-                    " captions have other keys, and " + std::to_string(result.counts["stale"]) +
-                    " were written for other shards",
-                "the lines' \"key\" is the sample's name in its tar");
+  const std::int64_t missing = result.counts["missing"];
+  if (missing > 0 || scored.empty())
+    throw Error(
+        ErrorKind::kInvalid,
+        "stage '" + task.stage + "': " + std::to_string(missing) + " of " +
+            std::to_string(missing + result.counts["images"] + result.counts["undecodable"]) +
+            " samples have no caption (first: " + first_missing + "); " +
+            std::to_string(result.counts["unknown"]) + " captions have other keys, and " +
+            std::to_string(result.counts["stale"]) + " were written for other shards",
+        "caption every sample that is scored, or select those that are; a line's \"key\" is the sample's "
+        "name in its tar");
   result.scores = evaluation::score_captions(scored);
   return result;
 }

@@ -20,12 +20,13 @@ struct CaptionEvaluation {
 
 // Lines {"key","caption"} of the inputs with role "captions", or of the file or folder (*.jsonl, below it
 // too) that the settings name; other members are left alone, and lines without a "key" (heads of files).
-// Joined to the samples that the filters kept by key; both sides are split into words by text::caption_words.
-// Counts: images, missing (kept samples that no line speaks of), undecodable (those whose line says why the
-// picture has no caption; not scored), stale (lines of files that were written for a shard this data set does
-// not have; as if absent), unknown (captions of no kept sample), repeated (a second caption of a key; the
-// first counts), empty (captions without a word; they are scored). kInvalid when nothing joins, when samples
-// have no captions of their own, and for lines that are no JSON objects, naming file and line.
+// Joined to the samples that the filters kept by shard (a line's or a head's "shard_sha256") and key, or by
+// key alone where files have no head and no two shards share one; both sides are split into words by
+// text::caption_words. Counts: images, undecodable (those whose line says why the picture has no caption; not
+// scored), stale (lines of files that were written for a shard this data set does not have; as if absent),
+// unknown (captions of no kept sample), repeated (the same caption of a key again), empty (captions without a
+// word; they are scored). kInvalid when a kept sample has no caption, with counts, when a key has two, when
+// samples have no captions of their own, and for lines that are no JSON objects, naming file and line.
 CaptionEvaluation evaluate_captions(const jobs::Task& task, const jobs::EvaluateSettings& settings,
                                     const std::function<void()>& poll);
 

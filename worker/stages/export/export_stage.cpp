@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <array>
+#include <unordered_set>
 
 #include <simdjson.h>
 #include <nlohmann/json.hpp>
@@ -63,10 +64,11 @@ std::string suffix_of(std::string_view image) {
   return info.format == "png" || info.format == "webp" ? info.format : "jpg";
 }
 
-// Tables name samples by path; a key may hold neither folders nor dots.
-std::string member_key(std::string key) {
+// Tables name samples by path; a key may hold neither folders nor dots, and stands for one sample of the tar.
+std::string member_key(std::string key, std::int64_t sample, std::unordered_set<std::string>& used) {
   for (char& c : key)
     if (c == '/' || c == '.' || static_cast<unsigned char>(c) < 0x20) c = '_';
+  while (!used.insert(key).second) key += "_" + std::to_string(sample);
   return key;
 }
 
@@ -107,8 +109,8 @@ bool read_uid(std::string_view json, const std::string& column, Uid& uid) {
 }
 
 void write_sample(data::TarWriter& tar, const data::ShardReader& shard, const Chosen& chosen,
-                  bool passed_only) {
-  const std::string key = member_key(shard.key(chosen.sample));
+                  bool passed_only, std::unordered_set<std::string>& used) {
+  const std::string key = member_key(shard.key(chosen.sample), chosen.sample, used);
   std::string storage;
   const std::string_view image = shard.image_bytes(chosen.sample, storage);
   const std::string text = text_of(shard, passed_only ? chosen : Chosen{chosen.sample, {}});
@@ -121,7 +123,7 @@ void write_sample(data::TarWriter& tar, const data::ShardReader& shard, const Ch
         {"caption", text.substr(0, text.find('\n'))}, {"key", key}, {"status", "success"}};
     tar.add(key + ".json", made.dump(4, ' ', false, nlohmann::ordered_json::error_handler_t::replace));
   }
-  tar.add(key + ".txt", text);
+  if (!text.empty() || shard.label(chosen.sample)) tar.add(key + ".txt", text);  // photographs have none
 }
 
 }  // namespace
@@ -135,9 +137,10 @@ jobs::TaskDone ExportStage::run(const jobs::Task& task, runtime::TaskContext& co
   std::vector<Uid> uids;
   {
     data::TarWriter tar(aside);
+    std::unordered_set<std::string> used;
     for (std::size_t i = 0; i < samples.size(); ++i) {
       context.stop->throw_if_stopped();
-      write_sample(tar, shard, samples[i], settings.drop_captions);
+      write_sample(tar, shard, samples[i], settings.drop_captions, used);
       if (Uid uid{}; read_uid(shard.json(samples[i].sample), settings.uid_column, uid)) uids.push_back(uid);
       if (context.progress)
         context.progress(static_cast<std::int64_t>(i) + 1, static_cast<std::int64_t>(samples.size()));

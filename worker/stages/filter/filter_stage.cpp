@@ -4,6 +4,7 @@
 
 #include "common/base/random.h"
 #include "common/io/file.h"
+#include "jobs/layouts/line_list.h"
 #include "jobs/specification/job_spec.h"
 #include "worker/data/batches/verdicts.h"
 #include "worker/data/shards/shard_reader.h"
@@ -18,16 +19,9 @@ using Facts = std::vector<SampleFacts>;
 using Verdicts = std::vector<Verdict>;
 
 std::unordered_set<std::string> lines_of(const std::string& path) {
-  std::unordered_set<std::string> lines;
-  if (path.empty()) return lines;
-  const std::string text = io::read_file(path);
-  for (std::size_t at = 0; at < text.size();) {
-    const std::size_t end = std::min(text.find('\n', at), text.size());
-    const std::size_t last = end > at && text[end - 1] == '\r' ? end - 1 : end;
-    if (last > at) lines.insert(text.substr(at, last - at));
-    at = end + 1;
-  }
-  return lines;
+  if (path.empty()) return {};
+  const auto lines = jobs::read_line_list(path);
+  return {lines.begin(), lines.end()};
 }
 
 // What a filter that comes before this one kept of the range; its file by the stage's name, or, with "", of
@@ -64,6 +58,29 @@ void draw(const Facts& facts, std::size_t wanted, std::int64_t seed, Verdicts& v
   }
   std::sort(order.begin(), order.end());
   for (std::size_t i = wanted; i < order.size(); ++i) drop(verdicts[order[i].second], "random");
+}
+
+// Scores that somebody wrote for this shard speak of every sample of it, or the rule says what those without
+// one mean (keep_missing).
+void check_scores(const jobs::FilterSettings& settings, const Facts& facts, const Verdicts& verdicts,
+                  const std::string& shard) {
+  for (const auto& rule : settings.columns) {
+    if (rule.sidecar.empty() || !jobs::named_stage(rule.sidecar).empty() || rule.keep_missing) continue;
+    std::int64_t missing = 0;
+    std::string first;
+    for (std::size_t i = 0; i < facts.size(); ++i) {
+      const auto found = facts[i].columns.find(rule.name);
+      const bool lacks = found == facts[i].columns.end() || found->second.kind == ColumnValue::kMissing;
+      const bool gone =
+          verdicts[i].rules == std::vector<std::string>{"earlier"} || !facts[i].decode_fault.empty();
+      if (lacks && !gone && missing++ == 0) first = facts[i].key;
+    }
+    if (missing > 0)
+      throw Error(ErrorKind::kInvalid,
+                  std::to_string(missing) + " of " + std::to_string(facts.size()) + " samples of " + shard +
+                      " have no score \"" + rule.name + "\" (first: " + first + ")",
+                  "score them, or set keep_missing of the rule, which keeps samples without a score");
+  }
 }
 
 std::map<std::string, std::int64_t> counts_of(const Facts& facts, const Verdicts& verdicts) {
@@ -129,6 +146,7 @@ jobs::TaskDone FilterStage::run(const jobs::Task& task, runtime::TaskContext& co
   }
   const std::string& like = book.settings.random_like;
   if (const auto before = kept_before(task, "", like)) drop_dropped_before(*before, first, verdicts);
+  check_scores(book.settings, facts, verdicts, runtime::shard_of(task).path);
   if (!like.empty()) {
     const auto model = kept_before(task, like, "");
     if (!model)

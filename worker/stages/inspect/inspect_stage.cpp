@@ -26,11 +26,9 @@ jobs::TaskDone InspectStage::run(const jobs::Task& task, runtime::TaskContext& c
   const jobs::ShardRef& shard = *task.shard;
   const jobs::SourceSpec source = source_of(task);
   const std::string index = task.output + ".idx";
-  const data::ShardScan scan = data::build_shard_index(shard.path, shard.format, source.image_column,
-                                                       source.caption_column, index, [&context] {
-                                                         if (context.stop != nullptr)
-                                                           context.stop->throw_if_stopped();
-                                                       });
+  const data::ShardScan scan = data::build_shard_index(shard.path, shard.format, source, index, [&context] {
+    if (context.stop != nullptr) context.stop->throw_if_stopped();
+  });
   if (!shard.sha256.empty() && shard.sha256 != scan.sha256) {
     throw Error(ErrorKind::kDamaged,
                 "shard " + shard.path + " changed: sha256 " + scan.sha256 + ", expected " + shard.sha256,
@@ -41,8 +39,11 @@ jobs::TaskDone InspectStage::run(const jobs::Task& task, runtime::TaskContext& c
   done.counts["in"] = scan.samples;
   for (const auto& [reason, count] : scan.bad) done.counts["bad." + reason] = count;
   for (const auto& [reason, count] : scan.noted) done.counts["noted." + reason] = count;
-  done.summary = jobs::to_json(
-      jobs::ShardSummary{scan.sha256, scan.samples, scan.captions, scan.labels, scan.bad, scan.examples});
+  for (const auto& [what, count] : scan.seen)
+    if (what != "label.largest") done.counts["seen." + what] = count;
+  done.summary =
+      jobs::to_json(jobs::ShardSummary{scan.sha256, scan.samples, scan.captions, scan.labels, scan.bad,
+                                       scan.examples, scan.seen, scan.reading, scan.advice});
   if (context.progress) context.progress(scan.samples, scan.samples);
   return done;
 }

@@ -5,6 +5,7 @@
 
 #include "common/base/error.h"
 #include "common/base/processor_time.h"
+#include "jobs/layouts/line_list.h"
 #include "worker/data/batches/verdicts.h"
 
 namespace trireme::worker::stages::train {
@@ -85,7 +86,7 @@ DataSet load_data_set(const std::string& name, const jobs::DataSpec& spec,
     throw Error(ErrorKind::kInvalid, "data set '" + name + "' has no sample left to read",
                 "look at the filter's counts and at 'select'");
   const auto& path = set.shards.front().ref.path;
-  set.classes = data::class_names(path, spec.classes);
+  set.classes = spec.classes.empty() ? jobs::class_names_near(path) : spec.classes;
   set.templates = spec.caption_templates;
   return set;
 }

@@ -5,6 +5,7 @@
 #include <algorithm>
 
 #include "common/base/error.h"
+#include "jobs/layouts/line_list.h"
 #include "worker/evaluation/retrieval.h"
 #include "worker/evaluation/zero_shot.h"
 
@@ -64,7 +65,7 @@ evaluation::Metrics Evaluator::run() {
       if (k <= std::min(all.image_nD.size(0), all.text_mD.size(0))) ks.push_back(k);
     return evaluation::retrieval_recall(all.image_nD, all.text_mD, all.owner_m, ks);
   }
-  auto templates = data::class_templates(set_.shards.front().ref.path);
+  auto templates = jobs::class_templates_near(set_.shards.front().ref.path);
   if (templates.empty()) templates = {"a photo of a {c}."};
   const at::Tensor prompts = embed_prompts(evaluation::class_prompts(set_.classes, templates));
   const auto classes = static_cast<std::int64_t>(set_.classes.size());

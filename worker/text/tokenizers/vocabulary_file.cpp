@@ -7,6 +7,7 @@
 #include <memory>
 
 #include "common/base/error.h"
+#include "jobs/layouts/line_list.h"
 
 namespace trireme::worker::text {
 namespace {
@@ -41,17 +42,7 @@ std::vector<std::string> read_vocabulary_lines(const std::string& path) {
                 "set tokenizer.vocabulary to a file or to pretrained:<name>");
   if (!std::filesystem::is_regular_file(path))
     throw Error(ErrorKind::kInvalid, "vocabulary " + path + " is not a regular file");
-  const std::string text = read_all(path);
-  std::vector<std::string> lines;
-  for (std::size_t at = 0; at < text.size();) {
-    std::size_t end = text.find('\n', at);
-    if (end == std::string::npos) end = text.size();
-    std::size_t length = end - at;
-    if (length > 0 && text[at + length - 1] == '\r') --length;
-    lines.push_back(text.substr(at, length));
-    at = end + 1;
-  }
-  return lines;
+  return jobs::parse_line_list(read_all(path), "vocabulary " + path, /*trim=*/false);
 }
 
 }  // namespace trireme::worker::text

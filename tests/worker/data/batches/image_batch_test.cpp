@@ -33,7 +33,7 @@ class ImageBatchTest : public ::testing::Test {
       tar.add(key + ".txt", "a picture");
     }
     io::write_file_atomic(folder_ / "0.tar", tar.bytes(), false);
-    build_shard_index(folder_ / "0.tar", "webdataset", "", "", folder_ / "0.idx");
+    build_shard_index(folder_ / "0.tar", "webdataset", {}, folder_ / "0.idx");
     return ShardReader(folder_ / "0.tar", folder_ / "0.idx");
   }
 };

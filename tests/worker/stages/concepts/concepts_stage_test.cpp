@@ -187,7 +187,7 @@ TEST_F(ConceptsTest, EfficientNetLiteSaysOfPhotographsWhatThePackageSays) {
   settings_.data = {"train"};
   settings_.batch = 8;
   const auto index = folder_ / "f.idx";
-  const auto scan = data::build_shard_index(tar, "clip_benchmark", "filepath", "title", index);
+  const auto scan = data::build_shard_index(tar, "clip_benchmark", {}, index);
   jobs::Task task;
   task.stage = "labels";
   task.data = jobs::data_json(testing::test_data());

@@ -40,20 +40,21 @@ TEST_F(ScoreCaptionsTest, JoinedByKeyWithEverythingCounted) {
   write("a.captions.jsonl",
         "{\"format\": \"trireme-captions\"}\n"
         "{\"key\": \"k0\", \"caption\": \"a dog runs number 0\", \"log_probability\": -1}\n"
-        "{\"key\": \"k0\", \"caption\": \"again\"}\n{\"key\": \"k9\", \"caption\": \"who\"}\n\n");
+        "{\"key\": \"k0\", \"caption\": \"A dog runs, number 0\"}\n{\"key\": \"k1\", \"caption\": \"a "
+        "cat\"}\n{\"key\": \"k9\", \"caption\": \"who\"}\n\n");
   write("deeper/b.jsonl",
         "{\"key\": \"k2\", \"caption\": \"\"}\n{\"key\": \"k3\", \"caption\": \"A DOG RUNS: number 3!\"}");
   const auto done = run();
-  EXPECT_EQ(done.counts.at("images"), 3);
+  EXPECT_EQ(done.counts.at("images"), 4);
   const auto text = io::read_file(done.outputs.at(0).path);
   EXPECT_NE(text.find("\"task\":\"captioning\""), std::string::npos) << text;
   EXPECT_NE(text.find("\"CIDEr\""), std::string::npos) << text;
-  for (const char* count : {"\"empty\":1", "\"missing\":1", "\"repeated\":1", "\"unknown\":1"})
+  for (const char* count : {"\"empty\":1", "\"missing\":0", "\"repeated\":1", "\"unknown\":1"})
     EXPECT_NE(done.summary.find(count), std::string::npos) << done.summary;
   const auto made = evaluate_captions(task_, settings_, [] {});
   EXPECT_NEAR(made.scores.rouge_l_each.at(0), 1, 1e-12);
-  EXPECT_NEAR(made.scores.rouge_l_each.at(2), 1, 1e-12) << "case and punctuation are no difference";
-  EXPECT_EQ(made.scores.rouge_l_each.at(1), 0);
+  EXPECT_NEAR(made.scores.rouge_l_each.at(3), 1, 1e-12) << "case and punctuation are no difference";
+  EXPECT_EQ(made.scores.rouge_l_each.at(2), 0);
 }
 
 // No line, a picture that was bad, a file of another shard, and a captioner without a word are four things.
@@ -66,21 +67,35 @@ TEST_F(ScoreCaptionsTest, WhyASampleHasNoCaptionIsTold) {
   write("b.captions.jsonl",
         "{\"format\": \"trireme-captions\", \"shard_sha256\": \"0123\"}\n"
         "{\"key\": \"k3\", \"caption\": \"a dog runs\"}\n");
+  try {
+    evaluate_captions(task_, settings_, [] {});
+    ADD_FAILURE() << "k3 has no line but a stale one";
+  } catch (const Error& error) {
+    const std::string text = error.what();
+    EXPECT_NE(text.find("1 of 4 samples have no caption (first: k3"), std::string::npos) << text;
+    EXPECT_NE(text.find("1 were written for other shards"), std::string::npos) << text;
+  }
+  write("c.captions.jsonl", "{\"key\": \"k3\", \"caption\": \"a dog\"}\n");
   const auto made = evaluate_captions(task_, settings_, [] {});
-  EXPECT_EQ(made.counts.at("images"), 2);
+  EXPECT_EQ(made.counts.at("images"), 3);
   EXPECT_EQ(made.counts.at("undecodable"), 1);
   EXPECT_EQ(made.counts.at("stale"), 1);
-  EXPECT_EQ(made.counts.at("missing"), 1) << "k3, whose only line is stale";
   EXPECT_EQ(made.counts.at("empty"), 1);
   EXPECT_EQ(made.counts.at("unknown"), 0);
+  write("c.captions.jsonl",
+        "{\"key\": \"k3\", \"caption\": \"a dog\"}\n{\"key\": \"k3\", \"caption\": \"a cat\"}\n");
+  EXPECT_THROW(evaluate_captions(task_, settings_, [] {}), Error) << "two captions, and no telling which";
 }
 
 TEST_F(ScoreCaptionsTest, SidecarsOfAStage) {
   const auto path = (folder_ / "x.captions.jsonl").string();
-  io::write_file_atomic(path, "{\"key\": \"k1\", \"caption\": \"another text of it\"}\n", false);
+  std::string lines;
+  for (const char* key : {"k0", "k1", "k2", "k3"})
+    lines += std::string("{\"key\": \"") + key + "\", \"caption\": \"another text of it\"}\n";
+  io::write_file_atomic(path, lines, false);
   settings_.captions = "stage:caption";
   task_.inputs.push_back(input("captions", path));
-  EXPECT_EQ(run().counts.at("images"), 1);
+  EXPECT_EQ(run().counts.at("images"), 4);
 }
 
 TEST_F(ScoreCaptionsTest, WhatCannotBeScored) {

@@ -228,7 +228,7 @@ TEST_F(FilterTest, ColumnsScoresAndLists) {
         .add(std::to_string(i) + ".txt", "a dog");
   auto task = shard_task("c", {{"x", picture, "y"}}, "webdataset");
   io::write_file_atomic(task.shard->path, tar.bytes(), false);
-  data::build_shard_index(task.shard->path, "webdataset", "", "", task.inputs[0].path);
+  data::build_shard_index(task.shard->path, "webdataset", {}, task.inputs[0].path);
   task.count = 5;
   task.shard->sha256 = "abc";
   auto settings = only_text();
@@ -269,10 +269,24 @@ TEST_F(FilterTest, ColumnsScoresAndLists) {
     io::write_file_atomic(path, head + "\n{\"key\":\"0\",\"score\":0.9}\n{\"key\":\"1\",\"score\":0.5}\n",
                           false);
   };
-  write(R"({"format":"trireme-scores","version":1,"name":"unsafe","shard_sha256":"abc"})");
+  const std::string right = R"({"format":"trireme-scores","version":1,"name":"unsafe","shard_sha256":"abc"})";
+  write(right);
+  try {
+    run(task, settings);
+    ADD_FAILURE() << "three samples have no score";
+  } catch (const Error& error) {
+    EXPECT_NE(std::string(error.what()).find("3 of 5 samples"), std::string::npos) << error.what();
+  }
+  settings.columns[0].keep_missing = true;
   done = run(task, settings);
-  EXPECT_EQ(data::read_verdicts(done.outputs[0].path).kept, (std::vector<std::int32_t>{1}));
+  EXPECT_EQ(data::read_verdicts(done.outputs[0].path).kept, (std::vector<std::int32_t>{1, 2, 3, 4}));
   EXPECT_EQ(done.counts.at("column.unsafe.missing"), 3);
+  settings.columns[0].keep_missing = false;
+  write(right + R"(
+{"key":"2","score":0.7}
+{"key":"3","score":0.8}
+{"key":"4","score":0.9})");
+  EXPECT_EQ(data::read_verdicts(run(task, settings).outputs[0].path).kept, (std::vector<std::int32_t>{1}));
   for (const char* head :
        {R"({"format":"trireme-scores","version":2,"name":"unsafe","shard_sha256":"abc"})",
         R"({"format":"trireme-scores","version":1,"name":"unsafe","shard_sha256":"other"})",

@@ -46,7 +46,13 @@ TEST_F(InspectTest, WritesTheIndexAndSaysWhatItFound) {
   ASSERT_EQ(done.outputs.size(), 1U);
   EXPECT_EQ(done.outputs[0].path, task.output + ".idx");
   EXPECT_EQ(done.outputs[0].xxh3, io::xxh3_of_file(done.outputs[0].path));
-  EXPECT_EQ(done.counts, (std::map<std::string, std::int64_t>{{"in", 2}, {"bad.no_caption", 1}}));
+  EXPECT_EQ(done.counts, (std::map<std::string, std::int64_t>{{"in", 2},
+                                                              {"bad.no_caption", 1},
+                                                              {"seen.members", 5},
+                                                              {"seen.members.kept", 4},
+                                                              {"seen.members.bad", 1},
+                                                              {"seen.members.other", 0},
+                                                              {"seen.texts", 1}}));
   const jobs::ShardSummary summary = jobs::summary_from_json(done.summary);
   EXPECT_EQ(summary.sha256, io::sha256_hex(tar));
   EXPECT_EQ(summary.samples, 2);

@@ -73,7 +73,7 @@ class StageTest : public ::testing::Test {
     }
     const auto path = folder_ / (name + ".tar"), index = folder_ / (name + ".idx");
     io::write_file_atomic(path, tar.bytes(), false);
-    const auto scan = worker::data::build_shard_index(path, format, "filepath", "title", index);
+    const auto scan = worker::data::build_shard_index(path, format, {}, index);
     jobs::Task task;
     task.stage = "stage";
     task.data = jobs::data_json(test_data());

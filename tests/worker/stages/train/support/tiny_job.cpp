@@ -107,7 +107,7 @@ TinyJob::TinyJob(const std::string& folder) : folder_(folder) {
     tar.append(1024, '\0');
     const auto path = folder_ + "/" + std::to_string(s) + ".tar";
     io::write_file_atomic(path, tar, false);
-    const auto scan = data::build_shard_index(path, "webdataset", "filepath", "title", path + ".idx");
+    const auto scan = data::build_shard_index(path, "webdataset", {}, path + ".idx");
     jobs::ShardRef ref{.data = "train", .shard = s, .path = path, .format = "webdataset"};
     ref.bytes = tar.size();
     ref.sha256 = scan.sha256;

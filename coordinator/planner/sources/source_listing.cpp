@@ -1,0 +1,393 @@
+#include "coordinator/planner/sources/source_listing.h"
+
+#include <sys/stat.h>
+
+#include <algorithm>
+#include <charconv>
+#include <set>
+
+#include "common/base/error.h"
+#include "common/base/log.h"
+#include "common/io/file.h"
+#include "common/io/hash.h"
+#include "coordinator/planner/sources/tar_look.h"
+#include "jobs/layouts/folder_listing.h"
+#include "jobs/layouts/leftover.h"
+#include "jobs/layouts/line_list.h"
+#include "jobs/layouts/sample_parts.h"
+#include "jobs/layouts/table_text.h"
+
+namespace trireme::coordinator::planner {
+namespace {
+namespace fs = std::filesystem;
+
+constexpr std::size_t kNamed = 5;  // of many files
+
+std::string joined(const std::vector<std::string>& names, std::size_t most = kNamed) {
+  std::string out;
+  for (std::size_t i = 0; i < names.size() && i < most; ++i)
+    out += (i == 0 ? "" : ", ") + printable(names[i], 200);
+  return names.size() > most ? out + " and " + std::to_string(names.size() - most) + " more" : out;
+}
+
+std::string counted(std::size_t count, const std::string& one, const std::string& many) {
+  return std::to_string(count) + " " + (count == 1 ? one : many);
+}
+
+bool is_tar(const fs::path& path) {
+  return path.extension() == ".tar" && !jobs::is_leftover_file(path.filename().string());
+}
+
+std::vector<std::string> tars_in(const fs::path& folder) {
+  std::vector<std::string> tars;
+  for (const auto& entry : fs::directory_iterator(folder))
+    if (is_tar(entry.path()) && !fs::is_directory(entry.path())) tars.push_back(entry.path().string());
+  std::ranges::sort(tars, jobs::natural_less);
+  return tars;
+}
+
+// Shards that archivers packed are refused, unless the same shard lies unpacked beside; other names that look
+// like shards are said.
+std::vector<std::string> not_taken(const fs::path& folder) {
+  std::vector<std::string> packed, others;
+  std::string unpack;
+  for (const auto& entry : fs::directory_iterator(folder)) {
+    const std::string name = entry.path().filename().string(), low = jobs::lower_case(name);
+    if (entry.is_directory()) {
+      if (!jobs::is_leftover(name) && !tars_in(entry.path()).empty())
+        others.push_back(name + "/ (a folder of tars)");
+      continue;
+    }
+    if (const auto form = jobs::packed_shard(name); form && !name.starts_with(".")) {
+      const std::string stem = name.substr(0, name.size() - form->suffix.size());
+      if (fs::exists(folder / (stem + ".tar"))) continue;
+      packed.push_back(name);
+      unpack = form->unpack;
+    } else if (!is_tar(entry.path()) && low.find(".tar") != std::string::npos && !name.starts_with("._")) {
+      others.push_back(name);
+    }
+  }
+  std::ranges::sort(packed, jobs::natural_less);
+  std::ranges::sort(others, jobs::natural_less);
+  if (!packed.empty())
+    throw Error(
+        ErrorKind::kInvalid,
+        folder.string() + " holds packed shards: " + joined(packed) +
+            "; a shard is read at any place, so "
+            "it has to be a plain .tar",
+        "unpack them (" + unpack + " " + (folder / packed[0]).string() + " …), or move them elsewhere");
+  return others;
+}
+
+// The files of a CLIP_benchmark split.
+std::vector<std::string> numbered_tars(const fs::path& folder) {
+  const std::string text = io::read_file(folder / "nshards.txt", 1 << 10);
+  std::int64_t count = 0;
+  const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), count);
+  if (error != std::errc() || count < 1 || count > 10'000'000)
+    throw Error(ErrorKind::kInvalid, (folder / "nshards.txt").string() + " does not hold a number of shards",
+                "it says how many of 0.tar, 1.tar … there are");
+  std::vector<std::string> tars;
+  for (std::int64_t i = 0; i < count; ++i) {
+    const fs::path tar = folder / (std::to_string(i) + ".tar");
+    if (!fs::is_regular_file(tar))
+      throw Error(
+          ErrorKind::kInvalid,
+          tar.string() + " is missing: nshards.txt beside it says " + std::to_string(count) + " shards",
+          "fetch it again, or correct nshards.txt");
+    tars.push_back(tar.string());
+  }
+  return tars;
+}
+
+bool clip_files_beside(const fs::path& tar) {
+  for (const fs::path& folder : {tar.parent_path(), tar.parent_path().parent_path()})
+    for (const char* name : {"classnames.txt", "dataset_type.txt"})
+      if (fs::exists(folder / name)) return true;
+  return fs::exists(tar.parent_path() / "nshards.txt");
+}
+
+std::string metadata_in(const fs::path& folder) {
+  for (const char* name : {"metadata.jsonl", "metadata.csv"})
+    if (fs::is_regular_file(folder / name)) return (folder / name).string();
+  return "";
+}
+
+bool pictures_in(const fs::path& folder) {
+  const auto files = jobs::files_of_folder(folder);
+  return std::ranges::any_of(files, [](const auto& file) {
+    return jobs::is_picture_name(file.name) && !jobs::is_leftover(file.name);
+  });
+}
+
+// Folders at and below `folder` that hold pictures, in natural order.
+void picture_folders(const fs::path& folder, std::vector<std::string>& found) {
+  if (pictures_in(folder)) found.push_back(folder.string());
+  std::vector<std::string> names = jobs::folders_in(folder);
+  std::ranges::sort(names, jobs::natural_less);
+  for (const auto& name : names) picture_folders(folder / name, found);
+}
+
+bool is_split_name(const std::string& name) {
+  static const std::set<std::string> kSplits = {"train",      "test", "val",     "valid",
+                                                "validation", "dev",  "training"};
+  return kSplits.contains(jobs::lower_case(name));
+}
+
+class SourceLister {
+ public:
+  explicit SourceLister(const jobs::SourceSpec& source) : wanted_(source.wanted_layout()) {
+    found_.resolved = source;
+  }
+
+  ListedSource run() {
+    const fs::path given = fs::absolute(found_.resolved.path).lexically_normal();
+    if (!fs::exists(given)) throw Error(ErrorKind::kNotFound, "there is no file or folder " + given.string());
+    if (fs::is_directory(given))
+      folder(given);
+    else
+      file(given);
+    if (found_.format.empty()) decide_tars();
+    refuse_unread();
+    return std::move(found_);
+  }
+
+ private:
+  void file(const fs::path& path) {
+    if (const auto packed = jobs::packed_shard(path.filename().string()))
+      throw Error(ErrorKind::kInvalid, path.string() + " is packed",
+                  "unpack it: " + std::string(packed->unpack));
+    if (jobs::is_table_name(path.string()) || wanted_ == "table") {
+      if (wanted_ != "auto" && wanted_ != "table")
+        throw Error(ErrorKind::kInvalid, path.string() + " is a table, not " + wanted_,
+                    "leave \"format\" out");
+      return table(path, false);
+    }
+    if (wanted_ == "files" || wanted_ == "class_folders")
+      throw Error(ErrorKind::kInvalid, path.string() + " is a file, and " + wanted_ + " a folder");
+    if (path.extension() == ".parquet")
+      throw Error(ErrorKind::kInvalid,
+                  path.string() +
+                      " is a .parquet, which is neither .tar nor .csv nor .tsv: it "
+                      "names pictures and holds none",
+                  "name the folder of the tars as path, and this file as \"parquet\" of the source");
+    if (path.extension() != ".tar" && wanted_ == "auto")
+      throw Error(ErrorKind::kInvalid, path.string() + " is neither .tar nor .csv nor .tsv",
+                  "set \"format\" when the name does not tell");
+    found_.paths = {path.string()};
+  }
+
+  void folder(const fs::path& path) {
+    if (wanted_ == "table")
+      throw Error(ErrorKind::kInvalid, path.string() + " is a folder, not a table",
+                  "name the .csv, .tsv or .jsonl file");
+    if (wanted_ == "class_folders") return class_folders(path);
+    if (wanted_ == "files") return files(path);
+    if (fs::exists(path / "nshards.txt") && wanted_ != "webdataset") {
+      found_.paths = numbered_tars(path);
+      numbered_ = true;
+      return;
+    }
+    const auto others = not_taken(path);
+    found_.paths = tars_in(path);
+    if (!found_.paths.empty()) {
+      if (!others.empty())
+        found_.notes.push_back("beside the tars of " + path.string() + " and not taken: " + joined(others));
+      return;
+    }
+    std::vector<std::string> splits;
+    for (const auto& name : jobs::folders_in(path)) {
+      const fs::path split = path / name;
+      const bool tars = fs::exists(split / "nshards.txt") || !tars_in(split).empty();
+      if (tars || (wanted_ == "auto" && is_split_name(name) && metadata_in(path).empty()))
+        splits.push_back(name);
+    }
+    if (splits.size() == 1 && !pictures_in(path)) return folder(path / splits[0]);
+    if (splits.size() > 1) {
+      std::string names;
+      for (const auto& split : splits) names += (names.empty() ? "" : ", ") + (path / split).string();
+      throw Error(ErrorKind::kInvalid, path.string() + " has several splits", "name one of: " + names);
+    }
+    if (wanted_ == "auto" && !metadata_in(path).empty()) return table(metadata_in(path), true);
+    if (wanted_ == "auto") return files(path);
+    throw Error(ErrorKind::kInvalid, "the folder " + path.string() + " holds no .tar file",
+                "name a tar, a folder of tars, a CLIP_benchmark folder or a table");
+  }
+
+  void table(const fs::path& path, bool image_folder) {
+    jobs::SourceSpec& source = found_.resolved;
+    if (!source.parquet.empty())
+      throw Error(ErrorKind::kInvalid, path.string() + " is a table: parquet is joined to tars and folders",
+                  "leave \"parquet\" out");
+    const io::MappedFile mapped(path);
+    const std::string_view text(reinterpret_cast<const char*>(mapped.bytes().data()),
+                                std::min<std::size_t>(mapped.bytes().size(), 1 << 20));
+    const std::string before = source.separator;
+    const bool pictures_alone = source.captions == "none";
+    const jobs::TableForm form = jobs::table_form(
+        text, path.string(),
+        {source.separator, source.image_column, pictures_alone ? "" : source.caption_column, image_folder});
+    const bool usual = form.separator == (jobs::lower_case(path.string()).ends_with(".tsv") ? '\t' : ',');
+    if (form.separator != 0 && !usual) source.separator = std::string(1, form.separator);
+    source.image_column = form.image_column;
+    if (!pictures_alone) source.caption_column = form.caption_column;
+    found_.paths = {path.string()};
+    found_.format = "table";
+    found_.decided = path.string() + ": a table, " +
+                     (form.separator == 0 ? std::string("JSON lines")
+                                          : "fields separated by " + jobs::separator_name(form.separator) +
+                                                (before.empty() ? " (auto)" : "")) +
+                     "; pictures: column \"" + form.image_column + "\"; captions: " +
+                     (pictures_alone ? std::string("none") : "column \"" + form.caption_column + "\"");
+  }
+
+  void files(const fs::path& path) {
+    picture_folders(path, found_.paths);
+    if (found_.paths.empty()) refuse_empty(path);
+    found_.format = "files";
+    std::int64_t pictures = 0, texts = 0, jsons = 0, labels = 0;
+    for (const auto& folder : found_.paths)
+      for (const auto& file : jobs::files_of_folder(folder)) {
+        jobs::MemberName split;
+        if (jobs::is_leftover(file.name) || !jobs::split_member(file.name, jobs::KeyRule::kLastDot, split))
+          continue;
+        pictures += jobs::is_image_suffix(split.suffix) ? 1 : 0;
+        texts += jobs::is_text_suffix(split.suffix, found_.resolved) ? 1 : 0;
+        jsons += split.suffix == "json" ? 1 : 0;
+        labels += split.suffix == "cls" ? 1 : 0;
+      }
+    jobs::SourceSpec& source = found_.resolved;
+    const bool guessed = source.captions == "auto" && texts + jsons + labels == 0 && source.parquet.empty();
+    if (guessed) source.captions = "none";
+    std::string line =
+        path.string() + ": " + counted(found_.paths.size(), "folder", "folders") + " with " +
+        counted(static_cast<std::size_t>(pictures), "picture", "pictures") + "; captions: " +
+        (source.captions == "none" ? std::string("none, photographs alone") + (guessed ? " (auto)" : "")
+                                   : captions_text(source, source.captions == "lines"));
+    if (guessed && found_.paths.size() > 1)
+      line += "; the folders are no classes (layout \"class_folders\" makes them that)";
+    found_.decided = line;
+  }
+
+  void class_folders(const fs::path& path) {
+    found_.classes = jobs::folders_in(path);
+    std::vector<std::string> empty;
+    for (const auto& name : found_.classes) {
+      found_.paths.push_back((path / name).string());
+      const auto files = jobs::files_of_folder(path / name, true);
+      if (std::ranges::none_of(files, [](const auto& file) { return jobs::is_picture_name(file.name); }))
+        empty.push_back(name);
+    }
+    if (found_.classes.empty())
+      throw Error(ErrorKind::kInvalid, path.string() + " holds no class folders",
+                  "a class is a folder of pictures");
+    if (!empty.empty())
+      throw Error(ErrorKind::kInvalid, path.string() + ": class folders without a picture: " + joined(empty),
+                  "labels count all folders: fill them or take them away");
+    found_.format = "class_folders";
+    if (found_.resolved.captions == "auto") found_.resolved.captions = "none";
+    found_.decided = path.string() + ": " + counted(found_.classes.size(), "class folder", "class folders") +
+                     ", labels in the order of their names: " + joined(found_.classes);
+  }
+
+  // A setting that this layout does not read would be believed to be in force.
+  void refuse_unread() const {
+    const jobs::SourceSpec& source = found_.resolved;
+    const bool table = found_.format == "table",
+               lines = source.captions == "one" || source.captions == "lines";
+    const std::pair<const char*, bool> unread[] = {
+        {"key", table && source.key != "auto"},
+        {"image_member", table && !source.image_member.empty()},
+        {"text_member", table && !source.text_member.empty()},
+        {"caption_field", table && !source.caption_field.empty()},
+        {"captions", table && lines},
+        {"separator", !table && !source.separator.empty()},
+        {"image_column", !table && source.image_column != jobs::SourceSpec().image_column},
+        {"caption_column", !table && source.caption_column != jobs::SourceSpec().caption_column}};
+    for (const auto& [name, set] : unread)
+      if (set)
+        throw Error(ErrorKind::kInvalid,
+                    std::string("\"") + name + "\" is set, and nothing reads it: " + source.path + " is " +
+                        (table ? "a table" : "no table"),
+                    "take it out of the source");
+  }
+
+  [[noreturn]] void refuse_empty(const fs::path& path) const {
+    std::set<std::string> suffixes;
+    for (const auto& file : jobs::files_of_folder(path))
+      if (jobs::MemberName split;
+          jobs::split_member(file.name, jobs::KeyRule::kLastDot, split) && suffixes.size() < 8)
+        suffixes.insert("." + split.suffix);
+    std::string there;
+    for (const auto& suffix : suffixes) there += (there.empty() ? "; it has " : ", ") + suffix;
+    throw Error(
+        ErrorKind::kInvalid, "the folder " + path.string() + " holds no .tar file and no picture" + there,
+        "name a tar, a folder of tars or pictures, a CLIP_benchmark folder or a .csv/.tsv/.jsonl table");
+  }
+
+  static std::string captions_text(const jobs::SourceSpec& source, bool lines) {
+    if (source.captions == "none") return "none, pictures alone";
+    if (!source.caption_field.empty()) return "member \"" + source.caption_field + "\" of .json";
+    const std::string member = "." + (source.text_member.empty() ? "txt" : source.text_member);
+    return (lines ? "one per line of " : "one per ") + member;
+  }
+
+  // One caption a text, or one a line: as set, by the layout, or by what most of the first texts have.
+  void decide_tars() {
+    const jobs::SourceSpec& source = found_.resolved;
+    const fs::path first = found_.paths.front();
+    const TarLook look = look_at_tar(first, source.text_member);
+    const bool clip = numbered_ || clip_files_beside(first);
+    bool lines = wanted_ == "clip_benchmark" ||
+                 (wanted_ == "auto" && (clip || look.labels || look.caption_per_line()));
+    if (source.captions == "one" || source.captions == "lines") lines = source.captions == "lines";
+    found_.format = lines ? "clip_benchmark" : "webdataset";
+    const jobs::KeyRule rule = jobs::key_rule(look.names, source);
+    std::string line = (found_.paths.size() == 1 ? first.string()
+                                                 : first.parent_path().string() + ": " +
+                                                       std::to_string(found_.paths.size()) + " tars") +
+                       "; captions: " + captions_text(source, lines);
+    if (source.captions == "auto" && source.caption_field.empty())
+      line += look.texts == 0 ? (look.labels ? "" : " (auto; there is none among the first members)")
+                              : " (auto: " + std::to_string(look.texts_of_lines) + " of the first " +
+                                    std::to_string(look.texts) + " have several lines)";
+    line += std::string("; key: ") + (rule == jobs::KeyRule::kLastDot ? "last_dot" : "first_dot") +
+            (source.key == "auto" ? look.whole ? " (auto)" : " (auto, by the first members)" : "") +
+            "; labels: " + (look.labels ? ".cls" : "none");
+    if (!source.parquet.empty()) line += "; columns: " + source.parquet;
+    found_.decided = line;
+  }
+
+  std::string wanted_;
+  ListedSource found_;
+  bool numbered_ = false;
+};
+
+}  // namespace
+
+ListedSource list_source(const jobs::SourceSpec& source) {
+  return SourceLister(source).run();
+}
+
+std::uint64_t identity_of(const std::string& path, const std::string& format, std::uint64_t& bytes) {
+  if (format == "files" || format == "class_folders") {
+    std::string listing = fs::canonical(path).string() + '\n' + format;
+    bytes = 0;
+    for (const auto& file : jobs::files_of_folder(path, format == "class_folders")) {
+      listing += file.name + '\n' + std::to_string(file.bytes) + " " + std::to_string(file.changed_ns) + '\n';
+      bytes += file.bytes;
+    }
+    if (format == "class_folders") listing += std::to_string(jobs::class_of_folder(path));
+    return io::xxh3_64(listing);
+  }
+  struct stat status {};
+  if (::stat(path.c_str(), &status) != 0) throw system_error("cannot look at " + path, errno);
+  bytes = static_cast<std::uint64_t>(status.st_size);
+  std::error_code ignored;
+  fs::path real = fs::canonical(path, ignored);
+  if (real.empty()) real = path;
+  return io::xxh3_64(real.string() + '\n' + std::to_string(bytes) + '\n' +
+                     std::to_string(status.st_mtim.tv_sec) + "." + std::to_string(status.st_mtim.tv_nsec));
+}
+
+}  // namespace trireme::coordinator::planner

@@ -1,0 +1,37 @@
+// The files behind one source of a data set, and what is decided about them before anything is read whole.
+//   FILE.tar                       one shard
+//   FOLDER with nshards.txt        CLIP_benchmark: 0.tar … N-1.tar
+//   FOLDER with *.tar              in natural order (2.tar before 10.tar)
+//   FOLDER with metadata.csv/.jsonl   an image folder's table
+//   FOLDER of pictures             a shard per folder that holds some (img2dataset's "files")
+//   FOLDER, layout class_folders   a shard per class
+//   FOLDER with one split (train/, test/ …)   that split
+//   FILE.csv, FILE.tsv, FILE.jsonl   a table of image paths and captions
+// Hidden files, and what editors and downloads leave, are no data.
+#pragma once
+
+#include <cstdint>
+#include <string>
+#include <vector>
+
+#include "jobs/specification/data_spec.h"
+
+namespace trireme::coordinator::planner {
+
+struct ListedSource {
+  std::vector<std::string> paths;  // absolute; folders for "files" and "class_folders"
+  std::string
+      format;  // "webdataset", "clip_benchmark" (a caption per line), "table", "files", "class_folders"
+  jobs::SourceSpec resolved;         // the source with what was found out, where that is not the default
+  std::vector<std::string> classes;  // names of class folders
+  std::string decided;               // all of it in one line
+  std::vector<std::string> notes;    // what looks like data and was not taken
+};
+
+// Throws kNotFound or kInvalid.
+ListedSource list_source(const jobs::SourceSpec& source);
+
+// Size, and hash of real path, size and time of change; of a folder those of its files.
+std::uint64_t identity_of(const std::string& path, const std::string& format, std::uint64_t& bytes);
+
+}  // namespace trireme::coordinator::planner

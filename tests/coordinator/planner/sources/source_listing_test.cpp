@@ -1,0 +1,199 @@
+#include "coordinator/planner/sources/source_listing.h"
+
+#include <gtest/gtest.h>
+#include <unistd.h>
+
+#include <filesystem>
+
+#include "common/base/error.h"
+#include "common/io/file.h"
+#include "tests/support/tar_writer.h"
+
+namespace trireme::coordinator::planner {
+namespace {
+namespace fs = std::filesystem;
+
+class SourceListing : public ::testing::Test {
+ protected:
+  SourceListing() { fs::create_directories(root_); }
+  ~SourceListing() override { fs::remove_all(root_); }
+
+  void put(const std::string& name, const std::string& bytes = "x") {
+    io::write_file_atomic(root_ / name, bytes, false);
+  }
+  std::string at(const std::string& name) const { return (root_ / name).string(); }
+
+  ListedSource listed(const std::string& name, const std::string& format = "auto") {
+    source.path = at(name);
+    source.format = format;
+    return list_source(source);
+  }
+  // What goes wrong, "" when nothing does.
+  std::string fault(const std::string& name, const std::string& format = "auto") {
+    try {
+      listed(name, format);
+    } catch (const Error& error) {
+      return error.what();
+    }
+    return "";
+  }
+  static bool has(const std::string& text, const std::string& words) {
+    return text.find(words) != std::string::npos;
+  }
+
+  jobs::SourceSpec source;
+  fs::path root_ = fs::temp_directory_path() / ("trireme-sources-" + std::to_string(::getpid()));
+};
+
+std::string web_tar() {
+  return testing::TarWriter().add("1.jpg", "j").add("1.json", "{}").add("1.txt", "one\ntwo").bytes();
+}
+
+TEST_F(SourceListing, FoldersOfTarsInNaturalOrder) {
+  for (const char* name : {"a/10.tar", "a/9.tar", "a/00001.tar", "a/100.tar"}) put(name, web_tar());
+  put("a/00001_stats.json");
+  const ListedSource found = listed("a");
+  EXPECT_EQ(found.format, "webdataset");
+  EXPECT_EQ(found.paths,
+            (std::vector<std::string>{at("a/00001.tar"), at("a/9.tar"), at("a/10.tar"), at("a/100.tar")}));
+  EXPECT_EQ(listed("a/9.tar").paths.size(), 1U);
+  EXPECT_EQ(listed("a", "clip_benchmark").format, "clip_benchmark");
+}
+
+TEST_F(SourceListing, ClipBenchmarkLayouts) {
+  put("c/test/nshards.txt", "2\n");
+  put("c/test/0.tar");
+  EXPECT_TRUE(has(fault("c"), "1.tar is missing"));
+  put("c/test/1.tar");
+  EXPECT_EQ(listed("c").paths, (std::vector<std::string>{at("c/test/0.tar"), at("c/test/1.tar")}));
+  EXPECT_EQ(listed("c").format, "clip_benchmark");
+  EXPECT_EQ(listed("c/test/0.tar").format, "clip_benchmark");
+  put("c/train/nshards.txt", "1");
+  put("c/train/0.tar");
+  EXPECT_TRUE(has(fault("c"), at("c/train")));
+  put("c/train/nshards.txt", "many");
+  EXPECT_TRUE(has(fault("c/train"), "number of shards"));
+}
+
+TEST_F(SourceListing, TheFirstMembersTellTheLayout) {
+  put("w.tar", web_tar());
+  put("labels.tar", testing::TarWriter().add("s0.webp", "j").add("s0.cls", "3").bytes());
+  put("texts.tar", testing::TarWriter().add("s0.jpg", "j").add("s0.txt", "one\ntwo\n").bytes());
+  put("one.tar", testing::TarWriter().add("s0.jpg", "j").add("s0.txt", "one\n").bytes());
+  put("noise.tar", std::string(5000, 'z'));
+  EXPECT_EQ(listed("w.tar").format, "webdataset");
+  EXPECT_EQ(listed("labels.tar").format, "clip_benchmark");
+  EXPECT_EQ(listed("texts.tar").format, "clip_benchmark");
+  EXPECT_EQ(listed("one.tar").format, "webdataset");
+  EXPECT_EQ(listed("noise.tar").format, "webdataset");
+}
+
+TEST_F(SourceListing, TablesAndWrongThings) {
+  put("t.tsv", "filepath\ttitle\n");
+  put("t.parquet");
+  fs::create_directories(root_ / "empty");
+  EXPECT_EQ(listed("t.tsv").format, "table");
+  EXPECT_TRUE(has(fault("t.parquet"), "neither"));
+  EXPECT_TRUE(has(fault("empty"), "no .tar"));
+  EXPECT_TRUE(has(fault("empty", "table"), "a folder"));
+  EXPECT_TRUE(has(fault("nowhere"), "no file or folder"));
+}
+
+TEST_F(SourceListing, PackedShardsAreRefusedAlsoBesideGoodOnes) {
+  put("p/0.tar", web_tar());
+  put("p/1.tar.gz");
+  EXPECT_TRUE(has(fault("p"), "1.tar.gz")) << fault("p");
+  EXPECT_TRUE(has(fault("p"), "gunzip"));
+  EXPECT_TRUE(has(fault("p/1.tar.gz"), "gunzip"));
+  put("p/1.tar", web_tar());
+  EXPECT_EQ(listed("p").paths.size(), 2U) << "the archive of a shard that lies unpacked beside it";
+  put("p/2.tar.part");
+  put("p/._0.tar");
+  put("p/sub/3.tar", web_tar());
+  const ListedSource found = listed("p");
+  EXPECT_EQ(found.paths.size(), 2U);
+  ASSERT_EQ(found.notes.size(), 1U);
+  EXPECT_TRUE(has(found.notes[0], "2.tar.part, sub/ (a folder of tars)")) << found.notes[0];
+}
+
+// One caption per text or per line: what most of the first texts have, and as it is set.
+TEST_F(SourceListing, MostTextsDecideHowTheyAreRead) {
+  const auto tar = [](int several, int one) {
+    testing::TarWriter made;
+    for (int i = 0; i < several + one; ++i)
+      made.add(std::to_string(i) + ".jpg", "j").add(std::to_string(i) + ".txt", i < several ? "a\nb" : "a");
+    return made.bytes();
+  };
+  put("few.tar", tar(4, 12));
+  put("most.tar", tar(12, 4));
+  EXPECT_EQ(listed("few.tar").format, "webdataset");
+  EXPECT_TRUE(
+      has(listed("few.tar").decided, "captions: one per .txt (auto: 4 of the first 16 have several lines)"))
+      << listed("few.tar").decided;
+  EXPECT_EQ(listed("most.tar").format, "clip_benchmark");
+  source.captions = "lines";
+  EXPECT_EQ(listed("few.tar").format, "clip_benchmark");
+  source.captions = "one";
+  EXPECT_EQ(listed("most.tar").format, "webdataset");
+}
+
+TEST_F(SourceListing, TheKeyRuleIsShown) {
+  put("d.tar", testing::TarWriter()
+                   .add("Lake 2.1.jpg", "j")
+                   .add("Lake 2.1.txt", "t")
+                   .add("Lake 2.2.jpg", "j")
+                   .add("Lake 2.2.txt", "t")
+                   .bytes());
+  EXPECT_TRUE(has(listed("d.tar").decided, "key: last_dot (auto)")) << listed("d.tar").decided;
+  source.key = "first_dot";
+  EXPECT_TRUE(has(listed("d.tar").decided, "key: first_dot;")) << listed("d.tar").decided;
+}
+
+TEST_F(SourceListing, FoldersOfPictures) {
+  for (const char* name :
+       {"i/00000/1.jpg", "i/00000/1.txt", "i/00001/2.JPG", "i/00001/2.txt", "i/00002/._3.jpg"})
+    put(name);
+  const ListedSource found = listed("i");
+  EXPECT_EQ(found.format, "files");
+  EXPECT_EQ(found.paths, (std::vector<std::string>{at("i/00000"), at("i/00001")}));
+  EXPECT_EQ(found.resolved.captions, "auto");
+  EXPECT_TRUE(has(found.decided, "2 folders with 2 pictures; captions: one per .txt")) << found.decided;
+  put("photos/cat/1.jpg");
+  put("photos/dog/1.jpg");
+  EXPECT_EQ(listed("photos").resolved.captions, "none");
+  EXPECT_TRUE(has(listed("photos").decided, "the folders are no classes"));
+  const ListedSource classes = listed("photos", "class_folders");
+  EXPECT_EQ(classes.classes, (std::vector<std::string>{"cat", "dog"}));
+  fs::create_directories(root_ / "photos/empty");
+  EXPECT_TRUE(has(fault("photos", "class_folders"), "without a picture: empty"));
+  std::uint64_t bytes = 0;
+  const auto before = identity_of(at("i/00000"), "files", bytes);
+  EXPECT_EQ(bytes, 2U);
+  put("i/00000/1.txt", "other");
+  EXPECT_NE(identity_of(at("i/00000"), "files", bytes), before);
+}
+
+TEST_F(SourceListing, AnImageFoldersTable) {
+  put("h/train/1.jpg");
+  put("h/train/metadata.csv", "file_name,text\n1.jpg,one\n");
+  const ListedSource found = listed("h");
+  EXPECT_EQ(found.format, "table");
+  EXPECT_EQ(found.paths.at(0), at("h/train/metadata.csv"));
+  EXPECT_EQ(found.resolved.image_column, "file_name");
+  EXPECT_EQ(found.resolved.caption_column, "text");
+  put("h/train/metadata.jsonl", "{\"file_name\": \"1.jpg\", \"text\": \"one\"}\n");
+  EXPECT_TRUE(has(listed("h").decided, "JSON lines; pictures: column \"file_name\"")) << listed("h").decided;
+  put("s.csv", "filepath;title\n1.jpg;one\n");
+  EXPECT_EQ(listed("s.csv").resolved.separator, ";");
+  EXPECT_TRUE(has(listed("s.csv").decided, "separated by semicolons (auto)"));
+  source.caption_field = "text";
+  EXPECT_TRUE(has(fault("s.csv"), "\"caption_field\" is set, and nothing reads it"));
+  source = {};
+  source.separator = ";";
+  EXPECT_TRUE(has(fault("h/train/1.jpg"), "neither"));
+  put("a.tar", web_tar());
+  EXPECT_TRUE(has(fault("a.tar"), "\"separator\" is set"));
+}
+
+}  // namespace
+}  // namespace trireme::coordinator::planner

@@ -1,0 +1,113 @@
+// build_shard_index(): one pass over a tar, a table or a folder.
+#include "worker/data/shards/scan/shard_scan.h"
+
+#include <algorithm>
+#include <filesystem>
+
+#include "common/base/error.h"
+#include "common/base/log.h"
+#include "common/io/hash.h"
+#include "jobs/store/tar_scan.h"
+#include "worker/data/shards/scan/scan_samples.h"
+
+namespace trireme::worker::data {
+namespace {
+
+constexpr std::uint64_t kPollBytes = std::uint64_t{16} << 20;  // far below a second of hashing
+
+void scan_tar_shard(const io::Path& shard, const io::ByteSource& tar, const jobs::SourceSpec& source,
+                    bool lines, const std::function<void()>& poll, ShardIndex& index, ShardScan& scan) {
+  io::Sha256 hash;
+  std::uint64_t hashed = 0;
+  std::string piece;
+  const auto hash_up_to = [&](std::uint64_t end) {
+    for (std::uint64_t next; hashed < end; hashed = next) {
+      if (poll) poll();
+      next = std::min(end, hashed + kPollBytes);
+      hash.update(tar.view(hashed, next - hashed, piece));
+    }
+  };
+  const TextForm form = text_form(source, lines);
+  SampleGroups groups(source, form == TextForm::kField);
+  std::vector<IndexRange> ranges;
+  const store::TarScan found = store::scan_tar(
+      tar,
+      [&](const store::TarMember& member) {
+        groups.add(member.name);
+        ranges.push_back({member.offset, member.size});
+      },
+      hash_up_to);
+  if (!found.is_tar)
+    throw Error(ErrorKind::kInvalid, "shard " + shard.string() + " is not a tar",
+                "check the path; compressed tars must be unpacked first (gunzip)");
+  hash_up_to(tar.size());
+  index.sha256 = hash.finish_hex();
+  const auto range = [&](std::int32_t member) { return ranges[static_cast<std::size_t>(member)]; };
+  const MemberPlaces places{[&](std::int32_t member, std::string& storage) {
+                              return tar.view(range(member).offset, range(member).size, storage);
+                            },
+                            range};
+  const auto samples = groups.finish();
+  SampleScan rows(source, form, places, index, scan);
+  rows.join_columns(shard, samples);
+  rows.take(groups, samples, found.cut_short);
+  for (const auto& [reason, count] : found.bad) scan.bad[reason] += count;
+  if (found.cut_short)
+    scan.examples.insert(scan.examples.begin(), "the file ends at byte " + std::to_string(tar.size()) +
+                                                    ", in the middle of the archive: truncated");
+  scan.samples = static_cast<std::int64_t>(index.samples.size());
+  scan.advice = scan_advice(source, groups, samples, places, scan);
+}
+
+ShardScan finished(const ShardIndex& index, ShardScan scan, const io::Path& index_path) {
+  scan.sha256 = index.sha256;
+  scan.samples = static_cast<std::int64_t>(index.samples.size());
+  io::write_file_atomic(index_path, encode_index(index));
+  return scan;
+}
+
+}  // namespace
+
+void ShardScan::blame(const std::string& what, const std::string& reason) {
+  ++bad[reason];
+  if (examples.size() < kExamples) examples.push_back(printable(what, 200) + ": " + reason);
+}
+
+ShardScan build_shard_index(const io::Path& shard, const std::string& format, const jobs::SourceSpec& source,
+                            const io::Path& index_path, const std::function<void()>& poll) {
+  if (format != "files" && format != "class_folders")
+    return build_shard_index(*io::open_source(shard), shard, format, source, index_path, poll);
+  ShardIndex index;
+  ShardScan scan;
+  index.kind = ShardKind::kFiles;
+  scan_folder(shard, format == "class_folders", source, poll, index, scan);
+  return finished(index, std::move(scan), index_path);
+}
+
+ShardScan build_shard_index(const io::ByteSource& bytes, const io::Path& shard, const std::string& format,
+                            const jobs::SourceSpec& source, const io::Path& index_path,
+                            const std::function<void()>& poll) {
+  const bool lines = format == "clip_benchmark";
+  if (!lines && format != "webdataset" && format != "table")
+    throw Error(ErrorKind::kInvalid, "shard " + shard.string() + ": unknown format \"" + format + "\"",
+                "one of webdataset, clip_benchmark, table, files, class_folders");
+  if (bytes.size() == 0)
+    throw Error(ErrorKind::kInvalid, "shard " + shard.string() + " is empty (0 bytes)",
+                "fetch it again or take it out of the data set");
+  ShardIndex index;
+  ShardScan scan;
+  index.shard_bytes = bytes.size();
+  if (format == "table") {
+    std::string storage;
+    scan_table(shard, bytes.view(0, bytes.size(), storage), source, poll, index, scan);
+  } else {
+    index.kind = !source.parquet.empty()         ? ShardKind::kTarStoredColumns
+                 : !source.caption_field.empty() ? ShardKind::kTarStoredText
+                 : lines                         ? ShardKind::kTarTextLines
+                                                 : ShardKind::kTarWholeText;
+    scan_tar_shard(shard, bytes, source, lines, poll, index, scan);
+  }
+  return finished(index, std::move(scan), index_path);
+}
+
+}  // namespace trireme::worker::data

@@ -1,0 +1,34 @@
+#include "worker/stages/inspect/look_tool.h"
+
+#include <unistd.h>
+
+#include <filesystem>
+#include <ostream>
+
+#include "common/base/error.h"
+#include "jobs/protocol/messages.h"
+#include "worker/stages/inspect/inspect_stage.h"
+
+namespace trireme::worker::stages::inspect {
+
+int look(const std::vector<std::string>& arguments, std::ostream& out) {
+  if (arguments.size() != 4)
+    throw Error(ErrorKind::kUsage, "look needs SHARD FORMAT DATA SOURCE", "trireme doctor PATH calls it");
+  jobs::Task task;
+  task.stage = "look";
+  task.shard.emplace();
+  task.shard->path = arguments[0];
+  task.shard->format = arguments[1];
+  task.shard->source = std::stoll(arguments[3]);
+  task.data = arguments[2];
+  const std::filesystem::path index =
+      std::filesystem::temp_directory_path() / ("trireme-look-" + std::to_string(::getpid()));
+  task.output = index.string();
+  runtime::TaskContext context;
+  const jobs::TaskDone done = InspectStage().run(task, context);
+  std::filesystem::remove(index.string() + ".idx");
+  out << done.summary << "\n";
+  return 0;
+}
+
+}  // namespace trireme::worker::stages::inspect
