@@ -10,10 +10,10 @@
 namespace trireme::jobs {
 
 // Of two pictures of one sample the one named first here is taken.
-inline constexpr std::array<std::string_view, 4> kImageSuffixes = {"webp", "png", "jpg", "jpeg"};
+inline constexpr std::array<std::string_view, 11> kImageSuffixes = {
+    "webp", "png", "jpg", "jpeg", "gif", "bmp", "tif", "tiff", "avif", "heic", "heif"};
 // Pictures that are known by name and not read: "unsupported_image".
-inline constexpr std::array<std::string_view, 7> kOtherImageSuffixes = {"gif",  "bmp",  "tif", "tiff",
-                                                                        "avif", "heic", "jp2"};
+inline constexpr std::array<std::string_view, 4> kOtherImageSuffixes = {"jp2", "jxl", "psd", "svg"};
 
 // Position in kImageSuffixes of a lower-case suffix without its dot.
 constexpr std::optional<std::size_t> image_suffix_rank(std::string_view suffix) {

@@ -39,12 +39,25 @@ class CpuDeadline {
   double end_;
 };
 
-// Each: "" or a reason of image.h. The bytes are known to start with the format's signature.
-std::string jpeg_info(std::string_view bytes, ImageInfo& info);
-std::string decode_jpeg(std::string_view bytes, const DecodeRequest& request, Image& out);
-std::string png_info(std::string_view bytes, ImageInfo& info);
-std::string decode_png(std::string_view bytes, const DecodeRequest& request, Image& out);
-std::string webp_info(std::string_view bytes, ImageInfo& info);
-std::string decode_webp(std::string_view bytes, const DecodeRequest& request, Image& out);
+// "" when a decoder that needs so much, the finished picture with it, stays below kDecoderMemoryLimitBytes,
+// else "too_large".
+std::string memory_fault(std::int64_t bytes);
+
+// What stands beside the pixels.
+struct Metadata {
+  int orientation = 1;  // EXIF's, 1 … 8
+  std::string icc;      // the profile, "" when there is none
+};
+
+// One format: which bytes it knows by their start, and how to read them. Each function: "" or a reason of
+// image.h; metadata that cannot be read is as if absent.
+struct Codec {
+  const char* name;  // ImageInfo::format
+  bool (*starts)(std::string_view bytes);
+  std::string (*info)(std::string_view bytes, ImageInfo& info);
+  std::string (*decode)(std::string_view bytes, const DecodeRequest& request, Image& out);
+  void (*metadata)(std::string_view bytes, Metadata& found);  // may be null
+};
+extern const Codec kJpeg, kPng, kWebp, kGif, kBmp, kTiff, kAvif, kHeic;
 
 }  // namespace trireme::worker::data

@@ -7,19 +7,19 @@
 #include <stdexcept>
 
 #include "worker/data/images/codec.h"
+#include "worker/data/images/icc_profile.h"
+#include "worker/data/images/orientation.h"
 
 namespace trireme::worker::data {
 namespace {
 
-enum class Format { kUnknown, kJpeg, kPng, kWebp };
+const Codec* const kCodecs[] = {&kJpeg, &kPng, &kWebp, &kGif, &kBmp, &kTiff, &kAvif, &kHeic};
 
 // By the bytes, never by the member's name.
-Format sniff(std::string_view bytes) {
-  if (bytes.substr(0, 3) == "\xFF\xD8\xFF") return Format::kJpeg;
-  if (bytes.substr(0, 8) == "\x89PNG\r\n\x1A\n") return Format::kPng;
-  if (bytes.substr(0, 4) == "RIFF" && bytes.size() >= 12 && bytes.substr(8, 4) == "WEBP")
-    return Format::kWebp;
-  return Format::kUnknown;
+const Codec* codec_of(std::string_view bytes) {
+  const auto found = std::find_if(std::begin(kCodecs), std::end(kCodecs),
+                                  [&](const Codec* one) { return one->starts(bytes); });
+  return found == std::end(kCodecs) ? nullptr : *found;
 }
 
 // Memory that cannot be had is a property of the sample too.
@@ -32,6 +32,15 @@ std::string guarded(const Decode& decode) {
   } catch (const std::length_error&) {
     return "too_large";
   }
+}
+
+Metadata metadata_of(const Codec& codec, std::string_view bytes, const PictureOptions& options) {
+  Metadata found;
+  if (codec.metadata == nullptr || !(options.exif_orientation || options.icc_to_srgb)) return found;
+  codec.metadata(bytes, found);
+  if (!options.exif_orientation || found.orientation < 1 || found.orientation > 8) found.orientation = 1;
+  if (!options.icc_to_srgb) found.icc.clear();
+  return found;
 }
 
 }  // namespace
@@ -62,37 +71,38 @@ void crop_in_place(Image& image, const CropBox& box) {
   image.rgb.resize(row * static_cast<std::size_t>(box.height));
 }
 
-std::string image_info(std::string_view bytes, ImageInfo& info) {
+std::string memory_fault(std::int64_t bytes) {
+  return bytes > kDecoderMemoryLimitBytes ? "too_large" : "";
+}
+
+std::string image_info(std::string_view bytes, ImageInfo& info, const PictureOptions& options) {
   if (bytes.empty()) return "empty_image";
+  const Codec* codec = codec_of(bytes);
+  if (codec == nullptr) return "unknown_format";
   return guarded([&]() -> std::string {
-    switch (sniff(bytes)) {
-      case Format::kJpeg:
-        return jpeg_info(bytes, info);
-      case Format::kPng:
-        return png_info(bytes, info);
-      case Format::kWebp:
-        return webp_info(bytes, info);
-      case Format::kUnknown:
-        break;
-    }
-    return "unknown_format";
+    const std::string fault = codec->info(bytes, info);
+    if (fault.empty() && turns(metadata_of(*codec, bytes, options).orientation))
+      std::swap(info.width, info.height);
+    return fault;
   });
 }
 
 std::string decode_image(std::string_view bytes, const DecodeRequest& request, Image& out) {
   if (bytes.empty()) return "empty_image";
+  const Codec* codec = codec_of(bytes);
+  if (codec == nullptr) return "unknown_format";
   return guarded([&]() -> std::string {
-    switch (sniff(bytes)) {
-      case Format::kJpeg:
-        return decode_jpeg(bytes, request, out);
-      case Format::kPng:
-        return decode_png(bytes, request, out);
-      case Format::kWebp:
-        return decode_webp(bytes, request, out);
-      case Format::kUnknown:
-        break;
+    const Metadata found = metadata_of(*codec, bytes, request.options);
+    DecodeRequest stored = request;
+    ImageInfo info;
+    if (found.orientation > 1 && request.width > 0) {
+      if (std::string fault = codec->info(bytes, info); !fault.empty()) return fault;
+      stored = stored_region(request, found.orientation, info.width, info.height);
     }
-    return "unknown_format";
+    std::string fault = codec->decode(bytes, stored, out);
+    if (fault.empty() && !found.icc.empty()) fault = to_srgb(found.icc, out);
+    if (fault.empty()) orient(out, found.orientation);
+    return fault;
   });
 }
 

@@ -4,12 +4,14 @@
 #include <csetjmp>
 #include <cstdio>
 #include <cstring>
+#include <map>
 
 #include <jpeglib.h>
 // jerror.h needs jpeglib.h first.
 #include <jerror.h>
 
 #include "worker/data/images/codec.h"
+#include "worker/data/images/orientation.h"
 
 namespace trireme::worker::data {
 namespace {
@@ -177,7 +179,36 @@ std::string start(Reader& reader, unsigned denominator) {
   return "";
 }
 
-}  // namespace
+// The segments before the first scan.
+template <class Visit>
+void for_each_segment(std::string_view bytes, const Visit& visit) {
+  for (std::size_t at = 2; at + 4 <= bytes.size() && bytes[at] == '\xFF';) {
+    const auto marker = static_cast<unsigned char>(bytes[at + 1]);
+    if (marker == 0xFF) {
+      ++at;  // padding
+      continue;
+    }
+    if (marker == 0xDA || marker == 0xD9) return;
+    const std::size_t size = static_cast<unsigned char>(bytes[at + 2]) * std::size_t{256} +
+                             static_cast<unsigned char>(bytes[at + 3]);
+    if (size < 2 || at + 2 + size > bytes.size()) return;
+    visit(marker, bytes.substr(at + 4, size - 2));
+    at += 2 + size;
+  }
+}
+
+void jpeg_metadata(std::string_view bytes, Metadata& found) {
+  using namespace std::string_view_literals;
+  constexpr std::string_view kExif = "Exif\0\0"sv, kIcc = "ICC_PROFILE\0"sv;
+  std::map<unsigned char, std::string_view> pieces;  // by their number
+  for_each_segment(bytes, [&](unsigned char marker, std::string_view body) {
+    if (marker == 0xE1 && body.starts_with(kExif) && found.orientation == 1)
+      found.orientation = exif_orientation(body);
+    if (marker == 0xE2 && body.starts_with(kIcc) && body.size() > kIcc.size() + 2)
+      pieces[static_cast<unsigned char>(body[kIcc.size()])] = body.substr(kIcc.size() + 2);
+  });
+  for (const auto& [number, piece] : pieces) found.icc += piece;
+}
 
 std::string jpeg_info(std::string_view bytes, ImageInfo& info) {
   Reader reader;
@@ -194,6 +225,8 @@ std::string decode_jpeg(std::string_view bytes, const DecodeRequest& request, Im
   CropBox box = region_of(request, reader.info.image_width, reader.info.image_height);
   if (box.width == 0) return "unsupported";
   const unsigned scale = least_power_of_scale(box, request.least_side_px);
+  const std::int64_t finished = (box.width / scale + 1) * (box.height / scale + 1) * 3;
+  reader.info.mem->max_memory_to_use = kDecoderMemoryLimitBytes - static_cast<long>(finished);
   fault = start(reader, scale);
   if (!fault.empty()) return fault;
   if (scale > 1) {  // nearest pixel borders of the smaller picture
@@ -208,5 +241,10 @@ std::string decode_jpeg(std::string_view bytes, const DecodeRequest& request, Im
   std::vector<std::uint8_t> row(static_cast<std::size_t>(reader.info.output_width) * 4);
   return read_rows(reader, box, row.data(), out.rgb.data());
 }
+
+}  // namespace
+
+const Codec kJpeg = {"jpeg", [](std::string_view bytes) { return bytes.substr(0, 3) == "\xFF\xD8\xFF"; },
+                     jpeg_info, decode_jpeg, jpeg_metadata};
 
 }  // namespace trireme::worker::data

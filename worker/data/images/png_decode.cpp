@@ -3,6 +3,7 @@
 #include <memory>
 
 #include "worker/data/images/codec.h"
+#include "worker/data/images/orientation.h"
 
 namespace trireme::worker::data {
 namespace {
@@ -63,8 +64,6 @@ void grey16_to_rgb(Image& image, const std::vector<std::uint16_t>& grey) {
   }
 }
 
-}  // namespace
-
 std::string png_info(std::string_view bytes, ImageInfo& info) {
   const Context context(spng_ctx_new(0));
   spng_ihdr header{};
@@ -87,6 +86,7 @@ std::string decode_png(std::string_view bytes, const DecodeRequest& request, Ima
   out.width = header.width;
   out.height = rows;
   if (header.color_type == SPNG_COLOR_TYPE_GRAYSCALE && header.bit_depth == 16) {
+    if (!memory_fault(static_cast<std::int64_t>(pixels) * 5).empty()) return "too_large";
     std::vector<std::uint16_t> grey(pixels);
     fault = read_all(context, SPNG_FMT_PNG, std::size_t{header.width} * 2,
                      reinterpret_cast<std::uint8_t*>(grey.data()), rows, interlaced);
@@ -98,5 +98,21 @@ std::string decode_png(std::string_view bytes, const DecodeRequest& request, Ima
   if (fault.empty()) crop_in_place(out, box);
   return fault;
 }
+
+void png_metadata(std::string_view bytes, Metadata& found) {
+  const Context context(spng_ctx_new(0));
+  spng_ihdr header{};
+  if (!open(context, bytes, header).empty()) return;
+  spng_iccp profile{};
+  if (spng_get_iccp(context.get(), &profile) == 0) found.icc.assign(profile.profile, profile.profile_len);
+  spng_exif exif{};
+  if (spng_get_exif(context.get(), &exif) == 0)
+    found.orientation = exif_orientation({exif.data, exif.length});
+}
+
+}  // namespace
+
+const Codec kPng = {"png", [](std::string_view bytes) { return bytes.substr(0, 8) == "\x89PNG\r\n\x1A\n"; },
+                    png_info, decode_png, png_metadata};
 
 }  // namespace trireme::worker::data

@@ -1,9 +1,11 @@
 #include <webp/decode.h>
+#include <webp/demux.h>
 
 #include <algorithm>
 #include <memory>
 
 #include "worker/data/images/codec.h"
+#include "worker/data/images/orientation.h"
 
 namespace trireme::worker::data {
 namespace {
@@ -42,8 +44,6 @@ std::string features_of(std::string_view bytes, WebPBitstreamFeatures& features)
   return size_fault(features.width, features.height);
 }
 
-}  // namespace
-
 std::string webp_info(std::string_view bytes, ImageInfo& info) {
   WebPBitstreamFeatures features{};
   const std::string fault = features_of(bytes, features);
@@ -58,6 +58,9 @@ std::string decode_webp(std::string_view bytes, const DecodeRequest& request, Im
   if (!fault.empty()) return fault;
   const CropBox box = region_of(request, features.width, features.height);
   if (box.width == 0) return "unsupported";
+  // Lossless pictures are decoded to 32 bits first, with the transforms' own copy.
+  const std::int64_t each = features.format == 2 ? 8 : 4;
+  if (std::string large = memory_fault(each * features.width * features.height); !large.empty()) return large;
   out.width = features.width;
   out.height = features.height;
   out.rgb.resize(static_cast<std::size_t>(out.width * out.height * 3));
@@ -75,5 +78,27 @@ std::string decode_webp(std::string_view bytes, const DecodeRequest& request, Im
   crop_in_place(out, box);
   return "";
 }
+
+void webp_metadata(std::string_view bytes, Metadata& found) {
+  const WebPData data{data_of(bytes), bytes.size()};
+  const std::unique_ptr<WebPDemuxer, void (*)(WebPDemuxer*)> demuxer(WebPDemux(&data), WebPDemuxDelete);
+  WebPChunkIterator chunk{};
+  const auto text = [&] {
+    return std::string_view(reinterpret_cast<const char*>(chunk.chunk.bytes), chunk.chunk.size);
+  };
+  if (WebPDemuxGetChunk(demuxer.get(), "ICCP", 1, &chunk) != 0) found.icc = text();
+  WebPDemuxReleaseChunkIterator(&chunk);
+  if (WebPDemuxGetChunk(demuxer.get(), "EXIF", 1, &chunk) != 0) found.orientation = exif_orientation(text());
+  WebPDemuxReleaseChunkIterator(&chunk);
+}
+
+}  // namespace
+
+const Codec kWebp = {"webp",
+                     [](std::string_view bytes) {
+                       return bytes.size() >= 12 && bytes.substr(0, 4) == "RIFF" &&
+                              bytes.substr(8, 4) == "WEBP";
+                     },
+                     webp_info, decode_webp, webp_metadata};
 
 }  // namespace trireme::worker::data

@@ -61,7 +61,7 @@ std::vector<Chosen> chosen_samples(const jobs::Task& task, std::int64_t size) {
 std::string suffix_of(std::string_view image) {
   data::ImageInfo info;
   data::image_info(image, info);
-  return info.format == "png" || info.format == "webp" ? info.format : "jpg";
+  return info.format.empty() || info.format == "jpeg" ? "jpg" : info.format;
 }
 
 // Tables name samples by path; a key may hold neither folders nor dots, and stands for one sample of the tar.
