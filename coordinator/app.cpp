@@ -12,6 +12,7 @@
 #include "common/base/fault_point.h"
 #include "common/base/log.h"
 #include "common/base/version.h"
+#include "common/io/folder.h"
 #include "common/mailbox/mpi/world.h"
 #include "common/telemetry/metrics.h"
 #include "coordinator/api/server.h"
@@ -61,7 +62,7 @@ jobs::JobSpec read_job(const Arguments& given) {
     text +=
         "\n  " + fault.pointer + ": " + fault.detail + (fault.hint.empty() ? "" : " (" + fault.hint + ")");
   if (!read.ok()) throw Error(ErrorKind::kInvalid, given.job + " cannot be run:" + text);
-  jobs::make_paths_absolute(read.job, std::filesystem::current_path().string());
+  jobs::make_paths_absolute(read.job, io::working_folder().string());
   if (read.job.spec.store.empty()) read.job.spec.store = read.job.spec.output + "/store";
   return std::move(read.job);
 }
@@ -138,7 +139,7 @@ service::Outcome serve(MpiWorld& world, const Arguments& given, std::optional<jo
   metrics.set("trireme_build_info", 1, {{"version", version()}});
   service::ServiceOptions options;
   options.job = std::move(job);
-  options.working_folder = std::filesystem::current_path().string();
+  options.working_folder = io::working_folder().string();
   options.supervisor_pid = static_cast<int>(environment_number("TRIREME_SUPERVISOR_PID"));
   options.host = host;
   service::Service service(std::move(options), folder, ledger, world.mailbox(), metrics, clock);
@@ -178,7 +179,7 @@ int run_program(const Arguments& given) {
   service::Outcome outcome;
   try {
     std::optional<jobs::JobSpec> job;
-    io::Path place = std::filesystem::absolute(given.run_folder.empty() ? "runs/service" : given.run_folder);
+    io::Path place = io::absolute(given.run_folder.empty() ? "runs/service" : given.run_folder);
     if (!given.job.empty()) job = read_job(given);
     if (job && given.run_folder.empty()) place = job->spec.output;
     folder.emplace(place, environment_number("TRIREME_INCARNATION"));

@@ -11,6 +11,7 @@
 #include "common/base/fault_point.h"
 #include "common/base/log.h"
 #include "common/base/version.h"
+#include "common/io/folder.h"
 #include "common/mailbox/mpi/world.h"
 #include "common/telemetry/metrics.h"
 #include "worker/collective/cuda_plugin.h"
@@ -125,10 +126,9 @@ void take(const collective::CudaPlugin& plugin, const char* symbol, void (*set)(
 
 // Beside this program, or in lib/trireme of an installed one.
 std::string plugin_folder() {
-  std::error_code failure;
-  const auto folder = std::filesystem::read_symlink("/proc/self/exe", failure).parent_path();
+  const auto folder = io::own_program().parent_path();
   const auto installed = folder.parent_path() / "lib" / "trireme";
-  return std::filesystem::is_directory(installed, failure) ? installed : folder;
+  return io::is_folder(installed) ? installed : folder;
 }
 
 // Where TRIREME_CUDA_PLUGIN says, else beside us. A GPU without it computes, and talks over MPI.

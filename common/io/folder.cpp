@@ -103,6 +103,15 @@ bool remove_tree(const Path& path) {
   return !code && removed > 0;
 }
 
+void replace_folder(const Path& aside, const Path& place, const FileSystem& files) {
+  const Path old = place.string() + ".old";
+  remove_tree(old);
+  const bool replaces = io::exists(place, files);
+  if (replaces) rename_durably(place, old, files);
+  rename_durably(aside, place, files);
+  if (replaces) remove_tree(old);
+}
+
 void link_or_copy(const Path& from, const Path& to, const FileSystem& files) {
   files.remove(to);
   if (files.link(from, to) == 0) return;
@@ -126,10 +135,10 @@ void link_or_copy_tree(const Path& from, const Path& to, const FileSystem& files
 Path absolute(const Path& path) {
   return fs::absolute(path);
 }
-Path real_path(const Path& path) {
+std::optional<Path> real_path(const Path& path) {
   std::error_code code;
-  const Path real = fs::weakly_canonical(path, code);
-  return code ? fs::absolute(path) : real;
+  Path real = fs::weakly_canonical(fs::absolute(path), code);
+  return code ? std::nullopt : std::optional(std::move(real));
 }
 bool same_file(const Path& a, const Path& b) {
   std::error_code code;

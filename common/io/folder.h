@@ -2,6 +2,7 @@
 // not say otherwise throw Error naming the path.
 #pragma once
 
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -28,6 +29,7 @@ struct FileStatus {
   unsigned mode = 0;                           // permissions, as in chmod(1)
   bool ours = false;                           // this user owns it
   std::uint64_t device = 0, number = 0;
+  bool operator==(const FileStatus&) const = default;
 };
 FileStatus status_of(const Path& path, const FileSystem& files = disk());
 
@@ -41,13 +43,17 @@ std::vector<Path> files_below(const Path& folder);
 bool remove_file(const Path& path, const FileSystem& files = disk());
 bool remove_tree(const Path& path);
 
+// A folder written aside takes its place, durably; what lay there goes when the new one is in.
+void replace_folder(const Path& aside, const Path& place, const FileSystem& files = disk());
+
 // `from` as `to` (replaced if there): a hard link where the file system allows, else a copy, synced.
 void link_or_copy(const Path& from, const Path& to, const FileSystem& files = disk());
 // Every file below `from` in the same place below `to`, which is made.
 void link_or_copy_tree(const Path& from, const Path& to, const FileSystem& files = disk());
 
 Path absolute(const Path& path);
-Path real_path(const Path& path);  // without links, as far as it exists
+// Absolute and without links, as far as it exists; nothing where that cannot be known.
+std::optional<Path> real_path(const Path& path);
 bool same_file(const Path& a, const Path& b);
 Path working_folder();
 Path temporary_folder();

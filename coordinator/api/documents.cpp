@@ -100,11 +100,6 @@ std::string ready_json(bool ready, const std::string& reasons) {
   return dumped({{"ready", ready}, {"reasons", reasons}});
 }
 
-std::string endpoint_json(const std::string& url, int pid, const ServerOptions& options) {
-  return dumped(
-      {{"url", url}, {"pid", pid}, {"run_id", options.run_id}, {"incarnation", options.incarnation.value}});
-}
-
 bool is_terminal(const std::string& job_document) {
   const auto document = nlohmann::json::parse(job_document, nullptr, false);
   if (!document.is_object()) return false;

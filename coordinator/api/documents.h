@@ -20,7 +20,6 @@ std::string_view title_of(int status);
 
 std::string version_json(const ServerOptions& options);
 std::string ready_json(bool ready, const std::string& reasons);
-std::string endpoint_json(const std::string& url, int pid, const ServerOptions& options);
 
 // Whether a job document (API.md) is in a final state.
 bool is_terminal(const std::string& job_document);

@@ -16,6 +16,7 @@
 #include "common/base/clock.h"
 #include "common/base/error.h"
 #include "common/base/log.h"
+#include "common/io/folder.h"
 #include "common/io/log_tail.h"
 #include "common/telemetry/metrics.h"
 #include "coordinator/api/connection.h"
@@ -23,6 +24,7 @@
 #include "coordinator/api/guard.h"
 #include "coordinator/api/handlers.h"
 #include "coordinator/api/token.h"
+#include "jobs/store/run_files.h"
 
 namespace trireme::coordinator::api {
 namespace {
@@ -95,8 +97,7 @@ Server::State::State(service::Face& face_in, ServerOptions options_in)
     : face(face_in), options(std::move(options_in)) {
   fill_defaults();
   listen();
-  io::write_file_atomic(options.run_folder / "endpoint.json",
-                        endpoint_json(url, static_cast<int>(::getpid()), options));
+  store::write_endpoint({options.run_folder}, {url, options.run_id, ::getpid(), options.incarnation.value});
   net::co_spawn(io, accept_loop(), net::detached);
   thread = std::thread([this] { io.run(); });
   log_info("api", "listening on " + url);
@@ -114,14 +115,13 @@ Server::State::~State() {
   });
   thread.join();  // every session ends once its socket is closed and its Face call is back
   pool.join();
-  std::error_code ignored;
-  std::filesystem::remove(options.run_folder / "endpoint.json", ignored);  // of this server, which is gone
+  io::remove_file(store::RunPaths{options.run_folder}.endpoint());  // of this server, which is gone
 }
 
 void Server::State::fill_defaults() {
-  options.run_folder = std::filesystem::absolute(options.run_folder);
+  options.run_folder = io::absolute(options.run_folder);
   io::make_folders(options.run_folder);
-  if (options.data_roots.empty()) options.data_roots.push_back(std::filesystem::current_path());
+  if (options.data_roots.empty()) options.data_roots.push_back(io::working_folder());
   if (options.output_roots.empty()) options.output_roots.push_back(options.run_folder.parent_path());
   request_prefix = "r" + std::to_string(options.incarnation.value) + "-";
 }

@@ -3,6 +3,7 @@
 #include <algorithm>
 
 #include "common/base/log.h"
+#include "common/io/folder.h"
 #include "jobs/specification/spec_paths.h"
 
 namespace trireme::coordinator::api {
@@ -23,15 +24,12 @@ std::string listed(const std::vector<io::Path>& roots) {
 }  // namespace
 
 bool is_under(const io::Path& path, const io::Path& root) {
-  std::error_code code;
-  const io::Path real = std::filesystem::weakly_canonical(std::filesystem::absolute(path), code);
-  if (code) return false;
-  const io::Path real_root = std::filesystem::weakly_canonical(std::filesystem::absolute(root), code);
-  if (code) return false;
-  auto part = real.begin();
-  for (const auto& expected : real_root) {
+  const auto real = io::real_path(path), real_root = io::real_path(root);
+  if (!real || !real_root) return false;
+  auto part = real->begin();
+  for (const auto& expected : *real_root) {
     if (expected.empty()) continue;  // a trailing slash
-    if (part == real.end() || *part != expected) return false;
+    if (part == real->end() || *part != expected) return false;
     ++part;
   }
   return true;

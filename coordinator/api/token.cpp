@@ -9,6 +9,7 @@
 #include <sys/stat.h>
 
 #include "common/base/error.h"
+#include "common/io/folder.h"
 
 namespace trireme::coordinator::api {
 namespace {
@@ -34,13 +35,12 @@ std::string random_hex() {
 }  // namespace
 
 std::string read_or_make_token(const io::Path& file) {
-  struct stat status {};
-  if (::stat(file.c_str(), &status) != 0) {
+  if (!io::exists(file)) {
     const std::string made = random_hex();
     io::write_file_atomic(file, made + "\n", true, 0600);
     return made;
   }
-  if ((status.st_mode & 077) != 0)
+  if ((io::status_of(file).mode & 077) != 0)
     throw Error(ErrorKind::kInvalid, "the token file " + file.string() + " may be read by others",
                 "chmod 600 it, or delete it to get a new token");
   std::string token = io::read_file(file, 4096);

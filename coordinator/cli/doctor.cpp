@@ -13,6 +13,7 @@
 #include "common/base/error.h"
 #include "common/base/log.h"
 #include "common/base/version.h"
+#include "common/io/folder.h"
 #include "coordinator/cli/client/format.h"
 #include "coordinator/cli/client/json_members.h"
 #include "coordinator/cli/launch/mpirun.h"
@@ -110,7 +111,7 @@ Check check_disk(const io::Path& folder) {
 }
 
 Check check_shared_memory() {
-  if (!std::filesystem::is_directory("/dev/shm"))
+  if (!io::is_folder("/dev/shm"))
     return {State::kNote, "/dev/shm", "absent",
             "Open MPI falls back to slower transports; mount a tmpfs there"};
   const std::uint64_t free = io::free_bytes("/dev/shm");
@@ -136,14 +137,11 @@ Check check_weights() {
   const io::Path folder = jobs::weights_folder();
   const std::string advice =
       "docker/install_dependencies.sh fetches published weights; only jobs that name pretrained:… need them";
-  if (!std::filesystem::is_directory(folder))
+  if (!io::is_folder(folder))
     return {State::kNote, "weights", folder.empty() ? "no folder" : "no folder " + folder.string(), advice};
   std::vector<std::string> names;
-  for (const auto& entry : std::filesystem::recursive_directory_iterator(folder))
-    if (entry.is_regular_file())
-      names.push_back(std::filesystem::relative(entry.path(), folder).string() + " (" +
-                      bytes_text(entry.file_size()) + ")");
-  std::sort(names.begin(), names.end());
+  for (const auto& file : io::files_below(folder))
+    names.push_back(file.lexically_relative(folder).string() + " (" + bytes_text(io::size_of(file)) + ")");
   std::string found = folder.string() + ":";
   for (const auto& name : names) found += " " + printable(name, 200);
   return {names.empty() ? State::kNote : State::kGood, "weights", found, names.empty() ? advice : ""};

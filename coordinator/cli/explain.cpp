@@ -1,25 +1,24 @@
 #include "coordinator/cli/explain.h"
 
 #include <algorithm>
-#include <filesystem>
-#include <fstream>
 #include <vector>
 
 #include "common/base/log.h"
 #include "common/io/file.h"
+#include "common/io/folder.h"
 #include "coordinator/cli/client/json_members.h"
+#include "jobs/store/run_files.h"
 
 namespace trireme::coordinator::cli {
 namespace {
 
 using nlohmann::json;
-namespace fs = std::filesystem;
 
 // Main outputs of a stage with that ending, in the order of its tasks.
-std::vector<std::string> files_of(const fs::path& stage, const std::string& ending) {
+std::vector<std::string> files_of(const io::Path& stage, const std::string& ending) {
   std::vector<std::string> files;
-  std::ifstream lines(stage / "outputs.jsonl");
-  for (std::string line; std::getline(lines, line);) {
+  io::LineReader lines(stage / "outputs.jsonl");
+  for (std::string line; lines.next(line);) {
     const json row = json::parse(line, nullptr, false);
     if (!row.is_object() || !row.contains("outputs")) continue;
     for (const auto& file : row["outputs"])
@@ -92,14 +91,12 @@ void print_story(const std::string& stage, const json& verdict, const json& fact
 
 int explain_sample(const std::string& run, const std::string& key, const std::string& stage, bool as_json,
                    std::ostream& out) {
-  const fs::path folder = fs::path(run) / "stages";
-  if (!fs::is_directory(folder))
+  const io::Path folder = store::RunPaths{run}.stages();
+  if (!io::is_folder(folder))
     throw Error(ErrorKind::kNotFound, run + " is no output folder of a job: it has no stages/");
-  std::vector<fs::path> stages;
-  for (const auto& entry : fs::directory_iterator(folder))
-    if (entry.is_directory() && (stage.empty() || entry.path().filename() == stage))
-      stages.push_back(entry.path());
-  std::sort(stages.begin(), stages.end());
+  std::vector<io::Path> stages;
+  for (const auto& path : io::list_folder(folder))
+    if (io::is_folder(path) && (stage.empty() || path.filename() == stage)) stages.push_back(path);
   json stories = json::array();
   for (const auto& path : stages) {
     const auto verdicts = lines_of(files_of(path, ".verdicts.jsonl"), key);

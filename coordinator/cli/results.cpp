@@ -8,7 +8,9 @@
 
 #include "common/base/log.h"
 #include "common/io/file.h"
+#include "common/io/folder.h"
 #include "coordinator/cli/client/format.h"
+#include "jobs/store/run_files.h"
 
 namespace trireme::coordinator::cli {
 namespace {
@@ -36,8 +38,8 @@ std::string evaluation_table(const std::string& stage, const json& document) {
 std::string evaluations(const JobView& job) {
   std::string text;
   for (const auto& stage : job.stages) {
-    const io::Path file = io::Path(job.output) / "stages" / stage.name / "evaluation.json";
-    if (!std::filesystem::exists(file)) continue;
+    const io::Path file = store::RunPaths{job.output}.stage(stage.name) / "evaluation.json";
+    if (!io::exists(file)) continue;
     try {
       text += evaluation_table(stage.name, json::parse(io::read_file(file, 64U << 20)));
     } catch (const std::exception& error) {
@@ -71,17 +73,16 @@ std::string dropped_table(const StageView& stage) {
 }
 
 std::string places(const JobView& job) {
-  const io::Path output = job.output;
+  const store::RunPaths run{job.output};
   std::vector<std::vector<std::string>> rows;
   const auto add = [&](const char* what, const io::Path& path) {
-    if (std::filesystem::exists(path)) rows.push_back({what, path.string()});
+    if (io::exists(path)) rows.push_back({what, path.string()});
   };
-  add("report", output / "report.html");
-  add("model", output / "final");
-  add("index", output / "index");
+  add("report", run.report());
+  add("model", run.model());
+  add("index", run.index());
   std::string text = rows.empty() ? "" : table_text(rows);
-  if (std::filesystem::exists(output / "index"))
-    text += "\nSearch it:  trireme search " + job.output + " \"a few words\"\n";
+  if (io::exists(run.index())) text += "\nSearch it:  trireme search " + job.output + " \"a few words\"\n";
   return text;
 }
 

@@ -5,8 +5,10 @@
 
 #include "common/base/error.h"
 #include "common/base/log.h"
+#include "common/io/folder.h"
 #include "coordinator/cli/client/format.h"
 #include "coordinator/sweep/sweep_page.h"
+#include "jobs/store/run_files.h"
 
 namespace trireme::coordinator::cli {
 namespace {
@@ -163,7 +165,7 @@ bool SweepRuns::all_over() const {
 
 bool SweepRuns::reports_written() const {
   if (last_run_ == sweep_.jobs.size() || clock_.now() - last_end_ > kReportPatience) return true;
-  return std::filesystem::exists(io::Path(sweep_.jobs[last_run_].job.spec.output) / "report.html");
+  return io::exists(store::RunPaths{sweep_.jobs[last_run_].job.spec.output}.report());
 }
 
 std::int64_t SweepRuns::failed() const {

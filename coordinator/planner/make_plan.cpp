@@ -4,7 +4,7 @@
 
 #include "common/io/file.h"
 #include "coordinator/planner/plan_text.h"
-#include "coordinator/planner/receipt.h"
+#include "jobs/store/receipt.h"
 
 namespace trireme::coordinator::planner {
 namespace {
@@ -24,7 +24,7 @@ void walk(TaskGraph& graph) {
     const TaskRef ref = ready.front();
     ready.pop_front();
     jobs::TaskDone done;
-    if (!find_reusable(graph.describe_task(ref), done)) continue;
+    if (!store::read_receipt(graph.describe_task(ref), done)) continue;
     for (const auto& next : graph.complete(ref, done)) ready.push_back(next);
   }
 }

@@ -1,11 +1,11 @@
 #include "coordinator/report/caption_section.h"
 
 #include <algorithm>
-#include <fstream>
 #include <vector>
 
 #include <nlohmann/json.hpp>
 
+#include "common/io/file.h"
 #include "coordinator/report/html.h"
 
 namespace trireme::coordinator::report {
@@ -18,9 +18,9 @@ std::vector<std::vector<std::string>> some_captions(const std::vector<std::strin
   std::vector<std::vector<std::string>> rows;
   const std::size_t shown = std::min(files.size(), most);
   for (std::size_t i = 0; i < shown; ++i) {
-    std::ifstream file(files[i * files.size() / shown]);
+    io::LineReader file(files[i * files.size() / shown]);
     std::size_t wanted = most / shown + (i < most % shown ? 1 : 0);
-    for (std::string line; wanted > 0 && std::getline(file, line);) {
+    for (std::string line; wanted > 0 && file.next(line);) {
       const json row = json::parse(line, nullptr, false);
       if (!row.is_object() || !row.contains("caption") || !row["caption"].is_string()) continue;
       const auto number = row.find("log_probability");

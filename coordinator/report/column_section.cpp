@@ -1,12 +1,12 @@
 #include "coordinator/report/column_section.h"
 
 #include <algorithm>
-#include <fstream>
 #include <map>
 #include <vector>
 
 #include <nlohmann/json.hpp>
 
+#include "common/io/file.h"
 #include "coordinator/report/histogram.h"
 #include "coordinator/report/html.h"
 
@@ -22,8 +22,8 @@ std::map<std::string, std::vector<double>> numbers_in(const std::vector<std::str
   std::map<std::string, std::vector<double>> found;
   const std::size_t stride = (facts_files.size() + kMostFiles - 1) / kMostFiles;
   for (std::size_t i = 0; i < facts_files.size(); i += stride) {
-    std::ifstream file(facts_files[i]);
-    for (std::string line; std::getline(file, line);) {
+    io::LineReader file(facts_files[i]);
+    for (std::string line; file.next(line);) {
       if (line.find("\"columns\"") == std::string::npos) continue;
       const json row = json::parse(line, nullptr, false);
       if (!row.is_object() || !row.contains("columns") || !row["columns"].is_object()) continue;

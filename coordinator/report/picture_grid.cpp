@@ -1,10 +1,10 @@
 #include "coordinator/report/picture_grid.h"
 
-#include <fstream>
 #include <map>
 
 #include <nlohmann/json.hpp>
 
+#include "common/io/file.h"
 #include "coordinator/report/html.h"
 
 namespace trireme::coordinator::report {
@@ -32,8 +32,8 @@ std::string picture_grids(const std::vector<std::string>& thumbnail_files, std::
   // One picture per group and file first, so that the grid shows the whole set and not its first shard.
   const std::size_t stride = thumbnail_files.size() > 64 ? thumbnail_files.size() / 64 : 1;
   for (std::size_t i = 0; i < thumbnail_files.size(); i += stride) {
-    std::ifstream file(thumbnail_files[i]);
-    for (std::string line; std::getline(file, line);) {
+    io::LineReader file(thumbnail_files[i]);
+    for (std::string line; file.next(line);) {
       const auto row = nlohmann::json::parse(line, nullptr, false);
       if (!row.is_object() || !row.contains("jpeg") || !row["jpeg"].is_string()) continue;
       auto& group = groups[row.value("kept", false) ? "" : row.value("rule", std::string("?"))];

@@ -3,12 +3,13 @@
 #include <algorithm>
 #include <cmath>
 #include <cstdlib>
-#include <fstream>
 #include <limits>
 
 #include <nlohmann/json.hpp>
 
 #include "common/base/log.h"
+#include "common/io/file.h"
+#include "common/io/folder.h"
 #include "coordinator/report/caption_section.h"
 #include "coordinator/report/column_section.h"
 #include "coordinator/report/html.h"
@@ -16,6 +17,7 @@
 #include "coordinator/report/svg_chart.h"
 #include "coordinator/report/timeline.h"
 #include "coordinator/report/training_section.h"
+#include "jobs/store/run_files.h"
 
 namespace trireme::coordinator::report {
 namespace {
@@ -82,8 +84,9 @@ std::string evaluations(const ReportInput& input) {
   std::vector<std::vector<std::string>> rows;
   std::string charts;
   for (const auto& stage : input.stages) {
-    std::ifstream file(input.output / "stages" / stage.name / "evaluation.json");
-    const auto document = OrderedJson::parse(file, nullptr, false);
+    const io::Path file = store::RunPaths{input.output}.stage(stage.name) / "evaluation.json";
+    if (!io::exists(file)) continue;
+    const auto document = OrderedJson::parse(io::read_file(file), nullptr, false);
     if (!document.is_object() || !document.contains("metrics") || !document["metrics"].is_object()) continue;
     charts += few_shot_chart(document, stage.name);
     const OrderedJson chance = document.value("chance", OrderedJson::object());

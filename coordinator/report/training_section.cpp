@@ -2,15 +2,17 @@
 
 #include <algorithm>
 #include <cmath>
-#include <fstream>
 #include <limits>
 #include <map>
 
 #include <nlohmann/json.hpp>
 
+#include "common/io/file.h"
+#include "common/io/folder.h"
 #include "coordinator/report/histogram.h"
 #include "coordinator/report/html.h"
 #include "coordinator/report/svg_chart.h"
+#include "jobs/store/run_files.h"
 
 namespace trireme::coordinator::report {
 namespace {
@@ -19,8 +21,8 @@ using json = nlohmann::ordered_json;
 
 std::vector<json> read_rows(const io::Path& path) {
   std::vector<json> rows;
-  std::ifstream file(path);
-  for (std::string line; std::getline(file, line);) {
+  io::LineReader file(path);
+  for (std::string line; file.next(line);) {
     json row = json::parse(line, nullptr, false);
     if (row.is_object()) rows.push_back(std::move(row));
   }
@@ -124,8 +126,8 @@ std::string histogram_of(const json& histogram) {
 }
 
 std::string signals(const io::Path& path) {
-  std::ifstream file(path);
-  const auto document = json::parse(file, nullptr, false);
+  if (!io::exists(path)) return "";
+  const auto document = json::parse(io::read_file(path), nullptr, false);
   if (!document.is_object() || !document.contains("histograms") || !document["histograms"].is_array())
     return "";
   std::string out;
@@ -145,7 +147,7 @@ std::string signals(const io::Path& path) {
 std::string training_sections(const ReportInput& input) {
   std::string out;
   for (const auto& stage : input.stages) {
-    const io::Path folder = input.output / "stages" / stage.name;
+    const io::Path folder = store::RunPaths{input.output}.stage(stage.name);
     const auto rows = read_rows(folder / "log.jsonl");
     const std::string histograms = signals(folder / "signals.json");
     if (rows.empty() && histograms.empty()) continue;

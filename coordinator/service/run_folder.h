@@ -8,16 +8,9 @@
 
 #include "common/base/ids.h"
 #include "common/io/file.h"
+#include "jobs/store/run_files.h"
 
 namespace trireme::coordinator::service {
-
-struct Terminal {
-  std::string state;  // "SUCCEEDED", "FAILED", "CANCELLED", "STOPPED", "RESTART"
-  std::string reason;
-  bool retryable = false;
-  int exit_code = 0;
-  std::int64_t progress = 0, step = 0;
-};
 
 class RunFolder {
  public:
@@ -26,16 +19,16 @@ class RunFolder {
   // when the folder cannot be written.
   RunFolder(const io::Path& folder, std::uint64_t given_incarnation);
 
-  const io::Path& path() const { return path_; }
+  const io::Path& path() const { return paths_.path; }
   Incarnation incarnation() const { return incarnation_; }
 
-  void write_terminal(const Terminal& terminal) const;
-  void remove_terminal() const;  // of the incarnation before
+  void write_terminal(store::Terminal terminal) const;  // of this incarnation
+  void remove_terminal() const;                         // of the incarnation before
   // `job_document` may be "null". Not durable.
   void write_progress(const std::string& job_document, std::uint64_t sequence, std::int64_t progress) const;
 
  private:
-  io::Path path_;
+  store::RunPaths paths_;
   std::unique_ptr<io::FileLock> lock_;
   Incarnation incarnation_;
 };

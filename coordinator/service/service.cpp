@@ -150,7 +150,7 @@ void Service::end_incarnation(const std::string& reason, Decision& decision) {
 }
 
 // The terminal file after the commit, then the end of run().
-void Service::leave(Terminal terminal, bool orderly, Decision& decision) {
+void Service::leave(store::Terminal terminal, bool orderly, Decision& decision) {
   if (outcome_) return;
   // A worker that has not said hello yet would miss the Leave, and both would wait in MPI_Finalize for ever.
   for (const auto& member : fleet_.members()) orderly = orderly && member.state != fleet::Liveness::kAwaited;

@@ -84,7 +84,7 @@ class Service final : public Face {
   void commit_and_act(Decision& decision);
   void commit_in_reserve(Decision& decision);
   void end_incarnation(const std::string& reason, Decision& decision);
-  void leave(Terminal terminal, bool orderly, Decision& decision);
+  void leave(store::Terminal terminal, bool orderly, Decision& decision);
   void publish_metrics();
   void write_progress(SteadyTime now);
   // service_mail.cpp

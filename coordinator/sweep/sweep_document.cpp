@@ -10,6 +10,7 @@
 
 #include "common/base/error.h"
 #include "common/base/log.h"
+#include "common/io/folder.h"
 
 namespace trireme::coordinator::sweep {
 namespace {
@@ -285,7 +286,7 @@ std::string table_text(const Sweep& sweep, const std::vector<RunResult>& results
 
 Remembered read_remembered(const io::Path& sweep_json_file) {
   Remembered out;
-  if (!std::filesystem::exists(sweep_json_file)) return out;
+  if (!io::exists(sweep_json_file)) return out;
   try {
     const auto document = Json::parse(io::read_file(sweep_json_file, 256U << 20));
     if (document.at("format") != kFormat || document.at("version") != 1) return {};

@@ -7,6 +7,7 @@
 #include "common/base/error.h"
 #include "common/base/log.h"
 #include "common/base/nearest_name.h"
+#include "common/io/folder.h"
 #include "common/io/hash.h"
 #include "jobs/specification/json/field_reader.h"
 #include "jobs/specification/json/names.h"
@@ -217,7 +218,7 @@ std::string short_hash(const std::string& text) {
 }
 
 void make_absolute(jobs::JobSpec& job) {
-  jobs::make_paths_absolute(job, std::filesystem::current_path().string());
+  jobs::make_paths_absolute(job, io::working_folder().string());
 }
 
 }  // namespace trireme::coordinator::sweep

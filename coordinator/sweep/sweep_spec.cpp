@@ -10,6 +10,7 @@
 #include "common/base/error.h"
 #include "common/base/log.h"
 #include "common/base/nearest_name.h"
+#include "common/io/folder.h"
 #include "coordinator/sweep/sweep_file.h"
 #include "jobs/specification/json/names.h"
 
@@ -237,7 +238,7 @@ ReadSweep read_sweep(std::string_view text, const io::Path& folder, const std::v
   if (!result.faults.empty()) return result;
   sweep.text = std::string(text);
   if (!output.empty()) sweep.output = output;
-  sweep.output = std::filesystem::absolute(sweep.output).lexically_normal();
+  sweep.output = io::absolute(sweep.output).lexically_normal();
   Expansion(file, sweep, overrides, result.faults).run();
   return result;
 }

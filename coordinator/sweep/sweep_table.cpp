@@ -11,6 +11,8 @@
 
 #include "common/base/error.h"
 #include "common/base/nearest_name.h"
+#include "common/io/folder.h"
+#include "jobs/store/run_files.h"
 
 namespace trireme::coordinator::sweep {
 namespace {
@@ -122,8 +124,8 @@ Metrics metrics_of(const jobs::JobSpec& job) {
   Metrics metrics;
   for (const char* name : {"evaluation.json", "signals.json"})
     for (const auto& stage : job.spec.stages) {
-      const io::Path file = io::Path(job.spec.output) / "stages" / stage.name / name;
-      if (!std::filesystem::exists(file)) continue;
+      const io::Path file = store::RunPaths{job.spec.output}.stage(stage.name) / name;
+      if (!io::exists(file)) continue;
       const auto document = Json::parse(io::read_file(file, 64U << 20), nullptr, false);
       if (!document.is_object()) throw Error(ErrorKind::kDamaged, file.string() + " is not a JSON object");
       const auto found = document.find("metrics");

@@ -4,6 +4,7 @@
 
 #include "common/base/error.h"
 #include "common/base/nearest_name.h"
+#include "common/io/folder.h"
 
 namespace trireme::jobs {
 namespace {
@@ -16,7 +17,7 @@ constexpr std::string_view kPrefix = "pretrained:";
 
 std::string installed(const std::string& given, const std::string& file, const std::string& what) {
   const io::Path folder = weights_folder();
-  if (!folder.empty() && std::filesystem::is_regular_file(folder / file)) return (folder / file).string();
+  if (!folder.empty() && io::is_file(folder / file)) return (folder / file).string();
   throw Error(
       ErrorKind::kNotFound,
       what + " \"" + given + "\" is not installed: " +
@@ -45,12 +46,12 @@ std::string published_file(const std::string& given, const std::vector<Published
 std::string resolve(const std::string& given, const std::vector<Published>& published,
                     const std::string& what) {
   if (given.starts_with(kPrefix)) return published_file(given, published, what);
-  if (std::filesystem::is_regular_file(given)) return given;
+  if (io::is_file(given)) return given;
   for (const char* name : {"open_clip_model.safetensors", "model.safetensors"})  // a checkpoint's folder
-    if (std::filesystem::is_regular_file(io::Path(given) / name)) return (io::Path(given) / name).string();
+    if (io::is_file(io::Path(given) / name)) return (io::Path(given) / name).string();
   const auto model = io::Path(given) / "final";  // of a run
   throw Error(ErrorKind::kNotFound, what + " \"" + given + "\" is no file and no folder of a model",
-              std::filesystem::is_regular_file(model / "model.safetensors")
+              io::is_file(model / "model.safetensors")
                   ? "did you mean " + model.string() + "?"
                   : "name a safetensors file, a checkpoint's folder, or pretrained:<name>");
 }
@@ -59,14 +60,13 @@ std::string resolve(const std::string& given, const std::vector<Published>& publ
 
 io::Path weights_folder() {
   if (const char* given = std::getenv("TRIREME_WEIGHTS"); given != nullptr && *given != '\0') return given;
-  std::error_code code;
-  const io::Path program = std::filesystem::read_symlink("/proc/self/exe", code).parent_path();
+  const io::Path program = io::own_program().parent_path();
   std::vector<io::Path> candidates{program.parent_path() / "share" / "trireme" / "weights"};
   for (io::Path folder = program; folder.has_relative_path(); folder = folder.parent_path())
     candidates.push_back(folder / ".trireme" / "weights");
   candidates.emplace_back("/opt/trireme/weights");
   for (const auto& candidate : candidates)
-    if (std::filesystem::is_directory(candidate, code)) return candidate;
+    if (io::is_folder(candidate)) return candidate;
   return {};
 }
 

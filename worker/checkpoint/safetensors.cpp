@@ -1,12 +1,9 @@
 #include "worker/checkpoint/safetensors.h"
 
-#include <fcntl.h>
 #include <unistd.h>
 
 #include <algorithm>
 #include <atomic>
-#include <cerrno>
-#include <cstring>
 #include <unordered_map>
 
 #include <ATen/ATen.h>
@@ -14,6 +11,7 @@
 
 #include "common/base/error.h"
 #include "common/base/nearest_name.h"
+#include "common/io/folder.h"
 #include "worker/checkpoint/safetensors_header.h"
 
 namespace trireme::worker::checkpoint {
@@ -24,18 +22,10 @@ constexpr std::int64_t kReadAtOnce = std::int64_t{4} << 20;  // by each of torch
 }  // namespace
 
 struct SafetensorsFile::State {
-  explicit State(const io::Path& path) : map(path), descriptor(::open(path.c_str(), O_RDONLY | O_CLOEXEC)) {
-    const auto bytes = map.bytes();
-    header =
-        read_safetensors_header({reinterpret_cast<const char*>(bytes.data()), bytes.size()}, path.string());
+  explicit State(const io::Path& path) : map(path), file(path) {
+    header = read_safetensors_header(map.text(), path.string());
     for (std::size_t i = 0; i < header.entries.size(); ++i) by_name[header.entries[i].name] = i;
   }
-
-  ~State() {
-    if (descriptor >= 0) ::close(descriptor);
-  }
-  State(const State&) = delete;
-  State& operator=(const State&) = delete;
 
   void read(const TensorEntry& entry, void* to) const {
     const auto bytes = static_cast<std::int64_t>(entry.end - entry.begin);
@@ -49,17 +39,11 @@ struct SafetensorsFile::State {
   // A file that is cut meanwhile gives kDamaged where the map would end the program.
   void read_part(const TensorEntry& entry, char* to, std::int64_t first, std::int64_t bytes) const {
     const std::uint64_t place = header.data_begin + entry.begin + static_cast<std::uint64_t>(first);
-    for (std::int64_t done = 0; done < bytes;) {
-      const ssize_t got = ::pread(descriptor, to + done, static_cast<std::size_t>(bytes - done),
-                                  static_cast<off_t>(place + static_cast<std::uint64_t>(done)));
-      if (got < 0 && errno == EINTR) continue;
-      if (got <= 0)
-        throw Error(ErrorKind::kDamaged,
-                    map.path().string() + ": tensor '" + entry.name + "' cannot be read: " +
-                        (got < 0 ? std::strerror(errno) : "the file has become shorter"),
-                    "copy or download the file again");
-      done += got;
-    }
+    if (file.read_at(place, {to, static_cast<std::size_t>(bytes)}) < static_cast<std::size_t>(bytes))
+      throw Error(
+          ErrorKind::kDamaged,
+          map.path().string() + ": tensor '" + entry.name + "' cannot be read: the file has become shorter",
+          "copy or download the file again");
   }
 
   const TensorEntry& find(const std::string& name) const {
@@ -77,7 +61,7 @@ struct SafetensorsFile::State {
   }
 
   io::MappedFile map;
-  int descriptor = -1;
+  io::FileReader file;
   SafetensorsHeader header;
   std::unordered_map<std::string, std::size_t> by_name;
 };
@@ -147,13 +131,9 @@ void write_safetensors(const io::Path& path, const std::vector<std::pair<std::st
         writer.write({static_cast<const char*>(whole.const_data_ptr()), whole.nbytes()});
     }
     writer.finish(durable);
-    if (durable)
-      io::rename_durably(aside, path);
-    else
-      std::filesystem::rename(aside, path);
+    durable ? io::rename_durably(aside, path) : io::rename_file(aside, path);
   } catch (...) {
-    std::error_code ignored;
-    std::filesystem::remove(aside, ignored);
+    io::remove_file(aside);
     throw;
   }
 }

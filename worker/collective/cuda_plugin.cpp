@@ -3,16 +3,16 @@
 #include <dlfcn.h>
 
 #include <array>
-#include <filesystem>
 
 #include "common/base/error.h"
+#include "common/io/folder.h"
 #include "worker/collective/nccl/nccl_plugin.h"
 
 namespace trireme::worker::collective {
 
 CudaPlugin::CudaPlugin(const std::string& path) : path_(path) {
-  if (std::filesystem::is_directory(path_)) path_.append("/").append(kCudaPluginName);
-  if (!std::filesystem::exists(path_))
+  if (io::is_folder(path_)) path_.append("/").append(kCudaPluginName);
+  if (!io::exists(path_))
     throw Error(ErrorKind::kNotFound, "the CUDA plug-in " + path_ + " is not there",
                 "build on a machine with the CUDA toolkit and the full torch wheel");
   library_ = dlopen(path_.c_str(), RTLD_NOW | RTLD_LOCAL);

@@ -7,6 +7,7 @@
 #include <nlohmann/json.hpp>
 
 #include "common/base/error.h"
+#include "common/io/folder.h"
 
 namespace trireme::worker::exchange {
 namespace {
@@ -26,8 +27,8 @@ void need(bool fine, const std::string& field, const std::string& target, const 
 
 std::unique_ptr<models::DualEncoder> open_for_export(const std::string& folder) {
   const io::Path trained = io::Path(folder) / "final";  // of a run
-  auto model = models::DualEncoder::load(
-      std::filesystem::is_regular_file(trained / "model.safetensors") ? trained.string() : folder);
+  auto model =
+      models::DualEncoder::load(io::is_file(trained / "model.safetensors") ? trained.string() : folder);
   for (const auto& [name, tensor] : model->state())
     if (name == "image_mean" || name == "text_mean") need_same(tensor, name);
   return model;

@@ -43,7 +43,7 @@ void count_samples(const jobs::Task& task, const jobs::TaskDone& done, telemetry
 
 jobs::TaskDone answer(const jobs::Task& task, const Stages& stages, TaskContext& context) {
   jobs::TaskDone done;
-  if (read_receipt(task, done)) return done;
+  if (store::read_receipt(task, done)) return done;
   const auto stage = stages.find(task.kind);
   if (stage == stages.end())
     throw Error(ErrorKind::kInvalid,
@@ -53,7 +53,7 @@ jobs::TaskDone answer(const jobs::Task& task, const Stages& stages, TaskContext&
   done = stage->second->run(task, context);
   done.lease = task.lease;
   const bool writes = task.members.empty() || context.group == nullptr || context.group->rank() == 0;
-  if (writes && !task.output.empty()) write_receipt(task, done);
+  if (writes && !task.output.empty()) store::write_receipt(task, done);
   fault_point("lease.after_output_before_done");
   return done;
 }

@@ -3,7 +3,7 @@
 #include <algorithm>
 #include <charconv>
 #include <cmath>
-#include <fstream>
+#include <sstream>
 
 #include <sched.h>
 #include <unistd.h>
@@ -11,13 +11,19 @@
 #include <ATen/Parallel.h>
 
 #include "common/base/log.h"
+#include "common/io/file.h"
+#include "common/io/folder.h"
 
 namespace trireme::worker::runtime {
 namespace {
+std::string text_of(const io::Path& file) {
+  return io::exists(file) ? io::read_file(file, 4096) : "";
+}
+
 // The value of one "Name:\tvalue" line of /proc/<pid>/status.
 std::string status_of(long pid, const std::string& name) {
-  std::ifstream status("/proc/" + std::to_string(pid) + "/status");
-  for (std::string line; std::getline(status, line);)
+  io::LineReader status("/proc/" + std::to_string(pid) + "/status");
+  for (std::string line; status.next(line);)
     if (line.compare(0, name.size() + 1, name + ":") == 0) {
       const auto begin = line.find_first_not_of(" \t", name.size() + 1);
       return begin == std::string::npos ? "" : line.substr(begin);
@@ -72,12 +78,13 @@ std::vector<int> cores_of_launch() {
 }
 
 double cpu_quota() {
-  std::ifstream v2("/sys/fs/cgroup/cpu.max");
+  std::istringstream v2(text_of("/sys/fs/cgroup/cpu.max"));
   std::string quota;
   double period = 0;
   if (v2 >> quota >> period) return quota == "max" || period <= 0 ? 0 : std::atof(quota.c_str()) / period;
   double microseconds = 0;
-  std::ifstream v1("/sys/fs/cgroup/cpu/cpu.cfs_quota_us"), v1_period("/sys/fs/cgroup/cpu/cpu.cfs_period_us");
+  std::istringstream v1(text_of("/sys/fs/cgroup/cpu/cpu.cfs_quota_us")),
+      v1_period(text_of("/sys/fs/cgroup/cpu/cpu.cfs_period_us"));
   if (v1 >> microseconds && v1_period >> period && microseconds > 0 && period > 0)
     return microseconds / period;
   return 0;

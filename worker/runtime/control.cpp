@@ -1,11 +1,12 @@
 #include "worker/runtime/control.h"
 
-#include <fstream>
+#include <sstream>
 
 #include <unistd.h>
 
 #include "common/base/fault_point.h"
 #include "common/base/log.h"
+#include "common/io/file.h"
 #include "common/telemetry/metrics.h"
 
 namespace trireme::worker::runtime {
@@ -14,7 +15,7 @@ constexpr Rank kCoordinator = 0;
 constexpr auto kIdle = std::chrono::milliseconds(1);
 
 std::uint64_t resident_bytes() {
-  std::ifstream statm("/proc/self/statm");
+  std::istringstream statm(io::read_file("/proc/self/statm", 4096));
   std::uint64_t all = 0, resident = 0;
   statm >> all >> resident;
   return resident * static_cast<std::uint64_t>(::sysconf(_SC_PAGESIZE));

@@ -1,8 +1,6 @@
 #include "worker/runtime/device.h"
 
 #include <algorithm>
-#include <filesystem>
-#include <fstream>
 #include <sstream>
 #include <vector>
 
@@ -13,34 +11,29 @@
 #include <ATen/detail/CUDAHooksInterface.h>
 #include <torch/version.h>
 
+#include "common/io/file.h"
+#include "common/io/folder.h"
+
 namespace trireme::worker::runtime {
 namespace {
-namespace fs = std::filesystem;
-
-fs::path torch_folder() {
+io::Path torch_folder() {
   Dl_info info{};
   // Any symbol that lives in libtorch_cpu.
   if (::dladdr(reinterpret_cast<const void*>(&at::get_num_threads), &info) == 0 || info.dli_fname == nullptr)
     return {};
-  return fs::path(info.dli_fname).parent_path();
+  return io::Path(info.dli_fname).parent_path();
 }
 
 bool driver_is_here() {
-  std::error_code failure;
-  if (fs::exists("/dev/nvidiactl", failure) || fs::exists("/dev/dxg", failure)) return true;
-  return fs::exists("/proc/driver/nvidia/version", failure);
+  return io::exists("/dev/nvidiactl") || io::exists("/dev/dxg") || io::exists("/proc/driver/nvidia/version");
 }
 
 // "Model: NVIDIA H100 …" of the n-th GPU, "" when the driver does not say.
 std::string model_of(int number) {
-  std::error_code failure;
-  std::vector<fs::path> folders;
-  for (const auto& entry : fs::directory_iterator("/proc/driver/nvidia/gpus", failure))
-    folders.push_back(entry.path());
-  std::sort(folders.begin(), folders.end());
+  const auto folders = io::list_folder_if_there("/proc/driver/nvidia/gpus");
   if (number >= static_cast<int>(folders.size())) return "";
-  std::ifstream information(folders[static_cast<std::size_t>(number)] / "information");
-  for (std::string line; std::getline(information, line);)
+  io::LineReader information(folders[static_cast<std::size_t>(number)] / "information");
+  for (std::string line; information.next(line);)
     if (line.rfind("Model:", 0) == 0) return line.substr(line.find_first_not_of(" \t", 6));
   return "";
 }
@@ -48,9 +41,8 @@ std::string model_of(int number) {
 
 DeviceChoice choose_device(int position_on_host) {
   if (!driver_is_here()) return {"cpu", "", "no NVIDIA driver on this machine (/dev/nvidiactl is absent)"};
-  const fs::path library = torch_folder() / "libtorch_cuda.so";
-  std::error_code failure;
-  if (!fs::exists(library, failure))
+  const io::Path library = torch_folder() / "libtorch_cuda.so";
+  if (!io::exists(library))
     return {"cpu", "",
             "there is a GPU driver, but " + library.string() +
                 " is absent: install torch with its CUDA parts (`./quickstart build` on this machine)"};

@@ -11,6 +11,7 @@
 #include "common/base/clock.h"
 #include "common/base/ids.h"
 #include "jobs/protocol/messages.h"
+#include "jobs/store/receipt.h"
 
 namespace trireme::telemetry {
 class Metrics;
@@ -67,14 +68,7 @@ class Stage {
   virtual jobs::TaskDone run(const jobs::Task& task, TaskContext& context) = 0;
 };
 
-// Receipts (store/README in jobs/protocol/FORMAT.md): `<output>.receipt.json` lists outputs, counts and
-// summary, and is written after them. A valid one answers an equal task without running it.
-void write_receipt(const jobs::Task& task, const jobs::TaskDone& done);
-bool read_receipt(const jobs::Task& task,
-                  jobs::TaskDone& done);  // verifies sizes and hashes; false when absent or damaged
-
-// Fills path, bytes and xxh3 of an output that lies complete at `path`.
-jobs::OutputFile describe_output(const std::string& name, const std::string& path);
+using store::describe_output;
 
 // Lines of Task::inputs_file, or Task::inputs and Task::shard when it has none.
 std::vector<jobs::InputsLine> read_inputs(const jobs::Task& task);

@@ -6,6 +6,7 @@
 
 #include "common/base/error.h"
 #include "common/base/log.h"
+#include "common/io/folder.h"
 #include "common/io/hash.h"
 #include "coordinator/cli/client/http_client.h"
 #include "coordinator/cli/client/json_members.h"
@@ -54,7 +55,7 @@ HttpCall call_to(const io::Path& run_folder) {
   call.host = endpoint.host;
   call.port = endpoint.port;
   const io::Path token_file = run_folder / "token";
-  if (std::filesystem::exists(token_file)) {
+  if (io::exists(token_file)) {
     std::string token = io::read_file(token_file, 4096);
     token.erase(token.find_last_not_of(" \r\n") + 1);
     call.headers["Authorization"] = "Bearer " + token;

@@ -6,6 +6,7 @@
 
 #include "common/base/error.h"
 #include "common/base/log.h"
+#include "common/io/folder.h"
 #include "common/io/log_tail.h"
 #include "coordinator/cli/client/api_client.h"
 #include "coordinator/cli/client/display.h"
@@ -13,6 +14,7 @@
 #include "coordinator/cli/plan/spec_file.h"
 #include "coordinator/cli/results.h"
 #include "jobs/specification/spec_paths.h"
+#include "jobs/store/run_files.h"
 
 namespace trireme::coordinator::cli {
 namespace {
@@ -48,11 +50,12 @@ void print_job(std::ostream& out, const JobView& job) {
 
 // Logs of a folder on this machine.
 int show_local_logs(std::ostream& out, const io::Path& folder, bool follow, int rank, std::int64_t tail) {
-  if (!std::filesystem::is_directory(folder / "logs"))
+  const io::Path logs_folder = store::RunPaths{folder}.logs();
+  if (!io::is_folder(logs_folder))
     throw Error(ErrorKind::kNotFound,
                 folder.string() + " holds no logs: the run was not started by trireme launch",
                 "look where mpirun was started: the ranks wrote to its standard error");
-  io::LogTail logs(folder / "logs", rank, tail);
+  io::LogTail logs(logs_folder, rank, tail);
   for (;;) {
     const std::string text = logs.next();
     out << text << std::flush;
@@ -63,7 +66,8 @@ int show_local_logs(std::ostream& out, const io::Path& folder, bool follow, int 
 }
 
 bool holds_run(const io::Path& folder) {
-  return std::filesystem::is_directory(folder / "logs") || std::filesystem::exists(folder / "report.html");
+  const store::RunPaths run{folder};
+  return io::is_folder(run.logs()) || io::exists(run.report());
 }
 
 }  // namespace
@@ -71,7 +75,7 @@ bool holds_run(const io::Path& folder) {
 int submit_job(const ClientOptions& options, const std::string& file,
                const std::vector<std::string>& overrides, const std::string& key, bool wait) {
   jobs::JobSpec job = read_job_file(file, overrides);
-  jobs::make_paths_absolute(job, std::filesystem::current_path().string());
+  jobs::make_paths_absolute(job, io::working_folder().string());
   const ApiClient client(options.run_folder);
   const std::string body =
       client.post("/api/v1/jobs", jobs::effective_json(job), key.empty() ? random_key() : key);
@@ -179,7 +183,7 @@ int show_logs(const ClientOptions& options, const std::string& job, bool follow,
               std::int64_t tail) {
   if (holds_run(job)) return show_local_logs(*options.out, job, follow, rank, tail);
   if (job.empty()) {
-    if (!std::filesystem::is_directory(options.run_folder / "logs"))
+    if (!io::is_folder(store::RunPaths{options.run_folder}.logs()))
       throw Error(ErrorKind::kNotFound, "there are no logs in " + options.run_folder.string(),
                   "name a job, a run folder, or give --run");
     return show_local_logs(*options.out, options.run_folder, follow, rank, tail);
@@ -195,8 +199,8 @@ int show_logs(const ClientOptions& options, const std::string& job, bool follow,
 }
 
 int make_report(const ClientOptions& options, const std::string& job, const std::string& file) {
-  const io::Path local = io::Path(job) / "report.html";
-  if (std::filesystem::exists(local)) {
+  const io::Path local = store::RunPaths{job}.report();
+  if (io::exists(local)) {
     if (!file.empty()) io::write_file_atomic(file, io::read_file(local));
     *options.out << (file.empty() ? local.string() : file) << "\n";
     return 0;
@@ -208,7 +212,7 @@ int make_report(const ClientOptions& options, const std::string& job, const std:
     *options.out << file << "\n";
     return 0;
   }
-  *options.out << (io::Path(job_view_from_json(client.get(job_path(job))).output) / "report.html").string()
+  *options.out << store::RunPaths{job_view_from_json(client.get(job_path(job))).output}.report().string()
                << "\n";
   return 0;
 }

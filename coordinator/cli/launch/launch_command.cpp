@@ -3,13 +3,13 @@
 #include <algorithm>
 #include <deque>
 #include <filesystem>
-#include <fstream>
 #include <optional>
 
 #include <unistd.h>
 
 #include "common/base/error.h"
 #include "common/base/log.h"
+#include "common/io/file.h"
 #include "common/io/folder.h"
 #include "coordinator/cli/client/display.h"
 #include "coordinator/cli/client/format.h"
@@ -83,14 +83,14 @@ int report_end(const LaunchOptions& options, const io::Path& run_folder, const S
   if (result.exit_code == 0) return 0;
   out << "\n" << result.state << ": " << printable_lines(result.reason) << "\n";
   if (result.exit_code == 75) {
-    const auto terminal = read_terminal(run_folder);
+    const auto terminal = store::read_terminal({run_folder});
     out << "Start the same command again to go on"
         << (terminal && terminal->step > 0 ? " at step " + std::to_string(terminal->step) : "") << ".\n";
   } else if (result.state == "FAILED") {
     const std::string complaints = last_complaints(run_folder);
     if (!complaints.empty())
-      out << "Last lines of " << (run_folder / "logs" / "mpirun.log").string() << ":\n" << complaints;
-    out << "Logs per rank: " << (run_folder / "logs").string() << "/rank-<r>.log\n";
+      out << "Last lines of " << store::RunPaths{run_folder}.mpirun_log().string() << ":\n" << complaints;
+    out << "Logs per rank: " << store::RunPaths{run_folder}.logs().string() << "/rank-<r>.log\n";
   }
   return result.exit_code;
 }
@@ -98,9 +98,9 @@ int report_end(const LaunchOptions& options, const io::Path& run_folder, const S
 }  // namespace
 
 std::string last_complaints(const io::Path& run_folder) {
-  std::ifstream file(run_folder / "logs" / "mpirun.log");
+  io::LineReader file(store::RunPaths{run_folder}.mpirun_log());
   std::deque<std::string> lines;
-  for (std::string line; std::getline(file, line);) {
+  for (std::string line; file.next(line);) {
     if (line.empty() || line.find_first_not_of('-') == std::string::npos || says_nothing(line)) continue;
     lines.push_back(line);
     if (lines.size() > 12) lines.pop_front();
@@ -135,7 +135,7 @@ int launch(const LaunchOptions& options) {
   if (!options.job.empty()) job = read_job_file(options.job, options.overrides);
   io::Path run_folder = options.run_folder;
   if (run_folder.empty()) run_folder = job ? io::Path(job->spec.output) : io::Path("runs/service");
-  run_folder = std::filesystem::absolute(run_folder).lexically_normal();
+  run_folder = io::absolute(run_folder).lexically_normal();
   io::make_folders(run_folder);
   if (!options.resume_from.empty()) {
     if (!job)

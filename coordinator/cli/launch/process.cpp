@@ -15,6 +15,7 @@
 #include <unistd.h>
 
 #include "common/base/error.h"
+#include "common/io/folder.h"
 
 namespace trireme::coordinator::cli {
 namespace {
@@ -37,12 +38,12 @@ std::vector<std::string> environment_with(const std::map<std::string, std::strin
 }
 
 std::string in_path(const std::string& name) {
-  if (name.find('/') != std::string::npos) return ::access(name.c_str(), X_OK) == 0 ? name : "";
+  if (name.find('/') != std::string::npos) return io::may_run(name) ? name : "";
   const char* path = std::getenv("PATH");
   std::istringstream folders(path == nullptr ? "/usr/bin:/bin" : path);
   for (std::string folder; std::getline(folders, folder, ':');) {
     const std::string file = (folder.empty() ? "." : folder) + "/" + name;
-    if (::access(file.c_str(), X_OK) == 0 && !std::filesystem::is_directory(file)) return file;
+    if (io::may_run(file) && !io::is_folder(file)) return file;
   }
   return "";
 }
@@ -99,7 +100,7 @@ bool is_zombie(pid_t process) {
 
 pid_t spawn(const Spawn& what) {
   io::make_folders(what.output.parent_path());
-  const int output = ::open(what.output.c_str(), O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0644);
+  const int output = io::disk().open(what.output, O_WRONLY | O_CREAT | O_APPEND, 0644);
   if (output < 0) throw system_error("cannot open " + what.output.string(), errno);
   try {
     const pid_t child = start(what, output);
@@ -121,12 +122,11 @@ std::optional<int> exit_code_if_ended(pid_t child) {
 std::vector<pid_t> processes_marked(const std::string& name, const std::string& value) {
   const std::string mark = name + "=" + value;
   std::vector<pid_t> found;
-  std::error_code code;
-  for (const auto& entry : std::filesystem::directory_iterator("/proc", code)) {
-    const std::string digits = entry.path().filename().string();
+  for (const auto& entry : io::list_folder("/proc")) {
+    const std::string digits = entry.filename().string();
     if (digits.find_first_not_of("0123456789") != std::string::npos) continue;
     try {
-      const std::string environment = '\0' + io::read_file(entry.path() / "environ", 8U << 20);
+      const std::string environment = '\0' + io::read_file(entry / "environ", 8U << 20);
       const std::size_t at = environment.find('\0' + mark);
       if (at == std::string::npos) continue;
       const std::size_t end = at + 1 + mark.size();
@@ -188,13 +188,8 @@ Captured capture(const std::vector<std::string>& command, std::chrono::seconds l
 }
 
 std::string find_program(const std::string& name) {
-  std::error_code code;
-  const io::Path self = std::filesystem::read_symlink("/proc/self/exe", code);
-  if (!code) {
-    const std::string beside = (self.parent_path() / name).string();
-    if (::access(beside.c_str(), X_OK) == 0) return beside;
-  }
-  return in_path(name);
+  const io::Path beside = io::own_program().parent_path() / name;
+  return io::may_run(beside) ? beside.string() : in_path(name);
 }
 
 }  // namespace trireme::coordinator::cli

@@ -4,7 +4,6 @@
 #include <atomic>
 #include <cmath>
 #include <filesystem>
-#include <fstream>
 #include <optional>
 #include <regex>
 #include <thread>
@@ -14,6 +13,7 @@
 #include <unistd.h>
 
 #include "common/base/error.h"
+#include "common/io/folder.h"
 #include "coordinator/cli/launch/process.h"
 #include "coordinator/cli/launch/run_files.h"
 
@@ -30,23 +30,16 @@ void count_stop(int) {
 }
 
 // Changes whenever the file is replaced.
-struct FileStamp {
-  ino_t inode = 0;
-  std::int64_t nanoseconds = 0;
-  bool operator==(const FileStamp&) const = default;
-};
+using FileStamp = std::optional<io::FileStatus>;
 FileStamp stamp_of(const io::Path& file) {
-  struct stat status {};
-  if (::stat(file.c_str(), &status) != 0) return {};
-  return {status.st_ino, status.st_mtim.tv_sec * 1000000000LL + status.st_mtim.tv_nsec};
+  return io::exists(file) ? FileStamp(io::status_of(file)) : std::nullopt;
 }
 
 // Who died, as mpirun tells it: "… process rank 2 with PID 0 on node n exited on signal 9 (Killed)."
-std::string cause_of_end(const io::Path& log, std::uintmax_t begin, int code) {
-  std::ifstream file(log);
-  file.seekg(static_cast<std::streamoff>(begin));
+std::string cause_of_end(const io::Path& log, std::uint64_t begin, int code) {
+  io::LineReader file(log, begin);
   static const std::regex kSignal(R"(process rank (\d+) .*exited on signal (\d+))");
-  for (std::string line; std::getline(file, line);) {
+  for (std::string line; file.next(line);) {
     std::smatch found;
     if (!std::regex_search(line, found, kSignal)) continue;
     const std::string who = found[1] == "0" ? "the coordinator" : "worker " + found[1].str();
@@ -74,21 +67,19 @@ class Incarnation {
   const SupervisorOptions& options_;
   std::uint64_t number_;
   pid_t mpirun_ = 0;
-  std::uintmax_t log_begin_ = 0;  // where this incarnation's lines begin in mpirun.log
+  std::uint64_t log_begin_ = 0;  // where this incarnation's lines begin in mpirun.log
   Steady::time_point started_ = Steady::now(), pulse_ = Steady::now(), stop_since_{};
   FileStamp stamp_;
   bool seen_ = false, over_ = false;
 };
 
 Incarnation::Incarnation(const SupervisorOptions& options, std::uint64_t number)
-    : options_(options), number_(number), stamp_(stamp_of(options.run_folder / "progress.json")) {
-  Spawn what{options.command, options.environment, options.run_folder / "logs" / "mpirun.log"};
+    : options_(options), number_(number), stamp_(stamp_of(store::RunPaths{options.run_folder}.progress())) {
+  Spawn what{options.command, options.environment, store::RunPaths{options.run_folder}.mpirun_log()};
   what.environment["TRIREME_INCARNATION"] = std::to_string(number);
   what.environment[kMark] = std::to_string(::getpid());
-  what.environment["TRIREME_LOG_DIR"] = (options.run_folder / "logs").string();
-  std::error_code none;
-  log_begin_ = std::filesystem::file_size(what.output, none);
-  if (none) log_begin_ = 0;
+  what.environment["TRIREME_LOG_DIR"] = store::RunPaths{options.run_folder}.logs().string();
+  log_begin_ = io::exists(what.output) ? io::size_of(what.output) : 0;
   mpirun_ = spawn(what);
 }
 
@@ -96,7 +87,8 @@ void Incarnation::watch() {
   while (!over_) {
     if (const auto code = exit_code_if_ended(mpirun_)) {
       exit_code = *code;
-      if (cause.empty()) cause = cause_of_end(options_.run_folder / "logs" / "mpirun.log", log_begin_, *code);
+      if (cause.empty())
+        cause = cause_of_end(store::RunPaths{options_.run_folder}.mpirun_log(), log_begin_, *code);
       mpirun_ = 0;
       end_everything();
       return;
@@ -110,7 +102,7 @@ void Incarnation::watch() {
 }
 
 void Incarnation::check_pulse() {
-  const FileStamp stamp = stamp_of(options_.run_folder / "progress.json");
+  const FileStamp stamp = stamp_of(store::RunPaths{options_.run_folder}.progress());
   const auto now = Steady::now();
   if (stamp != stamp_) {
     stamp_ = stamp;
@@ -181,7 +173,7 @@ void Incarnation::end_everything() {
 class Supervisor {
  public:
   explicit Supervisor(const SupervisorOptions& options)
-      : options_(options), lock_(options.run_folder / "LOCK") {
+      : options_(options), lock_(store::RunPaths{options.run_folder}.lock()) {
     const auto before = read_progress(options.run_folder);
     best_ = before ? before->committed : 0;
   }
@@ -189,7 +181,7 @@ class Supervisor {
 
  private:
   bool run_once();  // true: the result is final
-  bool decide(const std::optional<Terminal>& terminal, const Incarnation& incarnation);
+  bool decide(const std::optional<store::Terminal>& terminal, const Incarnation& incarnation);
   bool stop(int exit_code, const std::string& state, const std::string& reason);
   bool give_up(const std::string& reason);
   bool wait_before_next();
@@ -209,20 +201,19 @@ SupervisorResult Supervisor::run() {
 }
 
 bool Supervisor::run_once() {
-  number_ = raise_incarnation(options_.run_folder);
+  number_ = store::raise_incarnation({options_.run_folder});
   ++result_.incarnations;
-  std::error_code ignored;
   // The end of an incarnation before, which its log tells, too.
-  std::filesystem::remove(options_.run_folder / "terminal.json", ignored);
+  io::remove_file(store::RunPaths{options_.run_folder}.terminal());
   Incarnation incarnation(options_, number_);
   incarnation.watch();
   options_.on_poll();
-  auto terminal = read_terminal(options_.run_folder);
+  auto terminal = store::read_terminal({options_.run_folder});
   if (terminal && terminal->incarnation != 0 && terminal->incarnation != number_) terminal.reset();
   return decide(terminal, incarnation) || wait_before_next();
 }
 
-bool Supervisor::decide(const std::optional<Terminal>& terminal, const Incarnation& incarnation) {
+bool Supervisor::decide(const std::optional<store::Terminal>& terminal, const Incarnation& incarnation) {
   if (terminal) {
     if (terminal->state == "SUCCEEDED") return stop(0, terminal->state, terminal->reason);
     if (terminal->state == "CANCELLED") return stop(1, terminal->state, terminal->reason);
@@ -237,7 +228,7 @@ bool Supervisor::decide(const std::optional<Terminal>& terminal, const Incarnati
   if (incarnation.stop_asked) return stop(75, "STOPPED", cause);
   const auto progress = read_progress(options_.run_folder);
   const std::int64_t committed =
-      std::max(terminal ? terminal->committed : -1, progress ? progress->committed : 0);
+      std::max(terminal ? terminal->progress : -1, progress ? progress->committed : 0);
   failures_ = committed > best_ ? 0 : failures_ + 1;
   best_ = std::max(best_, committed);
   if (failures_ >= options_.retry.no_progress_limit)
@@ -258,14 +249,14 @@ bool Supervisor::stop(int exit_code, const std::string& state, const std::string
 }
 
 bool Supervisor::give_up(const std::string& reason) {
-  Terminal terminal;
+  store::Terminal terminal;
   terminal.incarnation = number_;
   terminal.state = "FAILED";
   terminal.reason = reason;
   terminal.retryable = false;
   terminal.exit_code = 93;
-  terminal.committed = best_;
-  write_terminal(options_.run_folder, terminal);
+  terminal.progress = best_;
+  store::write_terminal({options_.run_folder}, terminal);
   return stop(93, "FAILED", reason);
 }
 

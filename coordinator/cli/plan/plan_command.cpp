@@ -4,6 +4,7 @@
 #include <filesystem>
 
 #include "common/base/error.h"
+#include "common/io/folder.h"
 #include "coordinator/cli/plan/model_costs.h"
 #include "coordinator/cli/plan/spec_file.h"
 #include "coordinator/planner/listing.h"
@@ -15,7 +16,7 @@ namespace trireme::coordinator::cli {
 int plan_job(const std::string& file, const std::vector<std::string>& overrides, bool json,
              std::ostream& out) {
   jobs::JobSpec job = read_job_file(file, overrides);
-  jobs::make_paths_absolute(job, std::filesystem::current_path().string());
+  jobs::make_paths_absolute(job, io::working_folder().string());
   if (job.spec.store.empty()) job.spec.store = job.spec.output + "/store";
   std::vector<jobs::SpecFault> faults;
   planner::ListedJob listed = planner::list_job(job, faults);

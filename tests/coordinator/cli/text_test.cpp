@@ -10,7 +10,6 @@
 #include "coordinator/cli/client/format.h"
 #include "coordinator/cli/doctor.h"
 #include "coordinator/cli/launch/mpirun.h"
-#include "coordinator/cli/launch/run_files.h"
 #include "coordinator/cli/results.h"
 
 namespace trireme::coordinator::cli {
@@ -201,21 +200,6 @@ TEST(Mpirun, CommandHasTheSettingsAndBothPrograms) {
             ":|-n|3|-x|TRIREME_INCARNATION|-x|TRIREME_SUPERVISOR_PID|-x|TRIREME_LOG_DIR|/b/trireme-worker|");
   EXPECT_NE(five.find("--map-by|:OVERSUBSCRIBE|"), std::string::npos);
   EXPECT_EQ(five.find("oob_tcp"), std::string::npos);
-}
-
-TEST(Incarnation, GrowsAndRefusesGarbage) {
-  const io::Path folder =
-      std::filesystem::temp_directory_path() / ("trireme-incarnation-" + std::to_string(::getpid()));
-  std::filesystem::create_directories(folder);
-  EXPECT_EQ(raise_incarnation(folder), 1U);
-  EXPECT_EQ(raise_incarnation(folder), 2U);
-  io::write_file_atomic(folder / "incarnation", "41\n", false);
-  EXPECT_EQ(raise_incarnation(folder), 42U);
-  for (const char* bad : {"", "x", "1 2", "-3", "99999999999999999999999"}) {
-    io::write_file_atomic(folder / "incarnation", bad, false);
-    EXPECT_THROW(raise_incarnation(folder), Error) << bad;
-  }
-  std::filesystem::remove_all(folder);
 }
 
 TEST(Doctor, MissingThingsHaveAdviceAndDecideTheExitCode) {

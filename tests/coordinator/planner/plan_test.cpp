@@ -9,7 +9,6 @@
 #include "common/base/error.h"
 #include "common/io/file.h"
 #include "coordinator/planner/plan_text.h"
-#include "coordinator/planner/receipt.h"
 #include "tests/coordinator/planner/fake_results.h"
 
 namespace trireme::coordinator::planner {
@@ -127,31 +126,6 @@ TEST_F(PlanTest, EveryExampleHasAPlan) {
     const Plan plan = make_plan(spec, listed);
     EXPECT_GE(plan.stages.size(), 5U) << name;
     EXPECT_FALSE(plan_text(plan).empty());
-  }
-}
-
-TEST_F(PlanTest, DamagedOutputsDoNotCount) {
-  jobs::Task task;
-  task.address = std::string(32, 'a');
-  task.output = (root_ / "filter/aa" / task.address).string();
-  task.kind = jobs::TaskKind::kFilter;
-  jobs::TaskDone done;
-  EXPECT_FALSE(find_reusable(task, done));
-  leave_output(task, {});
-  EXPECT_TRUE(find_reusable(task, done));
-  EXPECT_TRUE(done.reused);
-  task.kind = jobs::TaskKind::kEmbed;
-  EXPECT_FALSE(find_reusable(task, done));
-  task.kind = jobs::TaskKind::kFilter;
-  io::write_file_atomic(task.output + ".bin", std::string(32, 'b'), false);
-  EXPECT_FALSE(find_reusable(task, done));
-  leave_output(task, {});
-  std::string receipt = io::read_file(task.output + ".receipt.json");
-  for (std::size_t i = 0; i + 1 < receipt.size(); i += 3) {
-    std::string damaged = receipt;
-    damaged[i] ^= 1;
-    io::write_file_atomic(task.output + ".receipt.json", damaged, false);
-    EXPECT_FALSE(find_reusable(task, done)) << i;
   }
 }
 

@@ -3,6 +3,7 @@
 #include <nlohmann/json.hpp>
 
 #include "common/base/error.h"
+#include "common/io/folder.h"
 
 namespace trireme::worker::data {
 namespace {
@@ -42,7 +43,7 @@ std::string scores_file(std::string_view score, const std::string& shard_sha256,
 
 std::unordered_map<std::string, double> read_scores(const io::Path& path, std::string_view score,
                                                     const std::string& shard_sha256) {
-  if (!std::filesystem::is_regular_file(path))
+  if (!io::is_file(path))
     throw Error(ErrorKind::kNotFound, "there are no scores " + path.string(),
                 "write them, or take the rule out of the filter");
   const std::string text = io::read_file(path);

@@ -1,6 +1,7 @@
 #include "worker/data/shards/shard_reader.h"
 
 #include "common/base/error.h"
+#include "common/io/folder.h"
 #include "jobs/specification/prompt_template.h"
 #include "worker/data/shards/caption_text.h"
 #include "worker/data/shards/shard_index.h"
@@ -12,7 +13,7 @@ constexpr std::uint64_t kImageLimitBytes = std::uint64_t{64} << 20;
 
 // Folders have no bytes of their own.
 std::unique_ptr<io::ByteSource> bytes_of(const io::Path& shard) {
-  if (std::filesystem::is_directory(shard))
+  if (io::is_folder(shard))
     return std::make_unique<io::MemorySource>(std::string_view(), shard.string());
   return io::open_source(shard);
 }

@@ -4,6 +4,7 @@
 #include <map>
 
 #include "common/base/error.h"
+#include "common/io/folder.h"
 #include "common/io/little_endian.h"
 #include "worker/data/tallies/framed_file.h"
 
@@ -16,11 +17,6 @@ constexpr std::size_t kHead = 48, kEntry = 24;  // entries: hash, count, offset 
 constexpr std::size_t kFirstSlots = 1 << 12;
 
 using io::get, io::put;
-
-void remove_file(const io::Path& path) {
-  std::error_code ignored;
-  std::filesystem::remove(path, ignored);  // spills of this task, and its half-written output
-}
 
 // One file, as written by write_ngram_counts.
 struct View {
@@ -52,7 +48,7 @@ NgramTally::NgramTally(io::Path output, std::int64_t partitions, std::size_t mem
     : output_(std::move(output)), partitions_(partitions), memory_bytes_(memory_bytes), slots_(kFirstSlots) {}
 
 NgramTally::~NgramTally() {
-  for (const auto& run : runs_) remove_file(run);
+  for (const auto& run : runs_) io::remove_file(run);
 }
 
 void NgramTally::add_words(const std::vector<std::string>& words) {

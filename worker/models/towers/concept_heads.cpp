@@ -6,6 +6,7 @@
 
 #include "common/base/error.h"
 #include "common/io/file.h"
+#include "common/io/folder.h"
 #include "worker/checkpoint/safetensors.h"
 
 namespace trireme::worker::models {
@@ -60,7 +61,7 @@ void save_heads(const std::string& folder, const SavedHeads& heads) {
 
 std::optional<SavedHeads> load_heads(const std::string& folder) {
   const io::Path path = io::Path(folder) / kHeadsFile, names = io::Path(folder) / kVocabularyFile;
-  if (!std::filesystem::exists(path)) return std::nullopt;
+  if (!io::exists(path)) return std::nullopt;
   const checkpoint::SafetensorsFile file(path);
   const auto entry = [&](const char* key) {
     const auto found = file.metadata().find(key);

@@ -9,6 +9,7 @@
 #include <nlohmann/json.hpp>
 
 #include "common/io/file.h"
+#include "common/io/folder.h"
 #include "jobs/specification/job_spec.h"
 
 namespace trireme::worker::models {
@@ -79,11 +80,11 @@ struct Beside {
   json own;  // the whole config.json of a folder that a train stage wrote, null for any other
 };
 
-Beside read_beside(const std::filesystem::path& file, WeightFaults& faults) {
+Beside read_beside(const io::Path& file, WeightFaults& faults) {
   const auto folder = file.parent_path();
   for (const char* name : {"open_clip_config.json", "config.json"}) {
     const auto path = folder / name;
-    if (!std::filesystem::is_regular_file(path)) continue;
+    if (!io::is_file(path)) continue;
     const json config = json::parse(io::read_file(path, 16 << 20), nullptr, false);
     if (!config.is_object()) {
       faults.add("config: " + path.string() + " is not a JSON object");
@@ -158,7 +159,7 @@ std::optional<jobs::ModelSpec> own_spec_beside(const std::string& file) {
   spec.image.frozen = spec.text.frozen = false;
   const std::string vocabulary = config.value("vocabulary", "");
   if (!vocabulary.empty())
-    spec.text.tokenizer.vocabulary = (std::filesystem::path(file).parent_path() / vocabulary).string();
+    spec.text.tokenizer.vocabulary = (io::Path(file).parent_path() / vocabulary).string();
   return spec;
 }
 

@@ -5,6 +5,7 @@
 
 #include "common/base/error.h"
 #include "common/io/file.h"
+#include "common/io/folder.h"
 #include "jobs/specification/job_spec.h"
 #include "worker/checkpoint/safetensors.h"
 #include "worker/models/dual_encoder.h"
@@ -42,8 +43,7 @@ void DualEncoder::save(const std::string& folder, const std::string& provenance_
   const io::Path to(folder);
   io::make_folders(to);
   const std::string vocabulary = vocabulary_name(state_->vocabulary);
-  if (!vocabulary.empty() && !(std::filesystem::exists(to / vocabulary) &&
-                               std::filesystem::equivalent(state_->vocabulary, to / vocabulary)))
+  if (!vocabulary.empty() && !io::same_file(state_->vocabulary, to / vocabulary))
     io::write_file_atomic(to / vocabulary, io::read_file(state_->vocabulary));
   std::vector<std::pair<std::string, at::Tensor>> tensors;
   for (const nn::NamedTensor& entry : state_->set.entries())

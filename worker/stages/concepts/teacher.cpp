@@ -4,6 +4,7 @@
 
 #include "common/base/error.h"
 #include "common/io/file.h"
+#include "common/io/folder.h"
 #include "common/io/hash.h"
 #include "jobs/specification/model_defaults.h"
 #include "jobs/store/published.h"
@@ -168,7 +169,7 @@ jobs::ConceptVocabularies settle_teacher(const jobs::ConceptsSettings& settings,
     identity += settings.tower + "\n" + io::hex(io::xxh3_of_file(path)) + "\n";
   } else {
     for (const char* name : {"model.safetensors", "config.json", models::kHeadsFile})
-      if (const io::Path file = io::Path(files.model) / name; std::filesystem::exists(file))
+      if (const io::Path file = io::Path(files.model) / name; io::exists(file))
         identity += io::hex(io::xxh3_of_file(file)) + "\n";
     if (!own)
       for (const auto& text : settings.templates) identity += text + "\n";

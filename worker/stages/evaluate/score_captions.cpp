@@ -9,6 +9,7 @@
 
 #include "common/base/error.h"
 #include "common/io/file.h"
+#include "common/io/folder.h"
 #include "jobs/specification/stages/concept_stages_spec.h"
 #include "worker/data/batches/kept_samples.h"
 #include "worker/data/shards/shard_reader.h"
@@ -35,10 +36,9 @@ std::vector<std::string> files_of(const std::vector<jobs::InputsLine>& inputs, c
       if (line.input && line.input->role == "captions") files.push_back(line.input->path);
     return files;
   }
-  if (!fs::is_directory(named)) return {named};
-  for (const auto& entry : fs::recursive_directory_iterator(named))
-    if (entry.path().extension() == ".jsonl") files.push_back(entry.path().string());
-  std::ranges::sort(files);
+  if (!io::is_folder(named)) return {named};
+  for (const auto& file : io::files_below(named))
+    if (file.extension() == ".jsonl") files.push_back(file.string());
   return files;
 }
 

@@ -3,18 +3,17 @@
 #include <unistd.h>
 
 #include <algorithm>
-#include <filesystem>
 
 #include <nlohmann/json.hpp>
 
 #include "common/base/error.h"
+#include "common/io/folder.h"
 #include "common/io/hash.h"
 #include "worker/checkpoint/safetensors.h"
 
 namespace trireme::worker::stages::index {
 namespace {
 
-namespace fs = std::filesystem;
 using nlohmann::ordered_json;
 
 constexpr const char* kHint = "run the index stage again";
@@ -25,14 +24,9 @@ std::string dumped(const ordered_json& json) {
 
 // Files of the store never change, so that a link is as good as a copy.
 void copy_model(const io::Path& from, const io::Path& to) {
-  fs::create_directories(to);
-  for (const auto& entry : fs::directory_iterator(from)) {
-    if (!entry.is_regular_file()) continue;
-    std::error_code failure;
-    fs::create_hard_link(entry.path(), to / entry.path().filename(), failure);
-    if (failure) fs::copy_file(entry.path(), to / entry.path().filename());
-    io::sync_file(to / entry.path().filename());
-  }
+  io::make_folders(to);
+  for (const auto& file : io::list_folder(from))
+    if (io::is_file(file)) io::link_or_copy(file, to / file.filename());
   io::sync_folder(to);
 }
 
@@ -50,17 +44,15 @@ std::string items_text(const std::vector<IndexedItem>& items) {
 
 ordered_json file_entry(const io::Path& folder, const std::string& name) {
   return {{"name", name},
-          {"bytes", fs::file_size(folder / name)},
+          {"bytes", io::size_of(folder / name)},
           {"xxh3", io::hex(io::xxh3_of_file(folder / name))}};
 }
 
 // Files below the folder with their names relative to it, sorted.
 std::vector<std::string> files_of(const io::Path& folder) {
   std::vector<std::string> names;
-  for (const auto& entry : fs::recursive_directory_iterator(folder)) {
-    if (entry.is_regular_file()) names.push_back(fs::relative(entry.path(), folder).generic_string());
-  }
-  std::sort(names.begin(), names.end());
+  for (const auto& file : io::files_below(folder))
+    names.push_back(file.lexically_relative(folder).generic_string());
   return names;
 }
 
@@ -78,9 +70,9 @@ std::string manifest_text(const io::Path& folder, const IndexFolder& index) {
 
 io::Path find_folder(const io::Path& given) {
   for (const auto& folder : {given / "index", given}) {
-    if (fs::exists(folder / "manifest.json") && fs::exists(folder / "items.jsonl")) return folder;
+    if (io::exists(folder / "manifest.json") && io::exists(folder / "items.jsonl")) return folder;
   }
-  if (!fs::exists(given)) throw Error(ErrorKind::kNotFound, "there is no folder " + given.string());
+  if (!io::exists(given)) throw Error(ErrorKind::kNotFound, "there is no folder " + given.string());
   throw Error(ErrorKind::kNotFound, given.string() + " holds no index yet",
               "name the output folder of a job with an index stage that has ended, or its index/ folder");
 }
@@ -88,7 +80,7 @@ io::Path find_folder(const io::Path& given) {
 void check_files(const io::Path& folder, const ordered_json& manifest) {
   for (const auto& entry : manifest.at("files")) {
     const io::Path path = folder / entry.at("name").get<std::string>();
-    const bool same = fs::exists(path) && fs::file_size(path) == entry.at("bytes").get<std::uint64_t>() &&
+    const bool same = io::exists(path) && io::size_of(path) == entry.at("bytes").get<std::uint64_t>() &&
                       io::hex(io::xxh3_of_file(path)) == entry.at("xxh3").get<std::string>();
     if (!same) throw Error(ErrorKind::kDamaged, path.string() + " is missing or not what was written", kHint);
   }
@@ -111,7 +103,7 @@ std::vector<IndexedItem> read_items(const io::Path& path) {
 
 void write_index(const io::Path& folder, const IndexFolder& index) {
   const io::Path aside = folder.string() + ".tmp-" + std::to_string(::getpid());
-  fs::remove_all(aside);  // half written, by a process of this number that has ended
+  io::remove_tree(aside);  // half written, by a process of this number that has ended
   io::make_folders(aside);
   checkpoint::write_safetensors(aside / "embeddings.safetensors", {{"image", index.image_ND.contiguous()}},
                                 {{"format", "trireme-index"}});
@@ -120,10 +112,7 @@ void write_index(const io::Path& folder, const IndexFolder& index) {
   io::write_file_atomic(aside / "manifest.json", manifest_text(aside, index));
   // What has this address without a valid receipt is half there or damaged; it goes once the new one is in
   // place.
-  const io::Path old = folder.string() + ".old-" + std::to_string(::getpid());
-  if (fs::exists(folder)) fs::rename(folder, old);
-  io::rename_durably(aside, folder);
-  fs::remove_all(old);
+  io::replace_folder(aside, folder);
 }
 
 IndexFolder read_index(const io::Path& run_or_index) {

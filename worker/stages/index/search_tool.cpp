@@ -12,6 +12,7 @@
 
 #include "common/base/error.h"
 #include "common/base/log.h"
+#include "common/io/folder.h"
 #include "worker/data/batches/image_batch.h"
 #include "worker/data/shards/shard_reader.h"
 #include "worker/models/encode_texts.h"
@@ -74,11 +75,11 @@ std::string first_caption(const IndexedItem& item) {
 std::string write_page(const SearchOptions& options, const IndexFolder& index,
                        const std::vector<search::Hit>& hits) {
   if (options.html == "none") return "";
-  const bool is_run = fs::exists(fs::path(options.run) / "index");
+  const bool is_run = io::exists(io::Path(options.run) / "index");
   // Nothing is ever written into an index folder: its files are listed by hash.
   const io::Path page = !options.html.empty()
-                            ? fs::path(options.html)
-                            : (is_run ? fs::path(options.run) / "search.html" : fs::path("search.html"));
+                            ? io::Path(options.html)
+                            : (is_run ? io::Path(options.run) / "search.html" : io::Path("search.html"));
   Thumbnails thumbnails(index);
   std::vector<SheetPicture> pictures;
   for (const auto& hit : hits) {
@@ -148,7 +149,7 @@ std::string query_text(const std::vector<QueryPart>& parts) {
   for (const auto& part : parts) {
     if (part.sign < 0) out += out.empty() ? "- " : " - ";
     if (part.sign > 0 && !out.empty()) out += " + ";
-    out += part.image ? fs::path(part.value).filename().string() : part.value;
+    out += part.image ? io::Path(part.value).filename().string() : part.value;
   }
   return out;
 }

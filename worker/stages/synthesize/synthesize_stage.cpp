@@ -6,6 +6,7 @@
 #include <nlohmann/json.hpp>
 
 #include "common/io/file.h"
+#include "common/io/folder.h"
 #include "jobs/specification/job_spec.h"
 #include "worker/data/shards/tar_writer.h"
 #include "worker/runtime/parallel.h"
@@ -24,10 +25,7 @@ struct Rendered {
 
 struct RemoveOnExit {
   io::Path path;
-  ~RemoveOnExit() {
-    std::error_code ignored;
-    std::filesystem::remove(path, ignored);  // our own, while it is being written
-  }
+  ~RemoveOnExit() { io::remove_file(path); }  // our own, while it is being written
 };
 
 std::string caption_lines(const SamplePlan& plan) {

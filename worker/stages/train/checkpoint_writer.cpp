@@ -9,6 +9,7 @@
 #include "common/base/fault_point.h"
 #include "common/base/log.h"
 #include "common/io/file.h"
+#include "common/io/folder.h"
 #include "common/io/hash.h"
 #include "common/telemetry/metrics.h"
 #include "worker/checkpoint/safetensors.h"
@@ -89,13 +90,13 @@ void CheckpointWriter::write(const TrainState& state, bool best, double stall_se
   message.state = to_json(state.progress, world_size_);
   const io::Path folder =
       parent / (".tmp-" + std::to_string(message.step) + "-" + std::to_string(incarnation_.value));
-  std::filesystem::remove_all(folder);  // half written, of this incarnation: never announced
+  io::remove_tree(folder);  // half written, of this incarnation: never announced
   io::make_folders(folder);
   const auto write_file = [&](const std::string& name, const NamedTensors& tensors) {
     if (tensors.empty()) return;
     const io::Path path = folder / name;
     checkpoint::write_safetensors(path, tensors, {{"state", message.state}});
-    message.files.push_back({name, path.string(), std::filesystem::file_size(path), io::xxh3_of_file(path)});
+    message.files.push_back({name, path.string(), io::size_of(path), io::xxh3_of_file(path)});
     fault_point("ckpt.after_file_k");
   };
   write_file("model.safetensors", state.model);

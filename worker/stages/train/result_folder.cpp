@@ -1,18 +1,16 @@
 #include "worker/stages/train/result_folder.h"
 
 #include <algorithm>
-#include <filesystem>
 #include <nlohmann/json.hpp>
 #include <vector>
 
 #include "common/io/file.h"
+#include "common/io/folder.h"
 #include "common/io/hash.h"
 #include "worker/runtime/stage.h"
 
 namespace trireme::worker::stages::train {
 namespace {
-
-namespace fs = std::filesystem;
 
 // The log without what differs between two equal runs, so that equal addresses mean equal bytes.
 std::string timeless(const std::string& log) {
@@ -28,15 +26,12 @@ std::string timeless(const std::string& log) {
   return rows;
 }
 
-std::string manifest_of(const fs::path& folder) {
-  std::vector<std::string> names;
-  for (const auto& entry : fs::directory_iterator(folder)) names.push_back(entry.path().filename().string());
-  std::sort(names.begin(), names.end());
+std::string manifest_of(const io::Path& folder) {
   nlohmann::ordered_json files = nlohmann::ordered_json::array();
-  for (const auto& name : names)
-    files.push_back({{"name", name},
-                     {"bytes", fs::file_size(folder / name)},
-                     {"xxh3", io::hex(io::xxh3_of_file(folder / name))}});
+  for (const auto& file : io::list_folder(folder))
+    files.push_back({{"name", file.filename().string()},
+                     {"bytes", io::size_of(file)},
+                     {"xxh3", io::hex(io::xxh3_of_file(file))}});
   return nlohmann::ordered_json{{"format", "trireme-model-folder"}, {"version", 1}, {"files", files}}.dump(
              2) +
          "\n";
@@ -47,8 +42,8 @@ std::string manifest_of(const fs::path& folder) {
 jobs::OutputFile write_result(const jobs::Task& task, const models::DualEncoder& encoder,
                               const models::SavedHeads& heads, const std::string& log,
                               const std::string& signals_json, const std::string& provenance_json) {
-  const fs::path place = task.output, aside = task.output + ".tmp-" + std::to_string(task.lease.value);
-  fs::remove_all(aside);  // half written, by an attempt of this lease
+  const io::Path place = task.output, aside = task.output + ".tmp-" + std::to_string(task.lease.value);
+  io::remove_tree(aside);  // half written, by an attempt of this lease
   io::make_folders(aside);
   encoder.save(aside.string(), provenance_json);
   if (!heads.weight_VT.empty()) models::save_heads(aside.string(), heads);
@@ -58,10 +53,7 @@ jobs::OutputFile write_result(const jobs::Task& task, const models::DualEncoder&
   io::sync_folder(aside);
   // Left by a run whose result was not committed, or damaged: this one has its address, so nobody wants that
   // one.
-  const fs::path old = task.output + ".old-" + std::to_string(task.lease.value);
-  if (fs::exists(place)) fs::rename(place, old);
-  io::rename_durably(aside, place);
-  fs::remove_all(old);
+  io::replace_folder(aside, place);
   return runtime::describe_output("", task.output);
 }
 

@@ -1,4 +1,5 @@
 #include "worker/stages/train/step_log.h"
+#include "common/io/folder.h"
 
 #include <nlohmann/json.hpp>
 
@@ -25,7 +26,7 @@ std::string rows_up_to(const std::string& text, std::int64_t last) {
 }  // namespace
 
 StepLog::StepLog(const io::Path& path, std::int64_t resumed_step) {
-  const std::string before = std::filesystem::exists(path) ? io::read_file(path) : "";
+  const std::string before = io::exists(path) ? io::read_file(path) : "";
   io::write_file_atomic(path, rows_up_to(before, resumed_step));
   lines_ = std::make_unique<io::LineAppender>(path);
 }

@@ -129,7 +129,7 @@ TrainState read_state(const std::string& folder) {
   state.progress = progress_from_json(progress);
   state.optimizer = read_tensors(path / "optimizer.safetensors");
   const auto read_optional = [&](const char* name, NamedTensors& tensors) {
-    if (std::filesystem::exists(path / name)) tensors = read_tensors(path / name);
+    if (io::exists(path / name)) tensors = read_tensors(path / name);
   };
   read_optional("average.safetensors", state.average);
   read_optional("training.safetensors", state.training);

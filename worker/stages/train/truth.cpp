@@ -1,11 +1,12 @@
 #include "worker/stages/train/truth.h"
 
-#include <filesystem>
-#include <fstream>
 #include <string>
 #include <unordered_map>
 
 #include <nlohmann/json.hpp>
+
+#include "common/io/file.h"
+#include "common/io/folder.h"
 
 namespace trireme::worker::stages::train {
 namespace {
@@ -18,8 +19,8 @@ std::string truth_path(const std::string& shard) {
 
 std::unordered_map<std::string, Truth> read_truth(const std::string& path) {
   std::unordered_map<std::string, Truth> truth;
-  std::ifstream file(path);
-  for (std::string line; std::getline(file, line);) {
+  io::LineReader file(path);
+  for (std::string line; file.next(line);) {
     const auto row = nlohmann::json::parse(line, nullptr, /*allow_exceptions=*/false);
     if (!row.is_object()) continue;
     const auto key = row.find("key"), noise = row.find("noise");
@@ -39,7 +40,7 @@ Truth truth_of_noise(std::string_view noise) {
 TruthTable::TruthTable(const DataSet& set) : shards_(set.shards.size()) {
   for (std::size_t s = 0; s < set.shards.size(); ++s) {
     const std::string path = truth_path(set.shards[s].ref.path);
-    if (path.empty() || !std::filesystem::exists(path)) continue;
+    if (path.empty() || !io::exists(path)) continue;
     const auto truth = read_truth(path);
     if (truth.empty()) continue;
     any_ = true;

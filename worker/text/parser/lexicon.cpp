@@ -5,6 +5,7 @@
 #include <cstdlib>
 
 #include "common/base/error.h"
+#include "common/io/folder.h"
 #include "common/io/hash.h"
 
 namespace trireme::worker::text {
@@ -14,10 +15,6 @@ namespace {
 constexpr float kBaseShare = 0.35F, kThirdShare = 0.15F, kGerundShare = 0.2F, kPastShare = 0.3F;
 constexpr float kSingularShare = 0.75F, kPluralShare = 0.25F;
 constexpr std::size_t kLongestWord = 40;
-
-std::string_view text_of(const io::MappedFile& file) {
-  return {reinterpret_cast<const char*>(file.bytes().data()), file.bytes().size()};
-}
 
 template <class Visit>
 void for_each_line(std::string_view text, Visit visit) {
@@ -43,8 +40,7 @@ std::size_t number(std::string_view text) {
 }
 
 io::MappedFile open(const io::Path& file) {
-  std::error_code error;
-  if (!std::filesystem::is_regular_file(file, error))
+  if (!io::is_file(file))
     throw Error(ErrorKind::kNotFound, "the lexicon file " + file.string() + " is not there",
                 "install the package wordnet-base, or name its folder in TRIREME_WORDNET");
   return io::MappedFile(file);
@@ -67,7 +63,7 @@ Lexicon::Lexicon(const io::Path& folder) {
   slots_.resize(std::size_t{1} << 18);
   pool_.reserve(std::size_t{2} << 20);
   const io::MappedFile nouns = open(folder / "data.noun");
-  read_index(folder / "index.noun", kNoun, text_of(nouns));
+  read_index(folder / "index.noun", kNoun, nouns.text());
   read_index(folder / "index.verb", kVerb, {});
   read_index(folder / "index.adj", kAdjective, {});
   read_index(folder / "index.adv", kAdverb, {});
@@ -121,7 +117,7 @@ const Lexicon::Entry* Lexicon::find(std::string_view word) const {
 // out.
 void Lexicon::read_index(const io::Path& file, Class kind, std::string_view noun_data) {
   const io::MappedFile mapped = open(file);
-  for_each_line(text_of(mapped), [&](std::string_view line) {
+  for_each_line(mapped.text(), [&](std::string_view line) {
     if (line.empty() || line[0] == ' ') return;
     const std::string_view word = field(line);
     if (word.find('_') != std::string_view::npos || word.size() > kLongestWord) return;
@@ -138,7 +134,7 @@ void Lexicon::read_index(const io::Path& file, Class kind, std::string_view noun
 // "inflected lemma [lemma...]".
 void Lexicon::read_exceptions(const io::Path& file, Class kind) {
   const io::MappedFile mapped = open(file);
-  for_each_line(text_of(mapped), [&](std::string_view line) {
+  for_each_line(mapped.text(), [&](std::string_view line) {
     const std::string_view form = field(line), lemma = field(line);
     const Entry* base = find(lemma);
     if (form.empty() || form == lemma || base == nullptr || base->weights[kind] == 0) return;
@@ -150,7 +146,7 @@ void Lexicon::read_exceptions(const io::Path& file, Class kind) {
 // "lemma%class:file:id:: sense occurrences".
 void Lexicon::read_counts(const io::Path& file) {
   const io::MappedFile mapped = open(file);
-  for_each_line(text_of(mapped), [&](std::string_view line) {
+  for_each_line(mapped.text(), [&](std::string_view line) {
     const std::string_view key = field(line);
     field(line);
     const auto percent = key.find('%');

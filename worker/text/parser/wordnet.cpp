@@ -5,18 +5,15 @@
 #include <cstdlib>
 
 #include "common/base/error.h"
+#include "common/io/folder.h"
 
 namespace trireme::worker::text {
 namespace {
 
 constexpr std::size_t kOffsetDigits = 8;
 
-std::string_view text_of(const io::MappedFile& file) {
-  return {reinterpret_cast<const char*>(file.bytes().data()), file.bytes().size()};
-}
-
 io::MappedFile open(const io::Path& path) {
-  if (!std::filesystem::is_regular_file(path))
+  if (!io::is_file(path))
     throw Error(ErrorKind::kNotFound, "there is no file " + path.string(),
                 "install Debian's wordnet-base, or point TRIREME_WORDNET to its folder");
   return io::MappedFile(path);
@@ -67,7 +64,7 @@ std::optional<Synset> WordNet::find(const Class& kind, std::string_view lemma) {
   if (lemma.empty()) return std::nullopt;
   std::string key(lemma);
   std::ranges::replace(key, ' ', '_');
-  const std::string_view text = text_of(kind.index);
+  const std::string_view text = kind.index.text();
   std::size_t low = 0, high = text.size();  // beginnings of lines
   while (low < high) {
     std::size_t middle = low + (high - low) / 2;
@@ -91,7 +88,7 @@ std::optional<Synset> WordNet::find(const Class& kind, std::string_view lemma) {
 
 // "offset file type w_cnt(hex) word lex_id [...] p_cnt [symbol offset pos source/target...] | gloss".
 Synset WordNet::read(const Class& kind, std::int64_t offset) {
-  const std::string_view text = text_of(kind.data);
+  const std::string_view text = kind.data.text();
   const auto at = static_cast<std::size_t>(std::max<std::int64_t>(offset, 0));
   std::string digits = std::to_string(offset);
   digits.insert(0, kOffsetDigits - std::min(kOffsetDigits, digits.size()), '0');

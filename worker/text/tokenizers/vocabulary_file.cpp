@@ -7,6 +7,7 @@
 #include <memory>
 
 #include "common/base/error.h"
+#include "common/io/folder.h"
 #include "jobs/layouts/line_list.h"
 
 namespace trireme::worker::text {
@@ -37,10 +38,10 @@ std::string read_all(const std::string& path) {
 }  // namespace
 
 std::vector<std::string> read_vocabulary_lines(const std::string& path) {
-  if (path.empty() || !std::filesystem::exists(path))
+  if (path.empty() || !io::exists(path))
     throw Error(ErrorKind::kNotFound, "vocabulary '" + path + "' is not a file",
                 "set tokenizer.vocabulary to a file or to pretrained:<name>");
-  if (!std::filesystem::is_regular_file(path))
+  if (!io::is_file(path))
     throw Error(ErrorKind::kInvalid, "vocabulary " + path + " is not a regular file");
   return jobs::parse_line_list(read_all(path), "vocabulary " + path, /*trim=*/false);
 }

@@ -108,7 +108,7 @@ TEST_F(SupervisorTest, ThreeStartsWithoutProgressGiveUp) {
   EXPECT_EQ(result.exit_code, 93);
   EXPECT_EQ(result.incarnations, 4);  // the first one made progress
   EXPECT_NE(result.reason.find("no progress"), std::string::npos) << result.reason;
-  const auto terminal = read_terminal(options_.run_folder);
+  const auto terminal = store::read_terminal({options_.run_folder});
   ASSERT_TRUE(terminal);
   EXPECT_EQ(terminal->state, "FAILED");
   EXPECT_FALSE(terminal->retryable);

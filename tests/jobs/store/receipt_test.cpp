@@ -5,9 +5,10 @@
 
 #include "common/io/file.h"
 #include "common/io/hash.h"
-#include "worker/runtime/stage.h"
+#include "jobs/store/receipt.h"
+#include "tests/support/faulty_files.h"
 
-namespace trireme::worker::runtime {
+namespace trireme::store {
 namespace {
 namespace fs = std::filesystem;
 
@@ -91,30 +92,33 @@ TEST_F(Receipt, DamageIsNotAnAnswer) {
   jobs::Task other = task_;
   other.address = std::string(32, 'b');
   EXPECT_FALSE(read_receipt(other, found));
+  other = task_;
+  other.kind = jobs::TaskKind::kEmbed;
+  EXPECT_FALSE(read_receipt(other, found));
   io::write_file_atomic(task_.output + ".verdicts.jsonl", "one\ntwp\n");
   EXPECT_FALSE(read_receipt(task_, found));
   fs::remove(task_.output + ".verdicts.jsonl");
   EXPECT_FALSE(read_receipt(task_, found));
 }
 
-TEST_F(Receipt, InputsFromTheTaskOrItsFile) {
-  task_.shard = jobs::ShardRef{};
-  task_.inputs = {jobs::InputFile{}, jobs::InputFile{}};
-  EXPECT_EQ(read_inputs(task_).size(), 3U);
-  task_.inputs_file = (folder_ / "inputs.jsonl").string();
-  jobs::InputsLine line;
-  line.input = jobs::InputFile{};
-  line.input->role = "features";
-  io::write_file_atomic(task_.inputs_file, jobs::to_json(line) + "\n" + jobs::to_json(line) + "\n");
-  ASSERT_EQ(read_inputs(task_).size(), 2U);
-  EXPECT_EQ(read_inputs(task_)[1].input->role, "features");
-  io::write_file_atomic(task_.inputs_file, jobs::to_json(line) + "\nnonsense\n");
-  try {
-    read_inputs(task_);
-    FAIL();
-  } catch (const Error& error) {
-    EXPECT_NE(std::string(error.what()).find("inputs.jsonl:2"), std::string::npos) << error.what();
-  }
+TEST_F(Receipt, AFaultOfTheDiskLeavesNoReceipt) {
+  trireme::testing::FaultyFiles files;
+  jobs::TaskDone found;
+  files.room = 20;
+  EXPECT_THROW(write_receipt(task_, done_, files), Error);
+  files.room = -1;
+  files.sync_fault = EIO;
+  EXPECT_THROW(write_receipt(task_, done_, files), Error);
+  EXPECT_FALSE(read_receipt(task_, found));
+  files.sync_fault = 0;
+  files.most_bytes_a_write = 3;
+  write_receipt(task_, done_, files);
+  EXPECT_TRUE(read_receipt(task_, found));
+  files.seen_late = ".receipt.json";  // not seen yet: the task runs again, which costs time and no result
+  files.looks_missed = 1;
+  EXPECT_FALSE(read_receipt(task_, found, files));
+  EXPECT_TRUE(read_receipt(task_, found, files));
 }
+
 }  // namespace
-}  // namespace trireme::worker::runtime
+}  // namespace trireme::store
