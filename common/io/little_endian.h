@@ -24,6 +24,11 @@ Number get(const std::uint8_t* at) {
   return value;
 }
 
+template <class Number>
+Number get(std::string_view bytes, std::size_t at) {
+  return get<Number>(reinterpret_cast<const std::uint8_t*>(bytes.data()) + at);
+}
+
 inline std::string_view view(const std::uint8_t* data, std::size_t size) {
   return {reinterpret_cast<const char*>(data), size};
 }

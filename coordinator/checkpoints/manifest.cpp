@@ -1,14 +1,12 @@
 #include "coordinator/checkpoints/manifest.h"
 
-#include <cstdio>
-#include <cstdlib>
-
 #include <nlohmann/json.hpp>
 
 #include "common/base/error.h"
 #include "common/base/fault_point.h"
 #include "common/io/folder.h"
 #include "common/io/hash.h"
+#include "jobs/store/checkpoint.h"
 
 namespace trireme::coordinator::checkpoints {
 
@@ -74,8 +72,8 @@ Manifest parse(const io::Path& folder, const std::string& text) {
   document.at("incarnation").get_to(manifest.incarnation);
   if (document.contains("spec") && !document.at("spec").empty()) manifest.spec = document.at("spec").dump();
   for (const auto& file : document.at("files")) {
-    manifest.files.push_back({file.at("name"), file.at("bytes"),
-                              std::strtoull(file.at("xxh3").get<std::string>().c_str(), nullptr, 16)});
+    manifest.files.push_back(
+        {file.at("name"), file.at("bytes"), io::from_hex(file.at("xxh3").get<std::string>())});
     manifest.bytes += manifest.files.back().bytes;
   }
   return manifest;
@@ -83,12 +81,10 @@ Manifest parse(const io::Path& folder, const std::string& text) {
 
 // Nothing that lies there is replaced: it is of other settings, of another ledger, or damaged evidence.
 io::Path free_place(const io::Path& parent, std::int64_t step, const std::string& address) {
-  char name[32];
-  std::snprintf(name, sizeof name, "step-%08lld", static_cast<long long>(step));
+  const std::string name = store::checkpoint_name(step);
   io::Path place = parent / name;
   for (int n = 1; io::exists(place); ++n)
-    place =
-        parent / (std::string(name) + "-" + address.substr(0, 8) + (n == 1 ? "" : "-" + std::to_string(n)));
+    place = parent / (name + "-" + address.substr(0, 8) + (n == 1 ? "" : "-" + std::to_string(n)));
   return place;
 }
 
@@ -96,7 +92,7 @@ io::Path free_place(const io::Path& parent, std::int64_t step, const std::string
 
 std::optional<Manifest> read_manifest(const io::Path& folder) {
   try {
-    Manifest manifest = parse(folder, io::read_file(folder / "manifest.json", 64U << 20));
+    Manifest manifest = parse(folder, io::read_file(folder / store::kCheckpointManifest, 64U << 20));
     return manifest;
   } catch (const Error&) {
   } catch (const json::exception&) {
@@ -112,7 +108,7 @@ std::string fault_of(const Manifest& manifest) {
 }
 
 std::string checkpoint_fault(const ledger::CheckpointRow& row) {
-  const io::Path file = io::Path(row.folder) / "manifest.json";
+  const io::Path file = io::Path(row.folder) / store::kCheckpointManifest;
   try {
     const std::string text = io::read_file(file, 64U << 20);
     if (io::xxh3_64(text) != row.manifest_xxh3)
@@ -142,21 +138,22 @@ ledger::CheckpointRow row_of(const Manifest& manifest, const std::string& state)
   return row;
 }
 
-ledger::CheckpointRow seal_checkpoint(const SealOrder& order) {
+ledger::CheckpointRow seal_checkpoint(const SealOrder& order, const io::FileSystem& files) {
   const auto& written = order.written;
   const io::Path aside = written.folder;
   Manifest manifest;
   try {
     for (const auto& file : written.files) {
+      io::appears(aside / name_in_folder(file), files);
       const std::string fault = file_fault(aside / name_in_folder(file), file.bytes, file.xxh3);
       if (!fault.empty()) throw Error(ErrorKind::kDamaged, "checkpoint: " + fault);
       fault_point("ckpt.after_file_k");
     }
     const std::string text = manifest_of(order).dump(1) + "\n";
-    io::write_file_atomic(aside / "manifest.json", text);
+    io::write_file_atomic(aside / store::kCheckpointManifest, text, true, 0644, files);
     fault_point("ckpt.before_rename");
     manifest = parse(free_place(aside.parent_path(), written.step, order.address), text);
-    io::rename_durably(aside, manifest.folder);
+    io::rename_durably(aside, manifest.folder, files);
   } catch (const json::exception& failure) {
     throw Error(ErrorKind::kInternal,
                 std::string("the gang's checkpoint state is not JSON: ") + failure.what());

@@ -47,10 +47,10 @@ struct SealOrder {
   jobs::CheckpointWritten written;
 };
 
-// Re-reads what gang rank 0 wrote, writes manifest.json, syncs and renames it to <parent of the written
-// folder>/step-00001234, ready to be committed; where that name is taken (other settings, another ledger) to
-// step-00001234-<address>. Throws kDamaged when a file is not what the gang reported, kDiskFull …; the
-// written folder is removed then.
-ledger::CheckpointRow seal_checkpoint(const SealOrder& order);
+// Re-reads what gang rank 0 wrote (waiting for files that another host's rename shows late), writes
+// manifest.json, syncs and renames it to <parent of the written folder>/step-00001234, ready to be committed;
+// where that name is taken (other settings, another ledger) to step-00001234-<address>. Throws kDamaged when
+// a file is not what the gang reported, kDiskFull …; the written folder is removed then.
+ledger::CheckpointRow seal_checkpoint(const SealOrder& order, const io::FileSystem& files = io::disk());
 
 }  // namespace trireme::coordinator::checkpoints

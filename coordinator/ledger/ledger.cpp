@@ -38,7 +38,7 @@ void private_folder(const io::Path& folder) {
 
 // SQLite gives its log the mode of the main file.
 void make_private(const io::Path& file) {
-  const int descriptor = ::open(file.c_str(), O_RDWR | O_CREAT | O_CLOEXEC, 0600);
+  const int descriptor = io::disk().open(file, O_RDWR | O_CREAT, 0600);
   if (descriptor < 0) throw system_error("cannot open " + file.string(), errno);
   ::fchmod(descriptor, 0600);
   ::close(descriptor);
@@ -114,7 +114,7 @@ struct Ledger::State {
       throw;
     }
     if (!has_tables(*database)) {
-      if (std::filesystem::exists(path("mark")) && !Mark::blank(path("mark")))
+      if (io::exists(path("mark")) && !Mark::blank(path("mark")))
         throw Error(ErrorKind::kDamaged,
                     "ledger " + file.string() + " is empty although its high-water mark " +
                         path("mark").string() +
@@ -322,10 +322,8 @@ bool Ledger::reserve_held() const {
 }
 
 std::uint64_t Ledger::file_bytes(const std::string& file) const {
-  std::error_code code;
-  const auto size =
-      std::filesystem::file_size(state_->path(file == "wal" ? "state.db-wal" : "state.db"), code);
-  return code ? 0 : size;
+  const io::Path path = state_->path(file == "wal" ? "state.db-wal" : "state.db");
+  return io::exists(path) ? io::size_of(path) : 0;
 }
 
 double Ledger::start_seconds() const {

@@ -2,13 +2,12 @@
 
 #include <array>
 #include <cerrno>
-#include <cstring>
 
 #include <fcntl.h>
-#include <unistd.h>
 
 #include "common/base/error.h"
 #include "common/io/hash.h"
+#include "common/io/little_endian.h"
 
 namespace trireme::coordinator::ledger {
 namespace {
@@ -24,9 +23,7 @@ std::optional<std::uint64_t> Mark::read(const io::Path& path, std::uint64_t run_
   const std::string bytes = io::read_file(path, 4096);
   std::optional<std::uint64_t> best;
   for (std::size_t at = 0; at + kSlotBytes <= bytes.size() && at < 2 * kSlotBytes; at += kSlotBytes) {
-    std::uint64_t sequence = 0, hash = 0;
-    std::memcpy(&sequence, bytes.data() + at, 8);
-    std::memcpy(&hash, bytes.data() + at + 8, 8);
+    const auto sequence = io::get<std::uint64_t>(bytes, at), hash = io::get<std::uint64_t>(bytes, at + 8);
     if (hash == slot_hash(sequence, run_key) && (!best || sequence > *best)) best = sequence;
   }
   return best;
@@ -35,15 +32,14 @@ std::optional<std::uint64_t> Mark::read(const io::Path& path, std::uint64_t run_
 bool Mark::blank(const io::Path& path) {
   const std::string bytes = io::read_file(path, 4096);
   for (std::size_t at = 0; at + 8 <= bytes.size(); at += kSlotBytes) {
-    std::uint64_t sequence = 0;
-    std::memcpy(&sequence, bytes.data() + at, 8);
-    if (sequence != 0) return false;
+    if (io::get<std::uint64_t>(bytes, at) != 0) return false;
   }
   return true;
 }
 
-Mark::Mark(const io::Path& path, std::uint64_t run_key, std::uint64_t last) : path_(path), run_key_(run_key) {
-  descriptor_ = ::open(path.c_str(), O_RDWR | O_CREAT | O_CLOEXEC, 0600);
+Mark::Mark(const io::Path& path, std::uint64_t run_key, std::uint64_t last, const io::FileSystem& files)
+    : files_(files), path_(path), run_key_(run_key) {
+  descriptor_ = files_.open(path, O_RDWR | O_CREAT, 0600);
   if (descriptor_ < 0) throw system_error("cannot open " + path.string(), errno);
   put(0, last);
   put(1, last);
@@ -51,12 +47,12 @@ Mark::Mark(const io::Path& path, std::uint64_t run_key, std::uint64_t last) : pa
 }
 
 Mark::~Mark() {
-  if (descriptor_ >= 0) ::close(descriptor_);
+  if (descriptor_ >= 0) files_.close(descriptor_);
 }
 
 void Mark::put(unsigned slot, std::uint64_t sequence) {
   const std::array<std::uint64_t, 2> both{sequence, slot_hash(sequence, run_key_)};
-  const auto written = ::pwrite(descriptor_, both.data(), kSlotBytes, slot * kSlotBytes);
+  const auto written = files_.write_at(descriptor_, both.data(), kSlotBytes, slot * kSlotBytes);
   if (written != static_cast<ssize_t>(kSlotBytes))
     throw system_error("cannot write " + path_.string(), written < 0 ? errno : ENOSPC);
 }
@@ -67,7 +63,7 @@ void Mark::advance(std::uint64_t sequence) {
 }
 
 void Mark::sync() {
-  if (::fsync(descriptor_) != 0) throw system_error("cannot sync " + path_.string(), errno);
+  if (files_.sync(descriptor_) != 0) throw system_error("cannot sync " + path_.string(), errno);
 }
 
 }  // namespace trireme::coordinator::ledger

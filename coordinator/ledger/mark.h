@@ -20,7 +20,8 @@ class Mark {
   static bool blank(const io::Path& path);
 
   // Opens (makes) the file for writing; `last` fills both slots durably.
-  Mark(const io::Path& path, std::uint64_t run_key, std::uint64_t last);
+  Mark(const io::Path& path, std::uint64_t run_key, std::uint64_t last,
+       const io::FileSystem& files = io::disk());
   ~Mark();
   Mark(const Mark&) = delete;
   Mark& operator=(const Mark&) = delete;
@@ -30,6 +31,7 @@ class Mark {
 
  private:
   void put(unsigned slot, std::uint64_t sequence);
+  const io::FileSystem& files_;
   io::Path path_;
   std::uint64_t run_key_;
   unsigned slot_ = 0;

@@ -8,7 +8,7 @@
 namespace trireme::coordinator::ledger {
 
 // Really allocated, 0600. False when there is no room (nothing is left behind then).
-bool take_reserve(const io::Path& path, std::uint64_t bytes);
+bool take_reserve(const io::Path& path, std::uint64_t bytes, const io::FileSystem& files = io::disk());
 void give_reserve(const io::Path& path);
 
 }  // namespace trireme::coordinator::ledger

@@ -1,7 +1,5 @@
 #include "coordinator/ledger/result_json.h"
 
-#include <cstdlib>
-
 #include <nlohmann/json.hpp>
 
 #include "common/base/error.h"
@@ -31,9 +29,8 @@ jobs::TaskDone result_from_json(std::string_view text, LeaseId lease) {
     done.lease = lease;
     done.reused = document.at("reused");
     for (const auto& file : document.at("outputs"))
-      done.outputs.push_back(
-          {file.at("name"), file.at("path"), file.at("bytes"),
-           std::strtoull(file.at("xxh3").get_ref<const std::string&>().c_str(), nullptr, 16)});
+      done.outputs.push_back({file.at("name"), file.at("path"), file.at("bytes"),
+                              io::from_hex(file.at("xxh3").get_ref<const std::string&>())});
     done.counts = document.at("counts").get<std::map<std::string, std::int64_t>>();
     done.summary = document.at("summary");
     done.seconds = document.at("seconds");

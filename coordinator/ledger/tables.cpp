@@ -3,6 +3,7 @@
 #include <cstring>
 
 #include "common/io/hash.h"
+#include "common/io/little_endian.h"
 
 namespace trireme::coordinator::ledger {
 namespace {
@@ -17,7 +18,7 @@ std::uint64_t as_unsigned(std::int64_t value) {
 template <class Number>
 void append_raw(std::string& bytes, char tag, Number value) {
   bytes += tag;
-  bytes.append(reinterpret_cast<const char*>(&value), sizeof value);
+  io::put(bytes, value);
 }
 
 std::string column_names(const TableInfo& info) {

@@ -81,7 +81,7 @@ void CheckpointBook::put(const ledger::CheckpointRow& row, const std::string& ev
   else
     *found = row;
   decision.writes.push_back(row);
-  decision.event(event, row.job, "{\"step\":" + std::to_string(row.step) + "}");
+  decision.event(event, row.job, payload({{"step", row.step}}));
 }
 
 // The rows first; the files go once that is durable.

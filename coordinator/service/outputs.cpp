@@ -12,6 +12,7 @@
 #include "common/io/folder.h"
 #include "common/io/hash.h"
 #include "coordinator/ledger/result_json.h"
+#include "jobs/store/run_files.h"
 
 namespace trireme::coordinator::service {
 
@@ -27,11 +28,11 @@ void write_stage_outputs(const io::Path& output, const std::string& stage,
     if (!summary.is_discarded()) line["summary"] = std::move(summary);
     text += line.dump(-1, ' ', false, json::error_handler_t::replace) + "\n";
   }
-  io::write_file_atomic(output / "stages" / stage / "outputs.jsonl", text);
+  io::write_file_atomic(store::RunPaths{output}.stage(stage) / "outputs.jsonl", text);
 }
 
-void publish_file(const io::Path& from, const io::Path& to) {
-  io::write_file_atomic(to, io::read_file(from));
+void publish_file(const io::Path& from, const io::Path& to, const io::FileSystem& files) {
+  io::write_file_atomic(to, io::read_file(from), true, 0644, files);
 }
 
 namespace {
@@ -72,9 +73,10 @@ bool as_exported(const io::Path& folder) {
 
 // The old result goes only once the new one is whole, and only if nothing in it is a person's: its bytes are
 // in the store under their own address. Otherwise it stays beside.
-void put_in_place(const io::Path& aside, const io::Path& place, bool old_may_go) {
-  io::sync_folder(aside);
-  if (!io::exists(place)) return io::rename_durably(aside, place);
+void put_in_place(const io::Path& aside, const io::Path& place, bool old_may_go,
+                  const io::FileSystem& files = io::disk()) {
+  io::sync_folder(aside, files);
+  if (!io::exists(place)) return io::rename_durably(aside, place, files);
   io::Path old = place.parent_path() / ("." + place.filename().string() + ".replaced");
   if (old_may_go) {
     io::remove_tree(old);  // ours: of a replacement that was interrupted
@@ -84,8 +86,8 @@ void put_in_place(const io::Path& aside, const io::Path& place, bool old_may_go)
     log_warning("service",
                 place.string() + " holds files that no run has put there: it is kept as " + old.string());
   }
-  io::rename_durably(place, old);
-  io::rename_durably(aside, place);
+  io::rename_durably(place, old, files);
+  io::rename_durably(aside, place, files);
   if (old_may_go) io::remove_tree(old);
 }
 
@@ -98,10 +100,10 @@ io::Path empty_aside(const io::Path& place) {
 
 }  // namespace
 
-void publish_folder(const io::Path& from, const io::Path& to) {
+void publish_folder(const io::Path& from, const io::Path& to, const io::FileSystem& files) {
   const io::Path aside = empty_aside(to);
-  io::link_or_copy_tree(from, aside);
-  put_in_place(aside, to, as_published(to));
+  io::link_or_copy_tree(from, aside, files);
+  put_in_place(aside, to, as_published(to), files);
 }
 
 namespace {
@@ -161,20 +163,21 @@ void publish_curves(const io::Path& result, const io::Path& to) {
 
 void publish_stage(const io::Path& output, const std::string& stage, const std::string& kind,
                    bool last_of_kind, const std::vector<CommittedTask>& tasks) {
-  if (kind == "export") publish_export(output / "export" / stage, tasks);
+  const store::RunPaths run{output};
+  if (kind == "export") publish_export(run.export_of(stage), tasks);
   for (const auto& task : tasks)
     for (const auto& file : task.done.outputs) {
       if (!file.name.empty()) continue;
       if (kind == "evaluate" && file.path.ends_with(".evaluation.json"))
-        publish_file(file.path, output / "stages" / stage / "evaluation.json");
+        publish_file(file.path, run.stage(stage) / "evaluation.json");
       if (kind == "vocabulary" && file.path.ends_with(".vocab.txt"))
-        publish_file(file.path, output / "stages" / stage / "vocab.txt");
+        publish_file(file.path, run.stage(stage) / "vocab.txt");
       if ((kind == "concept_vocabulary" || kind == "concepts") && file.path.ends_with(".concepts.json"))
-        publish_file(file.path, output / "stages" / stage / "concepts.json");
-      if (kind == "train") publish_curves(file.path, output / "stages" / stage);
+        publish_file(file.path, run.stage(stage) / "concepts.json");
+      if (kind == "train") publish_curves(file.path, run.stage(stage));
       if (!last_of_kind || !io::is_folder(file.path)) continue;
-      if (kind == "train") publish_folder(file.path, output / "final");
-      if (kind == "index") publish_folder(file.path, output / "index");
+      if (kind == "train") publish_folder(file.path, run.model());
+      if (kind == "index") publish_folder(file.path, run.index());
     }
 }
 

@@ -22,8 +22,8 @@ void write_stage_outputs(const io::Path& output, const std::string& stage,
                          const std::vector<CommittedTask>& tasks);
 
 // The folder `from` as `to`: hard links where the file system allows, else copies; written aside and renamed.
-void publish_folder(const io::Path& from, const io::Path& to);
-void publish_file(const io::Path& from, const io::Path& to);
+void publish_folder(const io::Path& from, const io::Path& to, const io::FileSystem& files = io::disk());
+void publish_file(const io::Path& from, const io::Path& to, const io::FileSystem& files = io::disk());
 
 // What people look for by name: the last train stage's model as <output>/final, the last index stage's folder
 // as <output>/index, an evaluate stage's result as <output>/stages/<stage>/evaluation.json, an export stage's

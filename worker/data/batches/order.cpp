@@ -10,6 +10,7 @@
 #include "common/base/error.h"
 #include "common/base/random.h"
 #include "common/io/hash.h"
+#include "common/io/little_endian.h"
 
 namespace trireme::worker::data {
 namespace {
@@ -178,9 +179,7 @@ SamplePosition SampleOrder::at(std::int64_t epoch, std::int64_t position) const 
 
 std::string SampleOrder::manifest_hash() const {
   std::string bytes;
-  const auto put = [&](const auto& value) {
-    bytes.append(reinterpret_cast<const char*>(&value), sizeof value);
-  };
+  const auto put = [&](const auto& value) { io::put(bytes, value); };
   for (const ManifestShard& shard : manifest_) {
     put(static_cast<std::uint64_t>(shard.sha256.size()));
     bytes += shard.sha256;

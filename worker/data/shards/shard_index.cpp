@@ -5,6 +5,7 @@
 
 #include "common/base/error.h"
 #include "common/io/hash.h"
+#include "common/io/little_endian.h"
 
 namespace trireme::worker::data {
 namespace {
@@ -13,18 +14,7 @@ constexpr std::string_view kMagic = "TRINDEX1";
 constexpr std::uint32_t kVersion = 1;
 constexpr std::size_t kHeaderBytes = 8 + 4 + 4 + 8 + 64 + 3 * 8;
 
-template <class T>
-void put(std::string& out, const T& value) {
-  static_assert(std::is_trivially_copyable_v<T>);
-  out.append(reinterpret_cast<const char*>(&value), sizeof value);
-}
-
-template <class T>
-T get(std::string_view bytes, std::size_t at) {
-  T value;
-  std::memcpy(&value, bytes.data() + at, sizeof value);
-  return value;
-}
+using io::get, io::put;
 
 template <class T>
 void put_all(std::string& out, const std::vector<T>& items) {

@@ -12,6 +12,7 @@
 #include "common/io/folder.h"
 #include "common/io/hash.h"
 #include "common/telemetry/metrics.h"
+#include "jobs/store/checkpoint.h"
 #include "worker/checkpoint/safetensors.h"
 
 namespace trireme::worker::stages::train {
@@ -88,8 +89,7 @@ void CheckpointWriter::write(const TrainState& state, bool best, double stall_se
   message.best = best;
   message.metric = state.progress.best_metric;
   message.state = to_json(state.progress, world_size_);
-  const io::Path folder =
-      parent / (".tmp-" + std::to_string(message.step) + "-" + std::to_string(incarnation_.value));
+  const io::Path folder = parent / store::checkpoint_aside_name(message.step, incarnation_);
   io::remove_tree(folder);  // half written, of this incarnation: never announced
   io::make_folders(folder);
   const auto write_file = [&](const std::string& name, const NamedTensors& tensors) {
