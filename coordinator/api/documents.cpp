@@ -88,6 +88,10 @@ int status_of(ErrorKind kind) {
   return 500;
 }
 
+std::string health_json() {
+  return dumped({{"status", "ok"}});
+}
+
 std::string version_json(const ServerOptions& options) {
   return dumped({{"name", "trireme"},
                  {"version", options.version},

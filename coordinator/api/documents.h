@@ -18,6 +18,7 @@ Response problem(int status, const std::string& detail, const std::string& reque
 int status_of(ErrorKind kind);
 std::string_view title_of(int status);
 
+std::string health_json();
 std::string version_json(const ServerOptions& options);
 std::string ready_json(bool ready, const std::string& reasons);
 

@@ -112,7 +112,7 @@ Response dispatch(service::Face& face, const ServerOptions& options, const Admis
   const auto json = [](std::string body) { return Response{200, "application/json", std::move(body)}; };
   switch (admission.match.endpoint->action) {
     case Action::kHealth:
-      return json("{\"status\":\"ok\"}\n");
+      return json(health_json());
     case Action::kVersion:
       return json(version_json(options));
     case Action::kReady:

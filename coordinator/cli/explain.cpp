@@ -29,7 +29,8 @@ std::vector<std::string> files_of(const io::Path& stage, const std::string& endi
 
 // The lines of these files that belong to the key.
 std::vector<json> lines_of(const std::vector<std::string>& files, const std::string& key) {
-  const std::string wanted = "\"key\":" + json(key).dump(-1, ' ', false, json::error_handler_t::replace);
+  std::string wanted = json{{"key", key}}.dump(-1, ' ', false, json::error_handler_t::replace);
+  wanted = wanted.substr(1, wanted.size() - 2);  // the member alone
   std::vector<json> found;
   for (const auto& path : files) {
     const std::string text = io::read_file(path);

@@ -9,6 +9,8 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include <nlohmann/json.hpp>
+
 #include "common/base/error.h"
 #include "common/base/fault_point.h"
 #include "common/io/folder.h"
@@ -165,7 +167,7 @@ Ledger::Ledger(LedgerOptions options, const Clock& clock) : state_(std::make_uni
                     " MiB that the ledger sets aside in " + state_->options.folder.string(),
                 "free some disk space, then start again");
   const std::string incarnation = std::to_string(state_->options.incarnation.value);
-  state_->transact({Event{"RunOpened", "", R"({"run_id":")" + state_->run_id + "\"}"}}, incarnation);
+  state_->transact({Event{"RunOpened", "", nlohmann::json{{"run_id", state_->run_id}}.dump()}}, incarnation);
   state_->mark->advance(last_sequence());
   state_->mark->sync();
   state_->start_seconds = seconds(std::chrono::steady_clock::now() - begin);

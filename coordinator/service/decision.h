@@ -6,6 +6,8 @@
 #include <string>
 #include <vector>
 
+#include <nlohmann/json.hpp>
+
 #include "common/base/ids.h"
 #include "coordinator/ledger/rows.h"
 #include "jobs/protocol/messages.h"
@@ -16,6 +18,11 @@ struct Outgoing {
   Rank to = 0;
   jobs::Message message;
 };
+
+// What an event says, members in their order. Events are for people: whatever is no UTF-8 is replaced.
+inline std::string payload(const nlohmann::ordered_json& members) {
+  return members.dump(-1, ' ', false, nlohmann::ordered_json::error_handler_t::replace);
+}
 
 struct Decision {
   ledger::Batch writes;

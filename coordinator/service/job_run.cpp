@@ -69,8 +69,7 @@ void JobRun::replay(const ledger::LeaseRow& row, Decision& decision) {
     lost.state = "lost";
     lost.why = "incarnation " + std::to_string(row.incarnation) + " ended";
     lost.ended_ms = milliseconds(world_.clock->wall());
-    decision.event("LeaseLost", job_,
-                   "{\"lease\":" + std::to_string(row.lease.value) + ",\"why\":\"" + lost.why + "\"}");
+    decision.event("LeaseLost", job_, payload({{"lease", row.lease.value}, {"why", lost.why}}));
     decision.writes.push_back(std::move(lost));
   }
   // Of another address: an input file has changed since, so the task is to be done again.
@@ -189,8 +188,7 @@ bool JobRun::grant(SteadyTime now, Decision& decision) {
     }
     ledger::LeaseRow row = row_of(lease, "granted");
     decision.event("LeaseGranted", job_,
-                   "{\"lease\":" + std::to_string(lease.id.value) + ",\"task\":\"" + row.task +
-                       "\",\"workers\":\"" + row.workers + "\"}");
+                   payload({{"lease", lease.id.value}, {"task", row.task}, {"workers", row.workers}}));
     decision.writes.push_back(std::move(row));
     for (const Rank rank : given.workers) decision.send(rank, jobs::Assign{task});
   }
@@ -209,8 +207,7 @@ void JobRun::end_lease(scheduler::Lease& lease, Rank reporter, const std::string
   row.result = result;
   row.ended_ms = milliseconds(world_.clock->wall());
   const std::string kind = state == "done" ? "LeaseDone" : state == "failed" ? "LeaseFailed" : "LeaseLost";
-  decision.event(kind, job_,
-                 "{\"lease\":" + std::to_string(lease.id.value) + ",\"task\":\"" + row.task + "\"}");
+  decision.event(kind, job_, payload({{"lease", lease.id.value}, {"task", row.task}}));
   decision.writes.push_back(std::move(row));
   const auto stage = static_cast<std::size_t>(lease.task.stage);
   --leased_by_stage_[stage];

@@ -129,8 +129,7 @@ void Service::review_fleet(SteadyTime now, Decision& decision) {
     const std::string who = "worker " + std::to_string(verdict.rank);
     log_warning("fleet", who + " is " + std::string(name_of(verdict.state)) + ": " + verdict.reason);
     if (verdict.state != fleet::Liveness::kDead) continue;
-    decision.event("WorkerLost", running_,
-                   "{\"rank\":" + std::to_string(verdict.rank) + ",\"why\":\"" + verdict.reason + "\"}");
+    decision.event("WorkerLost", running_, payload({{"rank", verdict.rank}, {"why", verdict.reason}}));
     reason += (reason.empty() ? "" : ", ") + who + " lost (" + verdict.reason + ")";
   }
   if (reason.empty() && run_ != nullptr) reason = run_->stuck(now);
@@ -217,7 +216,7 @@ void Service::commit_in_reserve(Decision& decision) {
                 " is full: nothing new is started until there is room; the ledger uses its reserve");
   paused_ = true;
   ledger_.release_reserve();
-  decision.event("Paused", running_, "{\"why\":\"disk full\"}");
+  decision.event("Paused", running_, payload({{"why", "disk full"}}));
   Job* job = running();
   if (job != nullptr && job->row.state == ledger::JobState::kRunning)
     move(*job, ledger::JobState::kPaused, "disk full", decision);

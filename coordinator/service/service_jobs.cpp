@@ -20,16 +20,9 @@ std::int64_t milliseconds(SystemTime time) {
   return std::chrono::duration_cast<std::chrono::milliseconds>(time.time_since_epoch()).count();
 }
 
-// JSON string without what could break it; events are for people.
-std::string json_text(const std::string& text) {
-  std::string out = "\"";
-  std::string one_line = text;
-  std::ranges::replace(one_line, '\n', ' ');
-  for (const char c : printable(one_line, 512)) {
-    if (c == '"' || c == '\\') out += '\\';
-    out += c;
-  }
-  return out + "\"";
+std::string one_line(std::string text) {
+  std::ranges::replace(text, '\n', ' ');
+  return printable(text, 512);
 }
 
 constexpr const char* kBySignal = "stopped by signal";
@@ -72,7 +65,7 @@ Service::Job& Service::add_job(const jobs::JobSpec& spec, const std::string& key
   job.row.spec = jobs::effective_json(spec);
   job.row.submitted_ms = milliseconds(clock_.wall());
   decision.writes.push_back(job.row);
-  decision.event("JobSubmitted", id, "{\"name\":" + json_text(spec.name) + "}");
+  decision.event("JobSubmitted", id, payload({{"name", one_line(spec.name)}}));
   return job;
 }
 
@@ -98,9 +91,9 @@ void Service::move(Job& job, JobState to, const std::string& cause, Decision& de
     throw Error(ErrorKind::kInternal, "job " + job.row.job + " cannot go from " +
                                           std::string(name_of(job.row.state)) + " to " +
                                           std::string(name_of(to)));
-  decision.event("JobState", job.row.job,
-                 "{\"from\":\"" + std::string(name_of(job.row.state)) + "\",\"to\":\"" +
-                     std::string(name_of(to)) + "\",\"cause\":" + json_text(cause) + "}");
+  decision.event(
+      "JobState", job.row.job,
+      payload({{"from", name_of(job.row.state)}, {"to", name_of(to)}, {"cause", one_line(cause)}}));
   metrics_.drop("trireme_job_state", {{"job", job.row.job}, {"state", std::string(name_of(job.row.state))}});
   metrics_.set("trireme_job_state", 1, {{"job", job.row.job}, {"state", std::string(name_of(to))}});
   job.row.active_seconds = active_seconds(job);
@@ -223,14 +216,14 @@ void Service::planned(const std::string& job_id, std::unique_ptr<planner::TaskGr
   run_->start(decision);
   const auto& stages = run_->graph().stages();
   if (!job.stages.empty()) return;
-  std::string names;
+  auto names = nlohmann::ordered_json::array();
   for (std::size_t i = 0; i < stages.size(); ++i) {
     ledger::StageRow row{job_id, stages[i].name, static_cast<std::int64_t>(i), stages[i].kind, "open", "{}"};
     decision.writes.push_back(row);
-    names += (names.empty() ? "" : ",") + json_text(stages[i].name);
+    names.push_back(stages[i].name);
     job.stages.emplace(row.position, std::move(row));
   }
-  decision.event("PlanFixed", job_id, "{\"stages\":[" + names + "]}");
+  decision.event("PlanFixed", job_id, payload({{"stages", std::move(names)}}));
 }
 
 // Where the running job stands after the events of this batch.
@@ -379,7 +372,7 @@ void Service::stage_written(const std::string& job_id, std::size_t stage, const 
   row.state = "committed";
   row.plan = progress_json(stages_of(job)[stage]);
   decision.writes.push_back(row);
-  decision.event("StageCommitted", job_id, "{\"stage\":" + json_text(row.stage) + "}");
+  decision.event("StageCommitted", job_id, payload({{"stage", row.stage}}));
   decision.after.push_back([this] { checkpoints_.back_up(); });
 }
 

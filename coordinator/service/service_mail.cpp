@@ -42,8 +42,7 @@ void Service::hello(const Arrival& arrival, const jobs::Hello& hello, Decision& 
   if (!fresh) return;
   idle_.insert(arrival.from);
   decision.event("WorkerJoined", running_,
-                 "{\"rank\":" + std::to_string(arrival.from) + ",\"pid\":" + std::to_string(hello.pid) +
-                     ",\"cores\":" + std::to_string(hello.cores) + "}");
+                 payload({{"rank", arrival.from}, {"pid", hello.pid}, {"cores", hello.cores}}));
   log_info("fleet", "worker " + std::to_string(arrival.from) + " on " + hello.host + ": " +
                         std::to_string(hello.cores) + " cores, " + hello.device);
 }

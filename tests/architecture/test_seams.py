@@ -32,3 +32,54 @@ def test_files_are_reached_through_common_io():
     assert not more, f"call common/io/file.h and folder.h instead: {more}"
     fewer = {path: count for path, count in FILE_CALLS.items() if found.get(path, 0) < count}
     assert not fewer, f"shrink FILE_CALLS: {fewer}"
+
+
+# A literal that opens an object, ends in a key, or goes on after a value: JSON put together from pieces.
+JSON_PIECE = re.compile(r'"\{\\"\w|\\":(?:\[+|\{)?"|"\]?,\\"\w|"\}\\n"|R"\([^)]*":\)"')
+# Writers whose bytes are addressed by the store, and whose numbers (shortest digits, no ".0") or layout no
+# library writes. The list only shrinks.
+JSON_PIECES = {
+    "jobs/specification/stages/concept_vocabulary.cpp": 1,
+    "worker/stages/filter/facts.cpp": 18,
+    "worker/data/tallies/near_clusters.cpp": 1,
+}
+
+
+def test_json_is_written_by_a_library():
+    found = {}
+    for path, text in sources("common", "jobs", "coordinator", "worker"):
+        pieces = len(JSON_PIECE.findall(text))
+        if pieces and not path.startswith("jobs/specification/json/"):
+            found[path] = pieces
+    more = {path: count for path, count in found.items() if count > JSON_PIECES.get(path, 0)}
+    assert not more, f"build a nlohmann::json and dump it: {more}"
+    fewer = {path: count for path, count in JSON_PIECES.items() if found.get(path, 0) < count}
+    assert not fewer, f"shrink JSON_PIECES: {fewer}"
+
+
+def test_no_test_sleeps():
+    found = [path for path, text in sources("tests") if re.search(r"\bsleep_for\b|\bsleep_until\b|\bu?sleep\(\d|\bnanosleep\(", text)]
+    assert not found, f"wait for what is awaited (tests/support/eventually.h, a latch, a manual clock): {found}"
+
+
+STATE = re.compile(r"^(?! )(?:(?:static|thread_local|inline) )*(?!using|namespace|template|class|struct|enum|extern|return|typedef|friend|"
+                   r"constexpr|const\b|static_assert|public|private|protected)[\w:<>,*& ]+?[ &*](\w+)(?: = [^;()]*|\{[^;]*\})?;$")
+# What is process-wide by its nature: a signal handler's counter, torch's number of threads, the functions of the one
+# CUDA plug-in that a process can load. The list only shrinks.
+STATEFUL = {
+    "coordinator/cli/launch/supervisor.cpp": ["stops"],
+    "worker/stages/train/slot_pool.cpp": ["set_threads_mutex"],
+    "worker/kernels/pair_tile/pair_tile.cpp": ["cuda_functions"],
+    "worker/kernels/replay/replay.cpp": ["functions"],
+}
+
+
+def test_nothing_at_file_scope_changes():
+    found = {}
+    for path, text in sources("common", "jobs", "coordinator", "worker"):
+        if path.endswith(".cpp"):
+            for line in text.splitlines():
+                match = STATE.match(line.rstrip())
+                if match:
+                    found.setdefault(path, []).append(match.group(1))
+    assert found == STATEFUL

@@ -3,6 +3,8 @@
 #include <algorithm>
 #include <filesystem>
 
+#include <nlohmann/json.hpp>
+
 #include "common/base/error.h"
 #include "common/io/folder.h"
 #include "coordinator/cli/plan/model_costs.h"
@@ -32,9 +34,9 @@ int plan_job(const std::string& file, const std::vector<std::string>& overrides,
     throw Error(ErrorKind::kInvalid,
                 file + " names weights that cannot be used:" + faults_text(costs.faults));
   if (json) {
-    std::string text = planner::plan_json(plan);  // an object: the models come last
-    text.insert(text.rfind('}'), ",\"models\":" + costs.json);
-    out << text << "\n";
+    auto document = nlohmann::ordered_json::parse(planner::plan_json(plan));
+    document["models"] = nlohmann::ordered_json::parse(costs.json);
+    out << document.dump() << "\n";
   } else {
     out << planner::plan_text(plan) << costs.text;
   }

@@ -39,7 +39,7 @@ inline std::optional<Mail> await_mail(Peer& peer, char kind) {
     if (mail)
       peer.early.push_back(std::move(*mail));
     else
-      std::this_thread::sleep_for(std::chrono::microseconds(100));
+      std::this_thread::yield();
   }
   return std::nullopt;
 }
@@ -115,7 +115,7 @@ inline std::string meet(Peer& peer) {
   const auto deadline = std::chrono::steady_clock::now() + std::chrono::seconds(30);
   while (box.unsent_bytes() > 0 && std::chrono::steady_clock::now() < deadline) {
     if (auto mail = box.poll()) peer.early.push_back(std::move(*mail));
-    std::this_thread::sleep_for(std::chrono::microseconds(100));
+    std::this_thread::yield();
   }
   return box.unsent_bytes() == 0 ? "" : "mail did not leave";
 }

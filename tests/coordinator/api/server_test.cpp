@@ -11,6 +11,7 @@
 #include "coordinator/api/endpoints.h"
 #include "tests/coordinator/api/fake_face.h"
 #include "tests/coordinator/api/raw_client.h"
+#include "tests/support/eventually.h"
 
 namespace trireme::coordinator::api {
 namespace {
@@ -24,7 +25,7 @@ std::string resident_kib() {
   return "0";
 }
 
-class ServerTest : public testing::Test {
+class ServerTest : public ::testing::Test {
  protected:
   void SetUp() override {
     folder_ = std::filesystem::temp_directory_path() / ("trireme-api-" + std::to_string(::getpid()));
@@ -171,10 +172,10 @@ TEST_F(ServerTest, IdempotencyKeyMakesOneJob) {
   std::vector<std::string> answers(50);
   for (std::size_t i = 0; i < answers.size(); ++i)
     clients.emplace_back([&, i] {
-      for (int attempt = 0; attempt < 100 && status_of_answer(answers[i]) / 100 != 2; ++attempt) {
+      EXPECT_TRUE(trireme::testing::eventually([&] {
         answers[i] = post("/api/v1/jobs", "{}", "Idempotency-Key: k2\r\n");
-        if (status_of_answer(answers[i]) / 100 != 2) std::this_thread::sleep_for(milliseconds(20));
-      }
+        return status_of_answer(answers[i]) / 100 == 2;
+      }));
     });
   for (auto& client : clients) client.join();
   for (const auto& answer : answers) EXPECT_EQ(body_of(answer), "{\"id\":\"job-2\",\"state\":\"QUEUED\"}");

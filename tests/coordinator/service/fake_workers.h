@@ -3,6 +3,7 @@
 #pragma once
 
 #include <atomic>
+#include <condition_variable>
 #include <functional>
 #include <map>
 #include <memory>
@@ -35,7 +36,11 @@ class FakeWorkers {
   FakeWorkers(std::vector<std::unique_ptr<Mailbox>> mailboxes, FakeHabits habits)
       : mailboxes_(std::move(mailboxes)), habits_(std::move(habits)), thread_([this] { loop(); }) {}
   ~FakeWorkers() {
-    stop_ = true;
+    {
+      const std::lock_guard lock(mutex);
+      stop_ = true;
+    }
+    stopped_.notify_all();
     thread_.join();
   }
 
@@ -73,7 +78,8 @@ class FakeWorkers {
                                                         member ? gang_->step : 0, 0, 0});
         }
       }
-      std::this_thread::sleep_for(std::chrono::microseconds(200));
+      std::unique_lock lock(mutex);
+      stopped_.wait_for(lock, std::chrono::microseconds(200), [this] { return stop_.load(); });
     }
   }
 
@@ -210,6 +216,7 @@ class FakeWorkers {
   Incarnation incarnation_;
   bool silent_ = false;
   std::atomic<bool> stop_{false};
+  std::condition_variable stopped_;
   std::thread thread_;
 };
 

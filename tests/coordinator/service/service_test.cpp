@@ -14,13 +14,15 @@
 #include "common/mailbox/local/local_mailbox.h"
 #include "coordinator/planner/listing.h"
 #include "tests/coordinator/service/fake_workers.h"
+#include "tests/support/eventually.h"
 
 namespace trireme::coordinator::service {
 namespace {
 
 using nlohmann::json;
+using trireme::testing::eventually;
 
-class ServiceTest : public testing::Test {
+class ServiceTest : public ::testing::Test {
  protected:
   io::Path output =
       (std::filesystem::exists("/dev/shm") ? io::Path("/dev/shm") : std::filesystem::temp_directory_path()) /
@@ -67,10 +69,16 @@ class ServiceTest : public testing::Test {
     if (meanwhile) other = std::thread([&] { meanwhile(service); });
     const Outcome outcome = service.run();
     if (other.joinable()) other.join();
-    std::this_thread::sleep_for(std::chrono::milliseconds(20));
+    if (outcome.orderly) EXPECT_TRUE(eventually([&] { return fakes->left == workers; }));
     return outcome;
   }
 
+  static void await_step(Service& service, std::int64_t step) {
+    EXPECT_TRUE(eventually([&] {
+      const json job = json::parse(service.describe("job-000001"));
+      return !job.at("training").is_null() && job.at("training").at("step") >= step;
+    }));
+  }
   json document(const io::Path& path) { return json::parse(io::read_file(path)); }
   json terminal() { return document(output / "terminal.json"); }
   std::vector<std::string> steps_on_disk() {
@@ -266,11 +274,7 @@ TEST_F(ServiceTest, ASignalCheckpointsAndTheNextStartGoesOn) {
   habits.steps = 2000;
   habits.checkpoint_every = 100000;
   meanwhile = [&](Service& service) {
-    for (int i = 0; i < 500; ++i) {
-      const json job = json::parse(service.describe("job-000001"));
-      if (!job.at("training").is_null() && job.at("training").at("step") > 10) break;
-      std::this_thread::sleep_for(std::chrono::milliseconds(5));
-    }
+    await_step(service, 11);
     service.stop_by_signal();
   };
   const Outcome stopped = run();
@@ -293,22 +297,15 @@ TEST_F(ServiceTest, MembersThatLeaveFirstDoNotLoseTheCheckpointOfAStop) {
   habits.checkpoint_every = 1000000;
   habits.members_leave_first = true;
   workers = 4;
-  const auto in_training = [](Service& service) {
-    for (int i = 0; i < 500; ++i) {
-      const json job = json::parse(service.describe("job-000001"));
-      if (!job.at("training").is_null() && job.at("training").at("step") > 3) break;
-      std::this_thread::sleep_for(std::chrono::milliseconds(5));
-    }
-  };
   meanwhile = [&](Service& service) {
-    in_training(service);
+    await_step(service, 4);
     service.stop_by_signal();
   };
   EXPECT_EQ(run().exit_code, 75);
   const std::int64_t first = terminal().at("step");
   EXPECT_GT(first, 3);
   meanwhile = [&](Service& service) {
-    in_training(service);
+    await_step(service, 4);
     service.cancel("job-000001");
   };
   EXPECT_EQ(run().exit_code, 1);
@@ -336,11 +333,7 @@ TEST_F(ServiceTest, CancelEndsARunningJobAndIsIdempotent) {
   habits.step_milliseconds = 2;
   habits.steps = 100000;
   meanwhile = [&](Service& service) {
-    for (int i = 0; i < 500; ++i) {
-      const json job = json::parse(service.describe("job-000001"));
-      if (!job.at("training").is_null()) break;
-      std::this_thread::sleep_for(std::chrono::milliseconds(5));
-    }
+    await_step(service, 0);
     EXPECT_EQ(json::parse(service.cancel("job-000001")).at("state"), "STOPPING");
     service.cancel("job-000001");
   };
@@ -375,10 +368,8 @@ TEST_F(ServiceTest, AStandingCoordinatorTakesJobsInOrder) {
     EXPECT_EQ(second.job_id, "job-000002");
     const auto third = service.submit(text("third"), "");
     EXPECT_EQ(json::parse(service.cancel(third.job_id)).at("state"), "CANCELLED");
-    for (int i = 0; i < 1000; ++i) {
-      if (json::parse(service.describe(second.job_id)).at("state") == "SUCCEEDED") break;
-      std::this_thread::sleep_for(std::chrono::milliseconds(10));
-    }
+    EXPECT_TRUE(
+        eventually([&] { return json::parse(service.describe(second.job_id)).at("state") == "SUCCEEDED"; }));
     const json jobs = json::parse(service.list_jobs("SUCCEEDED", 10, ""));
     EXPECT_EQ(jobs.at("jobs").size(), 2U);
     const json page = json::parse(service.list_jobs("", 1, ""));

@@ -1,6 +1,7 @@
 // The actor over local mailboxes, with the test as coordinator and fake stages. Time that decides (silence,
 // heartbeats) is a manual clock; waiting for a thread is a poll with a generous end.
 #include <filesystem>
+#include <latch>
 #include <new>
 
 #include <gtest/gtest.h>
@@ -10,6 +11,7 @@
 
 #include "common/io/file.h"
 #include "common/mailbox/local/local_mailbox.h"
+#include "tests/support/eventually.h"
 #include "worker/collective/group.h"
 #include "worker/runtime/actor.h"
 
@@ -18,6 +20,7 @@ namespace {
 namespace fs = std::filesystem;
 using std::chrono::milliseconds;
 using std::chrono::steady_clock;
+using trireme::testing::eventually;
 
 class FakeStage : public Stage {
  public:
@@ -83,7 +86,7 @@ class Actor : public ::testing::Test {
     while (steady_clock::now() < end) {
       const auto mail = boxes_[0]->poll();
       if (!mail) {
-        std::this_thread::sleep_for(milliseconds(1));
+        std::this_thread::yield();
         continue;
       }
       envelope_ = jobs::decode(mail->bytes);
@@ -147,10 +150,9 @@ TEST_F(Actor, CancelReachesTheTaskInHandWithinASecond) {
   std::atomic<bool> running{false};
   stage(jobs::TaskKind::kEmbed, [&](const auto&, TaskContext& context) -> jobs::TaskDone {
     running = true;
-    for (;;) {
-      context.stop->throw_if_stopped();
-      std::this_thread::sleep_for(milliseconds(20));
-    }
+    eventually([&] { return context.stop->stop_now(); });
+    context.stop->throw_if_stopped();
+    return {};
   });
   start();
   welcome();
@@ -170,13 +172,13 @@ TEST_F(Actor, CancelReachesTheTaskInHandWithinASecond) {
 
 TEST_F(Actor, CheckpointFirstIsNotStop) {
   stage(jobs::TaskKind::kTrain, [&](const auto&, TaskContext& context) {
-    while (!context.stop->checkpoint_first()) std::this_thread::sleep_for(milliseconds(1));
+    EXPECT_TRUE(eventually([&] { return context.stop->checkpoint_first(); }));
     context.stop->throw_if_stopped();
     EXPECT_EQ(context.last_committed_checkpoint(), -1);
     jobs::CheckpointWritten written;
     written.step = 40;
     context.checkpoint_written(written);
-    while (context.last_committed_checkpoint() != 40) std::this_thread::sleep_for(milliseconds(1));
+    EXPECT_TRUE(eventually([&] { return context.last_committed_checkpoint() == 40; }));
     jobs::StepReport step;
     step.step = 41;
     step.evaluation = "{}";
@@ -263,10 +265,10 @@ TEST_F(Actor, AnEqualTaskIsAnsweredFromItsReceipt) {
 }
 
 TEST_F(Actor, BeatsWithTheLeaseInHandAndItsProgress) {
-  std::atomic<bool> go{false};
+  std::latch go(1);
   stage(jobs::TaskKind::kEmbed, [&](const auto&, TaskContext& context) {
     context.progress(3, 9);
-    while (!go) std::this_thread::sleep_for(milliseconds(1));
+    go.wait();
     return jobs::TaskDone{};
   });
   start();
@@ -281,7 +283,7 @@ TEST_F(Actor, BeatsWithTheLeaseInHandAndItsProgress) {
   EXPECT_EQ(beat.done, 3);
   EXPECT_EQ(beat.total, 9);
   EXPECT_GT(beat.resident_bytes, 1U << 20);
-  go = true;
+  go.count_down();
   expect<jobs::TaskDone>();
   EXPECT_FALSE(fenced_);
 }
@@ -291,12 +293,13 @@ TEST_F(Actor, SilenceFences) {
   welcome();
   clock_.advance(milliseconds(500));
   expect<jobs::Heartbeat>();  // the welcome was heard
-  clock_.advance(milliseconds(9400));
-  std::this_thread::sleep_for(milliseconds(50));
+  for (int i = 0; i < 2; ++i) {
+    clock_.advance(milliseconds(4700));
+    expect<jobs::Heartbeat>();  // of a round that saw the new time
+  }
   EXPECT_FALSE(fenced_);
   clock_.advance(milliseconds(700));
-  for (int i = 0; i < 2000 && !fenced_; ++i) std::this_thread::sleep_for(milliseconds(1));
-  EXPECT_TRUE(fenced_);
+  EXPECT_TRUE(eventually([&] { return fenced_.load(); }));
 }
 }  // namespace
 }  // namespace trireme::worker::runtime

@@ -9,6 +9,8 @@
 
 #include <simdjson.h>
 
+#include <nlohmann/json.hpp>
+
 #include "common/base/error.h"
 #include "worker/data/tallies/framed_file.h"
 
@@ -88,9 +90,13 @@ ClusterCounts write_near_clusters(const Comparable& samples, const std::vector<R
     if (const auto root = sets.root(i); root != i) clusters[root].push_back(i);
   ClusterCounts counts{static_cast<std::int64_t>(places.size()), static_cast<std::int64_t>(clusters.size()),
                        0};
-  std::string text = R"({"format":"trireme-near-clusters","version":2,"by":")" + by + R"(","samples":)" +
-                     std::to_string(counts.samples) + ",\"clusters\":" + std::to_string(counts.clusters) +
-                     "}\n";
+  std::string text = nlohmann::ordered_json{{"format", "trireme-near-clusters"},
+                                            {"version", 2},
+                                            {"by", by},
+                                            {"samples", counts.samples},
+                                            {"clusters", counts.clusters}}
+                         .dump() +
+                     "\n";
   for (const auto& [root, others] : clusters) {
     const auto member = [&](std::uint64_t i) {
       const std::string mark = samples.mark(i);

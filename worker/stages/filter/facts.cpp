@@ -185,8 +185,11 @@ SampleFacts sample_of(const dom::element& line) {
 }  // namespace
 
 std::string facts_file(std::int64_t first, const std::vector<SampleFacts>& samples) {
-  std::string out = R"({"format":"trireme-facts","version":2,"first":)" + std::to_string(first) +
-                    ",\"count\":" + std::to_string(samples.size()) + "}\n";
+  std::string out =
+      nlohmann::ordered_json{
+          {"format", "trireme-facts"}, {"version", 2}, {"first", first}, {"count", samples.size()}}
+          .dump() +
+      "\n";
   for (std::size_t i = 0; i < samples.size(); ++i)
     put_sample(out, first + static_cast<std::int64_t>(i), samples[i]);
   return out;

@@ -2,6 +2,8 @@
 
 #include <algorithm>
 
+#include <nlohmann/json.hpp>
+
 #include "common/base/random.h"
 #include "common/io/file.h"
 #include "jobs/layouts/line_list.h"
@@ -102,8 +104,11 @@ std::map<std::string, std::int64_t> counts_of(const Facts& facts, const Verdicts
 
 void write_verdicts(const std::string& path, std::int64_t first, const Facts& facts,
                     const Verdicts& verdicts) {
-  std::string text = R"({"format":"trireme-verdicts","version":1,"first":)" + std::to_string(first) +
-                     ",\"count\":" + std::to_string(facts.size()) + "}\n";
+  std::string text =
+      nlohmann::ordered_json{
+          {"format", "trireme-verdicts"}, {"version", 1}, {"first", first}, {"count", facts.size()}}
+          .dump() +
+      "\n";
   for (std::size_t i = 0; i < facts.size(); ++i)
     text += verdict_line(first + static_cast<std::int64_t>(i), facts[i].key, facts[i], verdicts[i]) + "\n";
   io::write_file_atomic(path, text);

@@ -4,6 +4,8 @@
 
 #include <ATen/ATen.h>
 
+#include <nlohmann/json.hpp>
+
 #include "worker/checkpoint/features.h"
 #include "worker/data/shards/shard_reader.h"
 #include "worker/stages/index/index_folder.h"
@@ -103,8 +105,8 @@ jobs::TaskDone IndexStage::run(const jobs::Task& task, runtime::TaskContext& con
   jobs::TaskDone result;
   result.outputs = {runtime::describe_output("", task.output)};
   result.counts = {{"items", static_cast<std::int64_t>(index.items.size())}};
-  result.summary = "{\"items\":" + std::to_string(index.items.size()) +
-                   ",\"width\":" + std::to_string(index.image_ND.size(1)) + "}";
+  result.summary =
+      nlohmann::ordered_json{{"items", index.items.size()}, {"width", index.image_ND.size(1)}}.dump();
   return result;
 }
 

@@ -8,6 +8,8 @@
 #include <thread>
 #include <utility>
 
+#include <nlohmann/json.hpp>
+
 #include "common/base/error.h"
 #include "common/base/fault_point.h"
 #include "common/base/log.h"
@@ -503,7 +505,7 @@ jobs::TaskDone TrainRun::result() {
   const auto log = (io::Path(task_.stage_folder) / "log.jsonl").string();
   done.outputs.push_back(write_result(
       task_, *encoder_, saved_heads(settings_.concepts, heads.empty() ? model_->parameters() : heads), log,
-      signals_->to_json(progress_.epoch), "{\"address\":\"" + task_.address + "\"}"));
+      signals_->to_json(progress_.epoch), nlohmann::json{{"address", task_.address}}.dump()));
   return done;
 }
 

@@ -60,8 +60,7 @@ bool doubled(std::string_view stem) {
 }  // namespace
 
 Lexicon::Lexicon(const io::Path& folder) {
-  slots_.resize(std::size_t{1} << 18);
-  pool_.reserve(std::size_t{2} << 20);
+  places_.reserve(100'000);
   const io::MappedFile nouns = open(folder / "data.noun");
   read_index(folder / "index.noun", kNoun, nouns.text());
   read_index(folder / "index.verb", kVerb, {});
@@ -81,36 +80,17 @@ std::shared_ptr<const Lexicon> Lexicon::standard() {
   return lexicon;
 }
 
-std::size_t Lexicon::slot_of(std::string_view word) const {
-  const std::size_t mask = slots_.size() - 1;
-  for (std::size_t slot = io::xxh3_64(word) & mask;; slot = (slot + 1) & mask)
-    if (slots_[slot] == 0 || word_of(entries_[slots_[slot] - 1]) == word) return slot;
-}
-
-void Lexicon::grow() {
-  slots_.assign(slots_.size() * 2, 0);
-  for (std::size_t i = 0; i < entries_.size(); ++i)
-    slots_[slot_of(word_of(entries_[i]))] = static_cast<std::uint32_t>(i + 1);
-}
-
 Lexicon::Entry& Lexicon::entry(std::string_view word) {
-  if (entries_.size() * 2 >= slots_.size()) grow();
-  std::uint32_t& slot = slots_[slot_of(word)];
-  if (slot == 0) {
-    Entry fresh;
-    fresh.at = static_cast<std::uint32_t>(pool_.size());
-    fresh.length = static_cast<std::uint32_t>(word.size());
-    pool_ += word;
-    entries_.push_back(fresh);
-    slot = static_cast<std::uint32_t>(entries_.size());
-  }
-  return entries_[slot - 1];
+  if (Entry* found = find(word)) return *found;
+  Entry& fresh = entries_.emplace_back();
+  fresh.word = word;
+  places_.emplace(fresh.word, &fresh);
+  return fresh;
 }
 
-const Lexicon::Entry* Lexicon::find(std::string_view word) const {
-  if (word.empty() || word.size() > kLongestWord) return nullptr;
-  const std::uint32_t found = slots_[slot_of(word)];
-  return found == 0 ? nullptr : &entries_[found - 1];
+Lexicon::Entry* Lexicon::find(std::string_view word) const {
+  const auto found = places_.find(word);
+  return found == places_.end() ? nullptr : found->second;
 }
 
 // "lemma pos synset_cnt p_cnt [ptr_symbol...] sense_cnt tagsense_cnt offset [offset...]"; phrases are left
@@ -138,8 +118,7 @@ void Lexicon::read_exceptions(const io::Path& file, Class kind) {
     const std::string_view form = field(line), lemma = field(line);
     const Entry* base = find(lemma);
     if (form.empty() || form == lemma || base == nullptr || base->weights[kind] == 0) return;
-    const auto index = static_cast<std::uint32_t>(base - entries_.data()) + 1;
-    entry(form).irregular[kind == kNoun ? 0 : 1] = index;
+    entry(form).irregular[kind == kNoun ? 0 : 1] = base;
   });
 }
 
@@ -151,12 +130,11 @@ void Lexicon::read_counts(const io::Path& file) {
     field(line);
     const auto percent = key.find('%');
     if (percent == std::string_view::npos || percent + 1 >= key.size()) return;
-    const Entry* found = find(key.substr(0, percent));
+    Entry* const found = find(key.substr(0, percent));
     const int kind = key[percent + 1] == '5' ? kAdjective : key[percent + 1] - '1';
     if (found == nullptr || kind < 0 || kind > 3 || found->weights[static_cast<std::size_t>(kind)] == 0)
       return;
-    auto& weight =
-        entries_[static_cast<std::size_t>(found - entries_.data())].weights[static_cast<std::size_t>(kind)];
+    auto& weight = found->weights[static_cast<std::size_t>(kind)];
     weight = static_cast<std::uint16_t>(std::min<std::size_t>(weight + number(field(line)), 65535));
   });
 }
@@ -166,7 +144,7 @@ void Lexicon::add_verb(const Entry* lemma, float WordReadings::*form, float shar
   const float weight = share * static_cast<float>(lemma->weights[kVerb]);
   if (weight <= out.*form) return;
   out.*form = weight;
-  out.verb_stem = word_of(*lemma);
+  out.verb_stem = lemma->word;
 }
 
 // Forms of -er and -est: small, large, big, heavy.
@@ -201,7 +179,7 @@ void Lexicon::add_regular(std::string_view word, WordReadings& out) const {
     const float weight = kPluralShare * static_cast<float>(lemma->weights[kNoun]);
     if (weight <= out.plural) return;
     out.plural = weight;
-    out.noun_stem = word_of(*lemma);
+    out.noun_stem = lemma->word;
     out.animate = lemma->animate;
   };
   if (word.ends_with('s') && !word.ends_with("ss")) {
@@ -236,17 +214,17 @@ WordReadings Lexicon::readings(std::string_view lower) const {
     out.adjective = weight(kAdjective);
     out.adverb = weight(kAdverb);
     out.animate = found->animate;
-    if (out.noun > 0) out.noun_stem = word_of(*found);
+    if (out.noun > 0) out.noun_stem = found->word;
     add_verb(found, &WordReadings::verb, kBaseShare, out);
-    if (found->irregular[0] != 0) {
-      const Entry& lemma = entries_[found->irregular[0] - 1];
+    if (found->irregular[0] != nullptr) {
+      const Entry& lemma = *found->irregular[0];
       out.plural = kPluralShare * static_cast<float>(lemma.weights[kNoun]);
       out.animate = lemma.animate;
-      out.noun_stem = word_of(lemma);
+      out.noun_stem = lemma.word;
     }
-    if (found->irregular[1] != 0) {
+    if (found->irregular[1] != nullptr) {
       const bool s = lower.ends_with('s'), ing = lower.ends_with("ing");
-      add_verb(&entries_[found->irregular[1] - 1],
+      add_verb(found->irregular[1],
                s     ? &WordReadings::verb_s
                : ing ? &WordReadings::gerund
                      : &WordReadings::past,

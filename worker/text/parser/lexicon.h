@@ -5,12 +5,16 @@
 
 #include <array>
 #include <cstdint>
+#include <deque>
+#include <functional>
 #include <memory>
 #include <string>
 #include <string_view>
-#include <vector>
+
+#include <boost/unordered/unordered_flat_map.hpp>
 
 #include "common/io/file.h"
+#include "worker/text/byte_hash.h"
 
 namespace trireme::worker::text {
 
@@ -31,6 +35,8 @@ class Lexicon {
   // `folder` holds index.*, data.noun, *.exc and cntlist.rev. Throws kNotFound naming the file and the
   // package.
   explicit Lexicon(const io::Path& folder);
+  Lexicon(const Lexicon&) = delete;
+  Lexicon& operator=(const Lexicon&) = delete;
 
   // The one in $TRIREME_WORDNET, else in the folder set at build time; read at the first call.
   static std::shared_ptr<const Lexicon> standard();
@@ -42,18 +48,13 @@ class Lexicon {
  private:
   enum Class { kNoun, kVerb, kAdjective, kAdverb };
   struct Entry {
-    std::uint32_t at = 0, length = 0;        // of the word within the pool
+    std::string word;
     std::array<std::uint16_t, 4> weights{};  // per class: 0, or 1 + occurrences
     bool animate = false;
-    std::array<std::uint32_t, 2> irregular{};  // noun, verb: entry of the lemma plus 1, 0 for none
+    std::array<const Entry*, 2> irregular{};  // noun, verb: the lemma, if any
   };
   Entry& entry(std::string_view word);
-  const Entry* find(std::string_view word) const;
-  std::size_t slot_of(std::string_view word) const;
-  std::string_view word_of(const Entry& entry) const {
-    return std::string_view(pool_).substr(entry.at, entry.length);
-  }
-  void grow();
+  Entry* find(std::string_view word) const;
   void read_index(const io::Path& file, Class kind, std::string_view noun_data);
   void read_exceptions(const io::Path& file, Class kind);
   void read_counts(const io::Path& file);
@@ -61,9 +62,8 @@ class Lexicon {
   void add_verb(const Entry* lemma, float WordReadings::*form, float share, WordReadings& out) const;
   bool add_comparison(std::string_view word, WordReadings& out) const;
 
-  std::string pool_;
-  std::vector<Entry> entries_;
-  std::vector<std::uint32_t> slots_;  // entry plus 1; open addressing, a power of two, at most half full
+  std::deque<Entry> entries_;  // stay where they are
+  boost::unordered_flat_map<std::string_view, Entry*, ByteHash, std::equal_to<>> places_;
 };
 
 }  // namespace trireme::worker::text

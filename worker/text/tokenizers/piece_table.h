@@ -1,38 +1,41 @@
-// An immutable-after-filling hash table from short byte strings to numbers: open addressing, one allocation
-// for the strings, no allocation on look-up. Readable from any thread once filled.
+// A table from short byte strings to numbers, filled once; no allocation on look-up. Readable from any thread
+// once filled.
 #pragma once
 
+#include <algorithm>
 #include <cstdint>
+#include <functional>
 #include <string>
 #include <string_view>
-#include <vector>
+
+#include <boost/unordered/unordered_flat_map.hpp>
+
+#include "worker/text/byte_hash.h"
 
 namespace trireme::worker::text {
 
 class PieceTable {
  public:
   // Room for `most` entries.
-  explicit PieceTable(std::size_t most = 0);
+  explicit PieceTable(std::size_t most = 0) : values_(most) {}
 
   // False when `piece` is there already (its value stays).
-  bool insert(std::string_view piece, std::int32_t value);
+  bool insert(std::string_view piece, std::int32_t value) {
+    longest_ = std::max(longest_, piece.size());
+    return values_.emplace(piece, value).second;
+  }
 
   // -1 when absent.
-  std::int32_t find(std::string_view piece) const;
+  std::int32_t find(std::string_view piece) const {
+    const auto found = values_.find(piece);
+    return found == values_.end() ? -1 : found->second;
+  }
 
   std::size_t longest() const { return longest_; }
 
  private:
-  struct Slot {
-    std::uint64_t hash = 0;
-    std::uint32_t offset = 0, length = 0;
-    std::int32_t value = -1;
-  };
-  std::size_t place_of(std::string_view piece, std::uint64_t hash) const;
-
-  std::vector<Slot> slots_;
-  std::string bytes_;
-  std::size_t mask_ = 0, longest_ = 0;
+  boost::unordered_flat_map<std::string, std::int32_t, ByteHash, std::equal_to<>> values_;
+  std::size_t longest_ = 0;
 };
 
 }  // namespace trireme::worker::text

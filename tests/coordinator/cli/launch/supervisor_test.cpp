@@ -10,15 +10,17 @@
 #include <thread>
 
 #include "common/base/error.h"
+#include "common/io/folder.h"
 #include "coordinator/cli/launch/process.h"
 #include "coordinator/cli/launch/run_files.h"
+#include "tests/support/eventually.h"
 
 namespace trireme::coordinator::cli {
 namespace {
 
 using std::chrono::milliseconds;
 
-class SupervisorTest : public testing::Test {
+class SupervisorTest : public ::testing::Test {
  protected:
   void SetUp() override {
     folder_ = std::filesystem::temp_directory_path() / ("trireme-supervisor-" + std::to_string(::getpid()));
@@ -53,14 +55,14 @@ class SupervisorTest : public testing::Test {
   }
   SupervisorResult run() { return supervise(options_); }
   std::string file(const char* name) const { return io::read_file(options_.run_folder / name); }
-  // Sends ourselves a signal as soon as the script says that it is up.
+  // Sends ourselves a signal as soon as the script says that it is up, the next when it has heard the one
+  // before.
   std::thread signals(int count) {
     return std::thread([this, count] {
-      while (!std::filesystem::exists(options_.run_folder / "up"))
-        std::this_thread::sleep_for(milliseconds(5));
       for (int i = 0; i < count; ++i) {
+        const io::Path sign = options_.run_folder / (i == 0 ? "up" : "heard");
+        EXPECT_TRUE(trireme::testing::eventually([&] { return io::exists(sign); })) << sign;
         ::kill(::getpid(), SIGTERM);
-        std::this_thread::sleep_for(milliseconds(100));
       }
     });
   }
@@ -158,7 +160,7 @@ TEST_F(SupervisorTest, FinishedWorkAsksTheCoordinatorToLeave) {
 }
 
 TEST_F(SupervisorTest, SecondSignalKillsAtOnce) {
-  script("trap '' TERM\npulse 1; touch up\nwhile :; do sleep 0.02; done");
+  script("trap 'touch heard' TERM\npulse 1; touch up\nwhile :; do sleep 0.02; done");
   std::thread sender = signals(2);
   const auto begun = std::chrono::steady_clock::now();
   const SupervisorResult result = run();

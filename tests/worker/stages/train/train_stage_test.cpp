@@ -20,8 +20,8 @@ namespace trireme::worker::stages::train {
 namespace {
 
 std::string folder_of_test() {
-  return testing::TempDir() + "/trireme-train/" +
-         testing::UnitTest::GetInstance()->current_test_info()->name();
+  return ::testing::TempDir() + "/trireme-train/" +
+         ::testing::UnitTest::GetInstance()->current_test_info()->name();
 }
 
 std::string weights_hash(const TinyJob& job, const std::string& run) {
@@ -82,10 +82,8 @@ TEST(TrainStage, ResumesAtEveryStepWithTheSameBits) {
   job.filtered = true;  // 36 samples kept: the last batch of an epoch is short
   job.settings.evaluate_every = {.steps = 2, .data = "test"};
   job.checkpoint_every_steps = 1;
-  const auto whole = job.train("whole", 1, "", [&](std::int64_t, runtime::StopRequest&) {
-    // Checkpoints are written in the background; one that is under way makes the next be skipped.
-    std::this_thread::sleep_for(std::chrono::milliseconds(30));
-  });
+  job.await_checkpoints = true;  // one that is under way makes the next be skipped
+  const auto whole = job.train("whole", 1);
   ASSERT_EQ(whole.error, "");
   ASSERT_GE(whole.checkpoints.size(), 4U);
   int number = 0;
@@ -109,9 +107,8 @@ TEST(TrainStage, EverythingCombinedHasTheSameBitsForAnyWorkersAndResumed) {
   job.settings.epochs = 2;
   job.settings.evaluate_every = {.steps = 3, .data = "test"};
   job.checkpoint_every_steps = 1;
-  const auto whole = job.train("w1", 1, "", [&](std::int64_t, runtime::StopRequest&) {
-    std::this_thread::sleep_for(std::chrono::milliseconds(30));  // checkpoints are written meanwhile
-  });
+  job.await_checkpoints = true;
+  const auto whole = job.train("w1", 1);
   ASSERT_EQ(whole.error, "");
   const auto log = io::read_file(job.output("w1") + "/log.jsonl");
   for (const char* part :
@@ -234,16 +231,14 @@ TEST(TrainStage, RollsBackToTheCommittedCheckpoint) {
   job.settings.seed = 2;  // the bad sample is not in the first step
   job.settings.guard = {.on_non_finite = "rollback", .most_rollbacks = 3};
   job.checkpoint_every_steps = 1;
-  const auto slow = [&](std::int64_t, runtime::StopRequest&) {
-    std::this_thread::sleep_for(std::chrono::milliseconds(30));
-  };
-  const auto outcome = job.train("a", 2, "", slow);
+  job.await_checkpoints = true;
+  const auto outcome = job.train("a", 2);
   ASSERT_EQ(outcome.error, "");
   EXPECT_EQ(outcome.done.counts.at("rollbacks"), 3);
   EXPECT_NE(io::read_file(job.log("a")).find("\"rolled_back_to\":"), std::string::npos);
   EXPECT_EQ(rows_of(job.log("a")), 9);
   job.settings.guard.most_rollbacks = 1;
-  const auto limited = job.train("b", 2, "", slow);
+  const auto limited = job.train("b", 2);
   EXPECT_EQ(limited.error_kind, ErrorKind::kInvalid);
   EXPECT_NE(limited.error.find("after 1 returns"), std::string::npos) << limited.error;
   job.checkpoint_every_steps = 0;
@@ -276,7 +271,7 @@ TEST(TrainStage, StopsAfterACheckpointWhenAskedTo) {
   TinyJob job(folder_of_test());
   job.settings.epochs = 4;
   job.commit = true;
-  job.commit_milliseconds = 20;
+  job.commit_looks = 20;
   ASSERT_EQ(job.train("whole", 2).error, "");
   const auto stopped = job.train("part", 2, "", [](std::int64_t step, runtime::StopRequest& stop) {
     if (step == 5) stop.checkpoint_and_stop();

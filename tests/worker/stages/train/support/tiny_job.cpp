@@ -13,6 +13,7 @@
 
 #include "common/base/random.h"
 #include "common/io/file.h"
+#include "tests/support/eventually.h"
 #include "worker/checkpoint/safetensors.h"
 #include "worker/collective/local/local_group.h"
 #include "worker/data/images/image.h"
@@ -241,7 +242,8 @@ TinyJob::Outcome TinyJob::train(const std::string& run, int ranks, const std::st
   Outcome outcome;
   runtime::StopRequest stop;
   std::mutex mutex;
-  std::atomic<std::int64_t> committed{-1};
+  std::atomic<std::int64_t> sealed{-1}, committed{-1}, written_step{-1};
+  std::atomic<int> looks{0};
   auto groups = collective::make_local_groups(ranks, {.stopped = [&] { return stop.stop_now(); }});
   const auto run_rank = [&](int rank) {
     runtime::TaskContext context;
@@ -251,6 +253,9 @@ TinyJob::Outcome TinyJob::train(const std::string& run, int ranks, const std::st
     context.group = groups[static_cast<std::size_t>(rank)].get();
     context.report_step = [&](const jobs::StepReport& report) {
       outcome.reports.push_back(report);
+      if (await_checkpoints && report.step > 1)
+        trireme::testing::eventually([&] { return written_step >= report.step - 1; },
+                                     std::chrono::seconds(2));
       if (on_step) on_step(report.step, stop);
     };
     context.checkpoint_written = [&](const jobs::CheckpointWritten& written) {
@@ -262,12 +267,15 @@ TinyJob::Outcome TinyJob::train(const std::string& run, int ranks, const std::st
         folder = folder.parent_path() / name;
         std::filesystem::remove_all(folder);
         std::filesystem::rename(written.folder, folder);
-        std::this_thread::sleep_for(std::chrono::milliseconds(commit_milliseconds));
-        committed = written.step;
+        sealed = written.step;
       }
       outcome.checkpoints.push_back(folder.string());
+      written_step = written.step;
     };
-    context.last_committed_checkpoint = [&] { return committed.load(); };
+    context.last_committed_checkpoint = [&] {
+      if (sealed != committed && ++looks > commit_looks) committed = sealed.load();
+      return committed.load();
+    };
     try {
       TrainStage stage;
       const auto done = stage.run(work, context);
