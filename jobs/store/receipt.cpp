@@ -77,7 +77,8 @@ bool read_receipt(const jobs::Task& task, jobs::TaskDone& done, const io::FileSy
   jobs::TaskDone found;
   std::string fault;
   try {
-    fault = check_receipt(task, json::parse(io::read_file(receipt_path(task), 64 << 20, files)), found, files);
+    fault =
+        check_receipt(task, json::parse(io::read_file(receipt_path(task), 64 << 20, files)), found, files);
   } catch (const std::exception& error) {
     fault = error.what();
   }
