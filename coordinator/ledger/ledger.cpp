@@ -205,7 +205,7 @@ void Ledger::merge_wal() {
 }
 
 void Ledger::snapshot(const io::Path& file) {
-  std::filesystem::remove(file);  // of a snapshot that was not finished
+  io::remove_file(file);  // of a snapshot that was not finished
   make_private(file);
   sqlite3* copy = nullptr;
   int code = sqlite3_open_v2(file.c_str(), &copy, SQLITE_OPEN_READWRITE, nullptr);

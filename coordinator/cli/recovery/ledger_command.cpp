@@ -54,7 +54,7 @@ std::string relative_to(const io::Path& run_folder, const io::Path& path) {
 Incarnation next_incarnation(const io::Path& run_folder, std::uint64_t seen) {
   for (const auto& manifest : checkpoints::all_checkpoints(run_folder))
     seen = std::max(seen, manifest.incarnation);
-  Incarnation next{raise_incarnation(run_folder)};
+  Incarnation next{store::raise_incarnation({run_folder})};
   if (next.value <= seen) {
     next.value = seen + 1;
     io::write_file_atomic(run_folder / "incarnation", std::to_string(next.value) + "\n");
