@@ -13,8 +13,7 @@ constexpr std::uint64_t kImageLimitBytes = std::uint64_t{64} << 20;
 
 // Folders have no bytes of their own.
 std::unique_ptr<io::ByteSource> bytes_of(const io::Path& shard) {
-  if (io::is_folder(shard))
-    return std::make_unique<io::MemorySource>(std::string_view(), shard.string());
+  if (io::is_folder(shard)) return std::make_unique<io::MemorySource>(std::string_view(), shard.string());
   return io::open_source(shard);
 }
 
@@ -23,7 +22,7 @@ std::unique_ptr<io::ByteSource> bytes_of(const io::Path& shard) {
 struct ShardReader::State {
   State(std::unique_ptr<io::ByteSource> source, const io::Path& shard, const io::Path& index_path)
       : bytes(std::move(source)),
-        folder(std::filesystem::is_directory(shard) ? shard : shard.parent_path()),
+        folder(io::is_folder(shard) ? shard : shard.parent_path()),
         index(decode_index(io::MappedFile(index_path).text(), index_path)) {}
 
   const IndexSample& at(std::int64_t sample) const {

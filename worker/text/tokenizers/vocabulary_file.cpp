@@ -41,8 +41,7 @@ std::vector<std::string> read_vocabulary_lines(const std::string& path) {
   if (path.empty() || !io::exists(path))
     throw Error(ErrorKind::kNotFound, "vocabulary '" + path + "' is not a file",
                 "set tokenizer.vocabulary to a file or to pretrained:<name>");
-  if (!io::is_file(path))
-    throw Error(ErrorKind::kInvalid, "vocabulary " + path + " is not a regular file");
+  if (!io::is_file(path)) throw Error(ErrorKind::kInvalid, "vocabulary " + path + " is not a regular file");
   return jobs::parse_line_list(read_all(path), "vocabulary " + path, /*trim=*/false);
 }
 
