@@ -112,8 +112,8 @@ void DataTable::check_reading(std::int64_t shard, const std::string& path,
   if (guessed && 2 * count("texts.lines") > count("texts"))
     throw Error(
         ErrorKind::kInvalid,
-        "shard " + path + " contradicts the first of its source: " + std::to_string(count("texts.lines")) +
-            " of its " + std::to_string(count("texts")) +
+        "shard " + path + " contradicts what the first texts of its source told: " +
+            std::to_string(count("texts.lines")) + " of its " + std::to_string(count("texts")) +
             " texts have several lines, and the source was taken to have one caption per text",
         "set \"captions\" of the source: \"one\" (a text is a caption) or \"lines\" (each line is one)");
   if (classes_ > 0 && summary.labels && count("label.largest") >= classes_)

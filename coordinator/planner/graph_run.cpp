@@ -115,6 +115,7 @@ void GraphState::finish_part_if_complete(std::size_t index, std::vector<TaskRef>
   if (part.complete || part.done < part.known() || !is_final(part)) return;
   part.complete = true;
   judge(part);
+  check_export(part);
   for (const std::size_t waiter : part.waiters)
     if (--parts[waiter].barriers_left == 0) scan(waiter, ready);
 }
@@ -133,6 +134,24 @@ void GraphState::check_sum(const Part& part, std::int64_t item,
                   " samples of " + tables[part.table].shard_ref(tables[part.table].range(item).shard).path +
                   " gave " + std::to_string(count("in")) + " in, " + std::to_string(count("kept")) +
                   " kept and " + std::to_string(count("dropped")) + " dropped");
+}
+
+// What a filter kept is what is written.
+void GraphState::check_export(const Part& part) const {
+  const auto exported = part.counts.find("exported");
+  if (part.kind != jobs::TaskKind::kExport || exported == part.counts.end()) return;
+  std::int64_t expected = 0;
+  if (part.providers.empty())
+    for (std::int64_t shard = 0; shard < tables[part.table].size(); ++shard)
+      expected += tables[part.table].shard_ref(shard).selected_count;
+  else if (const auto kept = parts[part.providers.front()].counts.find("kept");
+           kept != parts[part.providers.front()].counts.end())
+    expected = kept->second;
+  if (exported->second != expected)
+    throw Error(ErrorKind::kInternal, "stage \"" + stages[part.stage].name + "\" wrote " +
+                                          std::to_string(exported->second) + " samples of data set \"" +
+                                          tables[part.table].name() + "\", and " + std::to_string(expected) +
+                                          " were kept");
 }
 
 // A map stage over one data set is through: are its results worth going on with?

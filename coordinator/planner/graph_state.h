@@ -120,6 +120,7 @@ struct GraphState {
                        std::vector<TaskRef>& ready);
   void finish_part_if_complete(std::size_t part, std::vector<TaskRef>& ready);
   void judge(const Part& part) const;
+  void check_export(const Part& part) const;
   void check_sum(const Part& part, std::int64_t item,
                  const std::map<std::string, std::int64_t>& counts) const;
   void add_file_lines(AddressText& text, const Part& part) const;

@@ -112,8 +112,11 @@ std::vector<std::string> TaskGraph::remarks() const {
   std::vector<std::string> remarks;
   for (const auto& [name, lines] : state_->decided)
     for (const auto& line : lines) remarks.push_back("data set \"" + name + "\": " + line);
-  remarks.insert(remarks.end(), state_->notes.begin(), state_->notes.end());
   return remarks;
+}
+
+std::vector<std::string> TaskGraph::warnings() const {
+  return state_->notes;
 }
 
 const std::vector<StageInfo>& TaskGraph::stages() const {

@@ -106,8 +106,8 @@ class TaskGraph {
   const std::vector<StageInfo>& stages() const;
   StageProgress progress(std::size_t stage) const;
   std::vector<DataInfo> data() const;  // data sets that the stages use
-  // How each source is read, and what else listing found, for people.
-  std::vector<std::string> remarks() const;
+  // For people: how each source is read, and what else listing found.
+  std::vector<std::string> remarks() const, warnings() const;
   bool finished() const;
 
  private:

@@ -152,6 +152,7 @@ void Service::remember_damage(const std::string& job_id) {
   damaged.clear();
   auto& sources = sources_[job_id];
   sources.clear();
+  for (const auto& warning : run_->graph().warnings()) sources.push_back({"", warning});
   for (const auto& data : run_->graph().data()) {
     for (const auto& [path, what] : data.damaged) damaged.push_back({data.name, path, what});
     for (const auto& line : data.decided) sources.push_back({data.name, line});

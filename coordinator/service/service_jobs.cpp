@@ -180,6 +180,7 @@ void Service::look_and_plan(const Job& job) {
       auto graph = std::make_shared<std::unique_ptr<planner::TaskGraph>>(
           std::make_unique<planner::TaskGraph>(spec, options_.list(spec), id));
       for (const auto& remark : (*graph)->remarks()) log_info("data", remark);
+      for (const auto& warning : (*graph)->warnings()) log_warning("data", warning);
       queue_.push([this, id, graph, survey](Decision& next) {
         checkpoints_.take_up(survey, next);
         planned(id, std::move(*graph), next);
