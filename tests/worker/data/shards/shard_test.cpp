@@ -342,6 +342,13 @@ TEST_F(ShardTest, PlainTarsReadAsTheFirstVersionReadThem) {
       (Bad{{"members", 4}, {"members.bad", 0}, {"members.kept", 3}, {"members.other", 1}, {"texts", 1}}));
 }
 
+// A picture of a kind that version 1 did not read is a sample that it did not have.
+TEST_F(ShardTest, PicturesThatAreReadSinceThenMakeAnotherReading) {
+  const ShardScan found =
+      scan(TarWriter().add("a.jpg", "J").add("a.txt", "one").add("b.gif", "G").add("b.txt", "two").bytes());
+  EXPECT_EQ(found.reading.empty(), found.samples == 1);
+}
+
 TEST_F(ShardTest, MembersThatAreNotAdjacentAreJoined) {
   TarWriter tar;
   for (int i = 0; i < 3; ++i) tar.add(std::to_string(i) + ".jpg", "J" + std::to_string(i));

@@ -5,7 +5,6 @@
 #include <utility>
 
 #include "jobs/layouts/leftover.h"
-#include "jobs/layouts/sample_parts.h"
 
 namespace trireme::worker::data {
 namespace {
@@ -41,12 +40,10 @@ std::uint16_t SampleGroups::suffix_id(const std::string& suffix) {
 void SampleGroups::put(SampleGroup& group, std::int32_t member, const std::string& suffix) {
   const std::size_t rank = jobs::image_rank(suffix, source_);
   if (rank != jobs::kNoImageRank) {
-    const auto held = [&] {
-      jobs::MemberName split;
-      jobs::split_member(name(group.image), rule_, split);
-      return jobs::image_rank(split.suffix, source_);
-    };
-    if (group.image == SampleGroup::kNone || rank < held()) group.image = member;
+    if (rank < group.image_rank) {
+      group.image = member;
+      group.image_rank = rank;
+    }
   } else if (jobs::is_text_suffix(suffix, source_)) {
     group.text = member;
   } else if (suffix == "json") {

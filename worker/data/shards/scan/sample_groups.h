@@ -10,7 +10,7 @@
 #include <unordered_map>
 #include <vector>
 
-#include "jobs/layouts/member_name.h"
+#include "jobs/layouts/sample_parts.h"
 #include "jobs/specification/data_spec.h"
 
 namespace trireme::worker::data {
@@ -20,6 +20,7 @@ struct SampleGroup {
   std::string key;
   std::int32_t image = kNone, text = kNone, json = kNone, label = kNone;  // positions of members, as added
   std::int32_t first = kNone;                                             // its first member
+  std::size_t image_rank = jobs::kNoImageRank;
   std::int64_t members = 0;
   bool other_image = false;             // a picture of a kind that is not read (.gif …)
   std::int64_t odd_images = 0;          // pictures under other suffixes ("input.jpg")

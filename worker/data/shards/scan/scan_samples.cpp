@@ -15,6 +15,7 @@ namespace trireme::worker::data {
 namespace {
 
 constexpr std::int32_t kNone = SampleGroup::kNone;
+constexpr std::size_t kFirstVersionImages = 4;  // of jobs::kImageSuffixes: what version 1 read
 
 bool several_lines(std::string_view text) {
   const auto end = text.find('\n');
@@ -69,7 +70,8 @@ void SampleScan::take(const SampleGroups& groups, std::vector<SampleGroup> found
     seen[kept ? "members.kept" : "members.bad"] += group.members;
     if (kept && group.joined) ++seen["joined"];
     if (kept && group.inner_dot) ++seen["last_dot"];
-    as_before = as_before && !group.joined && !(kept && group.inner_dot);
+    as_before =
+        as_before && !group.joined && !(kept && (group.inner_dot || group.image_rank >= kFirstVersionImages));
   }
   const auto hidden = groups.hidden();
   if (seen["members.kept"] + seen["members.bad"] + seen["members.other"] + hidden != seen["members"])
