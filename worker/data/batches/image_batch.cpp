@@ -10,26 +10,34 @@ void evaluation_view(const Image& image, const jobs::ImagePreprocess& preprocess
                          preprocess.square);
 }
 
-ImageBatch evaluation_batch(const ShardReader& shard, const std::vector<std::int64_t>& samples,
+ImageBatch evaluation_batch(std::size_t count, const PictureBytes& bytes,
                             const jobs::ImagePreprocess& preprocess) {
   const auto side = preprocess.image_px;
   ImageBatch batch;
-  const at::Tensor room = at::empty({static_cast<std::int64_t>(samples.size()), 3, side, side}, at::kFloat);
+  const at::Tensor room = at::empty({static_cast<std::int64_t>(count), 3, side, side}, at::kFloat);
   float* next = room.data_ptr<float>();
   std::string storage;
-  for (const std::int64_t sample : samples) {
+  for (std::size_t i = 0; i < count; ++i) {
     Image picture;
-    std::string fault = decode_image(shard.image_bytes(sample, storage), {}, picture);
+    std::string fault = decode_image(bytes(i, storage), {}, picture);
     if (!fault.empty()) {
-      batch.faults.emplace_back(sample, std::move(fault));
+      batch.faults.emplace_back(i, std::move(fault));
       continue;
     }
     evaluation_view(picture, preprocess, next);
     next += 3 * side * side;
-    batch.samples.push_back(sample);
+    batch.rows.push_back(i);
   }
-  batch.image_BCHW = room.narrow(0, 0, static_cast<std::int64_t>(batch.samples.size()));
+  batch.image_BCHW = room.narrow(0, 0, static_cast<std::int64_t>(batch.rows.size()));
   return batch;
+}
+
+ImageBatch evaluation_batch(const ShardReader& shard, const std::vector<std::int64_t>& samples,
+                            const jobs::ImagePreprocess& preprocess) {
+  const auto bytes = [&](std::size_t i, std::string& storage) {
+    return shard.image_bytes(samples[i], storage);
+  };
+  return evaluation_batch(samples.size(), bytes, preprocess);
 }
 
 }  // namespace trireme::worker::data

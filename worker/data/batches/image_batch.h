@@ -2,7 +2,9 @@
 #pragma once
 
 #include <cstdint>
+#include <functional>
 #include <string>
+#include <string_view>
 #include <utility>
 #include <vector>
 
@@ -18,12 +20,19 @@ namespace trireme::worker::data {
 void evaluation_view(const Image& image, const jobs::ImagePreprocess& preprocess, float* out_CHW);
 
 struct ImageBatch {
-  at::Tensor image_BCHW;              // float32 on the CPU: of the pictures that could be decoded
-  std::vector<std::int64_t> samples;  // their positions in the shard, in the order asked for
-  std::vector<std::pair<std::int64_t, std::string>> faults;  // of the others, why (decode_image)
+  at::Tensor image_BCHW;          // float32 on the CPU: of the pictures that could be decoded
+  std::vector<std::size_t> rows;  // which of those asked for they are, ascending
+  std::vector<std::pair<std::size_t, std::string>> faults;  // the others, why (decode_image)
 };
 
-// Thread-safe.
+// The encoded bytes of picture i, as ShardReader::image_bytes() gives them.
+using PictureBytes = std::function<std::string_view(std::size_t i, std::string& storage)>;
+
+// Of `count` pictures. Thread-safe where `bytes` is.
+ImageBatch evaluation_batch(std::size_t count, const PictureBytes& bytes,
+                            const jobs::ImagePreprocess& preprocess);
+
+// Of one shard's samples, in the order asked for.
 ImageBatch evaluation_batch(const ShardReader& shard, const std::vector<std::int64_t>& samples,
                             const jobs::ImagePreprocess& preprocess);
 

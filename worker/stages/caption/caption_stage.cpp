@@ -9,7 +9,6 @@
 
 #include "common/base/error.h"
 #include "common/base/random.h"
-#include "common/io/hash.h"
 #include "jobs/specification/job_spec.h"
 #include "worker/data/batches/image_batch.h"
 #include "worker/data/batches/kept_samples.h"
@@ -69,9 +68,9 @@ WrittenBatch write_batch(const Pass& pass, const std::vector<std::int64_t>& samp
   WrittenBatch batch;
   const auto pictures = data::evaluation_batch(pass.shard, samples, pass.model.image_preprocess());
   auto fault = pictures.faults.begin();
-  for (const std::int64_t sample : samples) {
-    auto& one = batch.captions.emplace_back(data::WrittenCaption{sample, pass.shard.key(sample)});
-    if (fault != pictures.faults.end() && fault->first == sample) one.fault = (fault++)->second;
+  for (std::size_t i = 0; i < samples.size(); ++i) {
+    auto& one = batch.captions.emplace_back(data::WrittenCaption{samples[i], pass.shard.key(samples[i])});
+    if (fault != pictures.faults.end() && fault->first == i) one.fault = (fault++)->second;
   }
   std::vector<std::uint64_t> keys;
   for (const auto& one : batch.captions)
@@ -131,25 +130,14 @@ bool loops(const Ids& ids) {
   return false;
 }
 
-void CaptionStage::load(const jobs::Task& task, const std::string& device) {
-  const auto folders = runtime::inputs_of(task, "model");
-  const std::string key =
-      device + "\n" + (folders.empty() ? task.model : folders[0].path + "\n" + io::hex(folders[0].xxh3));
-  if (model_key_ == key) return;
-  model_key_.clear();
-  model_ = folders.empty() ? std::make_unique<models::DualEncoder>(jobs::model_from_json(task.model), 0)
-                           : models::DualEncoder::load(folders[0].path);
-  const models::Captioner check(*model_);  // throws when it has no decoder
-  fingerprint_ = models::fingerprint(*model_);
-  model_->to(device);
-  model_key_ = key;
-}
-
 jobs::TaskDone CaptionStage::run(const jobs::Task& task, runtime::TaskContext& context) {
   const auto settings = std::get<jobs::CaptionSettings>(jobs::settings_from_json("caption", task.settings));
-  load(task, context.device);
+  auto& model = model_.get(task, context.device, [this](models::DualEncoder& loaded) {
+    const models::Captioner check(loaded);  // throws when it has no decoder
+    fingerprint_ = models::fingerprint(loaded);
+  });
   const data::ShardReader shard(runtime::shard_of(task).path, runtime::input_path(task, "shard_index"));
-  const Pass pass{task, shard, *model_, settings, decoding_of(settings), context.device, context.stop};
+  const Pass pass{task, shard, model, settings, decoding_of(settings), context.device, context.stop};
   const auto samples = data::kept_samples(task.first, std::min(task.first + task.count, shard.size()),
                                           runtime::input_paths(task, "verdicts"));
   auto batches = runtime::by_batches(samples, settings.batch, context,
@@ -160,7 +148,7 @@ jobs::TaskDone CaptionStage::run(const jobs::Task& task, runtime::TaskContext& c
                              task.first,
                              task.count,
                              fingerprint_,
-                             decoding_json(settings, settings.prompt.value_or(model_->spec().text.prompt)),
+                             decoding_json(settings, settings.prompt.value_or(model.spec().text.prompt)),
                              {}};
   for (auto& batch : batches) std::ranges::move(batch.captions, std::back_inserter(file.captions));
   const std::string path = task.output + ".captions.jsonl";

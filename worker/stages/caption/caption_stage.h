@@ -10,10 +10,11 @@
 // the range), looping (a run of one to four tokens three times in a row), cut (no end before max_length).
 #pragma once
 
-#include <memory>
+#include <cstdint>
 #include <string>
+#include <vector>
 
-#include "worker/models/dual_encoder.h"
+#include "worker/embedding/kept_model.h"
 #include "worker/runtime/stage.h"
 
 namespace trireme::worker::stages::caption {
@@ -26,10 +27,8 @@ class CaptionStage : public runtime::Stage {
   jobs::TaskDone run(const jobs::Task& task, runtime::TaskContext& context) override;
 
  private:
-  // Kept from task to task: a stage's tasks share one model.
-  void load(const jobs::Task& task, const std::string& device);
-  std::string model_key_, fingerprint_;
-  std::unique_ptr<models::DualEncoder> model_;
+  embedding::KeptModel model_;
+  std::string fingerprint_;  // of the kept model
 };
 
 }  // namespace trireme::worker::stages::caption

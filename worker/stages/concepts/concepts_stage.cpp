@@ -10,10 +10,9 @@
 #include "common/io/hash.h"
 #include "jobs/specification/job_spec.h"
 #include "worker/checkpoint/concept_labels.h"
-#include "worker/checkpoint/features.h"
-#include "worker/data/batches/image_batch.h"
 #include "worker/data/batches/kept_samples.h"
 #include "worker/data/shards/shard_reader.h"
+#include "worker/embedding/encoder.h"
 #include "worker/losses/soft_target_loss.h"
 #include "worker/models/autocast.h"
 #include "worker/runtime/batches.h"
@@ -51,41 +50,31 @@ struct Labelled {
   std::int64_t stored = 0;
 };
 
-// Rows of the range's stored features.
-struct Stored {
-  at::Tensor image;
-  std::map<std::int64_t, std::int64_t> row_of;
-};
-
-Stored stored_features(const jobs::Task& task, std::int64_t width) {
-  Stored stored;
-  if (width == 0) return stored;
-  std::vector<checkpoint::Features> parts;
-  for (const auto& input : runtime::inputs_of(task, "features")) {
-    auto part = checkpoint::read_features(input.path);
-    if (part.space == "tower" && part.image.defined() && part.image.size(1) == width)
-      parts.push_back(std::move(part));
-  }
-  const auto all = checkpoint::concatenate(parts);
-  stored.image = all.image;
-  stored.row_of = checkpoint::rows_by_sample(all);
-  return stored;
-}
-
 class Labeller {
  public:
-  Labeller(const data::ShardReader& shard, Teacher& teacher, const Stored& stored,
+  Labeller(const data::ShardReader& shard, Teacher& teacher, const embedding::FeatureTable& stored,
            const jobs::ConceptsSettings& settings, std::string device)
-      : shard_(shard), teacher_(teacher), stored_(stored), settings_(settings), device_(std::move(device)) {}
+      : shards_{{&shard, &stored}},
+        teacher_(teacher),
+        tower_{teacher.preprocess(), stored.image_width(), stored.has_images(),
+               [&teacher](const at::Tensor& image_BCHW) { return teacher.features(image_BCHW); }},
+        settings_(settings),
+        device_(std::move(device)) {}
 
   // Thread-safe.
   Labelled label(const std::vector<std::int64_t>& samples) const {
     const at::NoGradGuard no_gradients;
     const models::Autocast autocast(device_, settings_.precision == "bf16");
+    const auto rows = embedding::image_rows(shards_, embedding::of_one_shard(samples), tower_, device_);
     Labelled made;
-    const at::Tensor features = stored_.image.defined() ? look_up(samples, made) : run_tower(samples, made);
+    for (const auto& sample : rows.samples) made.samples.push_back(sample.sample);
+    for (const auto& [sample, fault] : rows.faults) {
+      made.bad.push_back(sample.sample);
+      ++made.faults["bad." + fault];
+    }
+    made.stored = tower_.stored ? static_cast<std::int64_t>(made.samples.size()) : 0;
     if (made.samples.empty()) return made;
-    for (const at::Tensor& logits_BV : teacher_.logits(features)) {
+    for (const at::Tensor& logits_BV : teacher_.logits(rows.features_bT)) {
       const at::Tensor probabilities = at::softmax(logits_BV.to(at::kCPU, at::kFloat), 1);
       const auto [index, weight] = losses::top_k_targets(probabilities, settings_.top_k);
       made.index.push_back(index.to(at::kInt));
@@ -96,37 +85,9 @@ class Labeller {
   }
 
  private:
-  at::Tensor look_up(const std::vector<std::int64_t>& samples, Labelled& made) const {
-    std::vector<std::int64_t> rows;
-    for (const auto sample : samples) {
-      const auto found = stored_.row_of.find(sample);
-      if (found == stored_.row_of.end()) {
-        blame(sample, "no_stored_feature", made);  // the embed stage could not decode it
-        continue;
-      }
-      made.samples.push_back(sample);
-      rows.push_back(found->second);
-    }
-    made.stored = static_cast<std::int64_t>(rows.size());
-    return stored_.image.index_select(0, at::tensor(rows, at::kLong)).to(at::Device(device_));
-  }
-
-  at::Tensor run_tower(const std::vector<std::int64_t>& samples, Labelled& made) const {
-    auto pictures = data::evaluation_batch(shard_, samples, teacher_.preprocess());
-    for (const auto& [sample, fault] : pictures.faults) blame(sample, fault, made);
-    made.samples = std::move(pictures.samples);
-    return made.samples.empty() ? at::Tensor()
-                                : teacher_.features(pictures.image_BCHW.to(at::Device(device_)));
-  }
-
-  static void blame(std::int64_t sample, const std::string& reason, Labelled& made) {
-    made.bad.push_back(sample);
-    ++made.faults["bad." + reason];
-  }
-
-  const data::ShardReader& shard_;
+  std::vector<embedding::Shard> shards_;
   Teacher& teacher_;
-  const Stored& stored_;
+  embedding::ImageTower tower_;
   const jobs::ConceptsSettings& settings_;
   std::string device_;
 };
@@ -204,7 +165,10 @@ jobs::TaskDone ConceptsStage::run(const jobs::Task& task, runtime::TaskContext& 
   const std::string vocabulary = runtime::input_path(task, "concept_vocabulary");
   const auto settled = jobs::concept_vocabularies_from_json(io::read_file(vocabulary), vocabulary);
   Teacher& who = teacher(task, context.device);
-  const Stored stored = stored_features(task, who.stored_width());
+  const bool stored_fit = who.stored_width() > 0;
+  const embedding::FeatureTable stored(
+      stored_fit ? runtime::input_paths(task, "features") : std::vector<std::string>{}, shard.size());
+  if (stored.has_images()) embedding::check_width(stored.image_width(), who.stored_width(), "image");
   const auto samples = data::kept_samples(task.first, std::min(task.first + task.count, shard.size()),
                                           runtime::input_paths(task, "verdicts"));
   const Labeller labeller(shard, who, stored, settings, context.device);

@@ -9,8 +9,7 @@
 #include "jobs/specification/model_defaults.h"
 #include "jobs/store/published.h"
 #include "worker/checkpoint/safetensors.h"
-#include "worker/evaluation/zero_shot.h"
-#include "worker/models/encode_texts.h"
+#include "worker/embedding/texts.h"
 #include "worker/models/towers/concept_heads.h"
 #include "worker/models/towers/towers.h"
 #include "worker/models/weights/tower_weights.h"
@@ -106,10 +105,9 @@ class Trained final : public Teacher {
     on_embedding_ = true;
     const double scale = model_->logit_scale().exp().item<double>();
     for (const auto& list : settled.lists) {
-      const auto prompts = models::encode_texts(
-          *model_, device, evaluation::class_prompts(names_of(list), settings.templates), /*project=*/true);
-      weight_VT_.push_back((evaluation::class_embeddings(prompts.rows, list.size()) * scale)
-                               .to(at::Device(device), at::kFloat));
+      const at::Tensor vectors =
+          embedding::class_vectors(*model_, device, names_of(list), settings.templates);
+      weight_VT_.push_back((vectors * scale).to(at::Device(device), at::kFloat));
       bias_V_.push_back(at::zeros({list.size()}, weight_VT_.back().options()));
     }
   }

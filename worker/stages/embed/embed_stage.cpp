@@ -4,30 +4,21 @@
 
 #include <ATen/ATen.h>
 
-#include "common/io/hash.h"
 #include "jobs/layouts/line_list.h"
 #include "jobs/specification/job_spec.h"
+#include "worker/checkpoint/features.h"
 #include "worker/data/batches/kept_samples.h"
+#include "worker/embedding/encoder.h"
 #include "worker/runtime/batches.h"
 #include "worker/runtime/task_inputs.h"
-#include "worker/stages/embed/batch_encoder.h"
 
 namespace trireme::worker::stages::embed {
 namespace {
 
 constexpr std::int64_t kSharedBatch = 64;
 
-checkpoint::Features stored_features(const jobs::Task& task) {
-  std::vector<checkpoint::Features> parts;
-  for (const auto& input : runtime::inputs_of(task, "features")) {
-    auto part = checkpoint::read_features(input.path);
-    if (part.space == "tower") parts.push_back(std::move(part));
-  }
-  return checkpoint::concatenate(parts);
-}
-
 struct Plan {
-  EncoderOptions options;
+  embedding::EncoderOptions options;
   std::int64_t batch = kSharedBatch;
 };
 
@@ -51,19 +42,18 @@ Plan plan_towers(const jobs::Task& task, const jobs::ModelSpec& spec) {
   return plan;
 }
 
-Plan plan_shared(const jobs::Task& task, const jobs::ModelSpec& spec) {
+Plan plan_shared(const jobs::ModelSpec& spec, const embedding::FeatureTable& stored) {
   Plan plan;
   plan.options.project = true;
-  plan.options.stored = stored_features(task);
   // Features stored by another stage stand for a tower only while training left it as it was.
-  if (!spec.image.frozen) plan.options.stored.image = at::Tensor();
-  if (!spec.text.frozen) plan.options.stored.text = plan.options.stored.text_owner = at::Tensor();
+  plan.options.stored_images = spec.image.frozen && stored.has_images();
+  plan.options.stored_texts = spec.text.frozen && stored.has_texts();
   return plan;
 }
 
 // Batches in order, as one set of features.
-checkpoint::Features assembled(const std::vector<EncodedBatch>& batches, const EncoderOptions& options,
-                               const models::DualEncoder& model) {
+checkpoint::Features assembled(const std::vector<embedding::EncodedBatch>& batches,
+                               const embedding::EncoderOptions& options, const models::DualEncoder& model) {
   std::vector<std::int64_t> samples, owners, labels;
   const auto width = [&](std::int64_t tower) { return options.project ? model.spec().embed_dim : tower; };
   std::vector<at::Tensor> image = {at::empty({0, width(model.image_tower_width())}, at::kFloat)};
@@ -71,7 +61,7 @@ checkpoint::Features assembled(const std::vector<EncodedBatch>& batches, const E
   for (const auto& batch : batches) {
     const auto first_row = static_cast<std::int64_t>(samples.size());
     for (const auto owner : batch.owner) owners.push_back(first_row + owner);
-    samples.insert(samples.end(), batch.samples.begin(), batch.samples.end());
+    for (const auto& sample : batch.samples) samples.push_back(sample.sample);
     labels.insert(labels.end(), batch.labels.begin(), batch.labels.end());
     if (batch.image.defined()) image.push_back(batch.image);
     if (batch.text.defined()) text.push_back(batch.text);
@@ -90,7 +80,8 @@ checkpoint::Features assembled(const std::vector<EncodedBatch>& batches, const E
   return features;
 }
 
-std::map<std::string, std::int64_t> counts_of(const std::vector<EncodedBatch>& batches, std::size_t in) {
+std::map<std::string, std::int64_t> counts_of(const std::vector<embedding::EncodedBatch>& batches,
+                                              std::size_t in) {
   std::map<std::string, std::int64_t> counts = {
       {"in", static_cast<std::int64_t>(in)}, {"embedded", 0}, {"captions", 0}, {"truncated_captions", 0}};
   for (const auto& batch : batches) {
@@ -104,34 +95,21 @@ std::map<std::string, std::int64_t> counts_of(const std::vector<EncodedBatch>& b
 
 }  // namespace
 
-models::DualEncoder& EmbedStage::model(const jobs::Task& task, const std::string& folder,
-                                       const std::string& device) {
-  const std::string key =
-      device + "\n" +
-      (folder.empty() ? task.model : folder + "\n" + io::hex(runtime::inputs_of(task, "model")[0].xxh3));
-  if (model_key_ != key) {
-    model_key_.clear();
-    model_ = folder.empty() ? std::make_unique<models::DualEncoder>(jobs::model_from_json(task.model), 0)
-                            : models::DualEncoder::load(folder);
-    model_->to(device);
-    model_key_ = key;
-  }
-  return *model_;
-}
-
 jobs::TaskDone EmbedStage::run(const jobs::Task& task, runtime::TaskContext& context) {
   const bool shared = !runtime::inputs_of(task, "model").empty();
   const data::ShardReader shard(runtime::shard_of(task).path, runtime::input_path(task, "shard_index"));
-  auto& encoder_model = model(task, shared ? runtime::input_path(task, "model") : "", context.device);
-  Plan plan = shared ? plan_shared(task, encoder_model.spec()) : plan_towers(task, encoder_model.spec());
+  auto& model = model_.get(task, context.device);
+  const embedding::FeatureTable stored(runtime::input_paths(task, "features"), shard.size());
+  Plan plan = shared ? plan_shared(model.spec(), stored) : plan_towers(task, model.spec());
   plan.options.device = context.device;
   const auto samples = data::kept_samples(task.first, std::min(task.first + task.count, shard.size()),
                                           runtime::input_paths(task, "verdicts"));
-  const BatchEncoder encoder(shard, encoder_model, plan.options);
-  const auto batches = runtime::by_batches(
-      samples, plan.batch, context, [&](const runtime::Samples& some) { return encoder.encode(some); });
+  const embedding::Encoder encoder({{&shard, &stored}}, model, plan.options);
+  const auto batches = runtime::by_batches(samples, plan.batch, context, [&](const runtime::Samples& some) {
+    return encoder.encode(embedding::of_one_shard(some));
+  });
   const std::string path = task.output + ".features.safetensors";
-  checkpoint::write_features(path, assembled(batches, plan.options, encoder_model));
+  checkpoint::write_features(path, assembled(batches, plan.options, model));
   jobs::TaskDone result;
   result.counts = counts_of(batches, samples.size());
   result.outputs = {runtime::describe_output("", path)};

@@ -13,10 +13,7 @@
 // truncated_captions.
 #pragma once
 
-#include <memory>
-#include <string>
-
-#include "worker/models/dual_encoder.h"
+#include "worker/embedding/kept_model.h"
 #include "worker/runtime/stage.h"
 
 namespace trireme::worker::stages::embed {
@@ -26,10 +23,7 @@ class EmbedStage : public runtime::Stage {
   jobs::TaskDone run(const jobs::Task& task, runtime::TaskContext& context) override;
 
  private:
-  // Kept from task to task: a stage's tasks share one model.
-  models::DualEncoder& model(const jobs::Task& task, const std::string& folder, const std::string& device);
-  std::string model_key_;
-  std::unique_ptr<models::DualEncoder> model_;
+  embedding::KeptModel model_;
 };
 
 }  // namespace trireme::worker::stages::embed

@@ -14,13 +14,13 @@
 #include "jobs/layouts/line_list.h"
 #include "jobs/specification/job_spec.h"
 #include "worker/data/shards/shard_reader.h"
+#include "worker/embedding/texts.h"
 #include "worker/evaluation/few_shot.h"
 #include "worker/evaluation/knn.h"
 #include "worker/evaluation/linear_probe.h"
 #include "worker/evaluation/retrieval.h"
 #include "worker/evaluation/zero_shot.h"
 #include "worker/models/dual_encoder.h"
-#include "worker/models/encode_texts.h"
 #include "worker/stages/evaluate/score_captions.h"
 
 namespace trireme::worker::stages::evaluate {
@@ -97,12 +97,6 @@ Outcome retrieval(const Inputs& inputs, const jobs::EvaluateSettings& settings) 
   return outcome;
 }
 
-std::vector<std::string> prompt_templates(const jobs::EvaluateSettings& settings, const std::string& shard) {
-  if (!settings.templates.empty()) return settings.templates;
-  auto templates = jobs::class_templates_near(shard);
-  return templates.empty() ? std::vector<std::string>{"a photo of a {c}."} : templates;
-}
-
 // The model's class vectors; loaded only where prompts are needed.
 class Classes {
  public:
@@ -116,7 +110,7 @@ class Classes {
           ErrorKind::kInvalid, "data set '" + inputs.data + "' has labels, but its classes have no names",
           "list them in spec.data." + inputs.data + ".classes, or put classnames.txt beside the shards");
     }
-    templates_ = prompt_templates(settings, shard);
+    templates_ = settings.templates.empty() ? embedding::prompt_templates(shard) : settings.templates;
   }
 
   std::int64_t count() const { return static_cast<std::int64_t>(names_.size()); }
@@ -124,10 +118,7 @@ class Classes {
 
   // [C, D] of the prompts that the templates give.
   at::Tensor vectors(const std::vector<std::string>& fill_in) {
-    const auto prompts = models::encode_texts(model(), device_, evaluation::class_prompts(names_, fill_in),
-                                              /*project=*/true)
-                             .rows;
-    return evaluation::class_embeddings(prompts, count());
+    return embedding::class_vectors(model(), device_, names_, fill_in);
   }
   double logit_scale() { return model().logit_scale().item<double>(); }
 

@@ -15,7 +15,7 @@
 #include "common/io/folder.h"
 #include "worker/data/batches/image_batch.h"
 #include "worker/data/shards/shard_reader.h"
-#include "worker/models/encode_texts.h"
+#include "worker/embedding/texts.h"
 #include "worker/search/exact_index.h"
 #include "worker/stages/index/contact_sheet.h"
 #include "worker/stages/index/index_folder.h"
@@ -28,16 +28,13 @@ constexpr std::int64_t kThumbnailPx = 256;
 
 at::Tensor embed_picture(models::DualEncoder& model, const std::string& path) {
   const std::string bytes = io::read_file(path, std::uint64_t{256} << 20);
-  data::Image picture;
-  const std::string fault = data::decode_image(bytes, {}, picture);
-  if (!fault.empty()) {
-    throw Error(ErrorKind::kInvalid, "the picture " + path + " cannot be read: " + fault,
+  const auto picture = data::evaluation_batch(
+      1, [&](std::size_t, std::string&) { return std::string_view(bytes); }, model.image_preprocess());
+  if (!picture.faults.empty()) {
+    throw Error(ErrorKind::kInvalid, "the picture " + path + " cannot be read: " + picture.faults[0].second,
                 "JPEG, PNG and WebP pictures can be searched for");
   }
-  const auto preprocess = model.image_preprocess();
-  auto image_BCHW = at::empty({1, 3, preprocess.image_px, preprocess.image_px}, at::kFloat);
-  data::evaluation_view(picture, preprocess, image_BCHW.data_ptr<float>());
-  return model.encode_image(image_BCHW);
+  return model.encode_image(picture.image_BCHW);
 }
 
 // Pictures of the hits out of their shards, each shard opened once.
@@ -134,7 +131,7 @@ at::Tensor embed_query(models::DualEncoder& model, const std::vector<QueryPart>&
   for (const auto& part : parts) {
     sum_1D +=
         part.sign * (part.image ? embed_picture(model, part.value)
-                                : models::encode_texts(model, "cpu", {part.value}, /*project=*/true).rows);
+                                : embedding::encode_texts(model, "cpu", {part.value}, /*project=*/true).rows);
   }
   const auto norm = sum_1D.norm().item<double>();
   if (!(norm > 1e-6)) {

@@ -9,9 +9,10 @@
 #include <ATen/ATen.h>
 
 #include "common/base/error.h"
-#include "jobs/specification/job_spec.h"
+#include "worker/checkpoint/features.h"
 #include "worker/data/batches/scores.h"
 #include "worker/data/shards/shard_reader.h"
+#include "worker/embedding/encoder.h"
 #include "worker/runtime/task_inputs.h"
 
 namespace trireme::worker::stages::pair_scores {
@@ -44,23 +45,6 @@ std::vector<double> best_cosines(const checkpoint::Features& features) {
 
 }  // namespace
 
-void PairScoresStage::project(checkpoint::Features& features, const jobs::Task& task,
-                              const std::string& device) {
-  if (task.model.empty())
-    throw Error(ErrorKind::kInternal, "stage '" + task.stage + "' was given towers' features and no model");
-  const std::string key = device + "\n" + task.model;
-  if (model_key_ != key) {
-    model_key_.clear();
-    model_ = std::make_unique<models::DualEncoder>(jobs::model_from_json(task.model), 0);
-    model_->to(device);
-    model_key_ = key;
-  }
-  const at::NoGradGuard no_gradients;
-  const at::Device target(device);
-  features.image = model_->project_image(features.image.to(target)).to(at::kCPU, at::kFloat);
-  features.text = model_->project_text(features.text.to(target)).to(at::kCPU, at::kFloat);
-}
-
 jobs::TaskDone PairScoresStage::run(const jobs::Task& task, runtime::TaskContext& context) {
   const auto& shard_ref = runtime::shard_of(task);
   const data::ShardReader shard(shard_ref.path, runtime::input_path(task, "shard_index"));
@@ -69,7 +53,13 @@ jobs::TaskDone PairScoresStage::run(const jobs::Task& task, runtime::TaskContext
     throw Error(ErrorKind::kInvalid,
                 "stage '" + task.stage + "' scores pairs, but the embeddings have one tower only",
                 "embed with a model whose image and text towers are both frozen");
-  if (features.space != "shared") project(features, task, context.device);
+  if (features.space != "shared") {
+    if (task.model.empty())
+      throw Error(ErrorKind::kInternal, "stage '" + task.stage + "' was given towers' features and no model");
+    auto& model = model_.get(task, context.device);
+    features.image = embedding::project_images(model, context.device, features.image);
+    features.text = embedding::project_texts(model, context.device, features.text);
+  }
   const std::vector<double> cosines = best_cosines(features);
   const auto* const samples = features.sample.data_ptr<std::int64_t>();
   std::vector<std::pair<std::string, double>> scores;

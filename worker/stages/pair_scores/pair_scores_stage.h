@@ -7,11 +7,7 @@
 // not finite).
 #pragma once
 
-#include <memory>
-#include <string>
-
-#include "worker/checkpoint/features.h"
-#include "worker/models/dual_encoder.h"
+#include "worker/embedding/kept_model.h"
 #include "worker/runtime/stage.h"
 
 namespace trireme::worker::stages::pair_scores {
@@ -21,10 +17,7 @@ class PairScoresStage : public runtime::Stage {
   jobs::TaskDone run(const jobs::Task& task, runtime::TaskContext& context) override;
 
  private:
-  void project(checkpoint::Features& features, const jobs::Task& task, const std::string& device);
-  // Kept from task to task: a stage's tasks share one model.
-  std::string model_key_;
-  std::unique_ptr<models::DualEncoder> model_;
+  embedding::KeptModel model_;
 };
 
 }  // namespace trireme::worker::stages::pair_scores

@@ -64,7 +64,7 @@ DataShard load_shard(const jobs::ShardRef& ref, const jobs::DataSpec& spec,
                                           std::to_string(index.size()) + " indexes among the inputs");
   shard.reader = std::make_shared<data::ShardReader>(ref.path, index.front());
   const auto features = paths_of(inputs, ref, "features");
-  if (!features.empty()) shard.features = std::make_shared<FeatureTable>(features, ref.samples);
+  if (!features.empty()) shard.features = std::make_shared<embedding::FeatureTable>(features, ref.samples);
   const double begin = thread_seconds();
   if (const auto captions = files_of(inputs, ref, "captions"); !captions.empty() && !shard.kept.empty())
     shard.captions = std::make_shared<data::ShardCaptions>(
@@ -95,6 +95,19 @@ std::int64_t DataSet::samples() const {
   std::int64_t sum = 0;
   for (const auto& shard : shards) sum += static_cast<std::int64_t>(shard.kept.size());
   return sum;
+}
+
+std::vector<data::SamplePosition> DataSet::positions() const {
+  std::vector<data::SamplePosition> all;
+  for (std::size_t s = 0; s < shards.size(); ++s)
+    for (const auto sample : shards[s].kept) all.push_back({static_cast<std::int64_t>(s), sample});
+  return all;
+}
+
+std::vector<embedding::Shard> DataSet::for_encoder() const {
+  std::vector<embedding::Shard> all;
+  for (const auto& shard : shards) all.push_back({shard.reader.get(), shard.features.get()});
+  return all;
 }
 
 bool DataSet::stored_images() const {

@@ -12,7 +12,7 @@
 #include "worker/data/batches/order.h"
 #include "worker/data/shards/shard_reader.h"
 #include "worker/data/shards/written_captions.h"
-#include "worker/stages/train/feature_table.h"
+#include "worker/embedding/encoder.h"
 
 namespace trireme::worker::stages::train {
 
@@ -20,7 +20,7 @@ struct DataShard {
   jobs::ShardRef ref;
   std::shared_ptr<const data::ShardReader> reader;
   std::vector<std::int32_t> kept;                       // ascending
-  std::shared_ptr<FeatureTable> features;               // null without stored features
+  std::shared_ptr<embedding::FeatureTable> features;    // null without stored features
   std::shared_ptr<const data::ShardCaptions> captions;  // null without a caption stage
   double weight = 1;
   std::vector<float> times;  // per kept sample, as ManifestShard::times
@@ -34,8 +34,10 @@ struct DataSet {
   std::vector<std::string> classes, templates;  // of labelled samples
   double sidecar_seconds = 0;                   // processor time that reading written captions took
 
-  std::int64_t samples() const;  // kept ones
-  bool stored_images() const;    // every shard that has kept samples has them
+  std::int64_t samples() const;                         // kept ones
+  std::vector<data::SamplePosition> positions() const;  // of the kept ones, in manifest order
+  std::vector<embedding::Shard> for_encoder() const;
+  bool stored_images() const;  // every shard that has kept samples has them
   bool stored_texts() const;
   std::vector<data::ManifestShard> manifest() const;
   data::SamplePosition text_owner(std::size_t shard, std::int64_t sample) const;

@@ -5,14 +5,16 @@
 #include <algorithm>
 
 #include "common/base/error.h"
-#include "jobs/layouts/line_list.h"
+#include "worker/embedding/texts.h"
 #include "worker/evaluation/retrieval.h"
 #include "worker/evaluation/zero_shot.h"
 
 namespace trireme::worker::stages::train {
 namespace {
 
-constexpr std::size_t kChunk = 32;  // samples; part of the result's bits
+// Part of the result's bits.
+constexpr std::size_t kChunk = 32;          // samples
+constexpr std::int64_t kTextsAtOnce = 128;  // of them, and prompts
 
 // [n, …] of each rank to [sum of n, …], ranks in order.
 at::Tensor gather_rows(const at::Tensor& own, collective::Group& group) {
@@ -30,6 +32,23 @@ at::Tensor gather_rows(const at::Tensor& own, collective::Group& group) {
   return at::cat(parts);
 }
 
+bool labelled(const DataSet& set, const data::SamplePosition& sample) {
+  return set.shards[static_cast<std::size_t>(sample.shard)].reader->label(sample.sample).has_value();
+}
+
+embedding::EncoderOptions encoding(const DataSet& set, const models::DualEncoder& encoder, bool texts,
+                                   const std::string& device) {
+  const auto& spec = encoder.spec();
+  return {.text = texts,
+          .stored_images = set.stored_images() && spec.image.frozen,
+          .stored_texts = set.stored_texts() && spec.text.frozen,
+          .project = true,
+          .device = device,
+          .classes = set.classes,
+          .templates = set.templates,
+          .texts_at_once = kTextsAtOnce};
+}
+
 }  // namespace
 
 Evaluator::Evaluator(const DataSet& set, models::DualEncoder& encoder, collective::Group& group,
@@ -39,8 +58,9 @@ Evaluator::Evaluator(const DataSet& set, models::DualEncoder& encoder, collectiv
       group_(group),
       pool_(pool),
       device_(std::move(device)),
-      samples_(evaluated_samples(set)) {
-  labels_ = set.shards[samples_.front().shard].reader->label(samples_.front().sample).has_value();
+      samples_(set.positions()),
+      labels_(labelled(set, samples_.front())),
+      embed_(set.for_encoder(), encoder, encoding(set, encoder, !labels_, device_)) {
   if (labels_ && set.classes.empty())
     throw Error(ErrorKind::kInvalid, "the evaluation data are labelled but name no classes",
                 "put classnames.txt beside the shards, or 'classes' into the data set");
@@ -65,12 +85,10 @@ evaluation::Metrics Evaluator::run() {
       if (k <= std::min(all.image_nD.size(0), all.text_mD.size(0))) ks.push_back(k);
     return evaluation::retrieval_recall(all.image_nD, all.text_mD, all.owner_m, ks);
   }
-  auto templates = jobs::class_templates_near(set_.shards.front().ref.path);
-  if (templates.empty()) templates = {"a photo of a {c}."};
-  const at::Tensor prompts = embed_prompts(evaluation::class_prompts(set_.classes, templates));
-  const auto classes = static_cast<std::int64_t>(set_.classes.size());
-  return evaluation::zero_shot_metrics(all.image_nD, evaluation::class_embeddings(prompts, classes),
-                                       all.label_n);
+  const auto templates = embedding::prompt_templates(set_.shards.front().ref.path);
+  return evaluation::zero_shot_metrics(
+      all.image_nD, embedding::class_vectors(encoder_, device_, set_.classes, templates, kTextsAtOnce),
+      all.label_n);
 }
 
 Evaluator::Chunk Evaluator::embed_chunk(std::size_t first, std::size_t last) {
@@ -78,82 +96,15 @@ Evaluator::Chunk Evaluator::embed_chunk(std::size_t first, std::size_t last) {
   Chunk chunk{at::zeros({0, width}), at::zeros({0, width}), at::zeros({0}, at::kLong),
               at::zeros({0}, at::kLong)};
   if (first >= last) return chunk;
-  const std::vector<EvaluatedSample> samples(samples_.begin() + static_cast<std::ptrdiff_t>(first),
-                                             samples_.begin() + static_cast<std::ptrdiff_t>(last));
-  std::vector<bool> good(samples.size(), true);
-  chunk.image_nD = embed_images(samples, good);
-  if (!labels_) {
-    chunk.text_mD = embed_texts(samples, good, chunk.owner_m);
-    return chunk;
-  }
-  std::vector<std::int64_t> labels;
-  for (std::size_t i = 0; i < samples.size(); ++i)
-    if (good[i])
-      labels.push_back(set_.shards[samples[i].shard].reader->label(samples[i].sample).value_or(-1));
-  chunk.label_n = at::tensor(labels, at::kLong);
+  auto batch = embed_.encode({samples_.begin() + static_cast<std::ptrdiff_t>(first),
+                              samples_.begin() + static_cast<std::ptrdiff_t>(last)});
+  chunk.image_nD = std::move(batch.image);
+  if (labels_)
+    chunk.label_n = at::tensor(batch.labels, at::kLong);
+  else
+    chunk.text_mD = std::move(batch.text);
+  chunk.owner_m = at::tensor(batch.owner, at::kLong);
   return chunk;
-}
-
-at::Tensor Evaluator::embed_images(const std::vector<EvaluatedSample>& samples, std::vector<bool>& good) {
-  at::Tensor features;
-  if (set_.stored_images() && encoder_.spec().image.frozen) {
-    const auto width = encoder_.image_tower_width();
-    features = at::zeros({static_cast<std::int64_t>(samples.size()), width}, at::kFloat);
-    for (std::size_t i = 0; i < samples.size(); ++i) {
-      const float* row = set_.shards[samples[i].shard].features->image(samples[i].sample);
-      good[i] = row != nullptr;
-      if (row != nullptr)
-        std::copy_n(row, width, features.data_ptr<float>() + static_cast<std::int64_t>(i) * width);
-    }
-    features = features.to(device_);
-  } else {
-    features = encoder_.image_features(evaluation_images(set_, samples, encoder_, good).to(device_));
-  }
-  std::vector<std::int64_t> rows;
-  for (std::size_t i = 0; i < samples.size(); ++i)
-    if (good[i]) rows.push_back(static_cast<std::int64_t>(i));
-  return encoder_.project_image(features).cpu().index_select(0, at::tensor(rows, at::kLong));
-}
-
-at::Tensor Evaluator::embed_texts(const std::vector<EvaluatedSample>& samples, const std::vector<bool>& good,
-                                  at::Tensor& owner) {
-  const bool stored = set_.stored_texts() && encoder_.spec().text.frozen;
-  std::vector<std::int64_t> owners;
-  std::vector<std::string> captions;
-  std::vector<const float*> rows;
-  std::int64_t row = 0;
-  for (std::size_t i = 0; i < samples.size(); ++i) {
-    if (!good[i]) continue;
-    const auto& shard = set_.shards[samples[i].shard];
-    if (stored)
-      for (std::int64_t c = 0; c < shard.features->captions(samples[i].sample); ++c)
-        rows.push_back(shard.features->text(samples[i].sample, c));
-    else
-      for (auto& caption : set_.captions(samples[i].shard, samples[i].sample))
-        captions.push_back(std::move(caption));
-    owners.resize(std::max(rows.size(), captions.size()), row);
-    ++row;
-  }
-  owner = at::tensor(owners, at::kLong);
-  if (owners.empty()) return at::zeros({0, encoder_.spec().embed_dim});
-  if (!stored) return embed_prompts(captions);
-  const auto width = encoder_.text_tower_width();
-  at::Tensor features = at::empty({static_cast<std::int64_t>(rows.size()), width}, at::kFloat);
-  for (std::size_t i = 0; i < rows.size(); ++i)
-    std::copy_n(rows[i], width, features.data_ptr<float>() + static_cast<std::int64_t>(i) * width);
-  return encoder_.project_text(features.to(device_)).cpu();
-}
-
-at::Tensor Evaluator::embed_prompts(const std::vector<std::string>& prompts) {
-  std::vector<at::Tensor> parts;
-  for (std::size_t first = 0; first < prompts.size(); first += 4 * kChunk) {
-    const auto last = std::min(prompts.size(), first + 4 * kChunk);
-    const std::vector<std::string> part(prompts.begin() + static_cast<std::ptrdiff_t>(first),
-                                        prompts.begin() + static_cast<std::ptrdiff_t>(last));
-    const auto tokens = models::tokenize(encoder_.tokenizer(), part, encoder_.spec().text.context).tokens_NL;
-    parts.push_back(encoder_.encode_text(tokens.to(device_)).cpu());
-  }
-  return at::cat(parts);
 }
 
 // Rows of all chunks in sample order, on every rank; owners become rows of the whole.

@@ -8,10 +8,10 @@
 #include <vector>
 
 #include "worker/collective/group.h"
+#include "worker/embedding/encoder.h"
 #include "worker/evaluation/result.h"
 #include "worker/models/dual_encoder.h"
 #include "worker/stages/train/data_set.h"
-#include "worker/stages/train/evaluation_images.h"
 #include "worker/stages/train/slot_pool.h"
 
 namespace trireme::worker::stages::train {
@@ -31,19 +31,16 @@ class Evaluator {
     at::Tensor owner_m, label_n;  // owner: row within the chunk
   };
   Chunk embed_chunk(std::size_t first, std::size_t last);
-  at::Tensor embed_images(const std::vector<EvaluatedSample>& samples, std::vector<bool>& good);
-  at::Tensor embed_texts(const std::vector<EvaluatedSample>& samples, const std::vector<bool>& good,
-                         at::Tensor& owner);
   Chunk gather(const std::vector<Chunk>& own);
-  at::Tensor embed_prompts(const std::vector<std::string>& prompts);
 
   const DataSet& set_;
   models::DualEncoder& encoder_;
   collective::Group& group_;
   SlotPool& pool_;
   std::string device_;
-  std::vector<EvaluatedSample> samples_;
+  std::vector<data::SamplePosition> samples_;
   bool labels_ = false;
+  embedding::Encoder embed_;
 };
 
 }  // namespace trireme::worker::stages::train

@@ -28,11 +28,11 @@ at::Tensor feature_rows(const data::SlotBatch& batch, std::int64_t width,
   return features;
 }
 
-const FeatureTable& table_of(const DataSet& set, const data::SamplePosition& sample) {
+const embedding::FeatureTable& table_of(const DataSet& set, const data::SamplePosition& sample) {
   return *set.shards[static_cast<std::size_t>(sample.shard)].features;
 }
 
-const FeatureTable& any_table(const DataSet& set) {
+const embedding::FeatureTable& any_table(const DataSet& set) {
   return *std::find_if(set.shards.begin(), set.shards.end(), [](const DataShard& shard) {
             return !shard.kept.empty();
           })->features;

@@ -5,6 +5,7 @@
 #include <ATen/ATen.h>
 
 #include "common/base/error.h"
+#include "worker/data/batches/image_batch.h"
 #include "worker/stages/train/captioner_model.h"
 
 namespace trireme::worker::stages::train {
@@ -22,7 +23,7 @@ TokenLoss::TokenLoss(const DataSet& set, const models::DualEncoder& encoder, col
       group_(group),
       pool_(pool),
       device_(std::move(device)),
-      samples_(evaluated_samples(set)) {}
+      samples_(set.positions()) {}
 
 evaluation::Metrics TokenLoss::run() {
   const auto chunks = (samples_.size() + kChunk - 1) / kChunk;
@@ -52,22 +53,24 @@ evaluation::Metrics TokenLoss::run() {
 TokenLoss::Sum TokenLoss::of_chunk(std::size_t first, std::size_t last) const {
   Sum sum;
   if (first >= last) return sum;
-  const std::vector<EvaluatedSample> samples(samples_.begin() + static_cast<std::ptrdiff_t>(first),
-                                             samples_.begin() + static_cast<std::ptrdiff_t>(last));
-  std::vector<bool> good(samples.size(), true);
-  const at::Tensor images_BCHW = evaluation_images(set_, samples, encoder_, good);
-  const at::Tensor image_BST = encoder_.image_tokens(images_BCHW.to(device_));
-  std::vector<std::vector<std::string>> captions;
+  const auto bytes = [&](std::size_t i, std::string& storage) {
+    const auto& sample = samples_[first + i];
+    return set_.shards[static_cast<std::size_t>(sample.shard)].reader->image_bytes(sample.sample, storage);
+  };
+  const auto pictures = data::evaluation_batch(last - first, bytes, encoder_.image_preprocess());
+  if (pictures.rows.empty()) return sum;
+  const at::Tensor image_BST = encoder_.image_tokens(pictures.image_BCHW.to(device_));
+  std::vector<std::vector<std::string>> captions;  // of each row
   std::size_t most = 0;
-  for (std::size_t i = 0; i < samples.size(); ++i) {
-    captions.push_back(good[i] ? set_.captions(samples[i].shard, samples[i].sample)
-                               : std::vector<std::string>{});
+  for (const std::size_t i : pictures.rows) {
+    const auto& sample = samples_[first + i];
+    captions.push_back(set_.captions(static_cast<std::size_t>(sample.shard), sample.sample));
     most = std::max(most, captions.back().size());
   }
   for (std::size_t c = 0; c < most; ++c) {  // the c-th captions together
     std::vector<std::int64_t> rows;
     std::vector<std::string> texts;
-    for (std::size_t i = 0; i < samples.size(); ++i)
+    for (std::size_t i = 0; i < captions.size(); ++i)
       if (c < captions[i].size()) {
         rows.push_back(static_cast<std::int64_t>(i));
         texts.push_back(captions[i][c]);

@@ -10,7 +10,6 @@
 #include "worker/evaluation/result.h"
 #include "worker/models/captioner/captioner.h"
 #include "worker/stages/train/data_set.h"
-#include "worker/stages/train/evaluation_images.h"
 #include "worker/stages/train/slot_pool.h"
 
 namespace trireme::worker::stages::train {
@@ -37,7 +36,7 @@ class TokenLoss {
   collective::Group& group_;
   SlotPool& pool_;
   std::string device_;
-  std::vector<EvaluatedSample> samples_;
+  std::vector<data::SamplePosition> samples_;
 };
 
 }  // namespace trireme::worker::stages::train

@@ -10,7 +10,7 @@
 #include "worker/checkpoint/features.h"
 #include "worker/checkpoint/safetensors.h"
 #include "worker/data/batches/image_batch.h"
-#include "worker/models/encode_texts.h"
+#include "worker/embedding/texts.h"
 #include "worker/models/towers/concept_heads.h"
 
 namespace trireme::worker::stages::concepts {
@@ -91,10 +91,10 @@ TEST_F(ConceptsTest, ATrainedModelByPrompts) {
   // By hand: softmax of exp(logit_scale) cosines with the prompts, three largest, renormalised.
   const at::NoGradGuard no_gradients;
   models::DualEncoder model(testing::small_model(false), 0);
-  auto text = models::encode_texts(model, "cpu",
-                                   {"a photo of a dog.", "a photo of a cat.", "a photo of a bird.",
-                                    "a photo of a tree.", "a photo of a boat."},
-                                   true)
+  auto text = embedding::encode_texts(model, "cpu",
+                                      {"a photo of a dog.", "a photo of a cat.", "a photo of a bird.",
+                                       "a photo of a tree.", "a photo of a boat."},
+                                      true)
                   .rows;
   text = text / text.norm(2, {1}, true);
   data::Image picture;

@@ -4,7 +4,7 @@
 
 #include "tests/worker/stages/support/stage_fixture.h"
 #include "worker/checkpoint/features.h"
-#include "worker/models/encode_texts.h"
+#include "worker/embedding/texts.h"
 
 namespace trireme::worker::stages::embed {
 namespace {
@@ -53,7 +53,7 @@ TEST_F(EmbedTest, FrozenTowersWithUndecodableLeftOut) {
   EXPECT_EQ(done.counts.at("captions"), 20);
   EXPECT_EQ(done.counts.at("bad.unknown_format"), 1);
   models::DualEncoder model(testing::small_model(true), 0);
-  const auto rows = models::encode_texts(model, "cpu", {"a dog 5", "second caption of it"}, false).rows;
+  const auto rows = embedding::encode_texts(model, "cpu", {"a dog 5", "second caption of it"}, false).rows;
   EXPECT_TRUE(at::allclose(features.text.narrow(0, 8, 2), rows, 1e-4, 1e-5));
 }
 

@@ -4,7 +4,7 @@
 #include <nlohmann/json.hpp>
 
 #include "tests/worker/stages/support/stage_fixture.h"
-#include "worker/models/encode_texts.h"
+#include "worker/embedding/texts.h"
 
 namespace trireme::worker::stages::evaluate {
 namespace {
@@ -72,7 +72,7 @@ TEST_F(EvaluateTest, ZeroShotWithThePromptsOfTheModel) {
   std::vector<std::string> prompts;
   for (const auto& name : classes) prompts.push_back("a photo of a " + name + ".");
   // Pictures that lie exactly on the class vectors; the last one is labelled wrongly.
-  const auto image = models::encode_texts(model, "cpu", prompts, true).rows;
+  const auto image = embedding::encode_texts(model, "cpu", prompts, true).rows;
   const auto label = at::tensor({0, 1, 2, 3, 4, 0}, at::kLong);
   auto data = testing::test_data();
   data.classes = classes;

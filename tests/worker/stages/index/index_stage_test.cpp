@@ -5,7 +5,7 @@
 
 #include "tests/worker/stages/support/stage_fixture.h"
 #include "worker/checkpoint/features.h"
-#include "worker/models/encode_texts.h"
+#include "worker/embedding/texts.h"
 #include "worker/stages/index/index_folder.h"
 #include "worker/stages/index/search_tool.h"
 
@@ -24,7 +24,7 @@ class IndexTest : public testing::StageTest {
     }
     const auto shard = shard_task("s", samples);
     model_.save((folder_ / "model").string(), "{}");
-    rows_ = models::encode_texts(model_, "cpu", captions, true).rows;
+    rows_ = embedding::encode_texts(model_, "cpu", captions, true).rows;
     const auto sample = at::tensor({0, 1, 2, 4, 5, 6}, at::kLong);  // sample 3 was bad
     const std::string features = out("f", ".features.safetensors");
     checkpoint::write_features(features, {"shared", sample, rows_.index_select(0, sample), {}, {}, {}});

@@ -1,10 +1,10 @@
-#include "worker/stages/train/feature_table.h"
+#include "worker/embedding/feature_table.h"
 
 #include <ATen/ATen.h>
 
 #include "common/base/error.h"
 
-namespace trireme::worker::stages::train {
+namespace trireme::worker::embedding {
 namespace {
 
 Error damaged(const std::string& path, const std::string& what) {
@@ -33,9 +33,12 @@ FeatureTable::FeatureTable(const std::vector<std::string>& paths, std::int64_t s
 void FeatureTable::read(const std::string& path) {
   const auto& file = files_.emplace_back(io::Path(path));
   const auto& metadata = file.metadata();
-  const auto format = metadata.find("format");
-  if (format == metadata.end() || format->second != "trireme-features")
-    throw damaged(path, "not a feature file");
+  const auto is = [&](const char* key, const char* value) {
+    const auto found = metadata.find(key);
+    return found != metadata.end() && found->second == value;
+  };
+  if (!is("format", "trireme-features")) throw damaged(path, "not a feature file");
+  if (is("space", "shared")) return;
   const at::Tensor sample_n = file.load("sample");
   const auto* sample = sample_n.data_ptr<std::int64_t>();
   const auto row_of = [&](std::int64_t i) -> Row& {
@@ -77,4 +80,4 @@ std::int64_t FeatureTable::captions(std::int64_t sample) const {
   return rows_[static_cast<std::size_t>(sample)].captions;
 }
 
-}  // namespace trireme::worker::stages::train
+}  // namespace trireme::worker::embedding

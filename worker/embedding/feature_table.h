@@ -1,5 +1,6 @@
 // Stored outputs of frozen towers for one shard: the ranges that embed tasks left (Features in
-// jobs/protocol/FORMAT.md), memory-mapped, looked up by sample. Thread-safe after construction.
+// jobs/protocol/FORMAT.md), memory-mapped, looked up by sample. Thread-safe after construction. Files of the
+// shared space hold no tower's outputs and are left alone.
 #pragma once
 
 #include <cstdint>
@@ -10,11 +11,11 @@
 
 #include "worker/checkpoint/safetensors.h"
 
-namespace trireme::worker::stages::train {
+namespace trireme::worker::embedding {
 
 class FeatureTable {
  public:
-  // Files of all ranges of one shard of `samples` samples, in any order. Throws kDamaged naming the file.
+  // Files of ranges of one shard of `samples` samples, in any order. Throws kDamaged naming the file.
   FeatureTable(const std::vector<std::string>& paths, std::int64_t samples);
 
   bool has_images() const { return image_width_ > 0; }
@@ -40,4 +41,4 @@ class FeatureTable {
   std::int64_t image_width_ = 0, text_width_ = 0;
 };
 
-}  // namespace trireme::worker::stages::train
+}  // namespace trireme::worker::embedding
