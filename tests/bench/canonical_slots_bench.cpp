@@ -14,8 +14,8 @@
 #include "jobs/specification/model_spec.h"
 #include "worker/collective/local/local_group.h"
 #include "worker/models/dual_encoder.h"
-#include "worker/stages/train/dual_encoder_model.h"
-#include "worker/stages/train/training_step.h"
+#include "worker/stages/train/objectives/contrastive/dual_encoder_model.h"
+#include "worker/stages/train/step/training_step.h"
 
 namespace {
 using namespace trireme;

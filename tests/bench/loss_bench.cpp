@@ -26,7 +26,7 @@
 #include "worker/collective/mpi/mpi_group.h"
 #include "worker/losses/alip_gates.h"
 #include "worker/losses/contrastive.h"
-#include "worker/stages/train/slot_pool.h"
+#include "worker/stages/train/step/slot_pool.h"
 
 namespace {
 using namespace trireme::worker;

@@ -31,7 +31,7 @@
 #include "worker/data/shards/shard_reader.h"
 #include "worker/runtime/batches.h"
 #include "worker/stages/concepts/concepts_stage.h"
-#include "worker/stages/train/concept_targets.h"
+#include "worker/stages/train/objectives/contrastive/concept_targets.h"
 
 namespace {
 

@@ -27,8 +27,8 @@
 #include "worker/checkpoint/safetensors.h"
 #include "worker/collective/local/local_group.h"
 #include "worker/models/dual_encoder.h"
-#include "worker/stages/train/dual_encoder_model.h"
-#include "worker/stages/train/training_step.h"
+#include "worker/stages/train/objectives/contrastive/dual_encoder_model.h"
+#include "worker/stages/train/step/training_step.h"
 #include "worker/text/tokenizers/vocabulary_file.h"
 
 namespace {

@@ -1,7 +1,7 @@
 #include "worker/stages/train/train_stage.h"
 
 #include "worker/collective/local/local_group.h"
-#include "worker/stages/train/train_run.h"
+#include "worker/stages/train/run/train_run.h"
 
 namespace trireme::worker::stages::train {
 

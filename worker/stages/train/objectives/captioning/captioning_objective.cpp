@@ -1,0 +1,29 @@
+#include "worker/stages/train/objectives/captioning/captioning_objective.h"
+
+#include <ATen/ATen.h>
+
+namespace trireme::worker::stages::train {
+
+CaptioningObjective::CaptioningObjective(const ObjectiveSetup& setup)
+    : setup_(setup),
+      texts_(text_choice(setup.data, setup.settings)),
+      model_(setup.encoder, setup.settings.loss.label_smoothing),
+      captioner_(setup.encoder) {
+  if (setup.evaluated != nullptr)
+    evaluator_.emplace(*setup.evaluated, setup.encoder, setup.group, setup.pool, setup.device);
+}
+
+SlotInput CaptioningObjective::input(data::SlotBatch& batch, std::int64_t step, std::int64_t slot,
+                                     std::map<std::string, std::int64_t>& /*counts*/) const {
+  SlotInput input;
+  input.seed = static_cast<std::uint64_t>(setup_.settings.seed);
+  input.step = step;
+  input.slot = slot;
+  input.image_BCHW = batch.image_BCHW.to(setup_.device);
+  const auto& words = texts_.raw ? batch.captions : batch.synthetic_captions;
+  input.tokens_BL = captioner_.tokenize(words).tokens_NL.to(setup_.device);
+  input.live_B = at::tensor(at::ArrayRef<std::uint8_t>(batch.live), at::kByte);
+  return input;
+}
+
+}  // namespace trireme::worker::stages::train

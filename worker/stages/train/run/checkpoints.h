@@ -1,0 +1,69 @@
+// The checkpoints of a run: when one is due and what it holds, going on from one, going back to one, and
+// stopping with one. Gang rank 0 writes; which one all go back to, and when all leave, the ranks agree on.
+#pragma once
+
+#include <chrono>
+#include <cstdint>
+#include <memory>
+
+#include "worker/collective/group.h"
+#include "worker/models/dual_encoder.h"
+#include "worker/runtime/stage.h"
+#include "worker/stages/train/signals/signals.h"
+#include "worker/stages/train/state/checkpoint_writer.h"
+#include "worker/stages/train/step/training_step.h"
+
+namespace trireme::worker::stages::train {
+
+// Where a run stands, beside what its model holds.
+struct RunState {
+  Progress progress;
+  NamedTensors best;  // model tensors and what lies beside them at progress.best_step; empty without one
+};
+
+class Checkpoints {
+ public:
+  // What a checkpoint is of. All must outlive this object.
+  struct Of {
+    models::DualEncoder& encoder;
+    Learner& learner;
+    TrainingStep& step;
+    SignalTally& signals;
+    RunState& state;
+  };
+  Checkpoints(const jobs::Task& task, runtime::TaskContext& context, collective::Group& group, Of of);
+
+  // Takes up Task::resume_from, if there is one. Throws kDamaged when it was made with other data or another
+  // seed than `state` says.
+  bool resume();
+  // Collective. All ranks are where the newest committed checkpoint was, but for progress and best; its step.
+  // Throws kInvalid when there is none.
+  std::int64_t roll_back();
+  // Of gang rank 0, after a step.
+  void save_if_due(bool last_step);
+  void wait();  // until none is under way
+
+  bool all_stop();  // collective: whether to stop after the steps done so far
+  // Collective; throws kCancelled. All leave together, and only once the ledger holds the checkpoint: a
+  // member that left first would end the gang's lease, and with it what gang rank 0 has to say about it.
+  [[noreturn]] void stop_after_one();
+
+ private:
+  bool leads() const { return group_.rank() == 0; }
+  void restore(const TrainState& state);
+  void save(bool best);
+  std::int64_t from_leader(std::int64_t value);  // collective
+  std::int64_t committed_step() const;           // gang rank 0: newest in the ledger, -1 when none
+  std::int64_t settle_last();
+
+  const jobs::Task& task_;
+  runtime::TaskContext& context_;
+  collective::Group& group_;
+  Of of_;
+  std::unique_ptr<CheckpointWriter> writer_;
+  std::int64_t resumed_step_ = -1;
+  bool save_now_ = false, tried_to_stop_ = false;
+  std::chrono::steady_clock::time_point last_save_ = std::chrono::steady_clock::now();
+};
+
+}  // namespace trireme::worker::stages::train

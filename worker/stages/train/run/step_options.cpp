@@ -1,0 +1,61 @@
+#include "worker/stages/train/run/step_options.h"
+
+#include <algorithm>
+
+namespace trireme::worker::stages::train {
+namespace {
+
+optim::Schedule schedule_of(const jobs::OptimizerSpec& spec, std::int64_t total_steps) {
+  optim::Schedule schedule;
+  schedule.peak = spec.learning_rate;
+  schedule.warmup_steps = spec.warmup_steps;
+  schedule.total_steps = total_steps;
+  schedule.shape = spec.schedule == "cosine"     ? optim::Shape::kCosine
+                   : spec.schedule == "linear"   ? optim::Shape::kLinear
+                   : spec.schedule == "constant" ? optim::Shape::kConstant
+                                                 : optim::Shape::kOneCycle;
+  schedule.beta1 = spec.beta1;
+  const auto& cycle = spec.one_cycle;
+  schedule.one_cycle = {cycle.rise,        cycle.start_divisor, cycle.end_divisor,
+                        cycle.cycle_beta1, cycle.beta1_low,     cycle.beta1_high};
+  return schedule;
+}
+
+optim::OptimizerOptions optimizer_of(const jobs::OptimizerSpec& spec) {
+  optim::OptimizerOptions options{
+      spec.kind, spec.beta2, spec.epsilon, {spec.weight_decay, spec.decay_on == "all", {}}};
+  for (const auto& group : spec.groups)
+    options.groups.rules.push_back(
+        {group.names, group.learning_rate_factor, group.weight_decay_factor, group.layer_adaptation});
+  return options;
+}
+
+}  // namespace
+
+StepOptions step_options(const jobs::TrainSettings& settings, std::int64_t total_steps) {
+  return {.slots = settings.logical_slots,
+          .bf16 = settings.precision == "bf16",
+          .micro_batch = settings.micro_batch,
+          .gradient_clip_norm = settings.optimizer.gradient_clip_norm,
+          .schedule = schedule_of(settings.optimizer, total_steps),
+          .optimizer = optimizer_of(settings.optimizer),
+          .average_decay = settings.average.decay,
+          .average_warm_up = settings.average.warm_up};
+}
+
+StepRow row_of(const StepResult& done, const std::vector<std::string>& part_names) {
+  StepRow row{.live = done.loss.live,
+              .loss = done.loss.value,
+              .learning_rate = done.learning_rate,
+              .logit_scale = done.loss.logit_scale,
+              .gradient_norm = done.gradient_norm,
+              .skipped = done.skipped(),
+              .non_finite = done.non_finite,
+              .gates = done.loss.gates};
+  if (part_names.size() > 1)  // else it is the loss
+    for (std::size_t i = 0; i < std::min(done.loss.parts.size(), part_names.size()); ++i)
+      row.parts.emplace_back(part_names[i], done.loss.parts[i]);
+  return row;
+}
+
+}  // namespace trireme::worker::stages::train

@@ -1,0 +1,311 @@
+#include "worker/stages/train/run/train_run.h"
+
+#include <ATen/ATen.h>
+#include <ATen/Parallel.h>
+
+#include <algorithm>
+#include <chrono>
+
+#include "common/base/error.h"
+#include "common/base/fault_point.h"
+#include "common/base/log.h"
+#include "common/base/processor_time.h"
+#include "common/io/hash.h"
+#include "common/telemetry/metrics.h"
+#include "worker/stages/train/inputs/swap_captions.h"
+#include "worker/stages/train/run/count_sum.h"
+#include "worker/stages/train/run/step_options.h"
+#include "worker/stages/train/run/utilization.h"
+#include "worker/stages/train/state/result_folder.h"
+
+namespace trireme::worker::stages::train {
+namespace {
+
+using std::chrono::steady_clock;
+
+double seconds_since(steady_clock::time_point begin) {
+  return std::chrono::duration<double>(steady_clock::now() - begin).count();
+}
+
+struct Place {
+  std::int64_t epoch = 0, step_in_epoch = 0;
+};
+
+Place place_of(const data::SampleOrder& order, std::int64_t batch, std::int64_t step) {
+  Place place;
+  for (;; ++place.epoch) {
+    const auto steps = data::steps_per_epoch(order.epoch_size(place.epoch), batch);
+    if (step < steps) break;
+    step -= steps;
+  }
+  place.step_in_epoch = step;
+  return place;
+}
+
+std::int64_t steps_of(const jobs::TrainSettings& settings, const data::SampleOrder& order) {
+  if (settings.steps) return *settings.steps;
+  std::int64_t steps = 0;
+  for (std::int64_t epoch = 0; epoch < settings.epochs; ++epoch)
+    steps += data::steps_per_epoch(order.epoch_size(epoch), settings.global_batch);
+  return steps;
+}
+
+// For its lifetime the model has the average of the weights, where there is one.
+class AveragedWeights {
+ public:
+  AveragedWeights(optim::WeightAverage* average, Learner& learner) : average_(average), learner_(learner) {
+    exchange();
+  }
+  ~AveragedWeights() { exchange(); }
+  AveragedWeights(const AveragedWeights&) = delete;
+  AveragedWeights& operator=(const AveragedWeights&) = delete;
+
+ private:
+  void exchange() {
+    if (average_ == nullptr) return;
+    average_->exchange();
+    learner_.updated();
+  }
+  optim::WeightAverage* average_;
+  Learner& learner_;
+};
+
+}  // namespace
+
+TrainRun::TrainRun(const jobs::Task& task, runtime::TaskContext& context, collective::Group& group)
+    : task_(task),
+      context_(context),
+      group_(group),
+      inputs_(runtime::read_inputs(task)),
+      settings_(std::get<jobs::TrainSettings>(jobs::settings_from_json("train", task.settings))),
+      guard_(settings_.guard),
+      own_(collective::own_slots(settings_.logical_slots, group.size(), group.rank())),
+      pool_(settings_.deterministic == "canonical" ? context.threads : 1,
+            settings_.deterministic == "canonical" ? 1 : context.threads,
+            [stop = context.stop] { return stop != nullptr && stop->stop_now(); }) {}
+
+jobs::TaskDone TrainRun::run() {
+  open_data();
+  open_objective();
+  open_order();
+  open_step();
+  open_loader();
+  open_reporter();
+  train();
+  return result();
+}
+
+void TrainRun::open_data() {
+  data_ = load_data_set(settings_.data, jobs::data_from_json(task_.data), inputs_);
+  swap_captions(data_, settings_.swap_captions);
+  if (settings_.evaluate_every.steps > 0)
+    evaluation_data_ =
+        load_data_set(settings_.evaluate_every.data, jobs::data_from_json(task_.evaluate_data), inputs_);
+}
+
+void TrainRun::open_objective() {
+  encoder_ = std::make_unique<models::DualEncoder>(jobs::model_from_json(task_.model),
+                                                   static_cast<std::uint64_t>(settings_.seed));
+  encoder_->to(context_.device);
+  objective_ = make_objective({.settings = settings_,
+                               .inputs = inputs_,
+                               .data = data_,
+                               .evaluated = evaluation_data_ ? &*evaluation_data_ : nullptr,
+                               .encoder = *encoder_,
+                               .group = group_,
+                               .pool = pool_,
+                               .device = context_.device});
+  const auto sidecars = objective_->sidecars();
+  sidecars_.any = sidecars.any;
+  sidecars_.opened_seconds = sidecars.opened_seconds;
+}
+
+void TrainRun::open_order() {
+  order_ = std::make_shared<data::SampleOrder>(data_.manifest(), static_cast<std::uint64_t>(settings_.seed));
+  if (order_->epoch_size(0) == 0)
+    throw Error(ErrorKind::kInvalid, "data set '" + settings_.data + "' has no sample left to train on");
+  total_steps_ = steps_of(settings_, *order_);
+  // As many steps as the last one's epoch has: the whole of it, where training ends with an epoch.
+  const Place last = place_of(*order_, settings_.global_batch, total_steps_ - 1);
+  observed_from_ =
+      total_steps_ - data::steps_per_epoch(order_->epoch_size(last.epoch), settings_.global_batch);
+  state_.progress.seed = static_cast<std::uint64_t>(settings_.seed);
+  state_.progress.manifest_hash = order_->manifest_hash();
+}
+
+void TrainRun::open_step() {
+  Learner& learner = objective_->learner();
+  step_ = std::make_unique<TrainingStep>(learner, group_, pool_, step_options(settings_, total_steps_));
+  signals_ = std::make_unique<SignalTally>(objective_->signals());
+  checkpoints_ = std::make_unique<Checkpoints>(
+      task_, context_, group_, Checkpoints::Of{*encoder_, learner, *step_, *signals_, state_});
+  if (checkpoints_->resume()) objective_->resumed();
+}
+
+void TrainRun::open_loader() {
+  std::vector<std::shared_ptr<const data::ShardReader>> readers;
+  std::vector<std::string> hashes;
+  for (const auto& shard : data_.shards) {
+    readers.push_back(shard.reader);
+    hashes.push_back(shard.ref.sha256);
+  }
+  const auto preprocess = encoder_->image_preprocess();
+  data::LoaderOptions options;
+  options.global_batch = settings_.global_batch;
+  options.logical_slots = settings_.logical_slots;
+  options.first_slot = own_.first;
+  options.last_slot = own_.last;
+  options.seed = static_cast<std::uint64_t>(settings_.seed);
+  options.augment = settings_.augment;
+  options.image_px = preprocess.image_px;
+  options.normalization = {preprocess.mean, preprocess.std};
+  options.filter = preprocess.bilinear ? data::Filter::kBilinear : data::Filter::kBicubic;
+  options.captions_of = data_.texts_of;
+  options.threads = context_.threads;
+  objective_->ask(options);
+  loader_ =
+      std::make_unique<data::BatchLoader>(readers, hashes, order_, data_.classes, data_.templates, options);
+  const Place place = place_of(*order_, settings_.global_batch, state_.progress.step);
+  loader_->seek(place.epoch, place.step_in_epoch);
+}
+
+void TrainRun::open_reporter() {
+  if (!leads()) return;
+  io::make_folders(task_.stage_folder);
+  const auto stored = objective_->stored();
+  double rate = 1;
+  if (context_.metrics != nullptr)
+    rate = matmul_rate(context_.device, settings_.precision == "bf16") *
+           (context_.device == "cpu" ? context_.threads / static_cast<double>(at::get_num_threads()) : 1);
+  reporter_ = std::make_unique<StepReporter>(
+      context_, io::Path(task_.stage_folder) / "log.jsonl", state_.progress.step, total_steps_,
+      pair_flops(*encoder_, stored.images, stored.texts), rate * group_.size());
+}
+
+void TrainRun::train() {
+  auto& progress = state_.progress;
+  while (progress.step < total_steps_) {
+    if (checkpoints_->all_stop()) checkpoints_->stop_after_one();
+    if (context_.stop != nullptr) context_.stop->throw_if_stopped();
+    const auto begin = steady_clock::now();
+    const double processor = process_seconds();
+    StepRow row = one_step();
+    sidecars_.all_seconds += process_seconds() - processor;
+    ++sidecars_.steps;
+    finish_step(row);
+    row.seconds = seconds_since(begin);
+    if (leads()) reporter_->add(row);
+    fault_point("train.after_step_before_ack");
+    if (leads()) checkpoints_->save_if_due(progress.step == total_steps_);
+  }
+  if (leads() && sidecars_.any && sidecars_.steps > 0) log_info("train", sidecars_.text());
+}
+
+StepRow TrainRun::one_step() {
+  auto batch = loader_->next();
+  const std::int64_t step = state_.progress.step;
+  std::vector<SlotInput> inputs(batch.slots.size());
+  std::vector<std::map<std::string, std::int64_t>> counts(batch.slots.size());
+  pool_.for_each(own_.size(), [&](std::int64_t i) {
+    const auto at = static_cast<std::size_t>(i);
+    inputs[at] = objective_->input(batch.slots[at], step, own_.first + i, counts[at]);
+  });
+  const StepResult done = step_->run(inputs, step, step >= observed_from_);
+  tally(batch, inputs, done);
+  double from_sidecars = batch.sidecar_seconds;
+  for (const auto& input : inputs) from_sidecars += input.target_seconds;
+  sidecars_.step_seconds += from_sidecars;
+  for (const auto& [reason, count] : batch.bad) counts_["bad." + reason] += count;
+  for (const auto& slot : counts)
+    for (const auto& [name, count] : slot) counts_[name] += count;
+  StepRow row = row_of(done, objective_->parts());
+  row.step = step + 1;
+  row.epoch = batch.epoch;
+  row.data_wait_seconds = batch.wait_seconds;
+  if (leads()) {
+    row.order_hash = order_hash(batch.epoch, batch.step_in_epoch);
+    if (sidecars_.any) reporter_->sidecars(from_sidecars);
+    reporter_->count_guarded(done);
+  }
+  skipped_ += row.skipped ? 1 : 0;
+  if (guard_.after(row.step, done.non_finite, state_.progress.rollbacks) == GuardAction::kRollBack)
+    roll_back(row);
+  return row;
+}
+
+// Collective. Rows went dead in `inputs` for reasons that the batch does not know of.
+void TrainRun::tally(const data::BatchLoader::Step& batch, const std::vector<SlotInput>& inputs,
+                     const StepResult& done) {
+  if (done.loss.signals_Kb.empty() || done.skipped()) return;
+  if (!truth_) truth_ = std::make_unique<TruthTable>(data_);
+  std::vector<std::vector<Truth>> truth(batch.slots.size());
+  std::vector<at::Tensor> live;
+  for (std::size_t slot = 0; slot < batch.slots.size(); ++slot) {
+    for (const auto& sample : batch.slots[slot].samples) truth[slot].push_back(truth_->of(sample));
+    live.push_back(inputs[slot].live_B);
+  }
+  signals_->add(done.loss.signals_Kb, live, truth, group_);
+}
+
+void TrainRun::roll_back(StepRow& row) {
+  row.rolled_back_to = checkpoints_->roll_back();
+  ++state_.progress.rollbacks;
+  if (!leads()) return;
+  log_warning("train", "step " + std::to_string(row.step) + " was not finite: weights of step " +
+                           std::to_string(row.rolled_back_to) + " again, the batches since are left out");
+  if (context_.metrics != nullptr) context_.metrics->count("trireme_train_rollbacks_total");
+}
+
+void TrainRun::finish_step(StepRow& row) {
+  auto& progress = state_.progress;
+  ++progress.step;
+  progress.epoch = row.epoch;
+  progress.samples += row.live;
+  row.samples = progress.samples;
+  const auto every = settings_.evaluate_every.steps;
+  if (evaluation_data_ && (progress.step % every == 0 || progress.step == total_steps_)) evaluate(row);
+}
+
+void TrainRun::evaluate(StepRow& row) {
+  const AveragedWeights averaged(step_->average(), objective_->learner());
+  const auto metrics = objective_->evaluate();
+  row.evaluation = evaluation::to_json(metrics);
+  const double value = evaluation::metric(metrics, settings_.evaluate_every.metric);
+  auto& progress = state_.progress;
+  if (progress.best_step >= 0 && !objective_->better(value, progress.best_metric)) return;
+  progress.best_step = progress.step;
+  progress.best_metric = value;
+  state_.best = model_tensors(*encoder_);
+  for (auto& named : on_host(objective_->beside_encoder())) state_.best.push_back(std::move(named));
+}
+
+jobs::TaskDone TrainRun::result() {
+  jobs::TaskDone done;
+  done.counts["steps"] = total_steps_;
+  done.counts["samples"] = state_.progress.samples;
+  done.counts["skipped_steps"] = skipped_;
+  done.counts["rollbacks"] = state_.progress.rollbacks;
+  for (const auto& [name, count] : sum_over(group_, counts_)) done.counts[name] = count;
+  if (!leads()) return done;
+  checkpoints_->wait();
+  const AveragedWeights averaged(step_->average(), objective_->learner());
+  if (!state_.best.empty()) load_model_tensors(*encoder_, state_.best);
+  done.summary = to_json(state_.progress, group_.size());
+  done.outputs.push_back(
+      write_result(task_, *encoder_, signals_->to_json(state_.progress.epoch),
+                   [this](const io::Path& folder) { objective_->write(folder, state_.best); }));
+  return done;
+}
+
+std::string TrainRun::order_hash(std::int64_t epoch, std::int64_t step_in_epoch) const {
+  std::vector<std::int64_t> ids;
+  const auto size = order_->epoch_size(epoch), first = step_in_epoch * settings_.global_batch;
+  for (auto at = first; at < std::min(size, first + settings_.global_batch); ++at) {
+    const auto sample = order_->at(epoch, at);
+    ids.push_back(sample.shard);
+    ids.push_back(sample.sample);
+  }
+  return io::hex(io::xxh3_64({reinterpret_cast<const char*>(ids.data()), ids.size() * sizeof(std::int64_t)}));
+}
+
+}  // namespace trireme::worker::stages::train

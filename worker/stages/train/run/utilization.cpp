@@ -1,0 +1,39 @@
+#include "worker/stages/train/run/utilization.h"
+
+#include <ATen/ATen.h>
+
+#include <algorithm>
+#include <chrono>
+
+#include "worker/models/model_cost.h"
+
+namespace trireme::worker::stages::train {
+
+double pair_flops(const models::DualEncoder& encoder, bool stored_images, bool stored_texts) {
+  const jobs::ModelSpec& spec = encoder.spec();
+  const auto cost = models::model_cost(spec, encoder.tokenizer().vocabulary_size());
+  double flops = cost.step_flops;
+  if (stored_images) flops -= cost.image.forward_flops;  // frozen, so counted once
+  if (stored_texts) flops -= cost.text.forward_flops;
+  return flops;
+}
+
+double matmul_rate(const std::string& device, bool bf16) {
+  const at::NoGradGuard no_grad;
+  const bool cpu = device == "cpu";
+  const std::int64_t side = cpu ? 1024 : 4096;
+  const at::Tensor a = at::full({side, side}, 0.5,
+                                at::TensorOptions().device(device).dtype(bf16 ? at::kBFloat16 : at::kFloat));
+  double best = 1e9;
+  for (int round = 0; round < 4; ++round) {
+    const auto begin = std::chrono::steady_clock::now();
+    const at::Tensor product = at::matmul(a, a);
+    product[0][0].item<float>();  // waits for a GPU
+    const double seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - begin).count();
+    if (round > 0) best = std::min(best, seconds);
+  }
+  const auto n = static_cast<double>(side);
+  return 2 * n * n * n / best;
+}
+
+}  // namespace trireme::worker::stages::train

@@ -1,0 +1,123 @@
+#include "worker/stages/train/state/checkpoint_writer.h"
+
+#include <ATen/ATen.h>
+
+#include <chrono>
+#include <utility>
+
+#include "common/base/error.h"
+#include "common/base/fault_point.h"
+#include "common/base/log.h"
+#include "common/io/file.h"
+#include "common/io/folder.h"
+#include "common/io/hash.h"
+#include "common/telemetry/metrics.h"
+#include "jobs/store/checkpoint.h"
+#include "worker/checkpoint/safetensors.h"
+
+namespace trireme::worker::stages::train {
+namespace {
+
+std::uint64_t bytes_of(const TrainState& state) {
+  std::uint64_t bytes = 0;
+  for (const auto* tensors : {&state.model, &state.optimizer, &state.average, &state.training, &state.best})
+    for (const auto& [name, tensor] : *tensors) bytes += tensor.nbytes();
+  return bytes;
+}
+
+}  // namespace
+
+CheckpointWriter::CheckpointWriter(std::string folder, Incarnation incarnation, int world_size,
+                                   std::function<void(const jobs::CheckpointWritten&)> written,
+                                   telemetry::Metrics* metrics)
+    : folder_(std::move(folder)),
+      incarnation_(incarnation),
+      world_size_(world_size),
+      written_(std::move(written)),
+      metrics_(metrics) {}
+
+CheckpointWriter::~CheckpointWriter() {
+  wait();
+}
+
+bool CheckpointWriter::busy() const {
+  const std::lock_guard lock(mutex_);
+  return busy_;
+}
+
+std::int64_t CheckpointWriter::last_written() const {
+  const std::lock_guard lock(mutex_);
+  return last_written_;
+}
+
+void CheckpointWriter::wait() {
+  if (thread_.joinable()) thread_.join();
+}
+
+bool CheckpointWriter::start(TrainState state, bool best, double stall_seconds) {
+  if (busy()) {
+    count_failure("busy");
+    return false;
+  }
+  wait();
+  busy_ = true;
+  thread_ = std::thread([this, state = std::move(state), best, stall_seconds] {
+    try {
+      write(state, best, stall_seconds);
+    } catch (const Error& error) {
+      log_error("train", "checkpoint of step " + std::to_string(state.progress.step) +
+                             " was not written: " + error.what());
+      count_failure(error.kind() == ErrorKind::kDiskFull ? "disk_full" : "error");
+    }
+    const std::lock_guard lock(mutex_);
+    busy_ = false;
+  });
+  return true;
+}
+
+void CheckpointWriter::write(const TrainState& state, bool best, double stall_seconds) {
+  const auto begin = std::chrono::steady_clock::now();
+  const io::Path parent = folder_;
+  io::make_folders(parent);
+  const auto needed = static_cast<std::uint64_t>(1.2 * static_cast<double>(bytes_of(state)));
+  if (io::free_bytes(parent) < needed)
+    throw Error(ErrorKind::kDiskFull, folder_ + " has less than the " + std::to_string(needed) +
+                                          " bytes free that a checkpoint needs");
+  jobs::CheckpointWritten message;
+  message.step = state.progress.step;
+  message.epoch = state.progress.epoch;
+  message.best = best;
+  message.metric = state.progress.best_metric;
+  message.state = to_json(state.progress, world_size_);
+  const io::Path folder = parent / store::checkpoint_aside_name(message.step, incarnation_);
+  io::remove_tree(folder);  // half written, of this incarnation: never announced
+  io::make_folders(folder);
+  const auto write_file = [&](const std::string& name, const NamedTensors& tensors) {
+    if (tensors.empty()) return;
+    const io::Path path = folder / name;
+    checkpoint::write_safetensors(path, tensors, {{"state", message.state}});
+    message.files.push_back({name, path.string(), io::size_of(path), io::xxh3_of_file(path)});
+    fault_point("ckpt.after_file_k");
+  };
+  write_file("model.safetensors", state.model);
+  write_file("optimizer.safetensors", state.optimizer);
+  write_file("average.safetensors", state.average);
+  write_file("training.safetensors", state.training);
+  write_file("best.safetensors", state.best);
+  io::sync_folder(folder);
+  io::sync_folder(parent);
+  message.folder = folder.string();
+  message.stall_seconds = stall_seconds;
+  message.write_seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - begin).count();
+  {
+    const std::lock_guard lock(mutex_);
+    last_written_ = message.step;
+  }
+  if (written_) written_(message);
+}
+
+void CheckpointWriter::count_failure(const char* cause) const {
+  if (metrics_ != nullptr) metrics_->count("trireme_checkpoint_failures_total", 1, {{"cause", cause}});
+}
+
+}  // namespace trireme::worker::stages::train

@@ -1,0 +1,52 @@
+// Writes training states in the background, one at a time (RELIABILITY 8.7): the files of
+// <checkpoint folder>/.tmp-<step>-<incarnation>, each synced, then the folder, then `written` is told. Gang
+// rank 0 owns one. A state that does not fit on the disk or cannot be written is counted; training goes on.
+#pragma once
+
+#include <cstdint>
+#include <functional>
+#include <mutex>
+#include <string>
+#include <thread>
+
+#include "common/base/ids.h"
+#include "jobs/protocol/messages.h"
+#include "worker/stages/train/state/train_state.h"
+
+namespace trireme::telemetry {
+class Metrics;
+}
+
+namespace trireme::worker::stages::train {
+
+class CheckpointWriter {
+ public:
+  // `written` is called on the writer's thread. `metrics` may be null.
+  CheckpointWriter(std::string folder, Incarnation incarnation, int world_size,
+                   std::function<void(const jobs::CheckpointWritten&)> written, telemetry::Metrics* metrics);
+  ~CheckpointWriter();  // waits for the one under way
+  CheckpointWriter(const CheckpointWriter&) = delete;
+  CheckpointWriter& operator=(const CheckpointWriter&) = delete;
+
+  // False, and counted, when one is under way.
+  bool start(TrainState state, bool best, double stall_seconds);
+  bool busy() const;
+  void wait();                        // until nothing is under way
+  std::int64_t last_written() const;  // step, -1 when none
+
+ private:
+  void write(const TrainState& state, bool best, double stall_seconds);
+  void count_failure(const char* cause) const;
+
+  std::string folder_;
+  Incarnation incarnation_;
+  int world_size_;
+  std::function<void(const jobs::CheckpointWritten&)> written_;
+  telemetry::Metrics* metrics_;
+  mutable std::mutex mutex_;
+  bool busy_ = false;
+  std::int64_t last_written_ = -1;
+  std::thread thread_;
+};
+
+}  // namespace trireme::worker::stages::train

@@ -1,0 +1,45 @@
+#include "worker/stages/train/step/mean_losses.h"
+
+#include <ATen/ATen.h>
+
+#include "worker/collective/slot_tree.h"
+
+namespace trireme::worker::stages::train {
+namespace {
+
+// Rows with a target, per head.
+at::Tensor counts_of(const SlotInput& input) {
+  at::Tensor counts = at::zeros({static_cast<std::int64_t>(input.targets.size())}, at::kDouble);
+  for (std::size_t h = 0; h < input.targets.size(); ++h)
+    counts[static_cast<std::int64_t>(h)] =
+        input.targets[h].weight_Bk.cpu().sum(1).gt(0).sum().item<std::int64_t>();
+  return counts;
+}
+
+}  // namespace
+
+MeanLosses mean_losses(const std::vector<SlotInput>& own, const std::vector<SlotOutput>& outputs,
+                       std::int64_t slots, const std::vector<double>& weights, collective::Group& group) {
+  MeanLosses result;
+  if (weights.empty()) return result;
+  const at::NoGradGuard no_grad;
+  std::vector<at::Tensor> rows;  // per slot: sums, then counts, then live rows
+  for (std::size_t i = 0; i < own.size(); ++i)
+    rows.push_back(at::cat({outputs[i].sum_H.detach().cpu().to(at::kDouble),
+                            outputs[i].count_H.defined() ? outputs[i].count_H : counts_of(own[i]),
+                            own[i].live_B.sum().to(at::kDouble).view({1})}));
+  const at::Tensor all = group.all_gather(at::stack(rows));
+  const at::Tensor total = collective::tree_sum_rows(all.view({slots, -1})).view({-1});
+  const auto heads = static_cast<std::int64_t>(weights.size());
+  result.live = total[2 * heads].item<std::int64_t>();
+  for (std::int64_t h = 0; h < heads; ++h) {
+    const auto count = total[heads + h].item<double>();
+    const double weight = weights[static_cast<std::size_t>(h)];
+    result.mean.push_back(count > 0 ? total[h].item<double>() / count : 0);
+    result.factor.push_back(count > 0 ? weight / count : 0);
+    result.weighted += weight * result.mean.back();
+  }
+  return result;
+}
+
+}  // namespace trireme::worker::stages::train

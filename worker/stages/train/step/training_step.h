@@ -1,0 +1,91 @@
+// One step of training over a gang (METHODS 8 scheme B, RELIABILITY 8.6): forward of own slots, their graphs
+// kept; the learner's exact loss over the global batch; backward slot by slot into one flat float32 vector
+// per slot; the fixed tree over all slots; the same clipping and update on every rank. With a pool of
+// one-thread workers the weights have the same bits for any number of ranks that divides the slots.
+//
+// With micro_batch, outputs are computed without graphs, and each chunk of rows once more with its graph when
+// the loss has given its slopes: one chunk's graph in memory, the same gradients (Gao et al., 2021).
+// What a model draws at random is a function of the row (Learner::forward), and batch norms use their
+// stored statistics (kInvalid otherwise), so both passes and every size of chunk see the same numbers.
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <mutex>
+#include <vector>
+
+#include "worker/collective/group.h"
+#include "worker/optim/optimizer.h"
+#include "worker/optim/schedule.h"
+#include "worker/optim/weight_average.h"
+#include "worker/stages/train/step/learner.h"
+#include "worker/stages/train/step/slot_pool.h"
+
+namespace trireme::worker::stages::train {
+
+struct StepOptions {
+  std::int64_t slots = 1;
+  bool bf16 = false;             // autocast of forward and backward
+  std::int64_t micro_batch = 0;  // rows of a slot at once; 0: all
+  double gradient_clip_norm = 0;
+  optim::Schedule schedule;
+  optim::OptimizerOptions optimizer;
+  double average_decay = 0;  // 0: no average of the weights
+  bool average_warm_up = true;
+};
+
+struct StepResult {
+  StepLoss loss;  // without slopes
+  double learning_rate = 0, gradient_norm = 0;
+  bool non_finite = false;  // loss or gradient: nothing was updated, on any rank
+  bool skipped() const { return loss.too_few || non_finite; }
+};
+
+class TrainingStep {
+ public:
+  // All must outlive this object. Throws kInvalid naming an option or a group of parameters.
+  TrainingStep(Learner& learner, collective::Group& group, SlotPool& pool, StepOptions options);
+
+  // `own`: this rank's slots. `step`: 0-based, for the schedule and what a loss draws. Collective. A step
+  // whose loss or gradient is not finite is computed once more on the same data; decided on reduced values,
+  // so alike on all ranks.
+  // `observe`: the result has the signals of its rows.
+  StepResult run(const std::vector<SlotInput>& own, std::int64_t step, bool observe = false);
+
+  optim::Optimizer& optimizer() { return *optimizer_; }
+  optim::WeightAverage* average() { return average_.get(); }  // null when off
+
+ private:
+  StepResult attempt(const std::vector<SlotInput>& own, const LossContext& context,
+                     const optim::Rates& rates);
+  std::vector<SlotOutput> forward(const std::vector<SlotInput>& own);
+  SlotOutput in_chunks(const SlotInput& input);
+  // The sum over all slots, float32 [numbers].
+  at::Tensor backward(const std::vector<SlotInput>& own, const std::vector<SlotOutput>& outputs,
+                      const StepLoss& loss);
+  void slot_gradient(const SlotInput& input, const SlotOutput& output, const SlotSlopes& slopes,
+                     const std::vector<double>& sum_slopes, at::Tensor& flat);
+  // Rows [first, …) of the slopes through the graphs of `output`, written to `flat` or added to it.
+  void through(const SlotOutput& output, const SlotSlopes& slopes, std::int64_t first,
+               const std::vector<double>& sum_slopes, bool add, at::Tensor& flat) const;
+  at::Tensor free_buffer();
+  void set_scalars(const SlotSlopes& slopes, at::Tensor& flat) const;
+  at::Tensor statistics_of(const at::Tensor& flat) const;
+  void update(StepResult& result, const at::Tensor& flat, const optim::Rates& rates);
+  optim::ForEach for_each();
+  bool chunked(const SlotInput& input) const;
+
+  Learner& learner_;
+  collective::Group& group_;
+  SlotPool& pool_;
+  StepOptions options_;
+  NamedTensors parameters_;
+  std::vector<at::Tensor> leaves_;
+  std::int64_t numbers_ = 0;  // elements of all parameters, and what the learner keeps beside them
+  std::unique_ptr<optim::Optimizer> optimizer_;
+  std::unique_ptr<optim::WeightAverage> average_;
+  std::mutex buffers_mutex_;
+  std::vector<at::Tensor> buffers_;  // flat gradients, used again
+};
+
+}  // namespace trireme::worker::stages::train
