@@ -1,9 +1,8 @@
 #include "coordinator/cli/data_checks.h"
 
-#include <filesystem>
-
 #include "common/base/error.h"
 #include "common/base/log.h"
+#include "common/io/folder.h"
 #include "coordinator/cli/launch/process.h"
 #include "coordinator/cli/plan/spec_file.h"
 #include "coordinator/planner/listing.h"
@@ -68,12 +67,12 @@ void check_listed(const planner::ListedJob& listed, std::vector<Check>& checks) 
 std::vector<Check> check_data_of(const std::string& what, const std::vector<std::string>& overrides) {
   std::vector<Check> checks;
   jobs::JobSpec job;
-  const bool is_job = what.ends_with(".json") && std::filesystem::is_regular_file(what);
+  const bool is_job = what.ends_with(".json") && io::is_file(what);
   if (is_job) {
     job = read_job_file(what, overrides);
-    jobs::make_paths_absolute(job, std::filesystem::current_path().string());
+    jobs::make_paths_absolute(job, io::working_folder().string());
   } else {
-    job.spec.data["path"].sources.emplace_back().path = std::filesystem::absolute(what);
+    job.spec.data["path"].sources.emplace_back().path = io::absolute(what);
   }
   std::vector<jobs::SpecFault> faults;
   const planner::ListedJob listed = planner::list_job(job, faults);

@@ -1,13 +1,13 @@
 #include "coordinator/planner/listing.h"
 
-#include <unistd.h>
-
 #include <algorithm>
 
 #include "common/base/error.h"
 #include "common/base/log.h"
 #include "common/io/file.h"
+#include "common/io/folder.h"
 #include "common/io/hash.h"
+#include "common/io/little_endian.h"
 #include "coordinator/planner/sources/source_listing.h"
 #include "jobs/layouts/folder_listing.h"
 #include "jobs/layouts/line_list.h"
@@ -17,16 +17,15 @@
 
 namespace trireme::coordinator::planner {
 namespace {
-namespace fs = std::filesystem;
 
 constexpr std::int64_t kImageNetClasses = 1000;
 constexpr const char* kClassFiles[] = {jobs::kClassNamesFile, jobs::kTemplatesFile};
 
-std::string class_files_beside(const fs::path& shard) {
+std::string class_files_beside(const io::Path& shard) {
   std::string text;
   for (const char* name : kClassFiles)
-    for (const fs::path& folder : {shard.parent_path(), shard.parent_path().parent_path()})
-      if (fs::is_regular_file(folder / name)) {
+    for (const io::Path& folder : {shard.parent_path(), shard.parent_path().parent_path()})
+      if (io::is_file(folder / name)) {
         text += std::string(name) + '\n' + io::read_file(folder / name, 16 << 20) + '\n';
         break;
       }
@@ -67,21 +66,18 @@ class Lister {
     } catch (const Error& error) {
       faults_.push_back(
           {pointer, error.kind() == ErrorKind::kNotFound ? "not_found" : "invalid", error.what(), hint});
-    } catch (const fs::filesystem_error& error) {
-      faults_.push_back({pointer, "invalid", error.what(), hint});
     }
   }
 
   void check_output() {
     const auto writable = [&](const std::string& path, const std::string& pointer) {
       if (path.empty()) return;
-      fs::path here = fs::absolute(path);
-      std::error_code ignored;
-      while (!fs::exists(here, ignored) && here.has_relative_path()) here = here.parent_path();
-      if (!fs::is_directory(here, ignored))
+      io::Path here = io::absolute(path);
+      while (!io::exists(here) && here.has_relative_path()) here = here.parent_path();
+      if (!io::is_folder(here))
         faults_.push_back(
             {pointer, "invalid", here.string() + " is a file, not a folder", "name another folder"});
-      else if (::access(here.c_str(), W_OK | X_OK) != 0)
+      else if (!io::may_write_into(here))
         faults_.push_back(
             {pointer, "invalid", "cannot write in " + here.string(), "name a folder you may write in"});
     };
@@ -139,7 +135,7 @@ class Lister {
 
   // The lists beside the shards are read here, so that a broken line is said before anything runs.
   void name_classes(const std::string& name, const ListedSource& found, jobs::DataSpec& data) {
-    const fs::path first = found.paths.front();
+    const io::Path first = found.paths.front();
     std::vector<std::string> names = data.classes;
     const auto warn = [&](const std::string& repeated) {
       if (!repeated.empty()) listed_.notes.push_back(repeated);
@@ -200,7 +196,7 @@ class Lister {
   // Lists of keys and score files of a filter, by content: a rule whose sidecar is absent fails here.
   void list_filter(const std::string& stage, const jobs::FilterSettings& filter, const std::string& at) {
     const auto same = [&](const std::string& path) {
-      if (!fs::is_regular_file(path)) throw Error(ErrorKind::kNotFound, "there is no file " + path);
+      if (!io::is_file(path)) throw Error(ErrorKind::kNotFound, "there is no file " + path);
       const std::string repeated = jobs::repeated_lines(jobs::read_line_list(path), path);
       if (!repeated.empty()) listed_.notes.push_back(repeated);
       return path;
@@ -226,10 +222,10 @@ class Lister {
         throw Error(ErrorKind::kInvalid,
                     "data set \"" + data + "\" is rendered, so nobody can have scored it");
     for (const auto& shard : listed_.shards[data]) {
-      const fs::path tar(shard.path);
+      const io::Path tar(shard.path);
       const std::string name = tar.stem().string() + "." + rule.name + ".scores.jsonl";
-      const fs::path file = (rule.sidecar == "." ? tar.parent_path() : fs::path(rule.sidecar)) / name;
-      if (!fs::is_regular_file(file))
+      const io::Path file = (rule.sidecar == "." ? tar.parent_path() : io::Path(rule.sidecar)) / name;
+      if (!io::is_file(file))
         throw Error(ErrorKind::kNotFound, "the scores \"" + rule.name + "\" of " + shard.path +
                                               " are absent: there is no " + file.string());
       hashes += io::hex(io::xxh3_of_file(file)) + "\n";
@@ -270,7 +266,7 @@ class Lister {
   void list_vocabulary(const std::string& path, const std::string& pointer, const Check& check) {
     if (path.empty() || !jobs::named_stage(path).empty()) return;
     attempt(pointer, "", [&] {
-      if (!fs::is_regular_file(path)) throw Error(ErrorKind::kNotFound, "there is no file " + path);
+      if (!io::is_file(path)) throw Error(ErrorKind::kNotFound, "there is no file " + path);
       const std::string text = io::read_file(path);
       check(jobs::concept_vocabularies_from_json(text, path));
       listed_.weights["concepts " + path] = io::xxh3_64(text);
@@ -309,14 +305,12 @@ class Lister {
   // Of a published classifier, from the header of its weights.
   static std::int64_t classes_of(const std::string& path) {
     const io::MappedFile file{io::Path(path)};
-    const auto bytes = file.bytes();
-    std::uint64_t length = 0;
-    for (std::size_t i = 8; i-- > 0 && bytes.size() >= 8;) length = (length << 8) | bytes[i];
-    if (length > bytes.size() - std::min<std::size_t>(8, bytes.size()))
+    const std::string_view bytes = file.text();
+    const std::uint64_t length = bytes.size() < 8 ? 0 : io::get<std::uint64_t>(bytes, 0);
+    if (bytes.size() < 8 || length > bytes.size() - 8)
       throw Error(ErrorKind::kDamaged, path + " is no safetensors file");
     std::vector<jobs::SpecFault> faults;
-    const jobs::Json header = jobs::parse_json({reinterpret_cast<const char*>(bytes.data()) + 8, length},
-                                               faults, {std::size_t{100} << 20, 8});
+    const jobs::Json header = jobs::parse_json(bytes.substr(8, length), faults, {std::size_t{100} << 20, 8});
     for (const char* name : {"_fc.bias", "classifier.bias", "fc.bias"})
       if (const jobs::Json* tensor = header.find(name))
         if (const jobs::Json* shape = tensor->find("shape"); shape != nullptr && shape->items.size() == 1)
@@ -328,8 +322,8 @@ class Lister {
   static std::uint64_t model_hash(const std::string& folder) {
     std::string hashes;
     for (const char* name : {"model.safetensors", "config.json", "concepts.safetensors", "concepts.json"}) {
-      const fs::path file = fs::path(folder) / name;
-      if (fs::is_regular_file(file))
+      const io::Path file = io::Path(folder) / name;
+      if (io::is_file(file))
         hashes += io::hex(io::xxh3_of_file(file)) + "\n";
       else if (hashes.empty())
         throw Error(ErrorKind::kNotFound, "there is no model folder " + folder + ": no file " + file.string(),
@@ -341,16 +335,15 @@ class Lister {
   void list_captions(const std::string& path, const std::string& pointer) {
     if (path.empty() || !jobs::named_stage(path).empty()) return;
     attempt(pointer, "", [&] {
-      if (!fs::exists(path)) throw Error(ErrorKind::kNotFound, "there is no file or folder " + path);
-      std::vector<fs::path> files;
-      if (fs::is_directory(path)) {
-        for (const auto& entry : fs::recursive_directory_iterator(path))
-          if (entry.path().extension() == ".jsonl") files.push_back(entry.path());
+      if (!io::exists(path)) throw Error(ErrorKind::kNotFound, "there is no file or folder " + path);
+      std::vector<io::Path> files;
+      if (io::is_folder(path)) {
+        for (const auto& file : io::files_below(path))
+          if (file.extension() == ".jsonl") files.push_back(file);
       } else {
         files.emplace_back(path);
       }
       if (files.empty()) throw Error(ErrorKind::kInvalid, path + " holds no .jsonl file");
-      std::ranges::sort(files);
       std::string hashes;
       for (const auto& file : files) hashes += io::hex(io::xxh3_of_file(file)) + "\n";
       listed_.weights["captions " + path] = io::xxh3_64(hashes);

@@ -1,30 +1,27 @@
 #include "jobs/layouts/folder_listing.h"
 
 #include <algorithm>
-#include <chrono>
 
 #include "common/base/error.h"
+#include "common/io/folder.h"
 #include "jobs/layouts/leftover.h"
 #include "jobs/layouts/member_name.h"
 #include "jobs/specification/image_suffix.h"
 
 namespace trireme::jobs {
 namespace {
-namespace fs = std::filesystem;
-
 bool is_digit(char c) {
   return c >= '0' && c <= '9';
 }
 
-void list(const fs::path& folder, const std::string& prefix, bool below, std::vector<ListedFile>& files) {
-  for (const auto& entry : fs::directory_iterator(folder)) {
-    const std::string name = prefix + entry.path().filename().string();
-    if (entry.is_directory()) {
-      if (below && !is_leftover(name)) list(entry.path(), name + "/", below, files);
-    } else if (entry.is_regular_file()) {
-      const auto changed = entry.last_write_time().time_since_epoch();
-      files.push_back(
-          {name, entry.file_size(), std::chrono::duration_cast<std::chrono::nanoseconds>(changed).count()});
+void list(const io::Path& folder, const std::string& prefix, bool below, std::vector<ListedFile>& files) {
+  for (const auto& path : io::list_folder(folder)) {
+    const std::string name = prefix + path.filename().string();
+    if (io::is_folder(path)) {
+      if (below && !is_leftover(name)) list(path, name + "/", below, files);
+    } else if (io::is_file(path)) {
+      const io::FileStatus status = io::status_of(path);
+      files.push_back({name, status.bytes, status.changed_s * 1'000'000'000 + status.changed_ns});
     }
   }
 }
@@ -40,10 +37,9 @@ std::vector<ListedFile> files_of_folder(const io::Path& folder, bool below) {
 
 std::vector<std::string> folders_in(const io::Path& folder) {
   std::vector<std::string> names;
-  for (const auto& entry : fs::directory_iterator(folder))
-    if (entry.is_directory() && !is_leftover(entry.path().filename().string()))
-      names.push_back(entry.path().filename().string());
-  std::ranges::sort(names);
+  for (const auto& path : io::list_folder(folder))
+    if (io::is_folder(path) && !is_leftover(path.filename().string()))
+      names.push_back(path.filename().string());
   return names;
 }
 
@@ -56,13 +52,13 @@ std::int64_t class_of_folder(const io::Path& folder) {
 }
 
 std::vector<io::Path> parquet_of(const io::Path& shard, const std::string& setting) {
-  const fs::path folder = setting == "." ? shard.parent_path() : fs::path(setting);
-  if (fs::is_regular_file(folder)) return {folder};
-  const std::string stem = fs::is_directory(shard) ? shard.filename().string() : shard.stem().string();
-  const fs::path own = folder / (stem + ".parquet");
-  if (fs::is_regular_file(own)) return {own};
-  std::vector<fs::path> all;
-  if (setting != "." && fs::is_directory(folder))
+  const io::Path folder = setting == "." ? shard.parent_path() : io::Path(setting);
+  if (io::is_file(folder)) return {folder};
+  const std::string stem = io::is_folder(shard) ? shard.filename().string() : shard.stem().string();
+  const io::Path own = folder / (stem + ".parquet");
+  if (io::is_file(own)) return {own};
+  std::vector<io::Path> all;
+  if (setting != "." && io::is_folder(folder))
     for (const auto& file : files_of_folder(folder))
       if (file.name.ends_with(".parquet") && !is_leftover(file.name)) all.push_back(folder / file.name);
   if (all.empty())

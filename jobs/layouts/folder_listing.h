@@ -12,7 +12,7 @@ namespace trireme::jobs {
 struct ListedFile {
   std::string name;  // below the folder
   std::uint64_t bytes = 0;
-  std::int64_t changed_ns = 0;  // since the epoch of the file clock
+  std::int64_t changed_ns = 0;  // of its contents, since 1970
 };
 
 // Regular files in natural order of their names, leftovers among them; `below`: those of sub-folders, too

@@ -5,6 +5,7 @@
 
 #include "common/base/error.h"
 #include "common/base/log.h"
+#include "common/io/folder.h"
 #include "jobs/specification/prompt_template.h"
 
 namespace trireme::jobs {
@@ -109,9 +110,9 @@ std::string repeated_lines(const std::vector<std::string>& lines, const std::str
 }
 
 io::Path file_near(const io::Path& shard, const char* name) {
-  const io::Path beside = std::filesystem::absolute(shard).parent_path();
+  const io::Path beside = io::absolute(shard).parent_path();
   for (const io::Path& folder : {beside, beside.parent_path()})
-    if (std::filesystem::is_regular_file(folder / name)) return folder / name;
+    if (io::is_file(folder / name)) return folder / name;
   return {};
 }
 

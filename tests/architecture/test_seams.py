@@ -10,15 +10,7 @@ FILES = re.compile(r"std::filesystem::(?!path\b)|\bfs::(?!path\b)|\b[io]?fstream
 # File: calls that stay, and why. The list only shrinks.
 FILE_CALLS = {
     "common/base/log.cpp": 2,  # below common/io
-    "coordinator/cli/data_checks.cpp": 3,  # on its way to common/io
     "coordinator/cli/launch/process.cpp": 1,  # between fork and exec nothing else may be called
-    "coordinator/planner/listing.cpp": 13,  # on its way to common/io
-    "coordinator/planner/sources/source_listing.cpp": 16,  # on its way to common/io
-    "jobs/layouts/folder_listing.cpp": 6,  # on its way to common/io
-    "jobs/layouts/line_list.cpp": 2,  # on its way to common/io
-    "worker/data/shards/scan/joined_rows.cpp": 4,  # on its way to common/io
-    "worker/data/shards/scan/scan_table.cpp": 2,  # on its way to common/io
-    "worker/stages/inspect/look_tool.cpp": 2,  # on its way to common/io
 }
 
 

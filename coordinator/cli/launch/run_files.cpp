@@ -1,4 +1,5 @@
 #include "coordinator/cli/launch/run_files.h"
+#include "common/base/error.h"
 
 #include <charconv>
 

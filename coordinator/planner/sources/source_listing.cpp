@@ -1,7 +1,5 @@
 #include "coordinator/planner/sources/source_listing.h"
 
-#include <sys/stat.h>
-
 #include <algorithm>
 #include <charconv>
 #include <set>
@@ -9,6 +7,7 @@
 #include "common/base/error.h"
 #include "common/base/log.h"
 #include "common/io/file.h"
+#include "common/io/folder.h"
 #include "common/io/hash.h"
 #include "coordinator/planner/sources/tar_look.h"
 #include "jobs/layouts/folder_listing.h"
@@ -19,7 +18,6 @@
 
 namespace trireme::coordinator::planner {
 namespace {
-namespace fs = std::filesystem;
 
 constexpr std::size_t kNamed = 5;  // of many files
 
@@ -34,36 +32,35 @@ std::string counted(std::size_t count, const std::string& one, const std::string
   return std::to_string(count) + " " + (count == 1 ? one : many);
 }
 
-bool is_tar(const fs::path& path) {
+bool is_tar(const io::Path& path) {
   return path.extension() == ".tar" && !jobs::is_leftover_file(path.filename().string());
 }
 
-std::vector<std::string> tars_in(const fs::path& folder) {
+std::vector<std::string> tars_in(const io::Path& folder) {
   std::vector<std::string> tars;
-  for (const auto& entry : fs::directory_iterator(folder))
-    if (is_tar(entry.path()) && !fs::is_directory(entry.path())) tars.push_back(entry.path().string());
+  for (const auto& path : io::list_folder(folder))
+    if (is_tar(path) && !io::is_folder(path)) tars.push_back(path.string());
   std::ranges::sort(tars, jobs::natural_less);
   return tars;
 }
 
 // Shards that archivers packed are refused, unless the same shard lies unpacked beside; other names that look
 // like shards are said.
-std::vector<std::string> not_taken(const fs::path& folder) {
+std::vector<std::string> not_taken(const io::Path& folder) {
   std::vector<std::string> packed, others;
   std::string unpack;
-  for (const auto& entry : fs::directory_iterator(folder)) {
-    const std::string name = entry.path().filename().string(), low = jobs::lower_case(name);
-    if (entry.is_directory()) {
-      if (!jobs::is_leftover(name) && !tars_in(entry.path()).empty())
-        others.push_back(name + "/ (a folder of tars)");
+  for (const auto& path : io::list_folder(folder)) {
+    const std::string name = path.filename().string(), low = jobs::lower_case(name);
+    if (io::is_folder(path)) {
+      if (!jobs::is_leftover(name) && !tars_in(path).empty()) others.push_back(name + "/ (a folder of tars)");
       continue;
     }
     if (const auto form = jobs::packed_shard(name); form && !name.starts_with(".")) {
       const std::string stem = name.substr(0, name.size() - form->suffix.size());
-      if (fs::exists(folder / (stem + ".tar"))) continue;
+      if (io::exists(folder / (stem + ".tar"))) continue;
       packed.push_back(name);
       unpack = form->unpack;
-    } else if (!is_tar(entry.path()) && low.find(".tar") != std::string::npos && !name.starts_with("._")) {
+    } else if (!is_tar(path) && low.find(".tar") != std::string::npos && !name.starts_with("._")) {
       others.push_back(name);
     }
   }
@@ -80,7 +77,7 @@ std::vector<std::string> not_taken(const fs::path& folder) {
 }
 
 // The files of a CLIP_benchmark split.
-std::vector<std::string> numbered_tars(const fs::path& folder) {
+std::vector<std::string> numbered_tars(const io::Path& folder) {
   const std::string text = io::read_file(folder / "nshards.txt", 1 << 10);
   std::int64_t count = 0;
   const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), count);
@@ -89,8 +86,8 @@ std::vector<std::string> numbered_tars(const fs::path& folder) {
                 "it says how many of 0.tar, 1.tar … there are");
   std::vector<std::string> tars;
   for (std::int64_t i = 0; i < count; ++i) {
-    const fs::path tar = folder / (std::to_string(i) + ".tar");
-    if (!fs::is_regular_file(tar))
+    const io::Path tar = folder / (std::to_string(i) + ".tar");
+    if (!io::is_file(tar))
       throw Error(
           ErrorKind::kInvalid,
           tar.string() + " is missing: nshards.txt beside it says " + std::to_string(count) + " shards",
@@ -100,20 +97,20 @@ std::vector<std::string> numbered_tars(const fs::path& folder) {
   return tars;
 }
 
-bool clip_files_beside(const fs::path& tar) {
-  for (const fs::path& folder : {tar.parent_path(), tar.parent_path().parent_path()})
+bool clip_files_beside(const io::Path& tar) {
+  for (const io::Path& folder : {tar.parent_path(), tar.parent_path().parent_path()})
     for (const char* name : {"classnames.txt", "dataset_type.txt"})
-      if (fs::exists(folder / name)) return true;
-  return fs::exists(tar.parent_path() / "nshards.txt");
+      if (io::exists(folder / name)) return true;
+  return io::exists(tar.parent_path() / "nshards.txt");
 }
 
-std::string metadata_in(const fs::path& folder) {
+std::string metadata_in(const io::Path& folder) {
   for (const char* name : {"metadata.jsonl", "metadata.csv"})
-    if (fs::is_regular_file(folder / name)) return (folder / name).string();
+    if (io::is_file(folder / name)) return (folder / name).string();
   return "";
 }
 
-bool pictures_in(const fs::path& folder) {
+bool pictures_in(const io::Path& folder) {
   const auto files = jobs::files_of_folder(folder);
   return std::ranges::any_of(files, [](const auto& file) {
     return jobs::is_picture_name(file.name) && !jobs::is_leftover(file.name);
@@ -121,7 +118,7 @@ bool pictures_in(const fs::path& folder) {
 }
 
 // Folders at and below `folder` that hold pictures, in natural order.
-void picture_folders(const fs::path& folder, std::vector<std::string>& found) {
+void picture_folders(const io::Path& folder, std::vector<std::string>& found) {
   if (pictures_in(folder)) found.push_back(folder.string());
   std::vector<std::string> names = jobs::folders_in(folder);
   std::ranges::sort(names, jobs::natural_less);
@@ -141,9 +138,9 @@ class SourceLister {
   }
 
   ListedSource run() {
-    const fs::path given = fs::absolute(found_.resolved.path).lexically_normal();
-    if (!fs::exists(given)) throw Error(ErrorKind::kNotFound, "there is no file or folder " + given.string());
-    if (fs::is_directory(given))
+    const io::Path given = io::absolute(found_.resolved.path).lexically_normal();
+    if (!io::exists(given)) throw Error(ErrorKind::kNotFound, "there is no file or folder " + given.string());
+    if (io::is_folder(given))
       folder(given);
     else
       file(given);
@@ -153,7 +150,7 @@ class SourceLister {
   }
 
  private:
-  void file(const fs::path& path) {
+  void file(const io::Path& path) {
     if (const auto packed = jobs::packed_shard(path.filename().string()))
       throw Error(ErrorKind::kInvalid, path.string() + " is packed",
                   "unpack it: " + std::string(packed->unpack));
@@ -177,13 +174,13 @@ class SourceLister {
     found_.paths = {path.string()};
   }
 
-  void folder(const fs::path& path) {
+  void folder(const io::Path& path) {
     if (wanted_ == "table")
       throw Error(ErrorKind::kInvalid, path.string() + " is a folder, not a table",
                   "name the .csv, .tsv or .jsonl file");
     if (wanted_ == "class_folders") return class_folders(path);
     if (wanted_ == "files") return files(path);
-    if (fs::exists(path / "nshards.txt") && wanted_ != "webdataset") {
+    if (io::exists(path / "nshards.txt") && wanted_ != "webdataset") {
       found_.paths = numbered_tars(path);
       numbered_ = true;
       return;
@@ -197,8 +194,8 @@ class SourceLister {
     }
     std::vector<std::string> splits;
     for (const auto& name : jobs::folders_in(path)) {
-      const fs::path split = path / name;
-      const bool tars = fs::exists(split / "nshards.txt") || !tars_in(split).empty();
+      const io::Path split = path / name;
+      const bool tars = io::exists(split / "nshards.txt") || !tars_in(split).empty();
       if (tars || (wanted_ == "auto" && is_split_name(name) && metadata_in(path).empty()))
         splits.push_back(name);
     }
@@ -214,7 +211,7 @@ class SourceLister {
                 "name a tar, a folder of tars, a CLIP_benchmark folder or a table");
   }
 
-  void table(const fs::path& path, bool image_folder) {
+  void table(const io::Path& path, bool image_folder) {
     jobs::SourceSpec& source = found_.resolved;
     if (!source.parquet.empty())
       throw Error(ErrorKind::kInvalid, path.string() + " is a table: parquet is joined to tars and folders",
@@ -241,7 +238,7 @@ class SourceLister {
                      (pictures_alone ? std::string("none") : "column \"" + form.caption_column + "\"");
   }
 
-  void files(const fs::path& path) {
+  void files(const io::Path& path) {
     picture_folders(path, found_.paths);
     if (found_.paths.empty()) refuse_empty(path);
     found_.format = "files";
@@ -269,7 +266,7 @@ class SourceLister {
     found_.decided = line;
   }
 
-  void class_folders(const fs::path& path) {
+  void class_folders(const io::Path& path) {
     found_.classes = jobs::folders_in(path);
     std::vector<std::string> empty;
     for (const auto& name : found_.classes) {
@@ -312,7 +309,7 @@ class SourceLister {
                     "take it out of the source");
   }
 
-  [[noreturn]] void refuse_empty(const fs::path& path) const {
+  [[noreturn]] void refuse_empty(const io::Path& path) const {
     std::set<std::string> suffixes;
     for (const auto& file : jobs::files_of_folder(path))
       if (jobs::MemberName split;
@@ -335,7 +332,7 @@ class SourceLister {
   // One caption a text, or one a line: as set, by the layout, or by what most of the first texts have.
   void decide_tars() {
     const jobs::SourceSpec& source = found_.resolved;
-    const fs::path first = found_.paths.front();
+    const io::Path first = found_.paths.front();
     const TarLook look = look_at_tar(first, source.text_member);
     const bool clip = numbered_ || clip_files_beside(first);
     bool lines = wanted_ == "clip_benchmark" ||
@@ -371,7 +368,7 @@ ListedSource list_source(const jobs::SourceSpec& source) {
 
 std::uint64_t identity_of(const std::string& path, const std::string& format, std::uint64_t& bytes) {
   if (format == "files" || format == "class_folders") {
-    std::string listing = fs::canonical(path).string() + '\n' + format;
+    std::string listing = io::real_path(path).value_or(path).string() + '\n' + format;
     bytes = 0;
     for (const auto& file : jobs::files_of_folder(path, format == "class_folders")) {
       listing += file.name + '\n' + std::to_string(file.bytes) + " " + std::to_string(file.changed_ns) + '\n';
@@ -380,14 +377,10 @@ std::uint64_t identity_of(const std::string& path, const std::string& format, st
     if (format == "class_folders") listing += std::to_string(jobs::class_of_folder(path));
     return io::xxh3_64(listing);
   }
-  struct stat status {};
-  if (::stat(path.c_str(), &status) != 0) throw system_error("cannot look at " + path, errno);
-  bytes = static_cast<std::uint64_t>(status.st_size);
-  std::error_code ignored;
-  fs::path real = fs::canonical(path, ignored);
-  if (real.empty()) real = path;
-  return io::xxh3_64(real.string() + '\n' + std::to_string(bytes) + '\n' +
-                     std::to_string(status.st_mtim.tv_sec) + "." + std::to_string(status.st_mtim.tv_nsec));
+  const io::FileStatus status = io::status_of(path);
+  bytes = status.bytes;
+  return io::xxh3_64(io::real_path(path).value_or(path).string() + '\n' + std::to_string(bytes) + '\n' +
+                     std::to_string(status.changed_s) + "." + std::to_string(status.changed_ns));
 }
 
 }  // namespace trireme::coordinator::planner

@@ -2,10 +2,10 @@
 
 #include <unistd.h>
 
-#include <filesystem>
 #include <ostream>
 
 #include "common/base/error.h"
+#include "common/io/folder.h"
 #include "jobs/protocol/messages.h"
 #include "worker/stages/inspect/inspect_stage.h"
 
@@ -21,12 +21,11 @@ int look(const std::vector<std::string>& arguments, std::ostream& out) {
   task.shard->format = arguments[1];
   task.shard->source = std::stoll(arguments[3]);
   task.data = arguments[2];
-  const std::filesystem::path index =
-      std::filesystem::temp_directory_path() / ("trireme-look-" + std::to_string(::getpid()));
+  const io::Path index = io::temporary_folder() / ("trireme-look-" + std::to_string(::getpid()));
   task.output = index.string();
   runtime::TaskContext context;
   const jobs::TaskDone done = InspectStage().run(task, context);
-  std::filesystem::remove(index.string() + ".idx");
+  io::remove_file(index.string() + ".idx");
   out << done.summary << "\n";
   return 0;
 }

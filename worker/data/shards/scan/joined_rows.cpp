@@ -5,16 +5,16 @@
 
 #include <cstdio>
 #include <cstdlib>
-#include <filesystem>
 
 #include <nlohmann/json.hpp>
 
 #include "common/base/error.h"
 #include "common/base/log.h"
+#include "common/io/file.h"
+#include "common/io/folder.h"
 
 namespace trireme::worker::data {
 namespace {
-namespace fs = std::filesystem;
 
 // argv: a file of ids, one a line; parquet files. A line per row that is wanted: {"ids": […], "row": {…}}.
 // Exit 3: no pyarrow; 4: a file that cannot be used, named on the last line.
@@ -55,10 +55,9 @@ std::string quoted(const std::string& text) {
 
 std::string python() {
   if (const char* given = std::getenv("TRIREME_PYTHON")) return given;
-  std::error_code code;
-  for (fs::path folder = fs::read_symlink("/proc/self/exe", code).parent_path(); folder.has_relative_path();
+  for (io::Path folder = io::own_program().parent_path(); folder.has_relative_path();
        folder = folder.parent_path())
-    if (fs::exists(folder / ".trireme/python/bin/python3", code))
+    if (io::exists(folder / ".trireme/python/bin/python3"))
       return (folder / ".trireme/python/bin/python3").string();
   return "python3";
 }
@@ -75,7 +74,7 @@ void take(const std::string& line, JoinedRows& rows) {
 }  // namespace
 
 JoinedRows read_parquet_rows(const std::vector<io::Path>& files, const std::vector<std::string>& ids) {
-  const fs::path list = fs::temp_directory_path() / ("trireme-ids-" + std::to_string(::getpid()));
+  const io::Path list = io::temporary_folder() / ("trireme-ids-" + std::to_string(::getpid()));
   std::string text;
   for (const auto& id : ids) text += id + "\n";
   io::write_file_atomic(list, text, false);
@@ -98,7 +97,7 @@ JoinedRows read_parquet_rows(const std::vector<io::Path>& files, const std::vect
     fault = error.what();
   }
   const int status = ::pclose(pipe);
-  fs::remove(list);
+  io::remove_file(list);
   if (WIFEXITED(status) && (WEXITSTATUS(status) == 3 || WEXITSTATUS(status) == 127))
     throw Error(ErrorKind::kNotFound, python() + " has no pyarrow, which reads parquet",
                 "pip install pyarrow, or name a Python that has it in TRIREME_PYTHON");

@@ -3,6 +3,7 @@
 
 #include "common/base/error.h"
 #include "common/base/log.h"
+#include "common/io/folder.h"
 #include "common/io/hash.h"
 #include "jobs/layouts/leftover.h"
 #include "jobs/layouts/table_text.h"
@@ -132,11 +133,8 @@ class TableScan {
 
 // "" when the file can be an image, else why not.
 std::string image_file_fault(const io::Path& file) {
-  std::error_code error;
-  if (!std::filesystem::is_regular_file(file, error)) return "no_image";
-  const auto bytes = std::filesystem::file_size(file, error);
-  if (error) return "no_image";
-  return bytes > kImageLimitBytes ? "oversized_member" : "";
+  if (!io::is_file(file)) return "no_image";
+  return io::size_of(file) > kImageLimitBytes ? "oversized_member" : "";
 }
 
 // "" when the sample is kept, else why not.
