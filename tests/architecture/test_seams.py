@@ -67,7 +67,7 @@ STATE = re.compile(r"^(?! )(?:(?:static|thread_local|inline) )*(?!using|namespac
 # CUDA plug-in that a process can load. The list only shrinks.
 STATEFUL = {
     "coordinator/cli/launch/supervisor.cpp": ["stops"],
-    "worker/stages/train/slot_pool.cpp": ["set_threads_mutex"],
+    "worker/stages/train/step/slot_pool.cpp": ["set_threads_mutex"],
     "worker/kernels/pair_tile/pair_tile.cpp": ["cuda_functions"],
     "worker/kernels/replay/replay.cpp": ["functions"],
 }

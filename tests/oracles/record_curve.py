@@ -4,7 +4,7 @@ usage: record_curve.py   (run from the repository root)
 needs: torch open_clip_torch safetensors
 
 open_clip's model, ClipLoss and parameter groups (open_clip_train.main), torch's AdamW, float32, constant learning rate. The batches
-are made by a formula that both sides know (tests/worker/stages/train/curve_test.cpp).
+are made by a formula that both sides know (tests/worker/stages/train/objectives/contrastive/curve_test.cpp).
 """
 import math
 import torch
