@@ -19,6 +19,7 @@
 #include "coordinator/checkpoints/survey.h"
 #include "coordinator/ledger/ledger.h"
 #include "coordinator/service/service.h"
+#include "jobs/checkpoint/checkpoint_config.h"
 #include "jobs/specification/spec_paths.h"
 
 namespace trireme::coordinator {
@@ -64,6 +65,7 @@ jobs::JobSpec read_job(const Arguments& given) {
   if (!read.ok()) throw Error(ErrorKind::kInvalid, given.job + " cannot be run:" + text);
   jobs::make_paths_absolute(read.job, io::working_folder().string());
   if (read.job.spec.store.empty()) read.job.spec.store = read.job.spec.output + "/store";
+  jobs::settle_models(read.job);
   return std::move(read.job);
 }
 

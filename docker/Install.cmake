@@ -26,7 +26,7 @@ endif()
 
 install(DIRECTORY .trireme/weights/ DESTINATION ${TRIREME_SHARE}/weights OPTIONAL FILES_MATCHING PATTERN "*.safetensors" PATTERN "*.txt" PATTERN "*.gz")
 install(DIRECTORY jobs/schema jobs/examples monitoring docs DESTINATION ${TRIREME_SHARE})
-install(FILES LICENSE DESTINATION ${TRIREME_SHARE})
+install(FILES LICENSE worker/checkpoint/pth_to_safetensors.py DESTINATION ${TRIREME_SHARE})
 install(FILES coordinator/cli/shell/trireme.1 DESTINATION share/man/man1)
 install(FILES coordinator/cli/shell/trireme.bash DESTINATION share/bash-completion/completions RENAME trireme)
 install(FILES coordinator/cli/shell/_trireme DESTINATION share/zsh/site-functions)

@@ -32,6 +32,18 @@ std::string class_files_beside(const io::Path& shard) {
   return text;
 }
 
+// Of an index also of the files beside it that it can name.
+std::uint64_t hash_of_weights(const fs::path& file) {
+  const std::uint64_t own = io::xxh3_of_file(file);
+  if (!file.string().ends_with(".index.json")) return own;
+  std::map<std::string, std::uint64_t> parts;
+  for (const io::Path& part : io::list_folder(file.parent_path()))
+    if (part.extension() == ".safetensors") parts[part.filename()] = io::xxh3_of_file(part);
+  std::string text = io::hex(own);
+  for (const auto& [name, hash] : parts) text += '\n' + name + ' ' + io::hex(hash);
+  return io::xxh3_64(text);
+}
+
 class Lister {
  public:
   Lister(const jobs::JobSpec& job, std::vector<jobs::SpecFault>& faults) : job_(job), faults_(faults) {}
@@ -357,7 +369,7 @@ class Lister {
     attempt(pointer, "", [&] {
       const std::string file = resolve(path);
       auto [known, fresh] = hashes_.try_emplace(file, 0);
-      if (fresh) known->second = io::xxh3_of_file(file);
+      if (fresh) known->second = hash_of_weights(file);
       listed_.weights[what + " " + path] = known->second;
     });
   }

@@ -16,6 +16,7 @@
 #include "coordinator/planner/plan_text.h"
 #include "coordinator/report/report.h"
 #include "coordinator/service/service.h"
+#include "jobs/checkpoint/checkpoint_config.h"
 #include "jobs/specification/spec_paths.h"
 
 namespace trireme::coordinator::service {
@@ -49,6 +50,7 @@ Result Service::ask(std::function<Result(Decision&)> body) {
 void Service::make_absolute(jobs::JobSpec& job) const {
   jobs::make_paths_absolute(job, options_.working_folder);
   if (job.spec.store.empty()) job.spec.store = job.spec.output + "/store";
+  jobs::settle_models(job);
 }
 
 SubmitAnswer Service::submit(const std::string& spec_json, const std::string& idempotency_key) {

@@ -26,6 +26,12 @@ ImagePreprocess image_preprocess(const ImageTowerSpec& image) {
     throw Error(ErrorKind::kInvalid, "image tower: resize_px is smaller than image_px",
                 "set resize_px to at least " + std::to_string(preprocess.image_px));
   preprocess.square = image.resize_mode == "square";
+  preprocess.longest = image.resize_mode == "longest";
+  preprocess.fill = static_cast<std::uint8_t>(image.fill_level.value_or(0));
+  if (preprocess.longest && preprocess.resize_px != preprocess.image_px)
+    throw Error(ErrorKind::kInvalid,
+                "image tower: resize_mode longest has no crop, resize_px is not image_px",
+                "leave resize_px out");
   preprocess.bilinear = image.interpolation == "bilinear";
   preprocess.mean = triple(image.mean, "mean", false);
   preprocess.std = triple(image.std, "std", true);

@@ -11,7 +11,9 @@ namespace trireme::jobs {
 
 struct ImagePreprocess {
   std::int64_t image_px = 224, resize_px = 224;
-  bool square = false;    // both sides become resize_px, not the short one alone
+  bool square = false;   // both sides become resize_px, not the short one alone
+  bool longest = false;  // the long side becomes image_px, what is left over on both sides is `fill`
+  std::uint8_t fill = 0;
   bool bilinear = false;  // otherwise bicubic; both antialiased
   std::array<float, 3> mean{}, std{};
 };

@@ -83,7 +83,8 @@ ReadResult read_job(std::string_view json_text, const std::vector<std::string>& 
     shorten_pointers(result.faults, root);
   }
   arrange(result.faults, root, overrides);
-  for (auto& [name, model] : result.job.spec.models) resolve_model_defaults(model);
+  for (auto& [name, model] : result.job.spec.models)
+    if (!awaits_config(model)) resolve_model_defaults(model);
   return result;
 }
 

@@ -20,6 +20,12 @@ bool is_efficientnet_lite(const ImageTowerSpec& image) {
   return image.kind.starts_with("efficientnet_lite");
 }
 
+bool awaits_config(const ModelSpec& model) {
+  for (const std::string* weights : {&model.init_from, &model.image.weights, &model.text.weights})
+    if (!weights->empty() && !weights->starts_with("pretrained:")) return true;
+  return false;
+}
+
 void resolve_model_defaults(ModelSpec& model) {
   ImageTowerSpec& image = model.image;
   const bool lite = is_efficientnet_lite(image), align = is_efficientnet(image) && !lite;

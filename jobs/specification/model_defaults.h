@@ -18,6 +18,10 @@ namespace trireme::jobs {
 //   batch_norm.policy  -          stored with weights, ghost without
 void resolve_model_defaults(ModelSpec& model);
 
+// Whether it names weights that may bring a config: then empty fields wait for what that says
+// (jobs/checkpoint).
+bool awaits_config(const ModelSpec& model);
+
 bool is_efficientnet(const ImageTowerSpec& image);
 bool is_efficientnet_lite(const ImageTowerSpec& image);
 

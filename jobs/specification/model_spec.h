@@ -33,8 +33,10 @@ struct BatchNormSpec {
 };
 
 // How an image becomes a tensor: resize (antialiased) the short side to resize_px, the long side truncated
-// ("shortest"), or both sides ("square"); centre crop to image_px, (byte/255 - mean)/std. Training crops at
-// random instead (AugmentSpec). Empty or absent fields take the tower's own values, see model_defaults.h.
+// ("shortest"), both sides ("square"), or the long side, the rest filled with fill_level ("longest"); centre
+// crop to image_px, (byte/255 - mean)/std. Training crops at random instead (AugmentSpec). Empty or absent
+// fields take what the config beside the weights says (jobs/checkpoint), else the tower's own values, see
+// model_defaults.h.
 struct ImageTowerSpec {
   std::string kind = "vit";  // "vit" (CLIP vision transformer), "efficientnet_…"
   std::string weights;       // safetensors path or "pretrained:<name>"; empty: from scratch
@@ -56,6 +58,16 @@ struct ImageTowerSpec {
   double layer_norm_epsilon = 1e-5;
   double patch_dropout = 0;
   std::string position_resize = "antialias";
+  std::optional<std::int64_t> mlp_width;  // inside of the blocks' MLPs; 4 width
+  std::string activation;                 // "gelu_tanh" instead of what quick_gelu says
+  std::string pooling;                    // "class", "mean", "attention", "queries"
+  bool norm_after_pooling = false, layer_scale = false, no_class_token = false;
+  // EVA's blocks: norms behind the branches, a gated MLP, norms inside attention and MLP; rotary positions.
+  bool post_norm = false, gated_mlp = false, attention_norm = false, mlp_norm = false;
+  std::string rotary;
+  std::optional<std::int64_t> rotary_offset, rotary_reference;
+  std::optional<std::int64_t> pooling_heads, pooling_queries, pooling_width, pooling_mlp_width;
+  std::optional<std::int64_t> fill_level;            // resize_mode "longest"
   std::optional<double> width_factor, depth_factor;  // efficientnet, as are the next three
   std::string padding;
   std::optional<bool> head_conv;
@@ -71,9 +83,13 @@ struct ImageTowerSpec {
             {.help = "keep the tower as it is; its outputs can be stored once by an embed stage"});
     v.field("image_px", image_px, {.help = "side of the square input", .least = 8, .most = 1024});
     v.field("resize_px", resize_px, {.help = "side before the centre crop", .least = 8, .most = 2048});
-    v.field("resize_mode", resize_mode,
-            {.help = "resize_px is the short side (shortest), or both sides, which distorts (square)",
-             .choices = {"", "shortest", "square"}});
+    v.field(
+        "resize_mode", resize_mode,
+        {.help = "resize_px is the short side (shortest), both sides, which distorts (square), or the long "
+                 "side, the rest filled (longest)",
+         .choices = {"", "shortest", "square", "longest"}});
+    v.field("fill_level", fill_level,
+            {.help = "longest: byte value of what is filled (0)", .least = 0, .most = 255, .quiet = true});
     v.field("interpolation", interpolation,
             {.help = "antialiased filter of the resize", .choices = {"", "bicubic", "bilinear"}});
     v.field("mean", mean, {.help = "per channel, of bytes/255", .most = 3});
@@ -128,6 +144,71 @@ struct ImageTowerSpec {
         {.help = "vit: how position embeddings of another resolution become ours: bicubic with half-pixel "
                  "centres and antialias, or with aligned corners (older open_clip)",
          .choices = {"antialias", "align_corners"}});
+    v.field("mlp_width", mlp_width,
+            {.help = "vit: width inside the blocks' MLPs; null: 4 width",
+             .least = 8,
+             .most = 65536,
+             .quiet = true});
+    v.field("activation", activation,
+            {.help = "vit: gelu_tanh is GELU by its tanh formula; empty: as quick_gelu says",
+             .choices = {"", "gelu_tanh"},
+             .quiet = true});
+    v.field(
+        "pooling", pooling,
+        {.help = "vit: the class token (class, also when empty), the mean of the patches, SigLIP's attention "
+                 "with its MLP (attention), or CoCa's first query (queries)",
+         .choices = {"", "class", "mean", "attention", "queries"},
+         .quiet = true});
+    v.field("norm_after_pooling", norm_after_pooling,
+            {.help = "vit: the last layer norm acts on the pooled vector", .quiet = true});
+    v.field("layer_scale", layer_scale,
+            {.help = "vit: a trained factor per channel of each residual branch", .quiet = true});
+    v.field("no_class_token", no_class_token, {.help = "vit: patches alone, as SigLIP", .quiet = true});
+    v.field("post_norm", post_norm,
+            {.help = "vit: layer norms behind the branches (EVA02-E)", .quiet = true});
+    v.field("gated_mlp", gated_mlp,
+            {.help = "vit: the MLP's input is SiLU of one product times another (EVA02)", .quiet = true});
+    v.field("attention_norm", attention_norm,
+            {.help = "vit: a layer norm before attention's output product", .quiet = true});
+    v.field("mlp_norm", mlp_norm,
+            {.help = "vit: a layer norm before the MLP's output product", .quiet = true});
+    v.field(
+        "rotary", rotary,
+        {.help =
+             "vit: rotary positions of the patches beside the learnt ones, by row and column (ij) or column "
+             "and row (xy)",
+         .choices = {"", "ij", "xy"},
+         .quiet = true});
+    v.field("rotary_offset", rotary_offset,
+            {.help = "vit: number of the first row and column (0)", .least = 0, .most = 16, .quiet = true});
+    v.field(
+        "rotary_reference", rotary_reference,
+        {.help =
+             "vit: patches a side that rotary positions count as, whatever the resolution; null: as many as "
+             "there are",
+         .least = 1,
+         .most = 1024,
+         .quiet = true});
+    v.field("pooling_heads", pooling_heads,
+            {.help = "vit, pooling by attention or queries: heads; null: as heads, 8 for queries",
+             .least = 1,
+             .most = 128,
+             .quiet = true});
+    v.field("pooling_queries", pooling_queries,
+            {.help = "vit, pooling by queries: how many there are (256)",
+             .least = 1,
+             .most = 4096,
+             .quiet = true});
+    v.field("pooling_mlp_width", pooling_mlp_width,
+            {.help = "vit, pooling by attention: width inside its MLP; null: as in the blocks",
+             .least = 8,
+             .most = 65536,
+             .quiet = true});
+    v.field("pooling_width", pooling_width,
+            {.help = "vit, pooling by queries: width of what they give; null: as width",
+             .least = 8,
+             .most = 8192,
+             .quiet = true});
   }
   template <class Visitor>
   void visit_efficientnet(Visitor& v) {
@@ -162,14 +243,19 @@ struct TokenizerSpec {
   bool collapse_space = true;         // clip_bpe
 
   bool repair_text = false;  // clip_bpe: the part of ftfy that worker/text/repair_text.h has
+  // As open_clip cleans captions before any tokenizer: repair_text, HTML references twice, then by kind.
+  std::string cleaning;    // "whitespace", "lower", "canonicalize"; "plain": nothing of all that
+  bool strip_end = false;  // wordpiece: padding where the end mark stood (CLIPA)
+  std::string marks;       // sentencepiece: "t5", "siglip", "xlm_roberta"
 
   template <class Visitor>
   void visit(Visitor& v) {
-    v.field(
-        "kind", kind,
-        {.help = "how a caption becomes token ids", .choices = {"clip_bpe", "wordpiece", "hashed_words"}});
+    v.field("kind", kind,
+            {.help = "how a caption becomes token ids",
+             .choices = {"clip_bpe", "wordpiece", "hashed_words", "sentencepiece"}});
     v.field("vocabulary", vocabulary,
-            {.help = "merges file or vocab.txt; pretrained:clip or pretrained:minilm; stage:<name>"});
+            {.help = "merges file, vocab.txt or SentencePiece model; pretrained:clip or pretrained:minilm; "
+                     "stage:<name>"});
     v.field("buckets", buckets, {.help = "hashed_words: vocabulary size", .least = 16, .most = 1048576});
     v.field("lower_case", lower_case, {.help = "wordpiece, clip_bpe: false for a cased vocabulary"});
     v.field("strip_accents", strip_accents, {.help = "wordpiece: null means as lower_case"});
@@ -178,6 +264,23 @@ struct TokenizerSpec {
     v.field("repair_text", repair_text,
             {.help = "clip_bpe: mend misread encodings, quotes, widths and controls first, as ftfy would"});
     v.field("collapse_space", collapse_space, {.help = "clip_bpe: runs of white space to one blank"});
+    v.field(
+        "cleaning", cleaning,
+        {.help =
+             "open_clip's cleaning before any tokenizer, instead of the switches above: text repaired, HTML "
+             "references undone twice, white space to blanks (whitespace), lower case too (lower), and "
+             "no punctuation (canonicalize); plain: only white space and lower case, as transformers' CLIP",
+         .choices = {"", "whitespace", "lower", "canonicalize", "plain"},
+         .quiet = true});
+    v.field(
+        "marks", marks,
+        {.help =
+             "sentencepiece: an end mark behind the pieces and padding (t5), the same padded with end marks "
+             "(siglip), or fairseq's ids with a start mark too (xlm_roberta); empty: t5",
+         .choices = {"", "t5", "siglip", "xlm_roberta"},
+         .quiet = true});
+    v.field("strip_end", strip_end,
+            {.help = "wordpiece: padding instead of the end mark (CLIPA)", .quiet = true});
   }
 };
 
@@ -205,6 +308,14 @@ struct TextTowerSpec {
   // any the tokenizer's own start mark does.
   std::int64_t extra_tokens = 0;
   bool tied_head = true;
+  // transformer: which position is read, CLIP's being the first end mark ("end"); where padding can be seen,
+  // sequences are padded to `context`.
+  std::string readout;
+  std::optional<std::int64_t> end_token;  // the id that "end" looks for; null: the tokenizer's
+  bool bidirectional = false, layer_scale = false;
+  std::string activation;
+  std::optional<std::int64_t> mlp_width;
+  std::optional<double> layer_norm_epsilon;  // 1e-5
   std::string prompt;  // decoder: what captions start with; not learnt, left out of what is written
 
   template <class Visitor>
@@ -240,6 +351,35 @@ struct TextTowerSpec {
          .least = 0,
          .most = 1024});
     v.field("tied_head", tied_head, {.help = "decoder: the output layer is the word embeddings"});
+    v.field(
+        "readout", readout,
+        {.help = "transformer: the position that is read: the first end mark (end, also when empty), the "
+                 "largest id (largest), first, last of the whole context, or a class token behind it (class, "
+                 "CoCa's)",
+         .choices = {"", "end", "largest", "first", "last", "class"},
+         .quiet = true});
+    v.field("end_token", end_token,
+            {.help = "transformer: id of the end mark; null: the tokenizer's",
+             .least = 0,
+             .most = 4194304,
+             .quiet = true});
+    v.field("bidirectional", bidirectional, {.help = "transformer: no causal mask", .quiet = true});
+    v.field("layer_scale", layer_scale,
+            {.help = "transformer: a trained factor per channel of each residual branch", .quiet = true});
+    v.field("activation", activation,
+            {.help = "transformer: gelu_tanh is GELU by its tanh formula; empty: as quick_gelu says",
+             .choices = {"", "gelu_tanh"},
+             .quiet = true});
+    v.field("mlp_width", mlp_width,
+            {.help = "transformer: width inside the blocks' MLPs; null: 4 width",
+             .least = 8,
+             .most = 65536,
+             .quiet = true});
+    v.field("layer_norm_epsilon", layer_norm_epsilon,
+            {.help = "transformer: added to the variance; null: 1e-5",
+             .least = 1e-12,
+             .most = 0.1,
+             .quiet = true});
     v.field("prompt", prompt,
             {.help = "decoder: what every caption starts with, not learnt and not written (BLIP: \"a picture "
                      "of \")",

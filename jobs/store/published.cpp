@@ -1,5 +1,6 @@
 #include "jobs/store/published.h"
 
+#include <array>
 #include <cstdlib>
 
 #include "common/base/error.h"
@@ -14,6 +15,10 @@ struct Published {
 };
 
 constexpr std::string_view kPrefix = "pretrained:";
+// What a checkpoint's folder holds: one file, or the index of several.
+constexpr std::array<const char*, 4> kCheckpoints{"open_clip_model.safetensors", "model.safetensors",
+                                                  "open_clip_model.safetensors.index.json",
+                                                  "model.safetensors.index.json"};
 
 std::string installed(const std::string& given, const std::string& file, const std::string& what) {
   const io::Path folder = weights_folder();
@@ -47,8 +52,13 @@ std::string resolve(const std::string& given, const std::vector<Published>& publ
                     const std::string& what) {
   if (given.starts_with(kPrefix)) return published_file(given, published, what);
   if (io::is_file(given)) return given;
-  for (const char* name : {"open_clip_model.safetensors", "model.safetensors"})  // a checkpoint's folder
+  for (const char* name : kCheckpoints)
     if (io::is_file(io::Path(given) / name)) return (io::Path(given) / name).string();
+  for (const char* name : {"pytorch_model.bin", "open_clip_pytorch_model.bin", "pytorch_model.pt"})
+    if (const io::Path file = io::Path(given) / name; io::is_file(file))
+      throw Error(ErrorKind::kInvalid, what + " \"" + given + "\" holds a PyTorch file, not safetensors",
+                  "convert it once: trireme weights convert " + file.string() + " " +
+                      (io::Path(given) / "model.safetensors").string());
   const auto model = io::Path(given) / "final";  // of a run
   throw Error(ErrorKind::kNotFound, what + " \"" + given + "\" is no file and no folder of a model",
               io::is_file(model / "model.safetensors")

@@ -17,6 +17,8 @@ namespace trireme::worker::checkpoint {
 enum class Layout {
   kTrireme,           // also OpenAI's CLIP and open_clip, whose text tower may be prefixed with "text."
   kHfClip,            // transformers CLIPModel
+  kHfSiglip,          // transformers SiglipModel
+  kOpenClipTimm,      // open_clip with a tower of timm: "visual.trunk.", "visual.head."
   kHfAlign,           // transformers AlignModel
   kHfBert,            // transformers BertModel, "bert." before or not; sentence-transformers
   kHfBlip,            // transformers BlipForConditionalGeneration: vision tower and caption decoder
@@ -40,7 +42,11 @@ struct TensorRule {
   };
   std::vector<std::string> theirs;  // several only with kStack
   Op op = Op::kSame;
-  std::string otherwise = {};  // a second name of a shared tensor, of which a file keeps one or both
+  std::string otherwise = {};  // a second name that a file may use instead
+  // Other names that a file may use instead of `theirs`, stacked; two that fill a third each of ours (the
+  // biases of queries and values) have zeros between them.
+  std::vector<std::vector<std::string>> alternatives = {};
+  bool zero_if_none = false;  // a bias that a tower has in every block or in none
 };
 
 class NameMap {
@@ -63,7 +69,8 @@ class NameMap {
 // one is missing.
 std::optional<std::vector<std::string>> find_theirs(const SafetensorsFile& file, const TensorRule& rule);
 
-// Ours out of theirs; with kStack, kTranspose … undone shapes are the caller's to check.
+// Ours out of theirs (several are stacked); with kStack, kTranspose … undone shapes are the caller's to
+// check.
 at::Tensor read_rule(const SafetensorsFile& file, const std::vector<std::string>& theirs, TensorRule::Op op,
                      at::IntArrayRef ours);
 

@@ -1,11 +1,15 @@
 #!/usr/bin/env python3
-"""Turns a PyTorch state dict (.pth, zip or legacy format) into safetensors.
+"""Turns a PyTorch checkpoint into safetensors: .pth, .pt, .bin (zip or legacy), TorchScript archives.
 
-usage: pth_to_safetensors.py IN.pth OUT.safetensors [--metadata KEY=VALUE ...]
+usage: pth_to_safetensors.py IN.pth OUT.safetensors [--take KEY] [--metadata KEY=VALUE ...]
 
 Standard library only: the tensors are read without torch, which may be installed without its Python dependencies.
-The pickle may name nothing but the few harmless things of the table below; anything else is an error, so that a
-file from elsewhere cannot run code. Little-endian files only.
+No code of the file runs: its pickle may name the few things of the tables below, which become tensors or are left
+empty; anything else is an error. No tensor may be larger than the storage it lies in, and storages are not
+compressed, so that a small file stays small. Little-endian files only.
+
+Around the weights there may be optimizer states, schedules and averaged copies (EMA): the raw weights are taken and
+what else is there is named; --take KEY takes another table. Objects of a TorchScript archive become names with dots.
 """
 import argparse
 import collections
@@ -34,34 +38,59 @@ class Storage:
 class Tensor:
     def __init__(self, storage, offset, shape, strides):
         self.storage, self.offset, self.shape, self.strides = storage, offset, tuple(shape), tuple(strides)
+        count = 1
+        for extent in self.shape:
+            if not isinstance(extent, int) or extent < 0:
+                raise ValueError(f'a tensor of shape {list(self.shape)}')
+            count *= extent
+        if count > storage.elements:
+            raise ValueError(f'a tensor of shape {list(self.shape)} repeats the {storage.elements} numbers of its storage')
+        self.count = count
 
     def contiguous(self):
         """The elements in row-major order."""
         width, data = self.storage.width, self.storage.data
-        count, expected, packed = 1, 1, True
+        expected, packed = 1, True
         for extent, stride in zip(reversed(self.shape), reversed(self.strides)):
             packed = packed and (extent == 1 or stride == expected)
             expected *= extent
-            count *= extent
         start = self.offset * width
         if packed:
-            piece = data[start:start + count * width]
-            if len(piece) != count * width:
+            piece = data[start:start + self.count * width]
+            if len(piece) != self.count * width:
                 raise ValueError('a tensor reaches beyond its storage')
             return piece
-        out = bytearray()
+        if self.count and (self.offset < 0 or min(self.strides) < 0 or self.offset + sum((e - 1) * s for e, s in zip(self.shape, self.strides)) >= len(data) // width):
+            raise ValueError('a tensor reaches beyond its storage')
+        places = [self.offset]
+        for extent, stride in zip(self.shape, self.strides):
+            places = [at + i * stride for at in places for i in range(extent)]
+        return b''.join(data[at * width:(at + 1) * width] for at in places)
 
-        def walk(axis, at):
-            if axis == len(self.shape):
-                if at < 0 or (at + 1) * width > len(data):
-                    raise ValueError('a tensor reaches beyond its storage')
-                out.extend(data[at * width:(at + 1) * width])
-                return
-            for i in range(self.shape[axis]):
-                walk(axis + 1, at + i * self.strides[axis])
 
-        walk(0, self.offset)
-        return bytes(out)
+class Inert:
+    """What a pickled object becomes that is no tensor: it keeps its state and does nothing."""
+
+    def __new__(cls, *_, **__):
+        return object.__new__(cls)
+
+    def __init__(self, *_, **__):
+        self.state = {}
+
+    def __setstate__(self, state):
+        self.state = state
+
+    def __setitem__(self, key, value):
+        pass
+
+    def append(self, value):
+        pass
+
+    def extend(self, values):
+        pass
+
+    def __hash__(self):
+        return id(self)
 
 
 def rebuild_tensor(storage, offset, shape, strides, *_):
@@ -72,20 +101,40 @@ def rebuild_parameter(tensor, *_):
     return tensor
 
 
+# Harmless things that training scripts save beside weights; none of them is built.
+INERT = {
+    ('_codecs', 'encode'), ('argparse', 'Namespace'), ('collections', 'Counter'), ('collections', 'defaultdict'), ('builtins', 'set'), ('builtins', 'dict'),
+    ('builtins', 'list'), ('builtins', 'int'), ('builtins', 'float'), ('builtins', 'bool'), ('builtins', 'slice'), ('pathlib', 'PosixPath'), ('pathlib', 'PurePosixPath'),
+    ('torch', 'Size'), ('torch', 'device'), ('torch', 'float32'), ('torch', 'float16'), ('torch', 'bfloat16'), ('torch', 'float64'), ('torch', 'int64'),
+    ('numpy', 'dtype'), ('numpy', 'ndarray'), ('numpy.core.multiarray', 'scalar'), ('numpy.core.multiarray', '_reconstruct'),
+    ('numpy._core.multiarray', 'scalar'), ('numpy._core.multiarray', '_reconstruct'), ('omegaconf.dictconfig', 'DictConfig'), ('omegaconf.listconfig', 'ListConfig'),
+    ('omegaconf.base', 'ContainerMetadata'), ('omegaconf.base', 'Metadata'), ('omegaconf.nodes', 'AnyNode'), ('typing', 'Any'),
+    ('torch.jit._pickle', 'build_intlist'), ('torch.jit._pickle', 'build_doublelist'), ('torch.jit._pickle', 'build_boollist'),
+    ('torch.jit._pickle', 'build_tensorlist'), ('torch.jit._pickle', 'restore_type_tag')}
+
+
+INERT |= {('__builtin__', name) for module, name in INERT if module == 'builtins'} | {('__builtin__', 'long')}  # protocol 2's names
+
+
 class Unpickler(pickle.Unpickler):
-    def __init__(self, file):
+    def __init__(self, file, scripted=False):
         super().__init__(file)
-        self.storages = {}
+        self.storages, self.scripted, self.quick_gelu = {}, scripted, False
 
     def find_class(self, module, name):
         if (module, name) == ('collections', 'OrderedDict'):
             return collections.OrderedDict
         if (module, name) in (('torch._utils', '_rebuild_tensor_v2'), ('torch._utils', '_rebuild_tensor')):
             return rebuild_tensor
-        if (module, name) == ('torch._utils', '_rebuild_parameter'):
+        if (module, name) in (('torch._utils', '_rebuild_parameter'), ('torch._utils', '_rebuild_parameter_with_state')):
             return rebuild_parameter
         if module in ('torch', 'torch.storage') and name in STORAGES:
             return name
+        if self.scripted and (module == '__torch__' or module.startswith('__torch__.')):
+            self.quick_gelu = self.quick_gelu or 'QuickGELU' in name
+            return Inert
+        if (module, name) in INERT:
+            return Inert
         raise pickle.UnpicklingError(f'the file names {module}.{name}, which a table of tensors does not need')
 
     def persistent_load(self, saved):
@@ -99,15 +148,37 @@ class Unpickler(pickle.Unpickler):
 
 def read_zip(path):
     with zipfile.ZipFile(path) as archive:
-        pickled = [name for name in archive.namelist() if name.endswith('/data.pkl') or name == 'data.pkl']
+        names = archive.namelist()
+        pickled = [name for name in names if name.endswith('/data.pkl') or name == 'data.pkl']
         if len(pickled) != 1:
             raise ValueError('no data.pkl in the archive')
         folder = pickled[0][:-len('data.pkl')]
-        unpickler = Unpickler(io.BytesIO(archive.read(pickled[0])))
+        scripted = any(name.startswith(folder + 'code/') for name in names)
+        if archive.getinfo(pickled[0]).file_size > 1 << 28:
+            raise ValueError('its data.pkl is too large')
+        unpickler = Unpickler(io.BytesIO(archive.read(pickled[0])), scripted)
         tree = unpickler.load()
         for storage in unpickler.storages.values():
-            storage.data = archive.read(folder + 'data/' + storage.key)
-    return tree
+            record = archive.getinfo(folder + 'data/' + storage.key)
+            if record.compress_type != zipfile.ZIP_STORED or record.file_size < storage.elements * storage.width:
+                raise ValueError(f'storage {storage.key} is compressed or truncated')
+            storage.data = archive.read(record)
+    return (flat(tree) if scripted else tree), unpickler.quick_gelu
+
+
+def flat(tree):
+    """The tensors of a TorchScript object, named by the path to them."""
+    found, queue = {}, [('', tree)]
+    while queue:
+        prefix, value = queue.pop(0)
+        for name, member in (value.state.items() if isinstance(value.state, dict) else ()):
+            if isinstance(member, Tensor):
+                found[prefix + str(name)] = member
+            elif isinstance(member, Inert):
+                queue.append((f'{prefix}{name}.', member))
+        if len(queue) > 100000:
+            raise ValueError('its objects are nested without end')
+    return found
 
 
 def read_legacy(path):
@@ -125,17 +196,44 @@ def read_legacy(path):
             storage.data = file.read(elements * storage.width)
             if elements != storage.elements or len(storage.data) != elements * storage.width:
                 raise ValueError('truncated')
-    return tree
+    return tree, False
 
 
-def state_dict(tree):
-    for wrapper in ('state_dict', 'model'):
-        if isinstance(tree, dict) and isinstance(tree.get(wrapper), dict):
-            tree = tree[wrapper]
-    tensors = {name: value for name, value in tree.items() if isinstance(value, Tensor)}
-    if not tensors:
+RAW = ('state_dict', 'model_state_dict', 'model', 'module', 'network', 'net', 'weights', 'params')
+AVERAGED = ('model_ema', 'state_dict_ema', 'ema_state_dict', 'ema_model', 'ema', 'params_ema', 'averaged_model')
+
+
+def tables(tree, path='', depth=0):
+    """Every dictionary of tensors by the path to it, but for optimizers."""
+    found = {}
+    if isinstance(tree, dict) and depth < 6:
+        if any(isinstance(value, Tensor) for value in tree.values()):
+            found[path] = tree
+        for key, value in tree.items():
+            if isinstance(key, str) and not key.startswith('optim') and key != 'scheduler':
+                found.update(tables(value, f'{path}.{key}' if path else key, depth + 1))
+    return found
+
+
+def rank(path, found):
+    """Raw before averaged, known names before others, the shallow before the deep."""
+    parts = path.split('.') if path else []
+    averaged = any(part in AVERAGED for part in parts)
+    known = all(part in RAW or part in AVERAGED for part in parts) and (path or not any(name in found for name in RAW))
+    return averaged, not known, len(parts)
+
+
+def state_dict(tree, take):
+    found = tables(tree)
+    if not found:
         raise ValueError('no tensors in it')
-    return tensors
+    if take is not None and take not in found:
+        raise ValueError(f'it holds no table of tensors {take!r}; there are ' + ', '.join(repr(name) for name in found))
+    taken = take if take is not None else min(found, key=lambda path: rank(path, found))
+    left = [name for name in found if name != taken]
+    if taken or left:
+        print(f'taken: {taken or "the outermost table"}' + (f'; left: {", ".join(name or "the outermost table" for name in left)} (--take NAME)' if left else ''))
+    return {str(name): value for name, value in found[taken].items() if isinstance(value, Tensor)}
 
 
 def write_safetensors(path, tensors, metadata):
@@ -161,13 +259,15 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__.split('\n')[0])
     parser.add_argument('source')
     parser.add_argument('destination')
+    parser.add_argument('--take', metavar='KEY')
     parser.add_argument('--metadata', action='append', default=[], metavar='KEY=VALUE')
     options = parser.parse_args()
     try:
-        tree = read_zip(options.source) if zipfile.is_zipfile(options.source) else read_legacy(options.source)
-        tensors = state_dict(tree)
-        write_safetensors(options.destination, tensors, dict(pair.split('=', 1) for pair in options.metadata))
-    except (ValueError, OSError, EOFError, KeyError, TypeError, struct.error, pickle.UnpicklingError) as error:
+        tree, quick_gelu = read_zip(options.source) if zipfile.is_zipfile(options.source) else read_legacy(options.source)
+        tensors = state_dict(tree, options.take)
+        metadata = {'quick_gelu': 'true'} if quick_gelu else {}
+        write_safetensors(options.destination, tensors, metadata | dict(pair.split('=', 1) for pair in options.metadata))
+    except (ValueError, AttributeError, RecursionError, MemoryError, zipfile.BadZipFile, OSError, EOFError, KeyError, TypeError, struct.error, pickle.UnpicklingError) as error:
         sys.exit(f'pth_to_safetensors: {options.source}: {error}')
     print(f'{options.destination}: {len(tensors)} tensors')
 

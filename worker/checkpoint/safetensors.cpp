@@ -4,28 +4,33 @@
 
 #include <algorithm>
 #include <atomic>
+#include <set>
 #include <unordered_map>
 
 #include <ATen/ATen.h>
 #include <ATen/Parallel.h>
 
+#include <nlohmann/json.hpp>
+
 #include "common/base/error.h"
+#include "common/base/log.h"
 #include "common/base/nearest_name.h"
 #include "common/io/folder.h"
 #include "worker/checkpoint/safetensors_header.h"
+#include "worker/checkpoint/wrapper_names.h"
 
 namespace trireme::worker::checkpoint {
 namespace {
 
 constexpr std::int64_t kReadAtOnce = std::int64_t{4} << 20;  // by each of torch's threads
+constexpr std::size_t kMostParts = 1000;                     // files of one checkpoint
 
 }  // namespace
 
-struct SafetensorsFile::State {
-  explicit State(const io::Path& path) : map(path), file(path) {
-    header = read_safetensors_header(map.text(), path.string());
-    for (std::size_t i = 0; i < header.entries.size(); ++i) by_name[header.entries[i].name] = i;
-  }
+// One file of a checkpoint.
+struct SafetensorsPart {
+  explicit SafetensorsPart(const io::Path& path)
+      : map(path), file(path), header(read_safetensors_header(map.text(), path.string())) {}
 
   void read(const TensorEntry& entry, void* to) const {
     const auto bytes = static_cast<std::int64_t>(entry.end - entry.begin);
@@ -46,16 +51,6 @@ struct SafetensorsFile::State {
           "copy or download the file again");
   }
 
-  const TensorEntry& find(const std::string& name) const {
-    const auto found = by_name.find(name);
-    if (found != by_name.end()) return header.entries[found->second];
-    std::vector<std::string> known;
-    for (const TensorEntry& entry : header.entries) known.push_back(entry.name);
-    const std::string near = nearest_name(name, known);
-    throw Error(ErrorKind::kNotFound, map.path().string() + ": there is no tensor '" + name + "'",
-                near.empty() ? "" : "the nearest name is '" + near + "'");
-  }
-
   const std::uint8_t* data(const TensorEntry& entry) const {
     return map.bytes().data() + header.data_begin + entry.begin;
   }
@@ -63,17 +58,123 @@ struct SafetensorsFile::State {
   io::MappedFile map;
   io::FileReader file;
   SafetensorsHeader header;
-  std::unordered_map<std::string, std::size_t> by_name;
 };
 
-SafetensorsFile::SafetensorsFile(const io::Path& path) : state_(std::make_unique<State>(path)) {}
+namespace {
+
+// The files of an index and the tensors that each must hold.
+std::map<std::string, std::set<std::string>> read_index(const io::Path& path) {
+  const auto damaged = [&](const std::string& what) {
+    return Error(ErrorKind::kDamaged, path.string() + ": not an index of safetensors files: " + what,
+                 "copy or download the file again");
+  };
+  const auto root = nlohmann::json::parse(io::read_file(path, kMostHeaderBytes), nullptr, false);
+  if (!root.is_object() || !root.contains("weight_map") || !root["weight_map"].is_object() ||
+      root["weight_map"].empty())
+    throw damaged("it has no weight_map");
+  std::map<std::string, std::set<std::string>> files;
+  for (const auto& [name, file] : root["weight_map"].items()) {
+    if (!file.is_string()) throw damaged("'" + printable(name, 100) + "' lies in no file");
+    const std::string text = file.get<std::string>();
+    if (text.empty() || text.front() == '.' || text.find('/') != std::string::npos)
+      throw damaged("'" + printable(text, 100) + "' is no plain file name");
+    files[text].insert(name);
+  }
+  if (files.size() > kMostParts) throw damaged("it names " + std::to_string(files.size()) + " files");
+  return files;
+}
+
+}  // namespace
+
+struct SafetensorsFile::State {
+  void add(const io::Path& file) {
+    parts.push_back(std::make_unique<SafetensorsPart>(file));
+    for (std::size_t i = 0; i < parts.back()->header.entries.size(); ++i)
+      places.push_back({parts.size() - 1, i});
+  }
+
+  void name_all() {
+    for (std::size_t i = 0; i < places.size(); ++i)
+      if (const std::string& name = entry(places[i]).name; !name.empty() && !by_name.emplace(name, i).second)
+        throw Error(ErrorKind::kDamaged,
+                    path.string() + ": two of its files hold '" + printable(name, 100) + "'");
+  }
+
+  void add_index() {
+    for (const auto& [file, names] : read_index(path)) {
+      add(path.parent_path() / file);
+      std::set<std::string> there;
+      for (const TensorEntry& one : parts.back()->header.entries) there.insert(one.name);
+      if (there != names)
+        throw Error(ErrorKind::kDamaged,
+                    path.string() + ": " + file + " holds other tensors than the index says",
+                    "copy or download all files of the checkpoint again");
+    }
+  }
+
+  void unwrap() {
+    std::vector<std::string> names;
+    for (const Place& place : places) names.push_back(entry(place).name);
+    const UnwrappedNames plain = unwrapped(names, path.string());
+    for (std::size_t i = 0; i < places.size(); ++i) entry(places[i]).name = plain.names[i];
+    std::erase_if(places, [&](const Place& place) { return entry(place).name.empty(); });
+    if (!plain.left.empty())
+      remark = "taken are " + plain.taken + ", not the averaged copy '" + plain.left + ".'";
+  }
+
+  struct Place {
+    std::size_t part = 0, index = 0;
+  };
+  TensorEntry& entry(const Place& place) { return parts[place.part]->header.entries[place.index]; }
+
+  const Place& find(const std::string& name) {
+    const auto found = by_name.find(name);
+    if (found != by_name.end()) return places[found->second];
+    std::vector<std::string> known;
+    for (const Place& place : places) known.push_back(entry(place).name);
+    const std::string near = nearest_name(name, known);
+    throw Error(ErrorKind::kNotFound, path.string() + ": there is no tensor '" + name + "'",
+                near.empty() ? "" : "the nearest name is '" + near + "'");
+  }
+
+  io::Path path;
+  std::vector<std::unique_ptr<SafetensorsPart>> parts;
+  std::vector<Place> places;
+  std::unordered_map<std::string, std::size_t> by_name;
+  std::string remark;
+};
+
+SafetensorsFile::SafetensorsFile(const io::Path& path) : state_(std::make_unique<State>()) {
+  state_->path = path;
+  state_->add(path);
+  state_->name_all();
+}
+SafetensorsFile::SafetensorsFile(std::unique_ptr<State> state) : state_(std::move(state)) {}
+
+SafetensorsFile SafetensorsFile::of_checkpoint(const io::Path& path) {
+  auto state = std::make_unique<State>();
+  state->path = path;
+  if (path.string().ends_with(".index.json"))
+    state->add_index();
+  else
+    state->add(path);
+  state->unwrap();
+  state->name_all();
+  return SafetensorsFile(std::move(state));
+}
+
+const std::string& SafetensorsFile::remark() const {
+  return state_->remark;
+}
+
 SafetensorsFile::~SafetensorsFile() = default;
 SafetensorsFile::SafetensorsFile(SafetensorsFile&&) noexcept = default;
 SafetensorsFile& SafetensorsFile::operator=(SafetensorsFile&&) noexcept = default;
 
 std::vector<std::string> SafetensorsFile::names() const {
   std::vector<std::string> names;
-  for (const TensorEntry& entry : state_->header.entries) names.push_back(entry.name);
+  names.reserve(state_->places.size());
+  for (const auto& place : state_->places) names.push_back(state_->entry(place).name);
   return names;
 }
 
@@ -82,31 +183,34 @@ bool SafetensorsFile::contains(const std::string& name) const {
 }
 
 at::Tensor SafetensorsFile::load(const std::string& name) const {
-  const TensorEntry& entry = state_->find(name);
+  const State::Place& place = state_->find(name);
+  const TensorEntry& entry = state_->entry(place);
   at::Tensor tensor = at::empty(entry.shape, entry.dtype);
-  state_->read(entry, tensor.data_ptr());
+  state_->parts[place.part]->read(entry, tensor.data_ptr());
   if (entry.dtype == at::kBool) tensor = tensor.view(at::kByte) != 0;  // any byte but 0 and 1 is undefined
   return tensor;
 }
 
 void SafetensorsFile::read_into(const std::string& name, at::Tensor& target) const {
-  const TensorEntry& entry = state_->find(name);
+  const State::Place& place = state_->find(name);
+  const TensorEntry& entry = state_->entry(place);
   if (!target.is_cpu() || !target.is_contiguous() || target.scalar_type() != entry.dtype ||
       target.sizes() != at::IntArrayRef(entry.shape))
     throw Error(ErrorKind::kInternal, "tensor '" + name + "' is read into memory of another kind");
-  state_->read(entry, target.data_ptr());
+  state_->parts[place.part]->read(entry, target.data_ptr());
 }
 
 at::Tensor SafetensorsFile::view(const std::string& name) const {
-  const TensorEntry& entry = state_->find(name);
-  const std::uint8_t* const data = state_->data(entry);
+  const State::Place& place = state_->find(name);
+  const TensorEntry& entry = state_->entry(place);
+  const std::uint8_t* const data = state_->parts[place.part]->data(entry);
   const bool aligned = reinterpret_cast<std::uintptr_t>(data) % c10::elementSize(entry.dtype) == 0;
   if (!aligned || entry.begin == entry.end || entry.dtype == at::kBool) return load(name);
   return at::from_blob(const_cast<std::uint8_t*>(data), entry.shape, entry.dtype);
 }
 
 const std::map<std::string, std::string>& SafetensorsFile::metadata() const {
-  return state_->header.metadata;
+  return state_->parts.front()->header.metadata;
 }
 
 void write_safetensors(const io::Path& path, const std::vector<std::pair<std::string, at::Tensor>>& tensors,

@@ -17,6 +17,11 @@ namespace trireme::worker::checkpoint {
 class SafetensorsFile {
  public:
   explicit SafetensorsFile(const io::Path& path);
+  // A checkpoint that others wrote: one file, or the index ("….safetensors.index.json") of several in its
+  // folder, which must hold what it says; names without their wrappers (wrapper_names.h).
+  static SafetensorsFile of_checkpoint(const io::Path& path);
+  // "" or a sentence about an averaged copy that was left out.
+  const std::string& remark() const;
   ~SafetensorsFile();
   SafetensorsFile(SafetensorsFile&&) noexcept;
   SafetensorsFile& operator=(SafetensorsFile&&) noexcept;
@@ -34,6 +39,7 @@ class SafetensorsFile {
 
  private:
   struct State;
+  explicit SafetensorsFile(std::unique_ptr<State> state);
   std::unique_ptr<State> state_;
 };
 

@@ -5,6 +5,8 @@
 #include <cstring>
 #include <set>
 #include <tuple>
+#include <unordered_set>
+#include <vector>
 
 #include <ATen/ATen.h>
 #include <nlohmann/json.hpp>
@@ -35,25 +37,53 @@ constexpr std::array<DtypeName, 8> kDtypes{{{"F32", at::kFloat},
               "copy or download the file again");
 }
 
-// Parses with duplicate keys, which nlohmann silently merges, as faults.
-json parse_header(std::string_view text, const std::string& path) {
-  std::vector<std::set<std::string>> keys;
-  std::string duplicate;
-  const auto watch = [&](int, json::parse_event_t event, json& value) {
-    if (event == json::parse_event_t::object_start) keys.emplace_back();
-    if (event == json::parse_event_t::object_end) keys.pop_back();
-    if (event == json::parse_event_t::key && !keys.back().insert(value.get<std::string>()).second)
-      duplicate = value.get<std::string>();
+// The first key that an object names twice; nlohmann merges those silently, and its parser with a callback
+// takes time quadratic in the number of tensors.
+class DuplicateKeys final : public nlohmann::json_sax<json> {
+ public:
+  std::string found;
+
+  bool null() override { return true; }
+  bool boolean(bool) override { return true; }
+  bool number_integer(number_integer_t) override { return true; }
+  bool number_unsigned(number_unsigned_t) override { return true; }
+  bool number_float(number_float_t, const string_t&) override { return true; }
+  bool string(string_t&) override { return true; }
+  bool binary(binary_t&) override { return true; }
+  bool start_object(std::size_t) override {
+    keys_.emplace_back();
     return true;
-  };
+  }
+  bool key(string_t& name) override {
+    if (!keys_.back().insert(name).second) found = name;
+    return true;
+  }
+  bool end_object() override {
+    keys_.pop_back();
+    return true;
+  }
+  bool start_array(std::size_t) override { return true; }
+  bool end_array() override { return true; }
+  bool parse_error(std::size_t, const std::string&, const nlohmann::detail::exception&) override {
+    return false;
+  }
+
+ private:
+  std::vector<std::unordered_set<std::string>> keys_;
+};
+
+json parse_header(std::string_view text, const std::string& path) {
+  DuplicateKeys duplicates;
   json header;
   try {
-    header = json::parse(text.begin(), text.end(), watch);
+    header = json::parse(text.begin(), text.end());
+    json::sax_parse(text.begin(), text.end(), &duplicates);
   } catch (const json::exception& error) {
     damaged(path, std::string("the header is not JSON (") + printable(error.what(), 200) + ")");
   }
   if (!header.is_object()) damaged(path, "the header is not a JSON object");
-  if (!duplicate.empty()) damaged(path, "the header names '" + printable(duplicate, 200) + "' twice");
+  if (!duplicates.found.empty())
+    damaged(path, "the header names '" + printable(duplicates.found, 200) + "' twice");
   return header;
 }
 
@@ -94,9 +124,12 @@ TensorEntry read_entry(const std::string& name, const json& value, const std::st
   if (!shape.is_array() || shape.size() > 16) damaged(path, where + ": shape is not a list");
   if (!offsets.is_array() || offsets.size() != 2) damaged(path, where + ": data_offsets is not a pair");
   std::uint64_t bytes = c10::elementSize(entry.dtype);
+  std::uint64_t span = 1;  // as if no side were 0: torch multiplies those too, for its strides
   for (const json& extent : shape) {
     const std::uint64_t number = unsigned_number(extent, path, where + ": a shape entry");
-    if (number > (std::uint64_t{1} << 48) || __builtin_mul_overflow(bytes, number, &bytes))
+    if (number > (std::uint64_t{1} << 48) || __builtin_mul_overflow(bytes, number, &bytes) ||
+        __builtin_mul_overflow(span, std::max<std::uint64_t>(number, 1), &span) ||
+        span > (std::uint64_t{1} << 56))
       damaged(path, where + ": the shape is too large");
     entry.shape.push_back(static_cast<std::int64_t>(number));
   }
@@ -131,7 +164,7 @@ SafetensorsHeader read_safetensors_header(std::string_view file, const std::stri
   std::memcpy(&length, file.data(), 8);  // little-endian, as is every machine we run on
   if (length > kMostHeaderBytes && (file.starts_with("PK\x03\x04") || file.starts_with("\x80\x02\x8a\x0a")))
     throw Error(ErrorKind::kInvalid, path + " is a PyTorch checkpoint (.pt, .pth), not safetensors",
-                "convert it once: python worker/checkpoint/pth_to_safetensors.py IN.pth OUT.safetensors");
+                "convert it once: trireme weights convert " + path + " OUT.safetensors");
   if (length > kMostHeaderBytes)
     damaged(path, "its header claims " + std::to_string(length) + " bytes, more than the format allows");
   if (length > file.size() - 8) damaged(path, "it ends within the header (truncated?)");

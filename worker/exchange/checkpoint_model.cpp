@@ -45,6 +45,11 @@ class Shapes {
     const auto a = theirs(first), b = theirs(second);
     return !a || (b && at::equal(file_.view(a->front()), file_.view(b->front())));
   }
+  // How many tensors of theirs make ours.
+  std::size_t count_of(const std::string& ours) const {
+    const auto found = theirs(ours);
+    return found ? found->size() : 0;
+  }
   std::int64_t count(const std::string& head, const std::string& tail) const {
     std::int64_t n = 0;
     while (has(head + std::to_string(n) + tail)) ++n;
@@ -61,20 +66,45 @@ class Shapes {
   NameMap map_;
 };
 
-std::int64_t heads_of(const models::TowerFacts& facts, std::int64_t width) {
-  return facts.heads.value_or(std::max<std::int64_t>(1, width / 64));
+std::int64_t usual_heads(std::int64_t width) {
+  return std::max<std::int64_t>(1, width / 64);
 }
 
-void recognise_vit(const Shapes& shapes, const models::TowerFacts& facts, jobs::ImageTowerSpec& image) {
+// null where it is the usual 4 width.
+std::optional<std::int64_t> mlp_width(const Shapes& shapes, const std::string& fc, std::int64_t width) {
+  const std::int64_t inner = shapes.extent(fc, 0);
+  return inner == 4 * width || inner < 0 ? std::nullopt : std::optional(inner);
+}
+
+void recognise_vit(const Shapes& shapes, jobs::ImageTowerSpec& image) {
   image.width = shapes.extent("visual.conv1.weight", 0);
   image.patch_px = shapes.extent("visual.conv1.weight", 2);
   const auto positions = shapes.extent("visual.positional_embedding", 0);
-  image.image_px = image.patch_px * static_cast<std::int64_t>(std::lround(std::sqrt(double(positions - 1))));
+  image.no_class_token = !shapes.has("visual.class_embedding");
+  image.image_px =
+      image.patch_px *
+      static_cast<std::int64_t>(std::lround(std::sqrt(double(positions - (image.no_class_token ? 0 : 1)))));
   image.layers = shapes.count("visual.transformer.resblocks.", ".ln_1.weight");
   image.ln_pre = shapes.has("visual.ln_pre.weight");
   image.patch_bias = shapes.has("visual.conv1.bias");
-  image.heads = heads_of(facts, image.width);
-  image.quick_gelu = facts.quick_gelu.value_or(false);
+  image.heads = usual_heads(image.width);
+  const std::string block = "visual.transformer.resblocks.0.";
+  image.layer_scale = shapes.has(block + "ls_1.gamma");
+  image.attention_norm = shapes.has(block + "attn.ln_inner.weight");
+  image.mlp_norm = shapes.has(block + "mlp.ln.weight");
+  const std::int64_t inner = shapes.extent(block + "mlp.c_proj.weight", 1);
+  image.gated_mlp = shapes.count_of(block + "mlp.c_fc.weight") == 2;
+  if (inner > 0 && inner != 4 * image.width) image.mlp_width = inner;
+  if (shapes.has("visual.attn_pool.latent")) {
+    image.pooling = "attention";
+    const std::int64_t pooled = shapes.extent("visual.attn_pool.mlp.fc1.weight", 0);
+    if (pooled != image.mlp_width.value_or(4 * image.width)) image.pooling_mlp_width = pooled;
+  }
+  if (shapes.has("visual.attn_pool.query")) {
+    image.pooling = "queries";
+    image.pooling_queries = shapes.extent("visual.attn_pool.query", 0);
+    image.pooling_width = shapes.extent("visual.attn_pool.query", 1);
+  }
 }
 
 // The kind whose widths and depth these are.
@@ -100,90 +130,119 @@ void recognise_efficientnet(const SafetensorsFile& file, checkpoint::Layout layo
               "give width_factor and depth_factor in a model specification");
 }
 
-void recognise_bert(const Shapes& shapes, const models::TowerFacts& facts, jobs::TextTowerSpec& text) {
+void recognise_bert(const Shapes& shapes, jobs::TextTowerSpec& text) {
   text.kind = "bert";
   text.width = shapes.extent("text.embeddings.word_embeddings.weight", 1);
   text.positions = shapes.extent("text.embeddings.position_embeddings.weight", 0);
   text.context = std::min<std::int64_t>(text.positions, 77);
   text.layers = shapes.count("text.encoder.layer.", ".output.dense.weight");
-  text.heads = heads_of(facts, text.width);
+  text.heads = usual_heads(text.width);
   text.tokenizer.kind = "wordpiece";
 }
 
-void recognise_transformer(const Shapes& shapes, const models::TowerFacts& facts, jobs::TextTowerSpec& text) {
+void recognise_transformer(const Shapes& shapes, jobs::TextTowerSpec& text) {
   text.kind = "transformer";
   text.width = shapes.extent("token_embedding.weight", 1);
   text.context = shapes.extent("positional_embedding", 0);
+  if (shapes.has("cls_emb")) {
+    text.readout = "class";
+    --text.context;
+  }
+  text.mlp_width = mlp_width(shapes, "transformer.resblocks.0.mlp.c_fc.weight", text.width);
+  text.layer_scale = shapes.has("transformer.resblocks.0.ls_1.gamma");
   text.layers = shapes.count("transformer.resblocks.", ".ln_1.weight");
-  text.heads = heads_of(facts, text.width);
-  text.quick_gelu = facts.quick_gelu.value_or(false);
+  text.heads = usual_heads(text.width);
   text.tokenizer.kind = "clip_bpe";
 }
 
-void recognise_decoder(const Shapes& shapes, const CheckpointModel& model, const models::TowerFacts& facts,
-                       jobs::TextTowerSpec& text) {
+void recognise_decoder(const Shapes& shapes, const CheckpointModel& model, jobs::TextTowerSpec& text) {
   text.kind = "decoder";
   text.width = shapes.extent("decoder.embeddings.word_embeddings.weight", 1);
   text.positions = shapes.extent("decoder.embeddings.position_embeddings.weight", 0);
   text.context = std::min<std::int64_t>(text.positions, 77);
   text.layers = shapes.count("decoder.layers.", ".mlp.out.weight");
-  text.heads = heads_of(facts, text.width);
+  text.heads = usual_heads(text.width);
   text.tied_head = shapes.same("decoder.head.weight", "decoder.embeddings.word_embeddings.weight");
   text.extra_tokens = model.layout == checkpoint::Layout::kHfBlip ? 2 : 0;
   text.tokenizer.kind = "wordpiece";
 }
 
 const char* projection_kind(const Shapes& shapes, const char* matrix, const char* linear) {
-  return shapes.has(matrix) ? "matrix" : shapes.has(std::string(linear) + ".weight") ? "linear" : "none";
+  return shapes.has(std::string(linear) + ".bias") ? "linear" : shapes.has(matrix) ? "matrix" : "none";
+}
+
+}  // namespace
+
+namespace {
+
+void recognise_image(const SafetensorsFile& file, const Shapes& shapes, CheckpointModel& model) {
+  jobs::ImageTowerSpec& image = model.spec.image;
+  model.image = true;
+  if (shapes.has("visual.conv1.weight"))
+    recognise_vit(shapes, image);
+  else if (shapes.has("visual._conv_stem.weight"))
+    recognise_efficientnet(file, model.layout, shapes.has("visual._blocks.0._se_reduce.weight"), image);
+  else
+    model.image = false;
+}
+
+void recognise_text(const Shapes& shapes, CheckpointModel& model) {
+  jobs::TextTowerSpec& text = model.spec.text;
+  const char* words = "token_embedding.weight";
+  model.text = true;
+  if (shapes.has(words))
+    recognise_transformer(shapes, text);
+  else if (shapes.has(words = "text.embeddings.word_embeddings.weight"))
+    recognise_bert(shapes, text);
+  else if (shapes.has(words = "decoder.embeddings.word_embeddings.weight"))
+    recognise_decoder(shapes, model, text);
+  else
+    model.text = false;
+  if (model.text) model.vocabulary_size = shapes.extent(words, 0);
+}
+
+// Where no tensor shows it, a tower without projection is as wide as the shared space.
+void recognise_projections(const Shapes& shapes, CheckpointModel& model) {
+  jobs::ModelSpec& spec = model.spec;
+  if (spec.text.kind == "decoder") {
+    spec.image.projection = spec.text.projection = "none";
+    return;
+  }
+  spec.image.projection = projection_kind(shapes, "visual.proj", "visual.projection");
+  spec.text.projection = projection_kind(shapes, "text_projection", "text.projection");
+  spec.embed_dim = model.image ? spec.image.pooling_width.value_or(spec.image.width) : spec.text.width;
+  for (const auto& [name, axis] : {std::pair{"visual.proj", 1},
+                                   {"text_projection", 1},
+                                   {"visual.projection.weight", 0},
+                                   {"text.projection.weight", 0}})
+    if (shapes.has(name) && shapes.extent(name, axis) > 0) spec.embed_dim = shapes.extent(name, axis);
 }
 
 }  // namespace
 
 CheckpointModel recognise(const std::string& path) {
+  const std::string file = jobs::resolve_weights(path);
+  return recognise(file, SafetensorsFile::of_checkpoint(file));
+}
+
+CheckpointModel recognise(const std::string& path, const SafetensorsFile& file) {
   CheckpointModel model;
-  model.file = jobs::resolve_weights(path);
-  const SafetensorsFile file{io::Path(model.file)};
+  model.file = path;
   model.layout = checkpoint::detect_layout(file.names(), model.file);
   const Shapes shapes(file, NameMap(model.layout, {1}));  // one stage of one block: enough for the first
-  jobs::ModelSpec& spec = model.spec;
-  if (auto own = models::own_spec_beside(model.file)) {
-    spec = std::move(*own);
+  const jobs::CheckpointConfig config = models::config_beside(model.file, file.metadata());
+  recognise_image(file, shapes, model);
+  recognise_text(shapes, model);
+  if (auto own = models::own_spec(config, model.file)) {
+    model.spec = std::move(*own);
     model.own = model.image = model.text = true;
-    for (const char* words : {"token_embedding.weight", "text.embeddings.word_embeddings.weight",
-                              "decoder.embeddings.word_embeddings.weight"})
-      model.vocabulary_size = std::max(model.vocabulary_size, shapes.extent(words, 0));
     return model;
   }
-  const auto facts = models::config_beside(model.file, file.metadata());
-  model.image = true;
-  if (shapes.has("visual.conv1.weight"))
-    recognise_vit(shapes, facts.image, spec.image);
-  else if (shapes.has("visual._conv_stem.weight"))
-    recognise_efficientnet(file, model.layout, shapes.has("visual._blocks.0._se_reduce.weight"), spec.image);
-  else
-    model.image = false;
-  model.text = true;
-  if (shapes.has("token_embedding.weight")) {
-    recognise_transformer(shapes, facts.text, spec.text);
-    model.vocabulary_size = shapes.extent("token_embedding.weight", 0);
-  } else if (shapes.has("text.embeddings.word_embeddings.weight")) {
-    recognise_bert(shapes, facts.text, spec.text);
-    model.vocabulary_size = shapes.extent("text.embeddings.word_embeddings.weight", 0);
-  } else if (shapes.has("decoder.embeddings.word_embeddings.weight")) {
-    recognise_decoder(shapes, model, facts.text, spec.text);
-    model.vocabulary_size = shapes.extent("decoder.embeddings.word_embeddings.weight", 0);
-    spec.image.projection = spec.text.projection = "none";
-    return model;
-  } else {
-    model.text = false;
-  }
-  spec.image.projection = projection_kind(shapes, "visual.proj", "visual.projection");
-  spec.text.projection = projection_kind(shapes, "text_projection", "text.projection");
-  for (const auto& [name, axis] : {std::pair{"visual.proj", 1},
-                                   {"text_projection", 1},
-                                   {"visual.projection.weight", 0},
-                                   {"text.projection.weight", 0}})
-    if (shapes.has(name)) spec.embed_dim = shapes.extent(name, axis);
+  recognise_projections(shapes, model);
+  jobs::adopt_config(model.spec, config, model.image, model.text, true);
+  for (const jobs::ConfigRefusal& refusal : config.refusals)
+    if (refusal.tower.empty() || (refusal.tower == "image" ? model.image : model.text))
+      model.refused.push_back(refusal.what);
   return model;
 }
 
@@ -210,7 +269,7 @@ std::vector<std::pair<std::string, at::Tensor>> read_tensors(const CheckpointMod
     decoder = std::make_unique<models::CaptionDecoder>(spec.text, model.vocabulary_size, image->width(), set);
   } else if (model.text) {
     text = spec.text.kind == "transformer"
-               ? models::make_text_transformer(spec.text, model.vocabulary_size, 0, set)
+               ? models::make_text_transformer(spec.text, {model.vocabulary_size, 0, 0}, set)
                : models::make_bert(spec.text, model.vocabulary_size, 0, set);
     project(spec.text.projection, "text_projection", "text.projection", text->width());
   }

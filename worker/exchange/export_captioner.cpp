@@ -17,6 +17,8 @@ void need_blip(const jobs::ModelSpec& spec) {
   const std::string vit = "train a captioner whose image tower is a vit with ln_pre false";
   need(spec.image.kind == "vit", "image.kind " + spec.image.kind, target, vit);
   need(!spec.image.ln_pre, "image.ln_pre", target, vit);
+  need_clip_blocks(spec, target);
+  need(!spec.image.mlp_width && spec.image.activation.empty(), "image.mlp_width or activation", target);
   need(spec.image.resize_mode != "square" || *spec.image.resize_px == spec.image.image_px,
        "a centre crop of a square resize", target, "resize to image_px");
 }
@@ -56,7 +58,8 @@ ordered_json blip_config(const jobs::ModelSpec& spec, const models::Captioner& c
             {"patch_size", spec.image.patch_px},
             {"hidden_act", spec.image.quick_gelu ? "quick_gelu" : "gelu"},
             {"layer_norm_eps", spec.image.layer_norm_epsilon}}},
-          {"torch_dtype", "float32"}};
+          {"torch_dtype", "float32"},
+          {"trireme_model", model_text(spec)}};
 }
 
 // What theirs has beside ours: a bias of the patches, and the output layer's shares of other tensors.

@@ -31,7 +31,9 @@ bool is_clip(const jobs::ModelSpec& spec) {
 }
 
 ordered_json hf_clip_config(const jobs::ModelSpec& spec, const text::Tokenizer& tokenizer) {
-  const auto act = [](bool quick) { return quick ? "quick_gelu" : "gelu"; };
+  const auto act = [](bool quick, const std::string& named) {
+    return named == "gelu_tanh" ? "gelu_pytorch_tanh" : quick ? "quick_gelu" : "gelu";
+  };
   const std::int64_t end = tokenizer.end_id();
   return {{"architectures", {"CLIPModel"}},
           {"model_type", "clip"},
@@ -40,27 +42,28 @@ ordered_json hf_clip_config(const jobs::ModelSpec& spec, const text::Tokenizer& 
           {"text_config",
            {{"vocab_size", tokenizer.vocabulary_size()},
             {"hidden_size", spec.text.width},
-            {"intermediate_size", 4 * spec.text.width},
+            {"intermediate_size", spec.text.mlp_width.value_or(4 * spec.text.width)},
             {"num_hidden_layers", spec.text.layers},
             {"num_attention_heads", spec.text.heads},
             {"max_position_embeddings", spec.text.context},
-            {"hidden_act", act(spec.text.quick_gelu)},
-            {"layer_norm_eps", 1e-5},
+            {"hidden_act", act(spec.text.quick_gelu, spec.text.activation)},
+            {"layer_norm_eps", spec.text.layer_norm_epsilon.value_or(1e-5)},
             {"bos_token_id", end - 1},
             {"eos_token_id", end},
             {"pad_token_id", tokenizer.pad_id()},
             {"projection_dim", spec.embed_dim}}},
           {"vision_config",
            {{"hidden_size", spec.image.width},
-            {"intermediate_size", 4 * spec.image.width},
+            {"intermediate_size", spec.image.mlp_width.value_or(4 * spec.image.width)},
             {"num_hidden_layers", spec.image.layers},
             {"num_attention_heads", spec.image.heads},
             {"image_size", spec.image.image_px},
             {"patch_size", spec.image.patch_px},
-            {"hidden_act", act(spec.image.quick_gelu)},
+            {"hidden_act", act(spec.image.quick_gelu, spec.image.activation)},
             {"layer_norm_eps", spec.image.layer_norm_epsilon},
             {"projection_dim", spec.embed_dim}}},
-          {"torch_dtype", "float32"}};
+          {"torch_dtype", "float32"},
+          {"trireme_model", model_text(spec)}};
 }
 
 double factor_of(const std::optional<double>& given, const std::string& kind, bool width) {
@@ -98,12 +101,14 @@ ordered_json hf_align_config(const jobs::ModelSpec& spec, const text::Tokenizer&
             {"hidden_act", "swish"},
             {"batch_norm_eps", spec.image.batch_norm.epsilon},
             {"drop_connect_rate", spec.image.stochastic_depth}}},
-          {"torch_dtype", "float32"}};
+          {"torch_dtype", "float32"},
+          {"trireme_model", model_text(spec)}};
 }
 
 void export_hf_clip(models::DualEncoder& model, const io::Path& to, bool tokenizer) {
   const jobs::ModelSpec& spec = model.spec();
   need(spec.image.ln_pre, "image.ln_pre false", "transformers' CLIPModel");
+  need_clip_blocks(spec, "transformers' CLIPModel");
   need(spec.text.tokenizer.kind == "clip_bpe", "text.tokenizer.kind " + spec.text.tokenizer.kind,
        "transformers' CLIPModel, which reads the text at CLIP's end token");
   need(spec.image.resize_mode == "shortest", "image.resize_mode square", "transformers' CLIPImageProcessor");
@@ -140,6 +145,50 @@ void export_hf_align(models::DualEncoder& model, const io::Path& to, bool tokeni
   if (tokenizer) write_wordpiece_tokenizer(model, to);
 }
 
+void add_block_options(ordered_json& config, std::int64_t width, std::optional<std::int64_t> mlp_width,
+                       const std::string& activation, double epsilon, bool layer_scale) {
+  if (mlp_width) config["mlp_ratio"] = (static_cast<double>(*mlp_width) + 0.5) / static_cast<double>(width);
+  if (activation == "gelu_tanh") config["act_kwargs"] = {{"approximate", "tanh"}};
+  if (std::abs(epsilon - 1e-5) > 1e-12) config["norm_kwargs"] = {{"eps", epsilon}};
+  if (layer_scale) config["ls_init_value"] = 1e-5;
+}
+
+ordered_json open_clip_vision(const jobs::ImageTowerSpec& image) {
+  ordered_json vision{{"image_size", image.image_px},
+                      {"layers", image.layers},
+                      {"width", image.width},
+                      {"head_width", image.width / image.heads},
+                      {"patch_size", image.patch_px}};
+  if (!image.ln_pre) vision["no_ln_pre"] = true;
+  if (image.pooling == "mean") vision["pool_type"] = "avg";
+  if (image.norm_after_pooling) vision["final_ln_after_pool"] = true;
+  if (image.attention_norm) vision["scale_attn_inner"] = true;
+  if (image.mlp_norm) vision["scale_fc"] = true;
+  add_block_options(vision, image.width, image.mlp_width, image.activation, image.layer_norm_epsilon,
+                    image.layer_scale);
+  return vision;
+}
+
+ordered_json open_clip_text(const jobs::TextTowerSpec& tower, const text::Tokenizer& tokens) {
+  const bool end = tower.readout.empty() || tower.readout == "end";
+  ordered_json text{{"context_length", tower.context},
+                    {"vocab_size", tokens.vocabulary_size()},
+                    {"width", tower.width},
+                    {"heads", tower.heads},
+                    {"layers", tower.layers},
+                    {"pool_type", end                          ? "eos"
+                                  : tower.readout == "largest" ? "argmax"
+                                                               : tower.readout}};
+  if (end) text["eos_id"] = tower.end_token.value_or(tokens.end_id());
+  if (tower.bidirectional) text["no_causal_mask"] = true;
+  const std::string& cleaning = tower.tokenizer.cleaning;
+  if (cleaning == "whitespace" || cleaning == "canonicalize")
+    text["tokenizer_kwargs"] = {{"clean", cleaning}};
+  add_block_options(text, tower.width, tower.mlp_width, tower.activation,
+                    tower.layer_norm_epsilon.value_or(1e-5), tower.layer_scale);
+  return text;
+}
+
 }  // namespace
 
 void export_hf(const std::string& model_folder, const std::string& folder, bool tokenizer) {
@@ -161,39 +210,28 @@ void export_open_clip(const std::string& model_folder, const std::string& folder
   need(!tokenizer || spec.text.tokenizer.kind == "clip_bpe",
        "text.tokenizer.kind " + spec.text.tokenizer.kind, target, "--without-tokenizer writes the rest");
   need(spec.image.quick_gelu == spec.text.quick_gelu, "quick_gelu of one tower alone", target);
-  need(spec.image.layer_norm_epsilon == 1e-5, "image.layer_norm_epsilon", target);
   need(*spec.image.resize_px == spec.image.image_px, "image.resize_px other than image_px", target);
   need(spec.image.width % spec.image.heads == 0, "image.heads", target);
+  need_plain_blocks(spec, target);
   const io::Path to(folder);
   io::make_folders(to);
   checkpoint::write_safetensors(
       to / "open_clip_model.safetensors",
       mapped_tensors(*model, checkpoint::NameMap(checkpoint::Layout::kTrireme), target), {{"format", "pt"}});
-  ordered_json vision{{"image_size", spec.image.image_px},
-                      {"layers", spec.image.layers},
-                      {"width", spec.image.width},
-                      {"head_width", spec.image.width / spec.image.heads},
-                      {"patch_size", spec.image.patch_px}};
-  if (!spec.image.ln_pre) vision["no_ln_pre"] = true;
-  const auto& tokens = model->tokenizer();
+  ordered_json preprocess{
+      {"mean", spec.image.mean},
+      {"std", spec.image.std},
+      {"interpolation", spec.image.interpolation},
+      {"resize_mode", spec.image.resize_mode == "square" ? "squash" : spec.image.resize_mode}};
+  if (spec.image.resize_mode == "longest") preprocess["fill_color"] = spec.image.fill_level.value_or(0);
   write_json_file(to / "open_clip_config.json",
                   {{"model_cfg",
                     {{"embed_dim", spec.embed_dim},
                      {"quick_gelu", spec.image.quick_gelu},
-                     {"vision_cfg", vision},
-                     {"text_cfg",
-                      {{"context_length", spec.text.context},
-                       {"vocab_size", tokens.vocabulary_size()},
-                       {"width", spec.text.width},
-                       {"heads", spec.text.heads},
-                       {"layers", spec.text.layers},
-                       {"pool_type", "eos"},
-                       {"eos_id", tokens.end_id()}}}}},
-                   {"preprocess_cfg",
-                    {{"mean", spec.image.mean},
-                     {"std", spec.image.std},
-                     {"interpolation", spec.image.interpolation},
-                     {"resize_mode", spec.image.resize_mode == "square" ? "squash" : "shortest"}}}});
+                     {"vision_cfg", open_clip_vision(spec.image)},
+                     {"text_cfg", open_clip_text(spec.text, model->tokenizer())}}},
+                   {"preprocess_cfg", preprocess},
+                   {"trireme_model", model_text(spec)}});
 }
 
 int run_export(int argc, char** argv) {

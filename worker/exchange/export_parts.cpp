@@ -8,6 +8,7 @@
 
 #include "common/base/error.h"
 #include "common/io/folder.h"
+#include "jobs/specification/job_spec.h"
 
 namespace trireme::worker::exchange {
 namespace {
@@ -53,6 +54,33 @@ Tensors mapped_tensors(models::DualEncoder& model, const checkpoint::NameMap& ma
 
 void write_json_file(const io::Path& path, const nlohmann::ordered_json& value) {
   io::write_file_atomic(path, value.dump(2) + "\n");
+}
+
+void need_plain_blocks(const jobs::ModelSpec& spec, const std::string& target) {
+  const jobs::ImageTowerSpec& image = spec.image;
+  need(!image.post_norm && !image.gated_mlp && image.rotary.empty(), "image.post_norm, gated_mlp or rotary",
+       target);
+  need(!image.no_class_token, "image.no_class_token", target);
+  need(image.pooling != "attention" && image.pooling != "queries", "image.pooling " + image.pooling, target);
+  need(spec.text.readout != "class", "text.readout class", target);
+}
+
+void need_clip_blocks(const jobs::ModelSpec& spec, const std::string& target) {
+  need_plain_blocks(spec, target);
+  const jobs::ImageTowerSpec& image = spec.image;
+  need(image.pooling != "mean", "image.pooling mean", target);
+  need(!image.layer_scale && !image.attention_norm && !image.mlp_norm && !spec.text.layer_scale,
+       "layer_scale, attention_norm or mlp_norm", target);
+  need(!spec.text.bidirectional, "text.bidirectional", target);
+  need(spec.text.readout.empty() || spec.text.readout == "end" || spec.text.readout == "largest",
+       "text.readout " + spec.text.readout, target);
+  need(image.resize_mode != "longest", "image.resize_mode longest", target);
+}
+
+nlohmann::ordered_json model_text(const jobs::ModelSpec& spec) {
+  jobs::ModelSpec plain = spec;
+  plain.init_from = plain.image.weights = plain.text.weights = plain.text.tokenizer.vocabulary = "";
+  return nlohmann::ordered_json::parse(jobs::model_json(plain));
 }
 
 nlohmann::ordered_json hf_preprocessor(const jobs::ImageTowerSpec& image, const std::string& processor) {

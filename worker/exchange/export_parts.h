@@ -30,6 +30,15 @@ Tensors mapped_tensors(models::DualEncoder& model, const checkpoint::NameMap& ma
 
 void write_json_file(const io::Path& path, const nlohmann::ordered_json& value);
 
+// kInvalid for what open_clip's own towers cannot be told; for what transformers' CLIP and BLIP cannot
+// either.
+void need_plain_blocks(const jobs::ModelSpec& spec, const std::string& target);
+void need_clip_blocks(const jobs::ModelSpec& spec, const std::string& target);
+
+// Our own words for the model, beside theirs in their config: what theirs have none for (the tokenizer's
+// cleaning) is read back from there (jobs/checkpoint).
+nlohmann::ordered_json model_text(const jobs::ModelSpec& spec);
+
 // preprocessor_config.json for transformers' image processor of that name: CLIPImageProcessor,
 // EfficientNetImageProcessor, BlipImageProcessor.
 nlohmann::ordered_json hf_preprocessor(const jobs::ImageTowerSpec& image, const std::string& processor);

@@ -78,8 +78,11 @@ void write_wordpiece_tokenizer(const models::DualEncoder& model, const io::Path&
   std::string text;
   for (const std::string& line : text::read_vocabulary_lines(model.vocabulary_path())) text += line + "\n";
   io::write_file_atomic(folder / "vocab.txt", text);
+  const jobs::TokenizerSpec& words = model.spec().text.tokenizer;
   const ordered_json config{{"tokenizer_class", "BertTokenizer"},
-                            {"do_lower_case", true},
+                            {"do_lower_case", words.lower_case},
+                            {"strip_accents", words.strip_accents.value_or(words.lower_case)},
+                            {"tokenize_chinese_chars", words.split_ideographs},
                             {"cls_token", "[CLS]"},
                             {"sep_token", "[SEP]"},
                             {"unk_token", "[UNK]"},

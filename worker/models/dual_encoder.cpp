@@ -6,6 +6,7 @@
 #include <ATen/ATen.h>
 
 #include "common/base/error.h"
+#include "jobs/checkpoint/checkpoint_config.h"
 #include "jobs/store/published.h"
 #include "worker/models/weights/dual_encoder_state.h"
 #include "worker/models/weights/tower_weights.h"
@@ -28,15 +29,20 @@ std::string vocabulary_of(const jobs::ModelSpec& spec) {
   return tokenizer.kind == "hashed_words" ? "" : jobs::resolve_vocabulary(tokenizer.vocabulary);
 }
 
+jobs::ModelSpec adopted(jobs::ModelSpec spec) {
+  jobs::adopt_configs(spec);
+  return spec;
+}
+
 }  // namespace
 
 DualEncoder::DualEncoder(const jobs::ModelSpec& spec, std::uint64_t seed)
-    : state_(std::make_unique<State>(spec, seed, vocabulary_of(spec))) {
+    : state_(std::make_unique<State>(adopted(spec), seed, vocabulary_of(spec))) {
   state_->initialize();
 }
 
 void check_named_weights(const jobs::ModelSpec& spec) {
-  DualEncoder::State(spec, 0, vocabulary_of(spec)).load_named_weights(WeightReading::kCompare);
+  DualEncoder::State(adopted(spec), 0, vocabulary_of(spec)).load_named_weights(WeightReading::kCompare);
 }
 
 DualEncoder::DualEncoder(std::unique_ptr<State> state) : state_(std::move(state)) {}

@@ -24,6 +24,7 @@ class DualEncoder {
  public:
   // Builds both towers, each tensor allocated once; weights of TowerSpec::weights are loaded into them
   // (jobs/store/published.h), the rest is drawn from (seed, tensor name), whatever the order of construction.
+  // Fields that the spec leaves open are taken from the config beside the weights (jobs/checkpoint).
   DualEncoder(const jobs::ModelSpec& spec, std::uint64_t seed);
   ~DualEncoder();
 
@@ -102,5 +103,9 @@ struct TokenBatch {
 };
 TokenBatch tokenize(const text::Tokenizer& tokenizer, const std::vector<std::string>& captions,
                     std::int64_t context);
+
+// `vocabulary`: resolved path, "" for hashed_words.
+std::unique_ptr<text::Tokenizer> tokenizer_of(const jobs::TokenizerSpec& words,
+                                              const std::string& vocabulary);
 
 }  // namespace trireme::worker::models

@@ -26,14 +26,16 @@ std::int64_t count(const nn::ParameterSet& set) {
   return sum;
 }
 
-// One transformer block over L tokens of width T: 12 T^2 L products and 2 T L^2 of attention (multiply-adds).
-// Kept: the input of either norm, their outputs, q k v, what attention mixed, and either side of the
-// activation (the quick one keeps two more): 16 T (+8 T) floats per token, and one log-sum per head.
+// One transformer block over L tokens of width T with an MLP of width M = 4 T: 4 T^2 L + 2 T M L products and
+// 2 T L^2 of attention (multiply-adds). Kept: the input of either norm, their outputs, q k v, what attention
+// mixed, and either side of the activation (the quick one keeps two more): 8 T + 2 M (+ 3 M) floats per
+// token, and one log-sum per head.
 void add_transformer(TowerCost& cost, std::int64_t layers, std::int64_t width, std::int64_t heads,
-                     double length, bool quick_gelu, bool checkpointing) {
-  const double wide = real(width);
-  cost.forward_flops += 2 * real(layers) * (12 * wide * wide * length + 2 * wide * length * length);
-  const double block = kFloat * length * ((quick_gelu ? 28 : 16) * wide + real(heads));
+                     double length, bool quick_gelu, bool checkpointing, std::int64_t mlp_width = 0) {
+  const double wide = real(width), mlp = real(mlp_width > 0 ? mlp_width : 4 * width);
+  cost.forward_flops +=
+      2 * real(layers) * ((4 * wide + 2 * mlp) * wide * length + 2 * wide * length * length);
+  const double block = kFloat * length * (8 * wide + (quick_gelu ? 5 : 2) * mlp + real(heads));
   cost.activation_bytes +=
       checkpointing ? real(layers) * kFloat * length * wide + block : real(layers) * block;
 }
@@ -45,7 +47,7 @@ TowerCost vit_cost(const jobs::ImageTowerSpec& spec) {
   cost.forward_flops = 2 * kept * real(inner) * real(spec.width);
   cost.activation_bytes = kFloat * (kept * real(inner) + 2 * (kept + 1) * real(spec.width));
   add_transformer(cost, spec.layers, spec.width, spec.heads, kept + 1, spec.quick_gelu,
-                  spec.gradient_checkpointing);
+                  spec.gradient_checkpointing, spec.mlp_width.value_or(0));
   return cost;
 }
 
@@ -96,8 +98,8 @@ TowerCost text_cost(const jobs::TextTowerSpec& spec, std::int64_t length) {
   TowerCost cost;
   const bool quick = spec.kind == "transformer" && spec.quick_gelu;
   cost.activation_bytes = kFloat * real(length) * real(spec.width);
-  add_transformer(cost, spec.layers, spec.width, spec.heads, real(length), quick,
-                  spec.gradient_checkpointing);
+  add_transformer(cost, spec.layers, spec.width, spec.heads, real(length), quick, spec.gradient_checkpointing,
+                  spec.mlp_width.value_or(0));
   if (spec.kind == "bert" && spec.pooling == "pooler")
     cost.forward_flops += 2 * real(spec.width * spec.width);
   return cost;
@@ -107,7 +109,7 @@ TowerCost text_cost(const jobs::TextTowerSpec& spec, std::int64_t length) {
 std::int64_t image_positions(const jobs::ImageTowerSpec& spec) {
   const bool vit = spec.kind == "vit";
   const std::int64_t side = vit ? spec.image_px / spec.patch_px : (spec.image_px + 31) / 32;
-  return side * side + (vit ? 1 : 0);
+  return side * side + (vit && !spec.no_class_token ? 1 : 0);
 }
 
 // Beside a transformer's: queries, output and mixing of the cross-attention (kept: input of the norm, query,
@@ -150,7 +152,7 @@ ModelCost model_cost(const jobs::ModelSpec& model, std::int64_t vocabulary_size,
     const CaptionDecoder decoder(spec.text, vocabulary, image->width(), text_set);
     cost.text = decoder_cost(spec.text, length, vocabulary, image->width(), image_positions(spec.image));
   } else {
-    const auto text = transformer ? make_text_transformer(spec.text, vocabulary_size, 2, text_set)
+    const auto text = transformer ? make_text_transformer(spec.text, {vocabulary_size, 2, 0}, text_set)
                                   : make_bert(spec.text, vocabulary_size, 0, text_set);
     cost.text = text_cost(spec.text, length);
     add_projection(cost.image, spec.image.projection, image->width(), spec.embed_dim);

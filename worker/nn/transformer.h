@@ -1,5 +1,5 @@
 // CLIP's pre-norm transformer (METHODS 4.1), for images and texts:
-//   h = x + out_proj(attention(in_proj(ln_1 x)));  y = h + c_proj(gelu(c_fc(ln_2 h)))
+//   h = x + ls_1 out_proj(attention(in_proj(ln_1 x)));  y = h + ls_2 c_proj(act(c_fc(ln_2 h)))
 // Parameter names "<prefix>.resblocks.{i}.…" as in open_clip; in_proj rows ordered q, k, v.
 #pragma once
 
@@ -13,8 +13,14 @@ namespace trireme::worker::nn {
 
 struct TransformerShape {
   std::int64_t width = 0, layers = 0, heads = 0;
-  bool quick_gelu = false;
+  std::int64_t mlp_width = 0;  // 0: 4 width
+  Activation activation = Activation::kGelu;
   bool causal = false;
+  bool post_norm = false;       // h = x + ln_1 out_proj(attention(in_proj x)), y = h + ln_2 mlp(h)
+  bool gated_mlp = false;       // act(first half of c_fc's rows) * the other half, act SiLU
+  bool attention_norm = false;  // "….attn.ln_inner" before out_proj
+  bool mlp_norm = false;        // "….mlp.ln" before c_proj
+  bool layer_scale = false;     // "….ls_1.gamma" and "….ls_2.gamma" multiply the branches
   double layer_norm_epsilon = 1e-5;
   double stochastic_depth = 0;  // of the last block's branches; linear from 0 at the first
   bool gradient_checkpointing = false;
@@ -27,6 +33,8 @@ struct Positions {
   at::Tensor kept_M;   // int64, ascending places in [N L] of the rows of x_MT; undefined: all N L
   at::Tensor read_N;   // int64, rows of x_MT to read
   at::Tensor place_N;  // int64, the same rows as places in [N L]
+  at::Tensor mask;     // added to the attention's logits, broadcasts to [N, H, L, L]; instead of `causal`
+  Rotary rotary = {};
 };
 
 class Transformer {
@@ -37,15 +45,18 @@ class Transformer {
   Transformer(ParameterSet& set, const std::string& prefix, const TransformerShape& shape,
               bool clip_text_init);
 
-  at::Tensor forward(at::Tensor x_NLT, const ForwardContext& context = {}) const;  // [N, L, T] -> [N, L, T]
+  // [N, L, T] -> [N, L, T]
+  at::Tensor forward(at::Tensor x_NLT, const ForwardContext& context = {}, const Rotary& rotary = {}) const;
 
   // Rows read_N of forward() -> [N, T]: after the last attention only they are computed.
   at::Tensor read(at::Tensor x_MT, const Positions& positions, const ForwardContext& context = {}) const;
 
  private:
   struct Block {
-    LayerNorm ln_1, ln_2;
+    LayerNorm ln_1, ln_2, ln_inner, ln_mlp;  // the latter two undefined without them
     Linear in_proj, out_proj, c_fc, c_proj;
+    at::Tensor ls_1, ls_2;  // undefined without layer scale
+    std::vector<at::Tensor> parameters() const;
   };
   Block make_block(ParameterSet& set, const std::string& prefix, bool clip_text_init) const;
   at::Tensor attend(const Block& block, const at::Tensor& x_MT, const Positions& positions) const;

@@ -1,11 +1,13 @@
 #include "worker/text/repair_text.h"
 
+#include <unicode/locid.h>
 #include <unicode/normalizer2.h>
 #include <unicode/unistr.h>
 
 #include <array>
 #include <optional>
 
+#include "worker/text/html_entities.h"
 #include "worker/text/unicode.h"
 
 namespace trireme::worker::text {
@@ -122,8 +124,50 @@ std::size_t terminal_escape(std::string_view text) {
   return last >= 'a' && last <= 'z' ? end + 1 : 0;
 }
 
-std::string repaired_once(std::string_view text) {
-  const std::string decoded = decode_again(text);
+// What "&name;" or "&#number;" stands for, or itself.
+std::string referenced(const std::string& reference) {
+  // A name of which only the beginning is known leaves its end behind.
+  const auto whole = [](const std::string& text) {
+    std::string out = unescape_html(text);
+    return out.size() > 1 && out.back() == ';' ? text : out;
+  };
+  std::string out = whole(reference);
+  if (out != reference || reference[1] == '#' || lower_case(reference) == reference) return out;
+  for (const char c : reference)
+    if (c >= 'a' && c <= 'z') return out;
+  const std::string lower = lower_case(reference), small = whole(lower);
+  if (small == lower) return out;
+  std::string upper;
+  icu::UnicodeString::fromUTF8(small).toUpper(icu::Locale::getRoot()).toUTF8String(upper);
+  return upper;
+}
+
+std::string without_references(std::string_view text) {
+  std::string out;
+  const auto alphanumeric = [](char c) {
+    return (c >= '0' && c <= '9') || (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z');
+  };
+  for (std::size_t at = 0; at < text.size();) {
+    std::size_t end = at + 1;
+    if (text[at] == '&') {
+      if (end < text.size() && text[end] == '#') ++end;
+      const std::size_t first = end;
+      while (end < text.size() && alphanumeric(text[end]) && end - first < 24) ++end;
+      if (end < text.size() && text[end] == ';' && end > first) {
+        out += referenced(std::string(text.substr(at, end + 1 - at)));
+        at = end + 1;
+        continue;
+      }
+    }
+    out += text[at++];
+  }
+  return out;
+}
+
+std::string repaired_once(std::string_view text, bool references) {
+  const std::string decoded = references && text.find('&') != std::string_view::npos
+                                  ? decode_again(without_references(text))
+                                  : decode_again(text);
   std::string out;
   out.reserve(decoded.size());
   for (std::size_t at = 0; at < decoded.size();) {
@@ -141,14 +185,15 @@ std::string repaired_once(std::string_view text) {
 
 }  // namespace
 
-std::string repair_text(std::string_view utf8) {
+std::string repair_text(std::string_view utf8, bool references) {
   bool plain = true;
-  for (const char c : utf8) plain = plain && c >= ' ' && c < 0x7f;
+  references = references && utf8.find('<') == std::string_view::npos;
+  for (const char c : utf8) plain = plain && c >= ' ' && c < 0x7f && !(references && c == '&');
   std::string text(utf8);
   if (plain) return text;
   constexpr int kMostRounds = 8;  // each round shortens what was misread more than once
   for (int round = 0; round < kMostRounds; ++round) {
-    std::string next = repaired_once(text);
+    std::string next = repaired_once(text, references);
     if (next == text) break;
     text = std::move(next);
   }

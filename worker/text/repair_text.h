@@ -8,7 +8,8 @@
 //  4. Curly quotes straight; \r\n, \r, U+0085, U+2028, U+2029 to \n.
 //  5. Terminal escapes, control characters but tab, line feed and form feed, U+FEFF, U+206A-206F,
 //     U+FFF9-FFFC gone; NFC.
-// HTML references are left to the tokenizer's own step, so the all-caps names that ftfy adds stay.
+// With `references`, and where the text has no "<", HTML references that end in a semicolon are undone before
+// step 1 of every round, also names in capitals ("&EACUTE;" -> "É"); else they are left to the tokenizer.
 #pragma once
 
 #include <string>
@@ -16,6 +17,6 @@
 
 namespace trireme::worker::text {
 
-std::string repair_text(std::string_view utf8);
+std::string repair_text(std::string_view utf8, bool references = false);
 
 }  // namespace trireme::worker::text

@@ -11,6 +11,7 @@
 #include "coordinator/cli/plan/spec_file.h"
 #include "coordinator/planner/listing.h"
 #include "coordinator/planner/plan_text.h"
+#include "jobs/checkpoint/checkpoint_config.h"
 #include "jobs/specification/spec_paths.h"
 
 namespace trireme::coordinator::cli {
@@ -20,6 +21,7 @@ int plan_job(const std::string& file, const std::vector<std::string>& overrides,
   jobs::JobSpec job = read_job_file(file, overrides);
   jobs::make_paths_absolute(job, io::working_folder().string());
   if (job.spec.store.empty()) job.spec.store = job.spec.output + "/store";
+  jobs::settle_models(job);
   std::vector<jobs::SpecFault> faults;
   planner::ListedJob listed = planner::list_job(job, faults);
   if (!faults.empty()) {

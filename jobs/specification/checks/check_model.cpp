@@ -16,13 +16,42 @@ void check_vit(const ImageTowerSpec& image, const auto& fault) {
   if (image.width % image.heads != 0)
     fault("width", std::to_string(image.width) + " is no multiple of heads " + std::to_string(image.heads),
           "");
+  const bool reads_class = image.pooling.empty() || image.pooling == "class";
+  if (image.no_class_token && reads_class && image.weights.empty())
+    fault("pooling", "there is no class token to read", "mean or attention");
+  if (image.norm_after_pooling && image.pooling != "mean")
+    fault("norm_after_pooling", "belongs to pooling mean", "leave it out");
+  if (image.pooling_queries && image.pooling != "queries")
+    fault("pooling_queries", "belongs to pooling queries", "leave it out");
+  if (image.rotary.empty() && (image.rotary_offset || image.rotary_reference))
+    fault("rotary", "is empty, rotary_offset and rotary_reference belong to it", "ij or xy");
+  if (!image.activation.empty() && image.quick_gelu)
+    fault("activation", "contradicts quick_gelu", "keep one");
+}
+
+// Fields that an efficientnet does not read.
+void check_no_vit(const ImageTowerSpec& image, const auto& fault) {
+  const auto only = [&](bool given, const char* field) {
+    if (given) fault(field, "belongs to a vit", "leave it out");
+  };
+  only(!image.pooling.empty(), "pooling");
+  only(!image.activation.empty(), "activation");
+  only(!image.rotary.empty(), "rotary");
+  only(image.mlp_width.has_value(), "mlp_width");
+  only(image.layer_scale, "layer_scale");
+  only(image.no_class_token, "no_class_token");
 }
 
 void check_image(const ImageTowerSpec& image, const std::string& at, std::vector<SpecFault>& faults) {
   const auto fault = [&](const char* field, const std::string& detail, const std::string& hint = "") {
     faults.push_back({at + "/image/" + field, "invalid", detail, hint});
   };
-  if (image.kind == "vit") check_vit(image, fault);
+  if (image.kind == "vit")
+    check_vit(image, fault);
+  else
+    check_no_vit(image, fault);
+  if (image.fill_level && image.resize_mode != "longest")
+    fault("fill_level", "belongs to resize_mode longest", "leave it out");
   if (is_efficientnet(image) && image.patch_dropout > 0)
     fault("patch_dropout", "an efficientnet has no patches", "leave it out, or use a vit");
   if (image.resize_px && *image.resize_px < image.image_px) fault("resize_px", "is below image_px");
@@ -58,13 +87,25 @@ void check_text(const TextTowerSpec& text, const std::string& at, std::vector<Sp
   if (!decoder && (text.extra_tokens != 0 || !text.tied_head || !text.prompt.empty()))
     fault("kind", "extra_tokens, tied_head and prompt belong to a decoder",
           "set text.kind to decoder, or leave them out");
+  if (text.kind != "transformer" &&
+      (!text.readout.empty() || !text.activation.empty() || text.bidirectional || text.layer_scale ||
+       text.mlp_width || text.layer_norm_epsilon))
+    fault("kind",
+          "readout, activation, bidirectional, layer_scale, mlp_width and layer_norm_epsilon belong to a "
+          "transformer",
+          "leave them out");
+  if (!text.activation.empty() && text.quick_gelu) fault("activation", "contradicts quick_gelu", "keep one");
+  if (text.tokenizer.strip_end && text.tokenizer.kind != "wordpiece")
+    fault("tokenizer/strip_end", "belongs to wordpiece", "leave it out");
   if ((text.kind == "bert" || decoder) && text.context > text.positions)
     fault("context",
           std::to_string(text.context) + " is above the tower's positions " + std::to_string(text.positions));
   const TokenizerSpec& tokenizer = text.tokenizer;
   if (tokenizer.kind != "hashed_words" && tokenizer.vocabulary.empty())
     fault("tokenizer/vocabulary", tokenizer.kind + " needs a vocabulary file",
-          tokenizer.kind == "wordpiece" ? "for example pretrained:minilm" : "for example pretrained:clip");
+          tokenizer.kind == "wordpiece"       ? "for example pretrained:minilm"
+          : tokenizer.kind == "sentencepiece" ? "spiece.model or tokenizer.model"
+                                              : "for example pretrained:clip");
   if (text.kind == "bert" && !text.weights.empty() && tokenizer.kind != "wordpiece")
     fault("tokenizer/kind", "the weights of a bert tower need wordpiece tokens");
 }

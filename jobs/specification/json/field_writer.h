@@ -1,4 +1,6 @@
-// Visitor that turns a described struct into JSON with every field present (absent optionals as null).
+// Visitor that turns a described struct into JSON with every field present (absent optionals as null), but
+// for quiet fields that say nothing: what a stored result was computed from keeps its text when fields are
+// added.
 #pragma once
 
 #include <cstdint>
@@ -17,9 +19,8 @@ class FieldWriter {
  public:
   template <class T>
   void field(const char* name, T& value, const FieldRules& rules = {}) {
-    if constexpr (std::is_same_v<std::remove_const_t<T>, std::string>)
-      if (rules.quiet && (value.empty() || value == "auto")) return;
-    object_.set(name, json_of(value));
+    Json written = json_of(value);
+    if (!rules.quiet || !is_nothing(written)) object_.set(name, std::move(written));
   }
   Json take() { return std::move(object_); }
 
@@ -61,6 +62,11 @@ class FieldWriter {
   }
 
  private:
+  static bool is_nothing(const Json& value) {
+    return value.is(Json::Type::kNull) || (value.is(Json::Type::kBool) && !value.boolean) ||
+           (value.is(Json::Type::kString) && (value.text.empty() || value.text == "auto")) ||
+           (value.is(Json::Type::kArray) && value.items.empty());
+  }
   Json object_ = Json::object();
 };
 

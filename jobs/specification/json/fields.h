@@ -27,7 +27,8 @@ struct FieldRules {
   double most = std::numeric_limits<double>::infinity();
   std::vector<std::string> choices = {};  // strings: the values allowed
   bool required = false;
-  bool quiet = false;  // strings: not written while empty or "auto", so that it changes nothing of older jobs
+  bool quiet =
+      false;  // not written while null, false, empty or "auto", so that it changes nothing of older jobs
 };
 
 }  // namespace trireme::jobs

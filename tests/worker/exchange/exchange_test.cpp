@@ -11,6 +11,7 @@
 
 #include "common/base/error.h"
 #include "jobs/specification/job_spec.h"
+#include "jobs/specification/model_defaults.h"
 #include "tests/support/small_model_spec.h"
 #include "worker/exchange/checkpoint_model.h"
 #include "worker/exchange/export_model.h"
@@ -137,7 +138,8 @@ TEST(Exchange, FaultsOfACheckpointAreListedWithTheirNames) {
     for (const char* words :
          {"missing: text_model.final_layer_norm.bias", "not finite: vision_model.post_layernorm.weight",
           "dtype: vision_model.post_layernorm.bias", "shape: visual_projection.weight",
-          "surplus: text_model.embeddings.token_embedding.weights", "has 5 attention heads", "hf_clip"})
+          "surplus: text_model.embeddings.token_embedding.weights", "text/heads = 5, the model has 3",
+          "hf_clip"})
       EXPECT_NE(text.find(words), std::string::npos) << words << "\n" << text;
   }
 }
@@ -147,7 +149,7 @@ TEST(Exchange, TheConfigBesideTheWeightsMustAgree) {
   fs::create_directories(folder);
   fs::copy_file(checkpoint_of("hf_clip"), folder / "model.safetensors", fs::copy_options::overwrite_existing);
   std::ofstream(folder / "config.json")
-      << R"({"vision_config": {"num_attention_heads": 4, "hidden_act": "quick_gelu"},
+      << R"({"model_type": "clip", "vision_config": {"num_attention_heads": 4, "hidden_act": "quick_gelu"},
              "text_config": {"num_attention_heads": 3, "hidden_act": "gelu"}})";
   jobs::ModelSpec spec = recognise(folder.string()).spec;
   EXPECT_EQ(spec.image.heads, 4);
@@ -215,6 +217,39 @@ TEST(Exchange, AModelThatOthersCannotExpressIsRefused) {
   EXPECT_THROW(export_open_clip(from, to, false), Error);
 }
 
+// Exported and read back, every field that a model has is there again.
+TEST(Exchange, AnExportReadBackIsTheModel) {
+  jobs::ModelSpec spec = testing::small_model_spec(16);
+  spec.image.pooling = "mean";
+  spec.image.norm_after_pooling = spec.image.layer_scale = spec.image.mlp_norm = true;
+  spec.image.activation = spec.text.activation = "gelu_tanh";
+  spec.image.mlp_width = 40;
+  spec.image.ln_pre = false;
+  spec.image.layer_norm_epsilon = 1e-3;
+  spec.image.mean = {0.1, 0.2, 0.3};
+  spec.image.resize_mode = "longest";
+  spec.image.fill_level = 9;
+  spec.text.readout = "last";
+  spec.text.bidirectional = true;
+  spec.text.layer_norm_epsilon = 1e-4;
+  const auto from = scratch("round").string(), to = scratch("round.out").string();
+  const models::DualEncoder model(spec, 1);
+  model.save(from, "{}");
+  export_open_clip(from, to, false);
+  const CheckpointModel back = recognise(to);
+  EXPECT_TRUE(back.refused.empty()) << back.refused.front();
+  auto expected = nlohmann::json::parse(jobs::model_json(model.spec())),
+       found = nlohmann::json::parse(jobs::model_json([&] {
+         jobs::ModelSpec resolved = back.spec;
+         jobs::resolve_model_defaults(resolved);
+         return resolved;
+       }()));
+  expected["text"]["tokenizer"]["buckets"] =
+      found["text"]["tokenizer"]["buckets"];  // the size of the vocabulary
+  EXPECT_EQ(found["image"], expected["image"]);
+  EXPECT_EQ(found["text"], expected["text"]);
+}
+
 // transformers' BLIP: both parts are named, and theirs -> ours -> theirs gives every tensor back.
 TEST(Exchange, ACaptionerIsRecognised) {
   const checkpoint::SafetensorsFile golden(
@@ -226,7 +261,7 @@ TEST(Exchange, ACaptionerIsRecognised) {
   fs::create_directories(folder);
   checkpoint::write_safetensors(folder / "model.safetensors", tensors, {}, false);
   std::ofstream(folder / "config.json")
-      << R"({"vision_config": {"num_attention_heads": 3}, "text_config": {"num_attention_heads": 5}})";
+      << R"({"model_type": "blip", "vision_config": {"num_attention_heads": 3}, "text_config": {"num_attention_heads": 5}})";
   std::string text;
   tool(run_weights, {"weights", "inspect", folder.string(), "--json"}, &text);
   const auto found = nlohmann::json::parse(text);

@@ -89,7 +89,7 @@ TEST(ParameterCounts, ClipAndAlign) {  // METHODS 4.1, 4.3
     spec.text.heads = text_width / 64;
     nn::ParameterSet set(0);
     make_vision_transformer(spec.image, set);
-    make_text_transformer(spec.text, 49408, 49407, set);
+    make_text_transformer(spec.text, {49408, 49407, 0}, set);
     EXPECT_EQ(parameters(set) + width * embed + text_width * embed + 1, count) << patch << " " << side;
   }
   nn::ParameterSet set(0);

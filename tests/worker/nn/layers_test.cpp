@@ -12,10 +12,10 @@ namespace {
 
 TEST(Gelu, ExactAndQuick) {
   const at::Tensor x = at::tensor({1.0, -1.0}, at::kDouble);
-  EXPECT_NEAR(gelu(x, false)[0].item<double>(), .8413447, 1e-7);
-  EXPECT_NEAR(gelu(x, false)[1].item<double>(), -.1586553, 1e-7);
-  EXPECT_NEAR(gelu(x, true)[0].item<double>(), .8458, 1e-4);
-  EXPECT_NEAR(gelu(x, true)[1].item<double>(), -.1542, 1e-4);
+  EXPECT_NEAR(gelu(x)[0].item<double>(), .8413447, 1e-7);
+  EXPECT_NEAR(gelu(x)[1].item<double>(), -.1586553, 1e-7);
+  EXPECT_NEAR(activate(x, Activation::kQuickGelu)[0].item<double>(), .8458, 1e-4);
+  EXPECT_NEAR(activate(x, Activation::kQuickGelu)[1].item<double>(), -.1542, 1e-4);
 }
 
 at::Tensor drawn(const std::string& name, std::int64_t count, std::uint64_t seed) {

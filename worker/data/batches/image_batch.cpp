@@ -2,9 +2,43 @@
 
 #include <ATen/ATen.h>
 
+#include <algorithm>
+#include <cmath>
+#include <cstring>
+
+#include "worker/data/images/resize.h"
+
 namespace trireme::worker::data {
+namespace {
+
+// The whole picture in the middle of a square, as open_clip's ResizeKeepRatio and CenterCropOrPad: sides
+// rounded half to even, an odd rest one pixel more at the right and below.
+Image in_square(const Image& image, const jobs::ImagePreprocess& preprocess) {
+  const std::int64_t side = preprocess.image_px, longer = std::max(image.width, image.height);
+  const auto scaled = [&](std::int64_t px) {
+    const double ratio = static_cast<double>(longer) / static_cast<double>(side);
+    return std::max<std::int64_t>(1,
+                                  static_cast<std::int64_t>(std::nearbyint(static_cast<double>(px) / ratio)));
+  };
+  const std::int64_t width = scaled(image.width), height = scaled(image.height);
+  const Image small =
+      preprocess.bilinear ? resize_bilinear(image, width, height) : resize_bicubic(image, width, height);
+  Image out{side, side,
+            std::vector<std::uint8_t>(static_cast<std::size_t>(side * side * 3), preprocess.fill)};
+  const std::int64_t x = (side - width) / 2, y = (side - height) / 2;
+  for (std::int64_t row = 0; row < height; ++row)
+    std::memcpy(out.rgb.data() + ((y + row) * side + x) * 3, small.rgb.data() + row * width * 3,
+                static_cast<std::size_t>(width * 3));
+  return out;
+}
+
+}  // namespace
 
 void evaluation_view(const Image& image, const jobs::ImagePreprocess& preprocess, float* out_CHW) {
+  if (preprocess.longest) {
+    const Image square = in_square(image, preprocess);
+    return resize_to(square, preprocess.image_px, false, {preprocess.mean, preprocess.std}, out_CHW);
+  }
   resize_and_center_crop(image, preprocess.resize_px, preprocess.image_px, {preprocess.mean, preprocess.std},
                          out_CHW, preprocess.bilinear ? Filter::kBilinear : Filter::kBicubic,
                          preprocess.square);

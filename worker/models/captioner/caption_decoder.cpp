@@ -142,11 +142,11 @@ at::Tensor CaptionDecoder::after_self(const Layer& layer, const at::Tensor& x_RL
 at::Tensor CaptionDecoder::finish(const Layer& layer, const at::Tensor& h_RLT,
                                   const at::Tensor& crossed_RLT) const {
   const at::Tensor c = layer.cross_norm.forward(h_RLT + dense(layer.cross_out, crossed_RLT));
-  return layer.mlp_norm.forward(c + dense(layer.mlp_out, nn::gelu(dense(layer.mlp_in, c), false)));
+  return layer.mlp_norm.forward(c + dense(layer.mlp_out, nn::gelu(dense(layer.mlp_in, c))));
 }
 
 at::Tensor CaptionDecoder::head(const at::Tensor& x) const {
-  return kernels::linear_of_few(head_norm_.forward(nn::gelu(dense(head_dense_, x), false)), head_weight_,
+  return kernels::linear_of_few(head_norm_.forward(nn::gelu(dense(head_dense_, x))), head_weight_,
                                 head_bias_);
 }
 

@@ -51,7 +51,7 @@ struct Layer {
       mixed = mixed.index_select(0, rows.kept_M);
     }
     const at::Tensor hidden = attention_norm.forward(x + attention_out.forward(mixed));
-    return output_norm.forward(hidden + output.forward(nn::gelu(intermediate.forward(hidden), false)));
+    return output_norm.forward(hidden + output.forward(nn::gelu(intermediate.forward(hidden))));
   }
 
   std::vector<at::Tensor> parameters() const {

@@ -10,6 +10,7 @@
 #include "common/base/error.h"
 #include "jobs/specification/model_spec.h"
 #include "worker/nn/forward_context.h"
+#include "worker/nn/layers.h"
 #include "worker/nn/parameter_set.h"
 
 namespace trireme::worker::models {
@@ -31,14 +32,22 @@ class Tower {
   virtual std::int64_t norm_channels() const { return 0; }
 };
 
-// "vit": CLIP's vision transformer, class token after ln_post; names "visual.…" but for visual.proj.
-// patch_dropout and stochastic_depth act in training. Throws kInvalid when heads or patches do not divide.
+// What a spec's `activation` and `quick_gelu` mean together.
+nn::Activation activation_of(const std::string& named, bool quick_gelu);
+
+// "vit": CLIP's vision transformer, class token after ln_post, or pooled otherwise (ImageTowerSpec::pooling);
+// names "visual.…" but for visual.proj, as open_clip's. patch_dropout and stochastic_depth act in training.
+// Throws kInvalid when heads or patches do not divide.
 std::unique_ptr<Tower> make_vision_transformer(const jobs::ImageTowerSpec& spec, nn::ParameterSet& set);
 
-// "transformer": CLIP's causal text transformer; ln_final at the first end token. Runs on the length it is
-// given: later positions cannot reach earlier ones.
-std::unique_ptr<Tower> make_text_transformer(const jobs::TextTowerSpec& spec, std::int64_t vocabulary_size,
-                                             std::int64_t end_id, nn::ParameterSet& set);
+// "transformer": CLIP's text transformer, ln_final at the position that `readout` names. Causal and read
+// before the padding it runs on the length it is given, since later positions cannot reach earlier ones; else
+// sequences are padded to the context.
+struct TextIds {
+  std::int64_t vocabulary_size = 0, end = 0, pad = 0;  // the tokenizer's
+};
+std::unique_ptr<Tower> make_text_transformer(const jobs::TextTowerSpec& spec, const TextIds& ids,
+                                             nn::ParameterSet& set);
 
 // "efficientnet_b0" … "b7", "l2", "lite0" … "lite2" (METHODS 4.2, 4.3) at any resolution, mean over the last
 // map. Names "visual._conv_stem.weight", "visual._blocks.{i}._depthwise_conv.weight" … as in

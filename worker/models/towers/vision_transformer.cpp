@@ -1,8 +1,10 @@
 #include <cmath>
+#include <optional>
 
 #include <ATen/ATen.h>
 
 #include "common/base/error.h"
+#include "worker/models/towers/image_pooling.h"
 #include "worker/models/towers/towers.h"
 #include "worker/nn/transformer.h"
 
@@ -14,9 +16,11 @@ class VisionTransformer final : public Tower {
   VisionTransformer(const jobs::ImageTowerSpec& spec, nn::ParameterSet& set)
       : spec_(spec),
         grid_(spec.image_px / spec.patch_px),
-        class_embedding_(set.normal("visual.class_embedding", {spec.width}, scale())),
+        before_(spec.no_class_token ? 0 : 1),
+        class_embedding_(before_ > 0 ? set.normal("visual.class_embedding", {spec.width}, scale())
+                                     : at::Tensor()),
         positional_embedding_(
-            set.normal("visual.positional_embedding", {grid_ * grid_ + 1, spec.width}, scale())),
+            set.normal("visual.positional_embedding", {grid_ * grid_ + before_, spec.width}, scale())),
         conv1_(set.uniform("visual.conv1.weight", {spec.width, 3, spec.patch_px, spec.patch_px}, bound())),
         conv1_bias_(spec.patch_bias ? set.uniform("visual.conv1.bias", {spec.width}, bound()) : at::Tensor()),
         ln_pre_(spec.ln_pre ? nn::make_layer_norm(set, "visual.ln_pre", spec.width, spec.layer_norm_epsilon)
@@ -25,26 +29,42 @@ class VisionTransformer final : public Tower {
                      {.width = spec.width,
                       .layers = spec.layers,
                       .heads = spec.heads,
-                      .quick_gelu = spec.quick_gelu,
+                      .mlp_width = spec.mlp_width.value_or(0),
+                      .activation = activation_of(spec.activation, spec.quick_gelu),
                       .causal = false,
+                      .post_norm = spec.post_norm,
+                      .gated_mlp = spec.gated_mlp,
+                      .attention_norm = spec.attention_norm,
+                      .mlp_norm = spec.mlp_norm,
+                      .layer_scale = spec.layer_scale,
                       .layer_norm_epsilon = spec.layer_norm_epsilon,
                       .stochastic_depth = spec.stochastic_depth,
                       .gradient_checkpointing = spec.gradient_checkpointing},
-                     false),
-        ln_post_(nn::make_layer_norm(set, "visual.ln_post", spec.width, spec.layer_norm_epsilon)) {}
+                     false) {
+    if (spec.pooling == "attention")
+      attention_.emplace(spec, activation_of(spec.activation, spec.quick_gelu), set);
+    if (spec.pooling == "queries") queries_.emplace(spec, set);
+    ln_post_ = nn::make_layer_norm(set, "visual.ln_post", width(), spec.layer_norm_epsilon);
+  }
 
-  std::int64_t width() const override { return spec_.width; }
+  std::int64_t width() const override {
+    return queries_ ? spec_.pooling_width.value_or(spec_.width) : spec_.width;
+  }
 
   at::Tensor forward(const at::Tensor& image_BCHW, const nn::ForwardContext& context) const override {
     const at::Tensor x_BLT = start(image_BCHW, context);
     const std::int64_t batch = x_BLT.size(0), length = x_BLT.size(1);
+    if (!spec_.pooling.empty() && spec_.pooling != "class")
+      return pool(transformer_.forward(x_BLT, context, rotary(x_BLT)));
     const at::Tensor class_B = at::arange(batch, x_BLT.options().dtype(at::kLong)) * length;
     const at::Tensor x_MT = x_BLT.view({batch * length, spec_.width});
-    return ln_post_.forward(transformer_.read(x_MT, {batch, length, {}, class_B, class_B}, context));
+    return ln_post_.forward(
+        transformer_.read(x_MT, {batch, length, {}, class_B, class_B, {}, rotary(x_BLT)}, context));
   }
 
   at::Tensor tokens(const at::Tensor& image_BCHW, const nn::ForwardContext& context) const override {
-    return ln_post_.forward(transformer_.forward(start(image_BCHW, context), context));
+    const at::Tensor x_BLT = start(image_BCHW, context);
+    return ln_post_.forward(transformer_.forward(x_BLT, context, rotary(x_BLT)));
   }
 
  private:
@@ -59,6 +79,20 @@ class VisionTransformer final : public Tower {
     return spec_.ln_pre ? ln_pre_.forward(x_BLT) : x_BLT;
   }
 
+  nn::Rotary rotary(const at::Tensor& x_BLT) const {
+    if (spec_.rotary.empty()) return {};
+    return nn::rotary_of_square(grid_, spec_.width / spec_.heads, before_, spec_.rotary == "xy",
+                                static_cast<double>(spec_.rotary_offset.value_or(0)),
+                                static_cast<double>(spec_.rotary_reference.value_or(grid_)), x_BLT.device());
+  }
+
+  at::Tensor pool(const at::Tensor& x_BLT) const {
+    if (queries_) return ln_post_.forward(queries_->forward(x_BLT));
+    if (attention_) return attention_->forward(ln_post_.forward(x_BLT));
+    if (spec_.norm_after_pooling) return ln_post_.forward(x_BLT.slice(1, before_).mean(1));
+    return ln_post_.forward(x_BLT.slice(1, before_)).mean(1);
+  }
+
   double scale() const { return 1 / std::sqrt(static_cast<double>(spec_.width)); }
   double bound() const { return 1 / std::sqrt(3.0 * static_cast<double>(spec_.patch_px * spec_.patch_px)); }
 
@@ -70,7 +104,7 @@ class VisionTransformer final : public Tower {
                                  .view({batch, 3, grid_, p, grid_, p})
                                  .permute({0, 2, 4, 1, 3, 5})
                                  .reshape({batch, grid_ * grid_, inner});
-    at::Tensor position_GT = positional_embedding_.slice(0, 1);
+    at::Tensor position_GT = positional_embedding_.slice(0, before_);
     if (context.training && spec_.patch_dropout > 0) {
       const at::Tensor kept_BK =
           nn::kept_patches(batch, grid_ * grid_, spec_.patch_dropout, context).to(image_BCHW.device());
@@ -80,19 +114,27 @@ class VisionTransformer final : public Tower {
     const auto bias = conv1_bias_.defined() ? std::optional<at::Tensor>(conv1_bias_) : std::nullopt;
     const at::Tensor x_BLT = at::linear(patches_BGK, conv1_.view({spec_.width, inner}), bias);
     const auto dtype = x_BLT.scalar_type();
+    if (before_ == 0) return x_BLT + position_GT.to(dtype);
     const at::Tensor first_T = (class_embedding_ + positional_embedding_.select(0, 0)).to(dtype);
     return at::cat({first_T.expand({batch, 1, spec_.width}), x_BLT + position_GT.to(dtype)}, 1);
   }
 
   jobs::ImageTowerSpec spec_;
-  std::int64_t grid_;
+  std::int64_t grid_, before_;  // patches a side, tokens before them
   at::Tensor class_embedding_, positional_embedding_, conv1_, conv1_bias_;
   nn::LayerNorm ln_pre_;
   nn::Transformer transformer_;
+  std::optional<AttentionPool> attention_;
+  std::optional<QueryPool> queries_;
   nn::LayerNorm ln_post_;
 };
 
 }  // namespace
+
+nn::Activation activation_of(const std::string& named, bool quick_gelu) {
+  if (named == "gelu_tanh") return nn::Activation::kTanhGelu;
+  return quick_gelu ? nn::Activation::kQuickGelu : nn::Activation::kGelu;
+}
 
 std::unique_ptr<Tower> make_vision_transformer(const jobs::ImageTowerSpec& spec, nn::ParameterSet& set) {
   if (spec.heads < 1 || spec.width % spec.heads != 0)
@@ -105,6 +147,13 @@ std::unique_ptr<Tower> make_vision_transformer(const jobs::ImageTowerSpec& spec,
                 "image tower: image_px " + std::to_string(spec.image_px) + " is not a multiple of patch_px " +
                     std::to_string(spec.patch_px),
                 "choose image_px as a multiple of patch_px");
+  if (!spec.rotary.empty() && (spec.patch_dropout > 0 || spec.width / spec.heads % 4 != 0))
+    throw Error(ErrorKind::kInvalid,
+                "image tower: rotary positions take heads of a multiple of 4 numbers and all patches",
+                "leave patch_dropout out");
+  if (spec.no_class_token && (spec.pooling.empty() || spec.pooling == "class"))
+    throw Error(ErrorKind::kInvalid, "image tower: without a class token there is none to read",
+                "set pooling to mean or attention");
   return std::make_unique<VisionTransformer>(spec, set);
 }
 

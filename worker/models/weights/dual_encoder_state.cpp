@@ -27,10 +27,7 @@ jobs::ModelSpec resolved(jobs::ModelSpec spec) {
 DualEncoder::State::State(const jobs::ModelSpec& model, std::uint64_t seed,
                           const std::string& vocabulary_path)
     : spec(resolved(model)), vocabulary(vocabulary_path), set(seed) {
-  const jobs::TokenizerSpec& words = spec.text.tokenizer;
-  tokenizer = text::make_tokenizer({words.kind, vocabulary, words.buckets, words.lower_case,
-                                    words.strip_accents, words.split_ideographs, words.unescape_html,
-                                    words.collapse_space, words.repair_text});
+  tokenizer = tokenizer_of(spec.text.tokenizer, vocabulary);
   build_image();
   build_text();
   logit_scale = set.constant("logit_scale", {}, spec.logit_scale_init);
@@ -62,7 +59,7 @@ void DualEncoder::State::build_text() {
     return;
   }
   if (spec.text.kind == "transformer")
-    text = make_text_transformer(spec.text, vocabulary_size, tokenizer->end_id(), set);
+    text = make_text_transformer(spec.text, {vocabulary_size, tokenizer->end_id(), tokenizer->pad_id()}, set);
   else if (spec.text.kind == "bert")
     text = make_bert(spec.text, vocabulary_size, tokenizer->pad_id(), set);
   else
@@ -131,7 +128,7 @@ void DualEncoder::State::initialize() {
 // projections mean something only with them.
 void DualEncoder::State::load_standardization(const std::string& path, WeightPart part) {
   if (decoder) return;
-  const checkpoint::SafetensorsFile file(path);
+  const auto file = checkpoint::SafetensorsFile::of_checkpoint(path);
   for (auto& [name, tensor] : standardization()) {
     const bool of_image = name.starts_with("image");
     if (part == (of_image ? WeightPart::kText : WeightPart::kImage) || !file.contains(name)) continue;

@@ -6,6 +6,7 @@
 #include <ATen/ATen.h>
 
 #include "common/base/error.h"
+#include "common/base/log.h"
 #include "common/base/nearest_name.h"
 #include "jobs/specification/model_defaults.h"
 #include "worker/models/towers/efficientnet_shape.h"
@@ -23,8 +24,9 @@ std::string shape_text(at::IntArrayRef sizes) {
 }
 
 bool is_projection(const std::string& name) {
-  for (const char* head : {"visual.proj", "text_projection", "text.text_projection", "text.projection",
-                           "visual_projection", "head.weight"})
+  for (const char* head :
+       {"visual.proj", "text_projection", "text.text_projection", "text.projection", "visual_projection",
+        "head.weight", "visual.head.proj", "visual.trunk.head.", "text_model.head."})
     if (name.starts_with(head)) return true;
   return false;
 }
@@ -37,10 +39,11 @@ bool is_temperature(const std::string& name) {
 bool belongs(checkpoint::Layout layout, WeightPart part, const std::string& theirs) {
   using checkpoint::Layout;
   if (part == WeightPart::kBoth || part == WeightPart::kTemperature) return part == WeightPart::kBoth;
-  const bool image = layout == Layout::kTrireme
-                         ? theirs.starts_with("visual.") || theirs.starts_with("module.visual.")
+  const bool image = layout == Layout::kTrireme || layout == Layout::kOpenClipTimm
+                         ? theirs.starts_with("visual.")
                      : layout == Layout::kHfBert ? false
-                     : layout == Layout::kHfClip || layout == Layout::kHfAlign || layout == Layout::kHfBlip
+                     : layout == Layout::kHfClip || layout == Layout::kHfAlign || layout == Layout::kHfBlip ||
+                             layout == Layout::kHfSiglip
                          ? theirs.starts_with("vision_model.")
                          : true;
   return image == (part == WeightPart::kImage);
@@ -48,14 +51,18 @@ bool belongs(checkpoint::Layout layout, WeightPart part, const std::string& thei
 
 // What fits a target although its shape is another: position embeddings.
 at::Tensor fitted(const std::string& name, const at::Tensor& value, const at::Tensor& target,
-                  const jobs::ImageTowerSpec& image) {
+                  const jobs::ModelSpec& spec) {
   if (value.sizes() == target.sizes() || value.dim() != 2 || target.dim() != 2) return value;
-  if (name == "positional_embedding" && value.size(0) > target.size(0) && value.size(1) == target.size(1))
+  const bool cut = !spec.text.bidirectional && spec.text.readout != "last" && spec.text.readout != "class";
+  if (name == "positional_embedding" && cut && value.size(0) > target.size(0) &&
+      value.size(1) == target.size(1))
     return value.slice(0, 0, target.size(0));
   if (name != "visual.positional_embedding" || value.size(1) != target.size(1)) return value;
-  const auto grid = static_cast<std::int64_t>(std::lround(std::sqrt(double(value.size(0) - 1))));
-  if (grid * grid + 1 != value.size(0)) return value;
-  return resize_positions(value, image.image_px / image.patch_px, image.position_resize == "align_corners");
+  const std::int64_t before = spec.image.no_class_token ? 0 : 1, rows = value.size(0) - before;
+  const auto grid = static_cast<std::int64_t>(std::lround(std::sqrt(static_cast<double>(rows))));
+  if (rows < 1 || grid * grid != rows) return value;
+  return resize_positions(value, spec.image.image_px / spec.image.patch_px,
+                          spec.image.position_resize == "align_corners", before);
 }
 
 // A file may hold the output layer beside the embeddings that it shares; then both must be the same.
@@ -72,6 +79,13 @@ bool not_needed(const std::string& theirs, bool decoder) {
   return !decoder || theirs == "text_decoder.cls.predictions.decoder.weight" ||
          theirs == "text_decoder.cls.predictions.decoder.bias" ||
          theirs == "text_decoder.cls.predictions.bias";
+}
+
+// Whether no block has a tensor called like this one of its block.
+bool none_ends_with(const std::vector<std::string>& names, const std::string& one) {
+  const std::string tail = one.substr(one.find('.', one.find_first_of("0123456789")));
+  return std::none_of(names.begin(), names.end(),
+                      [&](const std::string& name) { return name.ends_with(tail); });
 }
 
 // Straight from the file where dtype and shape are ours.
@@ -116,76 +130,121 @@ void WeightFaults::throw_if_any(const std::string& hint) const {
               hint);
 }
 
-at::Tensor resize_positions(const at::Tensor& positions_GT, std::int64_t side, bool align_corners) {
+at::Tensor resize_positions(const at::Tensor& positions_GT, std::int64_t side, bool align_corners,
+                            std::int64_t before) {
   const std::int64_t width = positions_GT.size(1);
   const auto grid =
-      static_cast<std::int64_t>(std::lround(std::sqrt(static_cast<double>(positions_GT.size(0) - 1))));
-  const at::Tensor map_1THW = positions_GT.slice(0, 1)
+      static_cast<std::int64_t>(std::lround(std::sqrt(static_cast<double>(positions_GT.size(0) - before))));
+  const at::Tensor map_1THW = positions_GT.slice(0, before)
                                   .to(at::kFloat)
                                   .reshape({1, grid, grid, width})
                                   .permute({0, 3, 1, 2})
                                   .contiguous();
   const at::Tensor resized = align_corners ? at::upsample_bicubic2d(map_1THW, {side, side}, true)
                                            : at::_upsample_bicubic2d_aa(map_1THW, {side, side}, false);
-  return at::cat({positions_GT.slice(0, 0, 1).to(at::kFloat),
+  return at::cat({positions_GT.slice(0, 0, before).to(at::kFloat),
                   resized.permute({0, 2, 3, 1}).reshape({side * side, width})},
                  0);
 }
+
+namespace {
+
+// One file read into one model's tensors.
+class WeightLoader {
+ public:
+  WeightLoader(const std::string& path, const jobs::ModelSpec& spec, WeightPart part, WeightReading reading)
+      : file_(checkpoint::SafetensorsFile::of_checkpoint(path)),
+        there_(file_.names()),
+        map_(checkpoint::detect_layout(there_, path), jobs::is_efficientnet(spec.image)
+                                                          ? efficientnet_shape(spec.image).repeats
+                                                          : std::vector<std::int64_t>()),
+        faults_("weights " + path + " (" + checkpoint::layout_name(map_.layout()) + ")"),
+        spec_(spec),
+        part_(part),
+        copy_(reading == WeightReading::kCopy) {
+    if (!file_.remark().empty() && copy_) log_warning("weights", path + ": " + file_.remark());
+    check_config_beside(path, file_.metadata(), spec, part, faults_);
+  }
+
+  void run(const std::vector<nn::NamedTensor>& targets, std::unordered_set<std::string>& loaded) {
+    const bool decoder = spec_.text.kind == "decoder" && part_ != WeightPart::kImage;
+    if (copy_ && decoder && spec_.text.tied_head) check_tied_head(file_, faults_);
+    for (const nn::NamedTensor& target : targets) {
+      try {
+        if (read(target)) loaded.insert(target.name);
+      } catch (const c10::Error& error) {  // shapes that no product of tensors has
+        faults_.add("shape: " + target.name + " cannot be made of the file's tensors");
+      }
+    }
+    for (const std::string& name : there_)
+      if (used_.count(name) == 0 && !map_.ignored(name) && !not_needed(name, decoder) &&
+          !is_projection(name) && !is_temperature(name) && belongs(map_.layout(), part_, name))
+        faults_.surplus(name, expected_);
+    faults_.throw_if_any(
+        "set the tower's fields, tokenizer and embed_dim to those of the weights (`trireme weights inspect` "
+        "prints "
+        "a model that fits them), or name another file");
+  }
+
+ private:
+  bool read(const nn::NamedTensor& target) {
+    const auto rule = map_.rule(target.name);
+    if (rule) expected_.insert(expected_.end(), rule->theirs.begin(), rule->theirs.end());
+    auto theirs = rule ? find_theirs(file_, *rule) : std::nullopt;
+    // A classifier's head is no projection: those have no bias.
+    if (theirs && theirs->front() == "head.weight" && file_.contains("head.bias")) theirs.reset();
+    if (!theirs && rule && rule->zero_if_none && none_ends_with(there_, rule->theirs.front())) {
+      if (copy_) at::Tensor(target.tensor).zero_();
+      return true;
+    }
+    if (!theirs) {
+      if (!is_projection(target.name) && !is_temperature(target.name))
+        faults_.missing(rule ? rule->theirs.front() : target.name, there_);
+      return false;
+    }
+    used_.insert(theirs->begin(), theirs->end());
+    const at::Tensor value =
+        fitted(target.name, read_rule(file_, *theirs, rule->op, target.tensor.sizes()), target.tensor, spec_);
+    if (value.sizes() != target.tensor.sizes())
+      report_shape(theirs->front(), target, value);
+    else if (!at::isFloatingType(value.scalar_type()))
+      faults_.add("dtype: " + theirs->front() + " holds " + c10::toString(value.scalar_type()) +
+                  ", weights are floating point");
+    else if (copy_)
+      copy_weights(file_, *theirs, value, target.tensor, faults_);
+    return true;
+  }
+
+  void report_shape(const std::string& theirs, const nn::NamedTensor& target, const at::Tensor& value) {
+    faults_.mismatch(theirs, target.tensor.sizes(), value.sizes());
+    if (target.name == "decoder.embeddings.word_embeddings.weight" && value.dim() == 2)
+      faults_.add("vocabulary: the captioner knows " + std::to_string(value.size(0)) +
+                  " tokens, its tokenizer and text.extra_tokens " + std::to_string(target.tensor.size(0)));
+    const bool words =
+        target.name == "token_embedding.weight" || target.name == "text.embeddings.word_embeddings.weight";
+    if (words && value.dim() == 2 && value.size(1) == target.tensor.size(1))
+      faults_.add("vocabulary: the text tower knows " + std::to_string(value.size(0)) +
+                  " tokens, text.tokenizer has " + std::to_string(target.tensor.size(0)));
+  }
+
+  checkpoint::SafetensorsFile file_;
+  std::vector<std::string> there_;
+  checkpoint::NameMap map_;
+  WeightFaults faults_;
+  const jobs::ModelSpec& spec_;
+  WeightPart part_;
+  bool copy_;
+  std::vector<std::string> expected_;
+  std::unordered_set<std::string> used_;
+};
+
+}  // namespace
 
 void load_weights(const std::string& path, const jobs::ModelSpec& spec, WeightPart part,
                   const std::vector<nn::NamedTensor>& targets, std::unordered_set<std::string>& loaded,
                   WeightReading reading) {
   const at::NoGradGuard no_grad;
-  const checkpoint::SafetensorsFile file(path);
-  const std::vector<std::string> there = file.names();
-  const checkpoint::NameMap map(checkpoint::detect_layout(there, path),
-                                jobs::is_efficientnet(spec.image) ? efficientnet_shape(spec.image).repeats
-                                                                  : std::vector<std::int64_t>());
-  WeightFaults faults("weights " + path + " (" + checkpoint::layout_name(map.layout()) + ")");
-  check_config_beside(path, file.metadata(), spec, part, faults);
-  const bool decoder = spec.text.kind == "decoder" && part != WeightPart::kImage;
-  const bool copy = reading == WeightReading::kCopy;
-  if (copy && decoder && spec.text.tied_head) check_tied_head(file, faults);
-  std::vector<std::string> expected;
-  std::unordered_set<std::string> used;
-  for (const nn::NamedTensor& target : targets) {
-    const auto rule = map.rule(target.name);
-    if (rule) expected.insert(expected.end(), rule->theirs.begin(), rule->theirs.end());
-    auto theirs = rule ? find_theirs(file, *rule) : std::nullopt;
-    // A classifier's head is no projection: those have no bias.
-    if (theirs && theirs->front() == "head.weight" && file.contains("head.bias")) theirs.reset();
-    if (!theirs) {
-      if (!is_projection(target.name) && !is_temperature(target.name))
-        faults.missing(rule ? rule->theirs.front() : target.name, there);
-      continue;
-    }
-    used.insert(theirs->begin(), theirs->end());
-    const at::Tensor value = fitted(target.name, read_rule(file, *theirs, rule->op, target.tensor.sizes()),
-                                    target.tensor, spec.image);
-    if (value.sizes() != target.tensor.sizes()) {
-      faults.mismatch(theirs->front(), target.tensor.sizes(), value.sizes());
-      if (target.name == "decoder.embeddings.word_embeddings.weight" && value.dim() == 2)
-        faults.add("vocabulary: the captioner knows " + std::to_string(value.size(0)) +
-                   " tokens, its tokenizer and text.extra_tokens " + std::to_string(target.tensor.size(0)));
-      if ((target.name == "token_embedding.weight" ||
-           target.name == "text.embeddings.word_embeddings.weight") &&
-          value.dim() == 2 && value.size(1) == target.tensor.size(1))
-        faults.add("vocabulary: the text tower knows " + std::to_string(value.size(0)) +
-                   " tokens, text.tokenizer has " + std::to_string(target.tensor.size(0)));
-    } else if (!at::isFloatingType(value.scalar_type()))
-      faults.add("dtype: " + theirs->front() + " holds " + c10::toString(value.scalar_type()) +
-                 ", weights are floating point");
-    else if (copy)
-      copy_weights(file, *theirs, value, target.tensor, faults);
-    loaded.insert(target.name);
-  }
-  for (const std::string& name : there)
-    if (used.count(name) == 0 && !map.ignored(name) && !not_needed(name, decoder) && !is_projection(name) &&
-        !is_temperature(name) && belongs(map.layout(), part, name))
-      faults.surplus(name, expected);
-  faults.throw_if_any(
-      "set the tower's kind, width, layers, heads, patch_px, image_px, context, tokenizer and embed_dim to "
-      "those of the weights (`trireme weights inspect` prints them), or name another file");
+  WeightLoader(path, spec, part, reading).run(targets, loaded);
 }
 
 }  // namespace trireme::worker::models

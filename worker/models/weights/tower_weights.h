@@ -40,16 +40,16 @@ enum class WeightReading {
 
 // Copies every tensor of `targets` from a file of any layout that name_map.h knows, converted to float32.
 // Projections and the temperature may be absent there, or be surplus. Position embeddings of another
-// resolution are interpolated (ImageTowerSpec::position_resize, METHODS 2.5), a longer context is cut. The
-// config.json beside the file, where there is one, must agree on heads and activation, which weights do not
-// show; one of ours also on the preprocessing, the pooling and the tokenizer. Names found are added to
-// `loaded`. Throws kInvalid naming the file and all faults.
+// resolution are interpolated (ImageTowerSpec::position_resize, METHODS 2.5), a longer context is cut where
+// the text tower cannot see the difference. What the config beside the file says (jobs/checkpoint) must be
+// what the spec says. Names found are added to `loaded`. Throws kInvalid naming the file and all faults.
 void load_weights(const std::string& path, const jobs::ModelSpec& spec, WeightPart part,
                   const std::vector<nn::NamedTensor>& targets, std::unordered_set<std::string>& loaded,
                   WeightReading reading = WeightReading::kCopy);
 
-// [1 + g g, T] -> [1 + side side, T]: the class token's row stays, the grid is interpolated bicubic, with
-// half-pixel centres and antialias, or with aligned corners.
-at::Tensor resize_positions(const at::Tensor& positions_GT, std::int64_t side, bool align_corners);
+// [before + g g, T] -> [before + side side, T]: the class token's row stays, the grid is interpolated
+// bicubic, with half-pixel centres and antialias, or with aligned corners.
+at::Tensor resize_positions(const at::Tensor& positions_GT, std::int64_t side, bool align_corners,
+                            std::int64_t before = 1);
 
 }  // namespace trireme::worker::models

@@ -1,5 +1,5 @@
-// Captions to token ids. Implementations: clip_bpe, wordpiece, hashed_words (METHODS 5). Thread-safe after
-// construction.
+// Captions to token ids. Implementations: clip_bpe, wordpiece, hashed_words, sentencepiece (METHODS 5).
+// Thread-safe after construction.
 #pragma once
 
 #include <cstdint>
@@ -42,6 +42,9 @@ struct TokenizerOptions {
   bool unescape_html = true;          // clip_bpe
   bool collapse_space = true;         // clip_bpe
   bool repair_text = false;           // clip_bpe
+  std::string cleaning;    // caption_cleaning.h, before any of them and instead of the switches above
+  bool strip_end = false;  // wordpiece: padding where the end mark stood
+  std::string marks;       // sentencepiece
 };
 
 // Throws kNotFound / kInvalid naming the file and line.

@@ -1,0 +1,96 @@
+// The config.json of a folder that a train stage wrote: its model is the whole truth about its weights.
+#include "common/base/error.h"
+#include "jobs/checkpoint/config_object.h"
+#include "jobs/specification/job_spec.h"
+#include "jobs/specification/model_defaults.h"
+
+namespace trireme::jobs {
+namespace {
+
+void facts_of(const Json& tree, const std::string& tower, std::initializer_list<const char*> fields,
+              const std::string& file, CheckpointConfig& out, std::optional<std::int64_t> image_px = {}) {
+  for (const char* field : fields) {
+    const Json* here = &tree;
+    std::string name = field;
+    if (const std::size_t slash = name.find('/'); slash != std::string::npos) {
+      here = tree.find(name.substr(0, slash));
+      name = name.substr(slash + 1);
+    }
+    const Json* value = here == nullptr ? nullptr : here->find(name);
+    out.facts.push_back({tower + "/" + field, value == nullptr ? Json() : *value,
+                         file + ": model." + tower + "." + field, image_px});
+  }
+}
+
+constexpr std::initializer_list<const char*> kTokenizer{
+    "tokenizer/kind",          "tokenizer/lower_case",
+    "tokenizer/strip_accents", "tokenizer/split_ideographs",
+    "tokenizer/unescape_html", "tokenizer/collapse_space",
+    "tokenizer/repair_text",   "tokenizer/cleaning",
+    "tokenizer/strip_end",     "tokenizer/marks"};
+
+ModelSpec model_of(const Json& model, const std::string& file) {
+  ModelSpec spec;
+  try {
+    spec = model_from_json(dump_json(model));
+  } catch (const Error& error) {
+    throw Error(ErrorKind::kDamaged, file + ": it holds no model: " + error.what(),
+                "copy the folder that was written again");
+  }
+  resolve_model_defaults(spec);
+  return spec;
+}
+
+Json tree_of(const ModelSpec& spec) {
+  std::vector<SpecFault> faults;
+  return parse_json(model_json(spec), faults);
+}
+
+}  // namespace
+
+void read_exported_model(const Json& model, const std::string& file, CheckpointConfig& out) {
+  std::erase_if(out.facts, [](const ConfigFact& fact) { return fact.field.starts_with("text/tokenizer/"); });
+  facts_of(*tree_of(model_of(model, file)).find("text"), "text", kTokenizer, file, out);
+}
+
+void read_own_config(const Json& root, const std::string& file, CheckpointConfig& out) {
+  const Json *model = root.find("model"), *format = root.find("format"),
+             *vocabulary = root.find("vocabulary");
+  if (model == nullptr || !model->is(Json::Type::kObject) || format == nullptr || vocabulary == nullptr ||
+      !vocabulary->is(Json::Type::kString) || root.find("provenance") == nullptr)
+    throw Error(ErrorKind::kDamaged,
+                file +
+                    " is not the config.json of a Trireme model: it needs format, model, "
+                    "vocabulary and provenance",
+                "name the folder that a train stage has written");
+  if (!format->is(Json::Type::kInteger) || format->integer != 1)
+    throw Error(ErrorKind::kInvalid, file + " has format " + dump_json(*format) + ", this program reads 1",
+                "use the version of Trireme that wrote it");
+  const ModelSpec spec = model_of(*model, file);
+  const Json tree = tree_of(spec);
+  const Json &image = *tree.find("image"), &text = *tree.find("text");
+  facts_of(image, "image", {"kind", "mean", "std", "resize_mode", "interpolation", "fill_level"}, file, out);
+  facts_of(image, "image", {"resize_px"}, file, out, spec.image.image_px);
+  if (spec.image.kind == "vit")
+    facts_of(
+        image, "image",
+        {"heads", "quick_gelu", "ln_pre", "layer_norm_epsilon", "activation", "pooling", "norm_after_pooling",
+         "layer_scale", "no_class_token", "pooling_heads", "pooling_width", "post_norm", "gated_mlp",
+         "attention_norm", "mlp_norm", "rotary", "rotary_offset", "rotary_reference"},
+        file, out);
+  else
+    facts_of(image, "image", {"padding", "batch_norm/epsilon"}, file, out);
+  facts_of(text, "text", {"kind", "heads"}, file, out);
+  if (spec.text.kind == "bert") facts_of(text, "text", {"pooling"}, file, out);
+  if (spec.text.kind == "transformer")
+    facts_of(text, "text",
+             {"quick_gelu", "readout", "end_token", "bidirectional", "layer_scale", "activation",
+              "layer_norm_epsilon"},
+             file, out);
+  if (spec.text.readout == "class" || spec.text.readout == "last" || spec.text.bidirectional)
+    facts_of(text, "text", {"context"}, file, out);
+  facts_of(text, "text", kTokenizer, file, out);
+  out.own = root;
+}
+
+}  // namespace trireme::jobs

@@ -1,0 +1,146 @@
+// transformers' preprocessor_config.json and tokenizer_config.json.
+#include "jobs/checkpoint/config_object.h"
+
+namespace trireme::jobs {
+namespace {
+
+// {"height": h, "width": w}, {"shortest_edge": s} or a number.
+struct Sides {
+  std::int64_t px = 0;
+  bool shortest = false;
+};
+std::optional<Sides> sides_of(ConfigObject& config, const std::string& name, bool number_is_shortest) {
+  const Json* said = config.value(name);
+  if (said == nullptr) return std::nullopt;
+  if (said->is(Json::Type::kInteger)) return Sides{said->integer, number_is_shortest};
+  ConfigObject sides = config.object(name, "image");
+  if (const auto edge = sides.whole("shortest_edge")) {
+    sides.finish();
+    return Sides{*edge, true};
+  }
+  const auto height = sides.whole("height"), width = sides.whole("width");
+  sides.finish();
+  if (!height || height != width) {
+    config.refuse(name, "pictures here are square");
+    return std::nullopt;
+  }
+  return Sides{*height, false};
+}
+
+void resize_facts(ConfigObject& config, bool clip) {
+  const auto size = sides_of(config, "size", clip);
+  const bool crops = config.flag("do_center_crop").value_or(clip);
+  const auto crop = crops ? sides_of(config, "crop_size", false) : std::nullopt;
+  config.harmless({"crop_size"});
+  if (!size) return config.refuse("size", "without which the resize is not known");
+  if (size->shortest && !crops) return config.refuse("do_center_crop", "pictures here are square");
+  config.fact("image/resize_mode", Json(size->shortest ? "shortest" : "square"), "size");
+  config.fact("image/resize_px", Json(size->px), "size", crop ? crop->px : size->px);
+  const auto filter = config.whole("resample");
+  if (!filter && !clip) return config.refuse("resample", "without which the filter is not known");
+  if (filter && *filter != 2 && *filter != 3) return config.refuse("resample");
+  config.fact("image/interpolation", Json(filter.value_or(3) == 2 ? "bilinear" : "bicubic"), "resample");
+}
+
+}  // namespace
+
+void read_preprocessor_config(const Json& root, const std::string& file, CheckpointConfig& out) {
+  ConfigObject config(root, file, "", "image", out);
+  const std::string type =
+      config.text("image_processor_type").value_or(config.text("feature_extractor_type").value_or("CLIP"));
+  resize_facts(config, type.starts_with("CLIP"));
+  config.only("do_resize", Json(true));
+  config.only("do_rescale", Json(true));
+  config.only("do_normalize", Json(true));
+  for (const char* must : {"do_resize", "do_rescale", "do_normalize"})
+    if (!config.flag(must).value_or(true)) config.refuse(must);
+  if (const auto factor = config.real("rescale_factor");
+      factor && (*factor < 0.0039215 || *factor > 0.0039216))
+    config.refuse("rescale_factor");
+  config.only("rescale_offset");
+  config.only("include_top");
+  if (const auto mean = channels_of(config, "image_mean")) config.fact("image/mean", *mean, "image_mean");
+  if (const auto std = channels_of(config, "image_std")) config.fact("image/std", *std, "image_std");
+  config.only("do_pad");
+  config.harmless({"image_processor_type", "feature_extractor_type", "do_convert_rgb", "processor_class",
+                   "data_format", "default_to_square", "device", "disable_grouping", "input_data_format",
+                   "return_tensors", "pad_size", "auto_map", "image_seq_length", "_valid_processor_keys",
+                   "size_divisor", "transformers_version", "backend"});
+  config.finish();
+}
+
+void read_tokenizer_config(const Json& root, const std::string& file, CheckpointConfig& out) {
+  ConfigObject config(root, file, "", "text", out);
+  std::string type = config.text("tokenizer_class").value_or("");
+  if (type.ends_with("Fast")) type.resize(type.size() - 4);
+  if (type == "CLIPTokenizer") {
+    config.fact("text/tokenizer/kind", Json("clip_bpe"), "tokenizer_class");
+    config.fact("text/tokenizer/cleaning", Json("plain"), "tokenizer_class");
+    config.harmless({"do_lower_case"});
+  } else if (type == "BertTokenizer" || type == "MiniLMTokenizer") {
+    const bool lower = config.flag("do_lower_case").value_or(true);
+    config.fact("text/tokenizer/kind", Json("wordpiece"), "tokenizer_class");
+    config.fact("text/tokenizer/lower_case", Json(lower), "do_lower_case");
+    config.fact("text/tokenizer/strip_accents", Json(config.flag("strip_accents").value_or(lower)),
+                "strip_accents");
+    config.fact("text/tokenizer/split_ideographs", Json(config.flag("tokenize_chinese_chars").value_or(true)),
+                "tokenize_chinese_chars");
+  } else if (type == "T5Tokenizer" || type == "SiglipTokenizer") {
+    config.fact("text/tokenizer/kind", Json("sentencepiece"), "tokenizer_class");
+    if (type == "SiglipTokenizer")
+      config.fact("text/tokenizer/cleaning", Json("canonicalize"), "tokenizer_class");
+  } else {
+    config.refuse("tokenizer_class", "a tokenizer that is none of ours");
+  }
+  config.only("truncation_side", Json("right"));
+  config.only("padding_side", Json("right"));
+  config.only("add_prefix_space");
+  if (!config.flag("do_basic_tokenize").value_or(true)) config.refuse("do_basic_tokenize");
+  config.harmless({"tokenizer_class",
+                   "added_tokens_decoder",
+                   "additional_special_tokens",
+                   "bos_token",
+                   "cls_token",
+                   "clean_up_tokenization_spaces",
+                   "eos_token",
+                   "errors",
+                   "mask_token",
+                   "model_max_length",
+                   "name_or_path",
+                   "never_split",
+                   "pad_token",
+                   "processor_class",
+                   "sep_token",
+                   "special_tokens_map_file",
+                   "unk_token",
+                   "max_length",
+                   "stride",
+                   "truncation_strategy",
+                   "backend",
+                   "is_local",
+                   "from_slow",
+                   "extra_special_tokens",
+                   "extra_ids",
+                   "sp_model_kwargs",
+                   "do_lower_case",
+                   "pad_to_multiple_of",
+                   "pad_token_type_id",
+                   "auto_map",
+                   "model_input_names",
+                   "model_specific_special_tokens",
+                   "legacy",
+                   "use_fast",
+                   "tokenize_chinese_chars",
+                   "strip_accents",
+                   "local_files_only",
+                   "full_tokenizer_file",
+                   "add_bos_token",
+                   "add_eos_token",
+                   "init_kwargs",
+                   "tokenizer_file",
+                   "vocab_file",
+                   "merges_file"});
+  config.finish();
+}
+
+}  // namespace trireme::jobs

@@ -1,0 +1,169 @@
+// timm's vision towers: by name where open_clip names them, and the config.json of timm's own folders.
+#include <array>
+#include <cmath>
+
+#include "jobs/checkpoint/config_object.h"
+
+namespace trireme::jobs {
+namespace {
+
+struct Size {
+  const char* name;
+  std::int64_t heads;
+};
+constexpr std::array<Size, 9> kSizes{{{"vit_tiny_patch", 3},
+                                      {"vit_small_patch", 6},
+                                      {"vit_medium_patch", 8},
+                                      {"vit_base_patch", 12},
+                                      {"vit_large_patch", 16},
+                                      {"vit_huge_patch", 16},
+                                      {"vit_so400m_patch", 16},
+                                      {"vit_giantopt_patch", 16},
+                                      {"vit_gigantic_patch", 16}}};
+
+// "patch16_224" -> what stands between patch and resolution: "", "clip", "siglip", "gap" …; the resolution is
+// shown by the positions.
+std::string flavour_of(const std::string& rest) {
+  const std::size_t first = rest.find('_'), last = rest.rfind('_');
+  return first == last ? "" : rest.substr(first + 1, last - first - 1);
+}
+
+// What EVA's towers and Perception Encoders say by their names alone.
+struct Eva {
+  const char* name;
+  std::int64_t heads;
+  bool post_norm;
+  const char* rotary;
+  std::int64_t offset, reference;  // 0: as many patches as there are
+};
+constexpr std::array<Eva, 10> kEva{{{"eva_giant_patch14_224", 16, false, "", 0, 0},
+                                    {"eva02_base_patch16_clip_224", 12, false, "ij", 0, 16},
+                                    {"eva02_large_patch14_clip_224", 16, false, "ij", 0, 16},
+                                    {"eva02_large_patch14_clip_336", 16, false, "ij", 0, 16},
+                                    {"eva02_enormous_patch14_clip_224", 16, true, "", 0, 0},
+                                    {"vit_pe_core_tiny_patch16_384", 3, false, "xy", 1, 24},
+                                    {"vit_pe_core_small_patch16_384", 6, false, "xy", 1, 24},
+                                    {"vit_pe_core_base_patch16_224", 12, false, "xy", 1, 14},
+                                    {"vit_pe_core_large_patch14_336", 16, false, "xy", 1, 24},
+                                    {"vit_pe_core_gigantic_patch14_448", 16, false, "xy", 0, 32}}};
+
+void eva_facts(ConfigObject& config, const std::string& field, const Eva& eva, const std::string& pool) {
+  const bool perception = std::string(eva.name).starts_with("vit_pe_core");
+  config.fact("image/kind", Json("vit"), field);
+  config.fact("image/heads", Json(eva.heads), field);
+  config.fact("image/layer_norm_epsilon", Json(perception ? 1e-5 : 1e-6), field);
+  config.fact("image/quick_gelu", Json(false), field);
+  config.fact("image/activation", Json(""), field);
+  config.fact("image/post_norm", Json(eva.post_norm), field);
+  config.fact("image/rotary", Json(eva.rotary), field);
+  if (eva.rotary[0] != 0) {
+    config.fact("image/rotary_reference", Json(eva.reference), field);
+    config.fact("image/rotary_offset", Json(eva.offset), field);
+  }
+  if (pool != (perception ? "map" : "token")) return config.refuse("timm_pool");
+  config.fact("image/pooling", Json(perception ? "attention" : "class"), field);
+  if (perception) config.fact("image/pooling_heads", Json(8), field);
+}
+
+}  // namespace
+
+void read_timm_name(ConfigObject& config, const std::string& field, const std::string& name,
+                    const std::string& pool) {
+  for (const Eva& eva : kEva)
+    if (name == eva.name) return eva_facts(config, field, eva, pool);
+  for (const Size& size : kSizes) {
+    const std::string head = size.name;
+    if (!name.starts_with(head)) continue;
+    const std::string flavour = flavour_of(name.substr(head.size()));
+    const bool siglip = flavour == "siglip", clip = flavour == "clip" || flavour == "clip_quickgelu",
+               gap = flavour == "gap" || flavour == "siglip_gap";
+    if (!flavour.empty() && !siglip && !clip && !gap) break;
+    config.fact("image/kind", Json("vit"), field);
+    config.fact("image/heads", Json(size.heads), field);
+    config.fact("image/layer_norm_epsilon", Json(clip ? 1e-5 : 1e-6), field);
+    config.fact("image/quick_gelu", Json(flavour == "clip_quickgelu"), field);
+    config.fact("image/activation", Json(head == "vit_giantopt_patch" ? "gelu_tanh" : ""), field);
+    config.fact("image/no_class_token", Json(siglip || gap), field);
+    const std::string own = siglip ? "map" : gap ? "avg" : "token", used = pool.empty() ? own : pool;
+    if (used != "token" && used != "avg" && used != "map") return config.refuse("timm_pool");
+    if (used == "token" && (siglip || gap))
+      return config.refuse("timm_pool", "where the tower has no class token");
+    config.fact("image/pooling", Json(used == "map" ? "attention" : used == "avg" ? "mean" : "class"), field);
+    if (used == "avg") config.fact("image/norm_after_pooling", Json(!gap), field);
+    return;
+  }
+  config.refuse(field, "a tower of timm that is not computed here");
+}
+
+void read_timm_preprocess(ConfigObject config) {
+  if (const auto mean = channels_of(config, "mean")) config.fact("image/mean", *mean, "mean");
+  if (const auto std = channels_of(config, "std")) config.fact("image/std", *std, "std");
+  const std::string filter = config.text("interpolation").value_or("bicubic");
+  if (filter != "bicubic" && filter != "bilinear") config.refuse("interpolation");
+  config.fact("image/interpolation", Json(filter), "interpolation");
+  const std::string mode = config.text("crop_mode").value_or("center");
+  if (mode != "center" && mode != "squash") config.refuse("crop_mode");
+  config.fact("image/resize_mode", Json(mode == "squash" ? "square" : "shortest"), "crop_mode");
+  const Json* size = config.value("input_size");
+  if (size != nullptr && size->is(Json::Type::kArray) && size->items.size() == 3 &&
+      size->items[1].integer == size->items[2].integer && size->items[1].integer > 0) {
+    const std::int64_t side = size->items[1].integer;
+    const double share = config.real("crop_pct").value_or(0.875);
+    if (share <= 0 || share > 1)
+      config.refuse("crop_pct");
+    else
+      config.fact("image/resize_px",
+                  Json(static_cast<std::int64_t>(std::floor(static_cast<double>(side) / share))), "crop_pct",
+                  side);
+  } else if (size != nullptr) {
+    config.refuse("input_size", "pictures here are square");
+  }
+  // Where the file came from, its classifier, and what other resolutions a test would take.
+  config.harmless({"crop_pct",
+                   "tag",
+                   "custom_load",
+                   "fixed_input_size",
+                   "num_classes",
+                   "pool_size",
+                   "first_conv",
+                   "classifier",
+                   "license",
+                   "origin_url",
+                   "paper_ids",
+                   "paper_name",
+                   "notes",
+                   "hf_hub_id",
+                   "hf_hub_filename",
+                   "url",
+                   "file",
+                   "state_dict",
+                   "source",
+                   "architecture",
+                   "test_input_size",
+                   "test_crop_pct",
+                   "min_input_size",
+                   "description",
+                   "label_names",
+                   "label_descriptions",
+                   "hf_hub_revision",
+                   "can_export_onnx",
+                   "tap_output"});
+  config.finish();
+}
+
+void read_timm_config(const Json& root, const std::string& file, CheckpointConfig& out) {
+  ConfigObject config(root, file, "", "image", out);
+  const std::string name = config.text("architecture").value_or("");
+  if (name.starts_with("vit_"))
+    read_timm_name(config, "architecture", name, config.text("global_pool").value_or(""));
+  else if (!name.starts_with("efficientnet_") && !name.starts_with("tf_efficientnet_"))
+    config.refuse("architecture", "a tower of timm that is not computed here");
+  ConfigObject args = config.object("model_args", "image");
+  args.harmless({"img_size", "num_classes"});
+  args.finish();
+  if (config.has("pretrained_cfg")) read_timm_preprocess(config.object("pretrained_cfg", "image"));
+  config.harmless({"num_classes", "num_features", "global_pool", "label_names", "label_descriptions"});
+  config.finish();
+}
+
+}  // namespace trireme::jobs

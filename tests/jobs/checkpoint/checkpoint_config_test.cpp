@@ -1,0 +1,211 @@
+#include "jobs/checkpoint/checkpoint_config.h"
+
+#include <gtest/gtest.h>
+#include <unistd.h>
+
+#include <filesystem>
+#include <fstream>
+
+#include "common/base/error.h"
+#include "jobs/specification/model_defaults.h"
+
+namespace trireme::jobs {
+namespace {
+
+namespace fs = std::filesystem;
+
+class Folder {
+ public:
+  Folder() : path_(fs::temp_directory_path() / ("trireme_config_" + std::to_string(::getpid()))) {
+    fs::remove_all(path_);
+    fs::create_directories(path_);
+  }
+  ~Folder() { fs::remove_all(path_); }
+  CheckpointConfig with(const std::string& name, const std::string& text) const {
+    fs::create_directories((path_ / name).parent_path());
+    std::ofstream(path_ / name) << text;
+    return read();
+  }
+  CheckpointConfig read() const { return read_checkpoint_config((path_ / "model.safetensors").string()); }
+  std::string path() const { return path_.string(); }
+
+ private:
+  fs::path path_;
+};
+
+std::string open_clip(const std::string& vision = "", const std::string& text = "",
+                      const std::string& model = "", const std::string& preprocess = "") {
+  return R"({"model_cfg": {"embed_dim": 32)" + model +
+         R"(, "vision_cfg": {"image_size": 64, "layers": 2, "width": 64, "head_width": 32, "patch_size": 8)" +
+         vision +
+         R"(}, "text_cfg": {"context_length": 77, "vocab_size": 49408, "width": 64, "heads": 2, "layers": 2)" +
+         text + "}}" + (preprocess.empty() ? "" : R"(, "preprocess_cfg": )" + preprocess) + "}";
+}
+
+// The model that such a job states: heads, and nothing of what else the config says.
+ModelSpec stated() {
+  ModelSpec model;
+  model.image.image_px = 64;
+  model.image.heads = model.text.heads = 2;
+  model.text.tokenizer.kind = "clip_bpe";
+  return model;
+}
+
+ModelSpec adopted(const CheckpointConfig& config) {
+  ModelSpec model = stated();
+  adopt_config(model, config, true, true);
+  return model;
+}
+
+std::string said(const std::vector<std::string>& all) {
+  std::string text;
+  for (const std::string& one : all) text += one + "\n";
+  return text;
+}
+
+TEST(CheckpointConfig, WhatTheModelLeavesOpenIsTakenOver) {
+  const Folder folder;
+  const auto config = folder.with(
+      "open_clip_config.json",
+      open_clip(
+          R"(, "pool_type": "avg", "final_ln_after_pool": true, "act_kwargs": {"approximate": "tanh"})",
+          R"(, "no_causal_mask": true, "pool_type": "last", "norm_kwargs": {"eps": 1e-6})", "",
+          R"({"mean": [0.5, 0.5, 0.5], "std": 0.5, "resize_mode": "squash", "interpolation": "bilinear", "size": 64})"));
+  const ModelSpec model = adopted(config);
+  EXPECT_EQ(model.image.pooling, "mean");
+  EXPECT_TRUE(model.image.norm_after_pooling);
+  EXPECT_EQ(model.image.activation, "gelu_tanh");
+  EXPECT_TRUE(model.text.bidirectional);
+  EXPECT_EQ(model.text.readout, "last");
+  EXPECT_EQ(model.text.layer_norm_epsilon, 1e-6);
+  EXPECT_EQ(model.image.mean, std::vector<double>(3, 0.5));
+  EXPECT_EQ(model.image.std, std::vector<double>(3, 0.5));
+  EXPECT_EQ(model.image.resize_mode, "square");
+  EXPECT_EQ(model.image.interpolation, "bilinear");
+  EXPECT_EQ(model.text.tokenizer.cleaning, "lower");
+  EXPECT_EQ(said(contradictions(model, config, true, true)), "");
+}
+
+TEST(CheckpointConfig, WhatTheModelStatesOtherwiseIsNamedWithBothValues) {
+  const Folder folder;
+  const auto config = folder.with("open_clip_config.json", open_clip("", "", R"(, "quick_gelu": true)",
+                                                                     R"({"mean": 0.5, "fill_color": 0})"));
+  ModelSpec model = stated();
+  model.image.mean = {0.1, 0.2, 0.3};
+  model.image.heads = 4;
+  adopt_config(model, config, true, true);
+  const std::string faults = said(contradictions(model, config, true, true));
+  for (const char* expected :
+       {"preprocess_cfg.mean means image/mean = [0.5,0.5,0.5], the model has [0.1,0.2,0.3]",
+        "head_width means image/heads = 2, the model has 4", "image/quick_gelu = true, the model has false"})
+    EXPECT_NE(faults.find(expected), std::string::npos) << expected << "\n" << faults;
+  EXPECT_EQ(said(contradictions(model, config, false, false)), "");
+}
+
+TEST(CheckpointConfig, FieldsThatNobodyComputesOrKnowsAreRefusedByName) {
+  const Folder folder;
+  for (const auto& [text, name] : std::vector<std::pair<std::string, std::string>>{
+           {open_clip(R"(, "qk_norm": true)"), "model_cfg.vision_cfg.qk_norm is true"},
+           {open_clip(R"(, "block_type": "custom")"), "block_type"},
+           {open_clip("", R"(, "hf_model_name": "roberta-base")"),
+            "text_cfg.hf_model_name is \"roberta-base\""},
+           {open_clip(R"(, "timm_model_name": "convnext_base")"), "timm_model_name is \"convnext_base\""},
+           {open_clip(R"(, "timm_model_name": "vit_base_mci_224", "timm_pool": "token")"),
+            "vit_base_mci_224"},
+           {open_clip(R"(, "invented": 3)"), "vision_cfg.invented is 3, a field that is not known here"},
+           {open_clip("", "", R"(, "other": 1)"), "model_cfg.other"},
+           {open_clip("", "", "", R"({"resize_mode": "tile"})"), "resize_mode is \"tile\""},
+           {open_clip("", R"(, "tokenizer_kwargs": {"reduction_mask": "syntax"})"), "reduction_mask"}}) {
+    const auto config = folder.with("open_clip_config.json", text);
+    EXPECT_NE(said(contradictions(adopted(config), config, true, true)).find(name), std::string::npos)
+        << name;
+  }
+}
+
+TEST(CheckpointConfig, OfOneTowerOnlyThatTowerIsAsked) {
+  const Folder folder;
+  const auto config =
+      folder.with("open_clip_config.json", open_clip("", R"(, "hf_model_name": "roberta-base")"));
+  EXPECT_EQ(said(contradictions(adopted(config), config, true, false)), "");
+}
+
+TEST(CheckpointConfig, TransformersDefaultsHoldForWhatItsConfigLeavesOut) {
+  const Folder folder;
+  const auto config = folder.with(
+      "config.json", R"({"model_type": "clip", "text_config": {"num_attention_heads": 2, "eos_token_id": 2},
+                         "vision_config": {"num_attention_heads": 2, "hidden_act": "gelu", "layer_norm_eps": 1e-3}})");
+  ModelSpec model = adopted(config);
+  EXPECT_EQ(model.text.readout, "largest");  // their way with end token 2
+  const std::string faults = said(contradictions(model, config, true, true));
+  EXPECT_NE(faults.find("text/quick_gelu = true"), std::string::npos) << faults;
+  EXPECT_NE(faults.find("image/layer_norm_epsilon = 0.001, the model has 1e-05"), std::string::npos)
+      << faults;
+  EXPECT_EQ(faults.find("image/quick_gelu"), std::string::npos) << faults;
+}
+
+TEST(CheckpointConfig, SiglipIsBidirectionalAndReadsTheLastPosition) {
+  const Folder folder;
+  folder.with(
+      "preprocessor_config.json",
+      R"({"image_processor_type": "SiglipImageProcessor", "size": {"height": 64, "width": 64}, "resample": 2,
+                  "do_resize": true, "image_mean": [0.5, 0.5, 0.5], "image_std": [0.5, 0.5, 0.5], "rescale_factor": 0.00392156862745098})");
+  const auto config =
+      folder.with("config.json", R"({"model_type": "siglip", "text_config": {}, "vision_config": {}})");
+  const ModelSpec model = adopted(config);
+  EXPECT_EQ(model.text.readout, "last");
+  EXPECT_TRUE(model.text.bidirectional && model.image.no_class_token);
+  EXPECT_EQ(model.image.pooling, "attention");
+  EXPECT_EQ(model.text.activation, "gelu_tanh");
+  EXPECT_EQ(model.image.resize_mode, "square");
+  EXPECT_EQ(model.image.interpolation, "bilinear");
+}
+
+TEST(CheckpointConfig, TimmSaysHowPicturesAreCut) {
+  const Folder folder;
+  const auto config = folder.with(
+      "config.json", R"({"architecture": "vit_base_patch16_224", "num_classes": 0, "global_pool": "token",
+                         "pretrained_cfg": {"mean": [0.5, 0.5, 0.5], "std": [0.5, 0.5, 0.5], "interpolation": "bicubic",
+                                            "crop_pct": 0.9, "crop_mode": "center", "input_size": [3, 64, 64]}})");
+  const ModelSpec model = adopted(config);
+  EXPECT_EQ(model.image.resize_px, 71);
+  EXPECT_NE(said(contradictions(model, config, true, false)).find("image/layer_norm_epsilon = 1e-06"),
+            std::string::npos);
+}
+
+TEST(CheckpointConfig, DamagedConfigsAreRefused) {
+  const Folder folder;
+  const std::string own =
+      R"({"format": 1, "model": {"image": {}, "text": {}}, "vocabulary": "", "provenance": {}})";
+  EXPECT_TRUE(folder.with("config.json", own).own.has_value());
+  for (
+      const std::string& damaged :
+      {own.substr(0, own.size() / 2), std::string("[]"), std::string("null"),
+       std::string(R"({"format": 1, "model": {"image": {}, "text": {}}, "provenance": {}})"),
+       std::string(
+           R"({"format": 1, "model": {"image": {"heads": "many"}, "text": {}}, "vocabulary": "", "provenance": {}})"),
+       std::string(R"({"format": 1, "model": 3, "vocabulary": "", "provenance": {}})"),
+       std::string(
+           R"({"format": 1, "model": {"image": {}, "text": {"new": 1}}, "vocabulary": "", "provenance": {}})"),
+       std::string(R"({"model_cfg": {"embed_dim": 8, "vision_cfg": {"width": "wide"}, "text_cfg": {}}})"),
+       std::string(R"({"model_cfg": 3})")}) {
+    EXPECT_THROW(folder.with("config.json", damaged), Error) << damaged;
+  }
+  const auto empty = folder.with("config.json", "{}");
+  EXPECT_NE(said(contradictions(stated(), empty, true, false)).find("nobody knows what it describes"),
+            std::string::npos);
+}
+
+TEST(CheckpointConfig, NewFieldsStayOutOfTheTextOfOldModels) {
+  ModelSpec model;
+  resolve_model_defaults(model);
+  const std::string before = model_json(model);
+  for (const char* field :
+       {"pooling_", "readout", "cleaning", "rotary", "layer_scale", "activation", "mlp_width"})
+    EXPECT_EQ(before.find(field), std::string::npos) << field;
+  model.image.pooling = "mean";
+  EXPECT_NE(model_json(model), before);
+  EXPECT_EQ(model_from_json(model_json(model)).image.pooling, "mean");
+}
+
+}  // namespace
+}  // namespace trireme::jobs

@@ -1,0 +1,88 @@
+// Checkpoints as people hold them: wrapped names, averaged copies, several files behind an index, very many
+// tensors.
+#include <gtest/gtest.h>
+
+#include <ATen/ATen.h>
+#include <unistd.h>
+
+#include <chrono>
+#include <filesystem>
+#include <fstream>
+
+#include "common/base/error.h"
+#include "worker/checkpoint/safetensors.h"
+#include "worker/checkpoint/safetensors_header.h"
+#include "worker/checkpoint/wrapper_names.h"
+
+namespace trireme::worker::checkpoint {
+namespace {
+
+namespace fs = std::filesystem;
+using Names = std::vector<std::string>;
+
+fs::path scratch(const std::string& name) {
+  const auto folder = fs::temp_directory_path() / ("trireme_checkpoint_files_" + std::to_string(::getpid()));
+  fs::create_directories(folder);
+  return folder / name;
+}
+
+TEST(WrapperNames, GoInAnyNesting) {
+  EXPECT_EQ(unwrapped({"module._orig_mod.visual.proj", "module._orig_mod.logit_scale"}, "f").names,
+            (Names{"visual.proj", "logit_scale"}));
+  EXPECT_EQ(unwrapped({"_orig_mod.module.visual._orig_mod.conv1.weight", "_orig_mod.module.logit_scale"}, "f")
+                .names,
+            (Names{"visual.conv1.weight", "logit_scale"}));
+  EXPECT_EQ(unwrapped({"state_dict.model.visual.proj", "state_dict.model.ln_final.bias"}, "f").names,
+            (Names{"visual.proj", "ln_final.bias"}));
+  EXPECT_EQ(unwrapped({"visual.proj", "text.ln_final.bias"}, "f").names,
+            (Names{"visual.proj", "text.ln_final.bias"}));
+}
+
+TEST(WrapperNames, OfAnAveragedCopyTheRawWeightsAreTaken) {
+  const auto both = unwrapped({"ema.visual.proj", "model.visual.proj"}, "f");
+  EXPECT_EQ(both.names, (Names{"", "visual.proj"}));
+  EXPECT_EQ(both.left, "ema");
+  EXPECT_EQ(unwrapped({"ema.visual.proj", "ema.logit_scale"}, "f").names,
+            (Names{"visual.proj", "logit_scale"}));
+  EXPECT_THROW(unwrapped({"module.visual.proj", "_orig_mod.visual.proj"}, "f"), Error);
+}
+
+TEST(ShardedCheckpoint, IsOneFileToItsReader) {
+  write_safetensors(scratch("part-1.safetensors"), {{"a", at::ones({2})}}, {}, false);
+  write_safetensors(scratch("part-2.safetensors"), {{"module.b", at::full({3}, 2)}}, {}, false);
+  std::ofstream(scratch("model.safetensors.index.json"))
+      << R"({"weight_map": {"a": "part-1.safetensors", "module.b": "part-2.safetensors"}})";
+  const auto file = SafetensorsFile::of_checkpoint(scratch("model.safetensors.index.json"));
+  EXPECT_EQ(file.names(), (Names{"a", "b"}));
+  EXPECT_EQ(file.load("b").sum().item<double>(), 6);
+  for (const char* damaged :
+       {R"({"weight_map": {"a": "part-1.safetensors", "c": "part-2.safetensors"}})",
+        R"({"weight_map": {"a": "../part-1.safetensors"}})", R"({"weight_map": {"a": 3}})", "{}",
+        R"({"weight_map": {"a": "part-3.safetensors"}})"}) {
+    std::ofstream(scratch("bad.safetensors.index.json")) << damaged;
+    EXPECT_THROW(SafetensorsFile::of_checkpoint(scratch("bad.safetensors.index.json")), Error) << damaged;
+  }
+}
+
+// Quadratic, 40,000 tensors took 18 s.
+TEST(SafetensorsHeader, ManyTensorsTakeLinearTime) {
+  std::vector<TensorEntry> entries;
+  for (int i = 0; i < 60000; ++i) entries.push_back({"layer." + std::to_string(i), at::kFloat, {1}, 0, 0});
+  const std::string file = make_safetensors_header(entries, {}) + std::string(60000 * 4, '\0');
+  const auto start = std::chrono::steady_clock::now();
+  EXPECT_EQ(read_safetensors_header(file, "many").entries.size(), 60000U);
+  EXPECT_LT(std::chrono::steady_clock::now() - start, std::chrono::seconds(8));
+}
+
+TEST(SafetensorsHeader, ShapesThatTorchCannotHoldAreDamage) {
+  for (const char* shape : {"[0, 281474976710656, 281474976710656]", "[281474976710656, 0, 65536]"}) {
+    const std::string text =
+        std::string(R"({"a": {"dtype": "F32", "shape": )") + shape + R"(, "data_offsets": [0, 0]}})";
+    std::string file(8, '\0');
+    file[0] = static_cast<char>(text.size());
+    EXPECT_THROW(read_safetensors_header(file + text, "shape"), Error) << shape;
+  }
+}
+
+}  // namespace
+}  // namespace trireme::worker::checkpoint
