@@ -309,5 +309,26 @@ TEST(ReadJob, ProbesNeedAnotherDataSetToLearnFrom) {
   expect_fault(faults_with("spec.stages.evaluate.shots=[0]"), "/spec/stages/4/shots/0", "out_of_range");
 }
 
+// Settings of sources that came later stand in a task's data only when they are set, so that addresses stay.
+TEST(ReadJob, LaterSettingsOfSourcesAreQuietUntilSet) {
+  const std::string before = data_json(read_job(kJob).job.spec.data.at("test"));
+  for (const char* name :
+       {"layout", "key", "captions\":", "image_member", "caption_field", "separator", "parquet"})
+    EXPECT_EQ(before.find(name), std::string::npos) << before;
+  const std::string set = data_json(read_job(kJob, {"spec.data.test.key=last_dot"}).job.spec.data.at("test"));
+  EXPECT_NE(set.find("\"key\":\"last_dot\""), std::string::npos) << set;
+  EXPECT_EQ(data_json(data_from_json(set)), set);
+  expect_fault(faults_with("spec.data.test.key=middle"), "/spec/data/test/key", "unknown_name");
+  const auto both = read_job(kJob, {"spec.data.test.layout=files", "spec.data.test.format=table"}).faults;
+  expect_fault(both, "/spec/data/test/layout", "invalid", "different things");
+}
+
+TEST(ReadJob, BothPlacesOfAPromptAreOne) {
+  const auto read = read_job(kJob, {R"(spec.data.test.caption_templates=["a {}.", "a {c}!"])"});
+  EXPECT_EQ(read.job.spec.data.at("test").caption_templates, (std::vector<std::string>{"a {c}.", "a {c}!"}));
+  expect_fault(faults_with(R"(spec.stages.evaluate.templates=["a photo"])"), "/spec/stages/4/templates/0",
+               "invalid");
+}
+
 }  // namespace
 }  // namespace trireme::jobs
