@@ -19,6 +19,8 @@ void list(const io::Path& folder, const std::string& prefix, bool below, std::ve
     const std::string name = prefix + path.filename().string();
     if (io::is_folder(path)) {
       if (below && !is_leftover(name)) list(path, name + "/", below, files);
+    } else if (!io::exists(path)) {
+      files.push_back({name, 0, 0});  // a link to nothing
     } else if (io::is_file(path)) {
       const io::FileStatus status = io::status_of(path);
       files.push_back({name, status.bytes, status.changed_s * 1'000'000'000 + status.changed_ns});

@@ -15,8 +15,8 @@ struct ListedFile {
   std::int64_t changed_ns = 0;  // of its contents, since 1970
 };
 
-// Regular files in natural order of their names, leftovers among them; `below`: those of sub-folders, too
-// (hidden ones are passed over).
+// Regular files and links to nothing (0 bytes) in natural order of their names, leftovers among them;
+// `below`: those of sub-folders, too (hidden ones are passed over).
 std::vector<ListedFile> files_of_folder(const io::Path& folder, bool below = false);
 
 // Sub-folders that are no leftovers, in byte order of their names: torchvision's order of classes.

@@ -471,10 +471,11 @@ TEST_F(ShardTest, AFolderOfPictures) {
   for (const char* name : {"1.txt", "2.txt", "10.txt"})
     io::write_file_atomic(folder / "p" / name, "text", false);
   io::write_file_atomic(folder / "p/1.json", "{\"a\":1}", false);
+  std::filesystem::create_symlink("nowhere.jpg", folder / "p/4.jpg");
   const auto build = [&] { return build_shard_index(folder / "p", "files", source, index); };
   const ShardScan found = build();
   EXPECT_EQ(found.samples, 3);
-  EXPECT_EQ(found.bad, Bad{});
+  EXPECT_EQ(found.bad, (Bad{{"not_regular", 1}})) << "a link to nothing is lost with a count";
   EXPECT_EQ(found.seen.at("members.hidden"), 2);
   {
     const ShardReader reader(folder / "p", index);

@@ -1,6 +1,7 @@
 #include <algorithm>
 
 #include "common/base/error.h"
+#include "common/io/folder.h"
 #include "common/io/hash.h"
 #include "jobs/layouts/folder_listing.h"
 #include "jobs/layouts/leftover.h"
@@ -18,6 +19,10 @@ void scan_folder(const io::Path& folder, bool is_class, const jobs::SourceSpec& 
   SampleGroups groups(source, text_form(source, false) == TextForm::kField);
   for (const auto& file : files) {
     if (poll) poll();
+    if (file.bytes == 0 && !io::is_file(folder / file.name)) {
+      scan.blame(file.name, "not_regular");
+      continue;
+    }
     groups.add(file.name);
     if (jobs::is_leftover(file.name)) continue;
     const io::MappedFile mapped(folder / file.name);
