@@ -8,11 +8,17 @@
 
 #include <nlohmann/json.hpp>
 
+#include "common/base/clock.h"
 #include "common/base/ids.h"
 #include "coordinator/ledger/rows.h"
 #include "jobs/protocol/messages.h"
 
 namespace trireme::coordinator::service {
+
+// Wall-clock times of rows are for people.
+inline std::int64_t milliseconds(SystemTime time) {
+  return std::chrono::duration_cast<std::chrono::milliseconds>(time.time_since_epoch()).count();
+}
 
 struct Outgoing {
   Rank to = 0;

@@ -13,10 +13,6 @@ namespace {
 // Bounds the time of one decision; the rest goes with the next.
 constexpr std::size_t kGrantsPerDecision = 64;
 
-std::int64_t milliseconds(SystemTime time) {
-  return std::chrono::duration_cast<std::chrono::milliseconds>(time.time_since_epoch()).count();
-}
-
 std::string rank_list(const std::vector<Rank>& ranks) {
   std::string text;
   for (const Rank rank : ranks) text += (text.empty() ? "" : ",") + std::to_string(rank);

@@ -28,9 +28,17 @@ Service::Service(ServiceOptions options, RunFolder& folder, ledger::Ledger& ledg
       fleet_(mailbox->size() - 1, limits_, clock.now()),
       last_lease_(ledger.last_lease()),
       opened_(clock.now()),
-      checkpoints_({&ledger, &background_, &queue_, &metrics, &clock, folder.path()}) {
+      jobs_(ledger, metrics, clock),
+      checkpoints_({&ledger, &background_, &queue_, &metrics, &clock, folder.path()}),
+      publisher_(ledger, background_, queue_) {
   if (!options_.list) options_.list = [](const jobs::JobSpec& job) { return planner::list_job(job); };
-  load_jobs();
+  const auto known = checkpoints_.known();
+  for (const auto& [id, job] : jobs_.all()) {
+    const auto newest = checkpoints::newest_manifest(job.spec.spec.output, known);
+    if (newest.sequence > 0) ledger_.require_at_least(newest.sequence, newest.path);
+  }
+  for (const auto& row : ledger_.events("", 0, 2))
+    afresh_ = afresh_ || row.event.kind == "LedgerStartedAfresh";
   folder_.remove_terminal();
   ControlOptions control{jobs::run_key(ledger_.run_id()), folder_.incarnation(), limits_.heartbeat,
                          limits_.dead, &clock_};
@@ -57,7 +65,7 @@ Service::~Service() {
 
 Outcome Service::run() {
   Decision first;
-  if (options_.job) adopt_job(first);
+  if (options_.job) jobs_.adopt(*options_.job, first);
   commit_and_act(first);
   ready_ = true;
   while (!outcome_) {
@@ -97,7 +105,7 @@ void Service::stop_by_signal() {
     if (run_ != nullptr) run_->abandon("stopped by signal", decision);
     if (Job* job = running();
         job != nullptr && ledger::may_move(job->row.state, ledger::JobState::kRecovering))
-      move(*job, ledger::JobState::kRecovering, "stopped by signal", decision);
+      jobs_.move(*job, ledger::JobState::kRecovering, "stopped by signal", decision);
     leave({"STOPPED", "stopped by signal", false, 75}, !job_runs, decision);
   });
 }
@@ -129,7 +137,8 @@ void Service::review_fleet(SteadyTime now, Decision& decision) {
     const std::string who = "worker " + std::to_string(verdict.rank);
     log_warning("fleet", who + " is " + std::string(name_of(verdict.state)) + ": " + verdict.reason);
     if (verdict.state != fleet::Liveness::kDead) continue;
-    decision.event("WorkerLost", running_, payload({{"rank", verdict.rank}, {"why", verdict.reason}}));
+    decision.event("WorkerLost", jobs_.running_id(),
+                   payload({{"rank", verdict.rank}, {"why", verdict.reason}}));
     reason += (reason.empty() ? "" : ", ") + who + " lost (" + verdict.reason + ")";
   }
   if (reason.empty() && run_ != nullptr) reason = run_->stuck(now);
@@ -144,7 +153,7 @@ void Service::end_incarnation(const std::string& reason, Decision& decision) {
   if (run_ != nullptr) run_->abandon(reason, decision);
   Job* job = running();
   if (job != nullptr && ledger::may_move(job->row.state, ledger::JobState::kRecovering))
-    move(*job, ledger::JobState::kRecovering, reason, decision);
+    jobs_.move(*job, ledger::JobState::kRecovering, reason, decision);
   leave({"RESTART", reason, true, 75}, false, decision);
 }
 
@@ -188,9 +197,9 @@ void Service::watch_disk(SteadyTime now, Decision& decision) {
   paused_ = false;
   log_info("service", "there is room on the disk again");
   Job* job = running();
-  decision.event("Resumed", running_, "{}");
+  decision.event("Resumed", jobs_.running_id(), "{}");
   if (job != nullptr && job->row.state == ledger::JobState::kPaused)
-    move(*job, ledger::JobState::kRunning, "there is room on the disk again", decision);
+    jobs_.move(*job, ledger::JobState::kRunning, "there is room on the disk again", decision);
 }
 
 void Service::commit_and_act(Decision& decision) {
@@ -216,10 +225,10 @@ void Service::commit_in_reserve(Decision& decision) {
                 " is full: nothing new is started until there is room; the ledger uses its reserve");
   paused_ = true;
   ledger_.release_reserve();
-  decision.event("Paused", running_, payload({{"why", "disk full"}}));
+  decision.event("Paused", jobs_.running_id(), payload({{"why", "disk full"}}));
   Job* job = running();
   if (job != nullptr && job->row.state == ledger::JobState::kRunning)
-    move(*job, ledger::JobState::kPaused, "disk full", decision);
+    jobs_.move(*job, ledger::JobState::kPaused, "disk full", decision);
   for (;;) {
     try {
       return ledger_.commit(decision.writes);
@@ -239,7 +248,8 @@ void Service::write_progress(SteadyTime now) {
   if (now - progress_written_ < kProgressEvery) return;
   progress_written_ = now;
   try {
-    folder_.write_progress(shown_.empty() ? "null" : document_of(jobs_.at(shown_)), ledger_.last_sequence(),
+    folder_.write_progress(jobs_.shown() == nullptr ? "null" : document_of(*jobs_.shown()),
+                           ledger_.last_sequence(),
                            checkpoints_.highest_step() + (run_ != nullptr ? run_->tasks_done() : 0));
   } catch (const Error& error) {
     log_warning("service", error.what());

@@ -3,7 +3,6 @@
 // (background.h). Runs one job at a time in submit order; every edge of a job's state is a transaction.
 #pragma once
 
-#include <array>
 #include <atomic>
 #include <functional>
 #include <map>
@@ -16,7 +15,9 @@
 #include "common/mailbox/mailbox.h"
 #include "coordinator/ledger/ledger.h"
 #include "coordinator/service/background.h"
-#include "coordinator/service/checkpoint_book.h"
+#include "coordinator/service/books/checkpoint_book.h"
+#include "coordinator/service/books/job_book.h"
+#include "coordinator/service/books/publisher.h"
 #include "coordinator/service/control.h"
 #include "coordinator/service/describe.h"
 #include "coordinator/service/event_queue.h"
@@ -63,11 +64,6 @@ class Service final : public Face {
   bool ready(std::string& reasons) override;
 
  private:
-  struct Job {
-    ledger::JobRow row;
-    jobs::JobSpec spec;
-    std::map<std::int64_t, ledger::StageRow> stages;
-  };
   // Why the running job takes no more work.
   struct Stopping {
     ledger::JobState to = ledger::JobState::kFailed;  // kRecovering: stopped by a signal
@@ -95,11 +91,6 @@ class Service final : public Face {
   void prepare_gangs();
   void gang_found(const planner::TaskRef& ref, const CheckpointBook::Start& start, Decision& decision);
   // service_jobs.cpp
-  void load_jobs();
-  void adopt_job(Decision& decision);
-  Job& add_job(const jobs::JobSpec& spec, const std::string& key, std::uint64_t body_hash,
-               Decision& decision);
-  void move(Job& job, ledger::JobState to, const std::string& cause, Decision& decision);
   void pick_next(Decision& decision);
   void begin(Job& job, Decision& decision);
   void planned(const std::string& job_id, std::unique_ptr<planner::TaskGraph> graph, Decision& decision);
@@ -109,20 +100,15 @@ class Service final : public Face {
   void stop_running(Stopping stopping, bool checkpoint_first, Decision& decision);
   void end_job(Job& job, ledger::JobState state, const std::string& cause, int exit_code, Decision& decision);
   void commit_stages(Decision& decision);
-  void write_stage(const std::string& job_id, std::size_t stage);
   void stage_written(const std::string& job_id, std::size_t stage, const std::string& fault,
                      Decision& decision);
-  void note_progress(Decision& decision);
-  double active_seconds(const Job& job) const;
-  Job& find(const std::string& job_id);
-  Job* running() { return running_.empty() ? nullptr : &jobs_.at(running_); }
+  Job* running() { return jobs_.running(); }
   // service_face.cpp
   void make_absolute(jobs::JobSpec& job) const;
-  JobView view_of(Job& job);
-  std::vector<StageView> stages_of(Job& job);
-  std::string document_of(Job& job) { return describe_job(view_of(job)); }
-  void remember_damage(const std::string& job_id);
-  void write_report(const std::string& job_id, std::function<void(const std::string& fault)> then);
+  JobView view_of(const Job& job);
+  std::vector<StageView> stages_of(const Job& job);
+  std::string document_of(const Job& job) { return describe_job(view_of(job)); }
+  void write_report(const Job& job, std::function<void(const std::string& fault)> then);
   // Runs `body` on the state thread; its result is handed over after the commit. Errors come back as thrown.
   template <class Result>
   Result ask(std::function<Result(Decision&)> body);
@@ -135,28 +121,23 @@ class Service final : public Face {
   fleet::Limits limits_;
   fleet::Fleet fleet_;
   std::set<Rank> idle_;
-  std::map<std::string, Job> jobs_;
-  std::string running_;  // job id, "" when none
-  std::string shown_;    // the running or the last job: what progress.json tells of
   std::unique_ptr<JobRun> run_;
   std::optional<Stopping> stopping_;
   std::optional<Outcome> outcome_;
-  std::set<std::size_t> stages_being_written_;
   LeaseId last_lease_;
-  // Data set, shard and what is wrong in it, of the jobs that ended in this incarnation.
-  std::map<std::string, std::vector<std::array<std::string, 3>>> damaged_;
-  std::map<std::string, std::vector<std::array<std::string, 2>>> sources_;
-  SteadyTime opened_, reviewed_{}, began_{}, progress_written_{}, metrics_written_{}, supervisor_gone_{},
+  SteadyTime opened_, reviewed_{}, progress_written_{}, metrics_written_{}, supervisor_gone_{},
       disk_looked_{};
   std::int64_t tasks_before_ = 0;  // of the job that has just ended
   int signals_ = 0;
-  bool paused_ = false, progressed_ = false, reporting_ = false, recovered_ = false, more_to_grant_ = false;
+  bool paused_ = false, reporting_ = false, recovered_ = false, more_to_grant_ = false;
   std::atomic<bool> ready_{false}, closed_{false};
   bool foreign_output_ = false;  // the running job was refused: its output holds what others have left
   bool afresh_ = false;  // the ledger was begun beside what others have left (ledger restore --afresh)
   EventQueue queue_;
   Background background_;
+  JobBook jobs_;
   CheckpointBook checkpoints_;
+  Publisher publisher_;
   std::unique_ptr<Control> control_;
 };
 

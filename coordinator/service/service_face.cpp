@@ -2,7 +2,6 @@
 #include <algorithm>
 #include <future>
 #include <memory>
-#include <sstream>
 
 #include <unistd.h>
 #include <nlohmann/json.hpp>
@@ -11,10 +10,8 @@
 #include "common/base/fault_point.h"
 #include "common/base/log.h"
 #include "common/io/hash.h"
-#include "coordinator/ledger/result_json.h"
 #include "coordinator/planner/listing.h"
 #include "coordinator/planner/plan_text.h"
-#include "coordinator/report/report.h"
 #include "coordinator/service/service.h"
 #include "jobs/checkpoint/checkpoint_config.h"
 #include "jobs/specification/spec_paths.h"
@@ -60,7 +57,7 @@ SubmitAnswer Service::submit(const std::string& spec_json, const std::string& id
   const std::uint64_t hash = io::xxh3_64(spec_json);
   return ask<SubmitAnswer>([this, job = std::move(read.job), hash, idempotency_key](Decision& decision) {
     if (!idempotency_key.empty())
-      for (auto& [id, known] : jobs_) {
+      for (auto& [id, known] : jobs_.all()) {
         if (known.row.idempotency_key != idempotency_key) continue;
         if (known.row.body_hash != hash) return SubmitAnswer{SubmitAnswer::Outcome::kKeyReused, id, "", {}};
         return SubmitAnswer{SubmitAnswer::Outcome::kSameAsBefore, id, document_of(known), {}};
@@ -68,12 +65,12 @@ SubmitAnswer Service::submit(const std::string& spec_json, const std::string& id
     if (options_.job)
       throw Error(ErrorKind::kConflict, "this coordinator runs the one job it was started with",
                   "start one without --job to submit jobs to it");
-    for (const auto& [id, known] : jobs_)
+    for (const auto& [id, known] : jobs_.all())
       if (!ledger::is_terminal(known.row.state) && known.spec.spec.output == job.spec.output)
         throw Error(ErrorKind::kConflict, id + " is not finished and writes to " + job.spec.output,
                     "cancel it, wait for it, or choose another output");
     if (paused_) throw Error(ErrorKind::kDiskFull, "the disk of the ledger is full", "free some space");
-    Job& added = add_job(job, idempotency_key, hash, decision);
+    Job& added = jobs_.add(job, idempotency_key, hash, decision);
     return SubmitAnswer{SubmitAnswer::Outcome::kCreated, added.row.job, document_of(added), {}};
   });
 }
@@ -91,7 +88,7 @@ std::string Service::list_jobs(const std::string& state, std::int64_t limit, con
   return ask<std::string>([this, state, limit, page_token](Decision&) {
     json listed = json::array();
     std::string next;
-    for (auto found = jobs_.upper_bound(page_token); found != jobs_.end(); ++found) {
+    for (auto found = jobs_.all().upper_bound(page_token); found != jobs_.all().end(); ++found) {
       if (!state.empty() && name_of(found->second.row.state) != state) continue;
       if (static_cast<std::int64_t>(listed.size()) == limit) {
         next = listed.back().at("id");
@@ -104,29 +101,29 @@ std::string Service::list_jobs(const std::string& state, std::int64_t limit, con
 }
 
 std::string Service::describe(const std::string& job_id) {
-  return ask<std::string>([this, job_id](Decision&) { return document_of(find(job_id)); });
+  return ask<std::string>([this, job_id](Decision&) { return document_of(jobs_.find(job_id)); });
 }
 
 std::string Service::spec(const std::string& job_id) {
-  return ask<std::string>([this, job_id](Decision&) { return find(job_id).row.spec; });
+  return ask<std::string>([this, job_id](Decision&) { return jobs_.find(job_id).row.spec; });
 }
 
 std::string Service::events(const std::string& job_id, std::uint64_t after_sequence, std::int64_t limit) {
   return ask<std::string>([this, job_id, after_sequence, limit](Decision&) {
-    find(job_id);
+    jobs_.find(job_id);
     return events_json(ledger_.events(job_id, after_sequence, limit));
   });
 }
 
 std::string Service::cancel(const std::string& job_id) {
   return ask<std::string>([this, job_id](Decision& decision) {
-    Job& job = find(job_id);
+    Job& job = jobs_.find(job_id);
     if (!ledger::is_terminal(job.row.state) && job.row.state != JobState::kStopping) {
-      if (job_id == running_ && !stopping_) {
+      if (jobs_.runs(job) && !stopping_) {
         stop_running({JobState::kCancelled, 1, "cancelled by request", {}}, true, decision);
-      } else if (job_id != running_) {
-        move(job, JobState::kStopping, "cancelled by request", decision);
-        move(job, JobState::kCancelled, "cancelled by request", decision);
+      } else if (!jobs_.runs(job)) {
+        jobs_.move(job, JobState::kStopping, "cancelled by request", decision);
+        jobs_.move(job, JobState::kCancelled, "cancelled by request", decision);
       }
     }
     return document_of(job);
@@ -137,9 +134,9 @@ std::string Service::report(const std::string& job_id) {
   auto promise = std::make_shared<std::promise<std::string>>();
   auto future = promise->get_future();
   const std::string path = ask<std::string>([this, job_id, promise](Decision& decision) {
-    const std::string file = (io::Path(find(job_id).spec.spec.output) / "report.html").string();
+    const std::string file = (io::Path(jobs_.find(job_id).spec.spec.output) / "report.html").string();
     decision.after.push_back([this, job_id, promise] {
-      write_report(job_id, [promise](const std::string& fault) { promise->set_value(fault); });
+      write_report(jobs_.find(job_id), [promise](const std::string& fault) { promise->set_value(fault); });
     });
     return file;
   });
@@ -148,79 +145,9 @@ std::string Service::report(const std::string& job_id) {
   return path;
 }
 
-// The graph knows the damaged shards, and is gone when the last report is written.
-void Service::remember_damage(const std::string& job_id) {
-  auto& damaged = damaged_[job_id];
-  damaged.clear();
-  auto& sources = sources_[job_id];
-  sources.clear();
-  for (const auto& warning : run_->graph().warnings()) sources.push_back({"", warning});
-  for (const auto& data : run_->graph().data()) {
-    for (const auto& [path, what] : data.damaged) damaged.push_back({data.name, path, what});
-    for (const auto& line : data.decided) sources.push_back({data.name, line});
-    if (!data.seen.empty())
-      sources.push_back({data.name, std::to_string(data.usable) + " samples; " + data.seen});
-  }
-}
-
-namespace {
-
-// A span per worker of the lease ("3", or of a gang "1,2,3"); a lease that still runs has no end yet, one
-// that was adopted from the store no worker.
-void add_spans(std::vector<report::ReportSpan>& spans, const ledger::LeaseRow& row, const std::string& stage,
-               std::int64_t started_ms) {
-  constexpr std::size_t kMostSpans = 200000;
-  if (row.ended_ms < row.granted_ms || row.workers.empty()) return;
-  const auto since = [&](std::int64_t time) { return static_cast<double>(time - started_ms) / 1000; };
-  std::istringstream ranks(row.workers);
-  for (std::string rank; std::getline(ranks, rank, ',') && spans.size() < kMostSpans;)
-    if (const int worker = std::atoi(rank.c_str()); worker > 0)
-      spans.push_back({stage, worker, since(row.granted_ms), since(row.ended_ms), row.state != "done"});
-}
-
-}  // namespace
-
-// The state thread gathers, the helper thread writes.
-void Service::write_report(const std::string& job_id, std::function<void(const std::string& fault)> then) {
-  Job& job = find(job_id);
-  report::ReportInput input;
-  input.job_id = job_id;
-  input.name = job.spec.name;
-  input.state = name_of(job.row.state);
-  input.cause = job.row.cause;
-  input.spec_json = job.row.spec;
-  input.output = job.spec.spec.output;
-  for (const auto& view : stages_of(job))
-    input.stages.push_back({.name = view.name,
-                            .kind = view.kind,
-                            .state = view.state,
-                            .tasks_known = view.progress.tasks_known,
-                            .tasks_done = view.progress.tasks_done,
-                            .tasks_reused = view.progress.tasks_reused,
-                            .counts = view.progress.counts});
-  if (run_ != nullptr && job.row.job == running_) remember_damage(job_id);
-  input.damaged = damaged_[job_id];
-  input.sources = sources_[job_id];
-  ledger_.for_each_lease(job_id, [&](const ledger::LeaseRow& row) {
-    if (static_cast<std::size_t>(row.stage) >= input.stages.size()) return;
-    auto& stage = input.stages[static_cast<std::size_t>(row.stage)];
-    if (row.state == "done")
-      for (const auto& file : ledger::result_from_json(row.result, row.lease).outputs) {
-        if (file.name == "thumbnails") stage.thumbnail_files.push_back(file.path);
-        if (file.path.ends_with(".facts.jsonl")) stage.facts_files.push_back(file.path);
-        if (file.path.ends_with(".captions.jsonl")) stage.caption_files.push_back(file.path);
-      }
-    add_spans(input.timeline, row, stage.name, job.row.started_ms);
-  });
-  background_.run([input = std::move(input), then = std::move(then)] {
-    std::string fault;
-    try {
-      report::write_report(input, input.output / "report.html");
-    } catch (const std::exception& failure) {
-      fault = failure.what();
-    }
-    then(fault);
-  });
+void Service::write_report(const Job& job, std::function<void(const std::string& fault)> then) {
+  if (run_ != nullptr && jobs_.runs(job)) publisher_.remember_data(job.row.job, run_->graph());
+  publisher_.write_report(job, stages_of(job), std::move(then));
 }
 
 std::string Service::service_discovery() {
@@ -254,9 +181,9 @@ bool Service::ready(std::string& reasons) {
   return reasons.empty();
 }
 
-std::vector<StageView> Service::stages_of(Job& job) {
+std::vector<StageView> Service::stages_of(const Job& job) {
   std::vector<StageView> views;
-  if (run_ == nullptr || job.row.job != running_) {
+  if (run_ == nullptr || !jobs_.runs(job)) {
     for (const auto& [position, row] : job.stages) views.push_back(stage_from_row(row));
     return views;
   }
@@ -278,14 +205,14 @@ std::vector<StageView> Service::stages_of(Job& job) {
   return views;
 }
 
-JobView Service::view_of(Job& job) {
+JobView Service::view_of(const Job& job) {
   JobView view;
   view.row = job.row;
   view.name = job.spec.name;
   view.output = job.spec.spec.output;
   view.stages = stages_of(job);
-  view.active_seconds = active_seconds(job);
-  if (job.row.job != running_ || run_ == nullptr) return view;
+  view.active_seconds = jobs_.active_seconds(job);
+  if (!jobs_.runs(job) || run_ == nullptr) return view;
   view.training_stage = run_->training_stage();
   view.training = run_->last_step();
   for (const auto& member : fleet_.members()) {
@@ -310,7 +237,7 @@ void Service::publish_metrics() {
     metrics_.set("trireme_worker_speed_ratio", fleet_.speed_ratio(member.rank), {{"worker", rank}});
   }
   double queued = 0;
-  for (const auto& [id, job] : jobs_) queued += job.row.state == JobState::kQueued;
+  for (const auto& [id, job] : jobs_.all()) queued += job.row.state == JobState::kQueued;
   metrics_.set("trireme_jobs_queued", queued);
   for (const char* file : {"db", "wal"})
     metrics_.set("trireme_ledger_bytes", static_cast<double>(ledger_.file_bytes(file)), {{"file", file}});

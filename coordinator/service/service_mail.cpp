@@ -28,7 +28,7 @@ void Service::handle(Arrival& arrival, Decision& decision) {
   if (const auto* message = std::get_if<jobs::TaskDone>(&arrival.message)) {
     const auto before = run_->tasks_done();
     run_->task_done(arrival.from, *message, arrival.at, decision);
-    if (run_->tasks_done() != before) note_progress(decision);
+    if (run_->tasks_done() != before) jobs_.note_progress(decision);
   }
   if (const auto* message = std::get_if<jobs::TaskFailed>(&arrival.message))
     run_->task_failed(arrival.from, *message, decision);
@@ -37,11 +37,11 @@ void Service::handle(Arrival& arrival, Decision& decision) {
 void Service::hello(const Arrival& arrival, const jobs::Hello& hello, Decision& decision) {
   const bool fresh = fleet_.member(arrival.from).state == fleet::Liveness::kAwaited;
   fleet_.hello(arrival.from, hello, arrival.at);
-  decision.send(arrival.from, jobs::Welcome{ledger_.run_id(), running_, seconds(limits_.heartbeat),
+  decision.send(arrival.from, jobs::Welcome{ledger_.run_id(), jobs_.running_id(), seconds(limits_.heartbeat),
                                             seconds(limits_.fence)});
   if (!fresh) return;
   idle_.insert(arrival.from);
-  decision.event("WorkerJoined", running_,
+  decision.event("WorkerJoined", jobs_.running_id(),
                  payload({{"rank", arrival.from}, {"pid", hello.pid}, {"cores", hello.cores}}));
   log_info("fleet", "worker " + std::to_string(arrival.from) + " on " + hello.host + ": " +
                         std::to_string(hello.cores) + " cores, " + hello.device);
@@ -57,7 +57,7 @@ void Service::checkpoint_written(const Arrival& arrival, const jobs::CheckpointW
   run_->note_gang_progress(arrival.at);
   checkpoints::SealOrder order;
   order.run_id = ledger_.run_id();
-  order.job = running_;
+  order.job = jobs_.running_id();
   order.stage = run_->graph().stages()[static_cast<std::size_t>(lease->task.stage)].name;
   order.address = lease->address;
   order.spec = running()->row.spec;
@@ -71,7 +71,7 @@ void Service::checkpoint_written(const Arrival& arrival, const jobs::CheckpointW
 }
 
 void Service::checkpoint_sealed(LeaseId lease, const ledger::CheckpointRow& row, Decision& decision) {
-  note_progress(decision);
+  jobs_.note_progress(decision);
   if (run_ == nullptr) return;
   for (const auto& member : fleet_.members())
     if (const auto* gang = run_->gang_lease(lease, member.rank); gang != nullptr)

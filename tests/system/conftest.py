@@ -85,6 +85,7 @@ class Launch(Supervised):
             arguments += ["--set", one]
         arguments += map(str, more)
         self.started = time.monotonic()
+        self.before = self.progress().get("incarnation", 0)
         super().__init__(arguments, f"{output}.launch.log", env=env)
 
     def progress(self):
@@ -96,7 +97,9 @@ class Launch(Supervised):
         return {**document, **(document.get("job") or {})}
 
     def step(self):
-        return (self.progress().get("training") or {}).get("step") or 0
+        """Of this launch, not of one before it in the same folder."""
+        progress = self.progress()
+        return ((progress.get("training") or {}).get("step") or 0) if progress.get("incarnation", 0) > self.before else 0
 
     def wait(self, timeout=300):
         code = self.process.wait(timeout)

@@ -56,7 +56,7 @@ def train_a_little(run, after=0):
 def plain_mpirun(job, output, workers):
     """Without a supervisor, as in the README."""
     log = open(f"{output}.mpirun.log", "w")
-    return subprocess.Popen(["mpirun", "--oversubscribe", "--bind-to", "none", "-n", "1", BIN / "trireme-coordinator", "--job", job,
+    return subprocess.Popen(["mpirun", "--mca", "odls_base_sigkill_timeout", "5", "--oversubscribe", "--bind-to", "none", "-n", "1", BIN / "trireme-coordinator", "--job", job,
                              "--set", f"spec.output={output}", ":", "-n", str(workers), BIN / "trireme-worker"],
                             cwd=ROOT, stdout=log, stderr=log, env=environment(TRIREME_LOG_DIR=output / "logs"), start_new_session=True)
 
@@ -116,8 +116,8 @@ def test_a_closed_terminal_is_a_stop(job, tmp_path):
     if pid == 0:
         os.chdir(ROOT)
         os.execve(BIN / "trireme", ["trireme", "launch", "-n", "2", str(job), "--set", f"spec.output={output}"], environment())
-    run = Launch.__new__(Launch)
-    run.output = output
+    run = Launch.__new__(Launch)  # its files alone
+    run.output, run.before = output, 0
     end = time.monotonic() + 60
     while run.step() == 0 and time.monotonic() < end:
         time.sleep(0.02)

@@ -6,7 +6,7 @@
 #include "common/io/folder.h"
 #include "common/io/hash.h"
 #include "coordinator/checkpoints/manifest.h"
-#include "coordinator/service/outputs.h"
+#include "coordinator/service/books/outputs.h"
 #include "tests/support/faulty_files.h"
 
 namespace trireme::coordinator::service {

@@ -1,5 +1,5 @@
 // The checkpoints of a ledger, on a clock that stands still: sealed, taken up, chosen from, retired, kept.
-#include "coordinator/service/checkpoint_book.h"
+#include "coordinator/service/books/checkpoint_book.h"
 
 #include <gtest/gtest.h>
 

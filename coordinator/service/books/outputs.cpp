@@ -1,4 +1,4 @@
-#include "coordinator/service/outputs.h"
+#include "coordinator/service/books/outputs.h"
 
 #include <algorithm>
 #include <cstdio>

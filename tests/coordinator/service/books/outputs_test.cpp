@@ -1,5 +1,5 @@
 // What is published replaces what was published before, and nothing else.
-#include "coordinator/service/outputs.h"
+#include "coordinator/service/books/outputs.h"
 
 #include <gtest/gtest.h>
 

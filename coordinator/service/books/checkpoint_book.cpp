@@ -1,4 +1,4 @@
-#include "coordinator/service/checkpoint_book.h"
+#include "coordinator/service/books/checkpoint_book.h"
 
 #include <algorithm>
 
@@ -15,6 +15,7 @@ using Rows = std::vector<ledger::CheckpointRow>;
 
 // A backup may cost so much of the time: the state thread stands still while the ledger is copied.
 constexpr double kShareOfTime = 0.02;
+constexpr std::uint64_t kRoomLeft = 64U << 20;  // for others, besides the copy and the one that verifies it
 
 std::string kind_of(const std::exception& failure) {
   const auto* error = dynamic_cast<const Error*>(&failure);
@@ -217,10 +218,14 @@ void CheckpointBook::back_up() {
   };
   io::Path snapshot;
   try {
+    const auto bytes = world_.ledger->file_bytes("db") + world_.ledger->file_bytes("wal");
+    if (io::free_bytes(world_.run_folder) < 4 * bytes + kRoomLeft)
+      throw Error(ErrorKind::kDiskFull, "there is little room in " + world_.run_folder.string());
     snapshot = ledger::snapshot_place(world_.run_folder);
     world_.ledger->snapshot(snapshot);
     world_.ledger->merge_wal();
   } catch (const Error& error) {
+    if (!snapshot.empty()) io::remove_file(snapshot);  // half made
     return failed(error);
   }
   const auto cost = world_.clock->now() - now;
@@ -230,6 +235,7 @@ void CheckpointBook::back_up() {
     try {
       ledger::keep_backup(snapshot, world_.run_folder);
     } catch (const std::exception& failure) {
+      io::remove_file(snapshot);  // what does not verify is no backup
       failed(failure);
     }
     world_.events->push([this](Decision&) { backing_up_ = false; });

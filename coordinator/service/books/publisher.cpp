@@ -1,0 +1,120 @@
+#include "coordinator/service/books/publisher.h"
+
+#include <algorithm>
+#include <cstdlib>
+#include <sstream>
+
+#include "coordinator/ledger/result_json.h"
+#include "coordinator/report/report.h"
+#include "coordinator/service/books/outputs.h"
+
+namespace trireme::coordinator::service {
+namespace {
+
+// "" or what `body` threw.
+std::string fault_of(const std::function<void()>& body) {
+  try {
+    body();
+    return "";
+  } catch (const std::exception& failure) {
+    return failure.what();
+  }
+}
+
+// A span per worker of the lease ("3", or of a gang "1,2,3"); a lease that still runs has no end yet, one
+// that was adopted from the store no worker.
+void add_spans(std::vector<report::ReportSpan>& spans, const ledger::LeaseRow& row, const std::string& stage,
+               std::int64_t started_ms) {
+  constexpr std::size_t kMostSpans = 200000;
+  if (row.ended_ms < row.granted_ms || row.workers.empty()) return;
+  const auto since = [&](std::int64_t time) { return static_cast<double>(time - started_ms) / 1000; };
+  std::istringstream ranks(row.workers);
+  for (std::string rank; std::getline(ranks, rank, ',') && spans.size() < kMostSpans;)
+    if (const int worker = std::atoi(rank.c_str()); worker > 0)
+      spans.push_back({stage, worker, since(row.granted_ms), since(row.ended_ms), row.state != "done"});
+}
+
+void add_lease(report::ReportInput& input, const ledger::LeaseRow& row, std::int64_t started_ms) {
+  if (static_cast<std::size_t>(row.stage) >= input.stages.size()) return;
+  auto& stage = input.stages[static_cast<std::size_t>(row.stage)];
+  if (row.state == "done")
+    for (const auto& file : ledger::result_from_json(row.result, row.lease).outputs) {
+      if (file.name == "thumbnails") stage.thumbnail_files.push_back(file.path);
+      if (file.path.ends_with(".facts.jsonl")) stage.facts_files.push_back(file.path);
+      if (file.path.ends_with(".captions.jsonl")) stage.caption_files.push_back(file.path);
+    }
+  add_spans(input.timeline, row, stage.name, started_ms);
+}
+
+}  // namespace
+
+void Publisher::write_stage(const Job& job, std::size_t stage, const planner::TaskGraph& graph,
+                            Written then) {
+  const auto& row = job.stages.at(static_cast<std::int64_t>(stage));
+  std::vector<std::pair<planner::TaskRef, CommittedTask>> sorted;
+  ledger_.for_each_lease(job.row.job, [&](const ledger::LeaseRow& lease) {
+    if (lease.state != "done" || lease.stage != static_cast<std::int64_t>(stage)) return;
+    const planner::TaskRef ref = planner::task_ref_from_key(lease.task);
+    if (lease.address == graph.address_of(ref))  // not what was made of an input that has changed since
+      sorted.push_back({ref, {lease.task, ledger::result_from_json(lease.result, lease.lease)}});
+  });
+  std::sort(sorted.begin(), sorted.end(), [](const auto& a, const auto& b) { return a.first < b.first; });
+  std::vector<CommittedTask> tasks;
+  for (auto& [ref, task] : sorted) tasks.push_back(std::move(task));
+  const bool last_of_kind = std::none_of(job.stages.begin(), job.stages.end(), [&](const auto& other) {
+    return other.first > row.position && other.second.kind == row.kind;
+  });
+  aside_.run([this, id = job.row.job, stage, kind = row.kind, name = row.stage, last_of_kind,
+              output = io::Path(job.spec.spec.output), tasks = std::move(tasks), then = std::move(then)] {
+    const std::string fault = fault_of([&] {
+      write_stage_outputs(output, name, tasks);
+      publish_stage(output, name, kind, last_of_kind, tasks);
+    });
+    events_.push([this, id, stage, fault, then](Decision& next) {
+      expected_.erase({id, stage});
+      then(fault, next);
+    });
+  });
+}
+
+void Publisher::remember_data(const std::string& job_id, const planner::TaskGraph& graph) {
+  auto& damaged = damaged_[job_id];
+  damaged.clear();
+  auto& sources = sources_[job_id];
+  sources.clear();
+  for (const auto& warning : graph.warnings()) sources.push_back({"", warning});
+  for (const auto& data : graph.data()) {
+    for (const auto& [path, what] : data.damaged) damaged.push_back({data.name, path, what});
+    for (const auto& line : data.decided) sources.push_back({data.name, line});
+    if (!data.seen.empty())
+      sources.push_back({data.name, std::to_string(data.usable) + " samples; " + data.seen});
+  }
+}
+
+void Publisher::write_report(const Job& job, const std::vector<StageView>& stages,
+                             std::function<void(const std::string& fault)> then) {
+  report::ReportInput input;
+  input.job_id = job.row.job;
+  input.name = job.spec.name;
+  input.state = name_of(job.row.state);
+  input.cause = job.row.cause;
+  input.spec_json = job.row.spec;
+  input.output = job.spec.spec.output;
+  for (const auto& view : stages)
+    input.stages.push_back({.name = view.name,
+                            .kind = view.kind,
+                            .state = view.state,
+                            .tasks_known = view.progress.tasks_known,
+                            .tasks_done = view.progress.tasks_done,
+                            .tasks_reused = view.progress.tasks_reused,
+                            .counts = view.progress.counts});
+  input.damaged = damaged_[job.row.job];
+  input.sources = sources_[job.row.job];
+  ledger_.for_each_lease(job.row.job,
+                         [&](const ledger::LeaseRow& row) { add_lease(input, row, job.row.started_ms); });
+  aside_.run([input = std::move(input), then = std::move(then)] {
+    then(fault_of([&] { report::write_report(input, input.output / "report.html"); }));
+  });
+}
+
+}  // namespace trireme::coordinator::service
