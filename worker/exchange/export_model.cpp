@@ -12,6 +12,7 @@
 
 #include "common/base/error.h"
 #include "common/io/file.h"
+#include "common/io/folder.h"
 #include "jobs/specification/model_defaults.h"
 #include "worker/checkpoint/name_map.h"
 #include "worker/exchange/export_captioner.h"
@@ -256,6 +257,9 @@ int run_export(int argc, char** argv) {
   }
   if (operands.size() != 2 || (to != "open_clip" && to != "hf"))
     throw Error(ErrorKind::kUsage, "export needs a model folder, a folder to write, and --to", usage);
+  // Perhaps another model's, or the original that was trained from: a person decides what becomes of it.
+  if (io::exists(operands[1]) && !(io::is_folder(operands[1]) && io::list_folder(operands[1]).empty()))
+    throw Error(ErrorKind::kConflict, operands[1] + " is there already and not empty", "name a new folder");
   (to == "hf" ? export_hf : export_open_clip)(operands[0], operands[1], tokenizer);
   std::cout << operands[1] << ": written for " << (to == "hf" ? "transformers" : "open_clip") << "\n";
   return 0;

@@ -302,6 +302,10 @@ TEST(Exchange, ACaptionerBecomesBlip) {
   const models::DualEncoder model(spec, 1);
   model.save(from, "{}");
   EXPECT_EQ(tool(run_export, {"export", "--to", "hf", from, to}), 0);
+  // What is there is never written over: not the export, and not what is converted.
+  EXPECT_THROW(tool(run_export, {"export", "--to", "hf", from, to}), Error);
+  const std::string written = to + "/model.safetensors";
+  EXPECT_THROW(tool(run_weights, {"weights", "convert", written, written, "--to", "hf_blip"}), Error);
   for (const char* file : {"vocab.txt", "tokenizer_config.json", "preprocessor_config.json"})
     EXPECT_TRUE(fs::exists(fs::path(to) / file)) << file;
   const auto config = nlohmann::json::parse(std::ifstream(fs::path(to) / "config.json"));
