@@ -82,3 +82,8 @@ def test_nothing_at_file_scope_changes():
                 if match:
                     found.setdefault(path, []).append(match.group(1))
     assert found == STATEFUL
+
+
+def test_one_place_of_the_worker_asks_which_objective_it_is():
+    found = [path for path, text in sources("worker") if re.search(r"\bobjective\b *[=!]=|\.objective\b", text)]
+    assert found == ["worker/stages/train/objectives/make_objective.cpp"], found
