@@ -1,5 +1,6 @@
 #include "jobs/checkpoint/checkpoint_config.h"
 
+#include <algorithm>
 #include <cmath>
 
 #include "common/base/error.h"
@@ -185,7 +186,9 @@ std::vector<std::string> contradictions(const ModelSpec& model, const Checkpoint
     const Json ours = is_open(value) ? meaning_of_nothing(fact.field) : *value;
     const Json theirs = is_open(&fact.value) ? meaning_of_nothing(fact.field) : fact.value;
     if ((is_nothing(&ours) && is_nothing(&theirs)) || equal(ours, theirs)) continue;
-    found.push_back(fact.said + " means " + fact.field + " = " + dump_json(theirs) + ", the model has " +
+    std::string name = fact.field;
+    std::ranges::replace(name, '/', '.');
+    found.push_back(fact.said + " means " + name + " = " + dump_json(theirs) + ", the model has " +
                     dump_json(ours));
   }
   return found;

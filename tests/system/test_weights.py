@@ -133,7 +133,7 @@ def test_plan_shows_what_was_taken_over_from_the_config(tmp_path):
     (folder / "open_clip_config.json").write_text(json.dumps(config))
     done = trireme("plan", tmp_path / "job.json", "--set", "spec.models.m.image.mean=[0,0,0]")
     assert "vision_cfg.invented is 1, a field that is not known here" in done.stderr, done.stderr
-    assert "image/mean = [0.5,0.5,0.5], the model has [0,0,0]" in done.stderr, done.stderr
+    assert "image.mean = [0.5,0.5,0.5], the model has [0,0,0]" in done.stderr, done.stderr
     (folder / "open_clip_config.json").write_text("{")
     done = trireme("plan", tmp_path / "job.json")
     assert done.returncode != 0 and "open_clip_config.json is damaged" in done.stderr, done.stderr

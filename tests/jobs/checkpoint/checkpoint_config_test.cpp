@@ -96,8 +96,8 @@ TEST(CheckpointConfig, WhatTheModelStatesOtherwiseIsNamedWithBothValues) {
   adopt_config(model, config, true, true);
   const std::string faults = said(contradictions(model, config, true, true));
   for (const char* expected :
-       {"preprocess_cfg.mean means image/mean = [0.5,0.5,0.5], the model has [0.1,0.2,0.3]",
-        "head_width means image/heads = 2, the model has 4", "image/quick_gelu = true, the model has false"})
+       {"preprocess_cfg.mean means image.mean = [0.5,0.5,0.5], the model has [0.1,0.2,0.3]",
+        "head_width means image.heads = 2, the model has 4", "image.quick_gelu = true, the model has false"})
     EXPECT_NE(faults.find(expected), std::string::npos) << expected << "\n" << faults;
   EXPECT_EQ(said(contradictions(model, config, false, false)), "");
 }
@@ -137,10 +137,10 @@ TEST(CheckpointConfig, TransformersDefaultsHoldForWhatItsConfigLeavesOut) {
   ModelSpec model = adopted(config);
   EXPECT_EQ(model.text.readout, "largest");  // their way with end token 2
   const std::string faults = said(contradictions(model, config, true, true));
-  EXPECT_NE(faults.find("text/quick_gelu = true"), std::string::npos) << faults;
-  EXPECT_NE(faults.find("image/layer_norm_epsilon = 0.001, the model has 1e-05"), std::string::npos)
+  EXPECT_NE(faults.find("text.quick_gelu = true"), std::string::npos) << faults;
+  EXPECT_NE(faults.find("image.layer_norm_epsilon = 0.001, the model has 1e-05"), std::string::npos)
       << faults;
-  EXPECT_EQ(faults.find("image/quick_gelu"), std::string::npos) << faults;
+  EXPECT_EQ(faults.find("image.quick_gelu"), std::string::npos) << faults;
 }
 
 TEST(CheckpointConfig, SiglipIsBidirectionalAndReadsTheLastPosition) {
@@ -168,7 +168,7 @@ TEST(CheckpointConfig, TimmSaysHowPicturesAreCut) {
                                             "crop_pct": 0.9, "crop_mode": "center", "input_size": [3, 64, 64]}})");
   const ModelSpec model = adopted(config);
   EXPECT_EQ(model.image.resize_px, 71);
-  EXPECT_NE(said(contradictions(model, config, true, false)).find("image/layer_norm_epsilon = 1e-06"),
+  EXPECT_NE(said(contradictions(model, config, true, false)).find("image.layer_norm_epsilon = 1e-06"),
             std::string::npos);
 }
 

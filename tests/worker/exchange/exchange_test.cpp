@@ -138,7 +138,7 @@ TEST(Exchange, FaultsOfACheckpointAreListedWithTheirNames) {
     for (const char* words :
          {"missing: text_model.final_layer_norm.bias", "not finite: vision_model.post_layernorm.weight",
           "dtype: vision_model.post_layernorm.bias", "shape: visual_projection.weight",
-          "surplus: text_model.embeddings.token_embedding.weights", "text/heads = 5, the model has 3",
+          "surplus: text_model.embeddings.token_embedding.weights", "text.heads = 5, the model has 3",
           "hf_clip"})
       EXPECT_NE(text.find(words), std::string::npos) << words << "\n" << text;
   }

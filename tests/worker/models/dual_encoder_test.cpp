@@ -252,10 +252,10 @@ TEST(DualEncoder, AFolderOfOursIsAStartForAnother) {
   };
   jobs::ModelSpec other = spec;
   other.image.mean = {0.2, 0.3, 0.4};
-  EXPECT_NE(refusal(other).find("image.mean is ["), std::string::npos) << refusal(other);
+  EXPECT_NE(refusal(other).find("image.mean = ["), std::string::npos) << refusal(other);
   other = spec;
   other.image.resize_px = 40;
-  EXPECT_NE(refusal(other).find("image.resize_px is 32, the model has 40"), std::string::npos)
+  EXPECT_NE(refusal(other).find("image.resize_px = 32, the model has 40"), std::string::npos)
       << refusal(other);
   other = spec;
   other.text.tokenizer.buckets = 128;
@@ -263,7 +263,7 @@ TEST(DualEncoder, AFolderOfOursIsAStartForAnother) {
       << refusal(other);
   other = spec;
   other.text.heads = 4;
-  EXPECT_NE(refusal(other).find("attention heads"), std::string::npos) << refusal(other);
+  EXPECT_NE(refusal(other).find("text.heads = 2, the model has 4"), std::string::npos) << refusal(other);
   other = spec;
   other.image.image_px = 48;  // another resolution is for the user to choose
   other.image.resize_px = 48;
