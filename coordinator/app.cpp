@@ -13,8 +13,10 @@
 #include "common/base/log.h"
 #include "common/base/version.h"
 #include "common/io/folder.h"
+#include "common/mailbox/mpi/launcher.h"
 #include "common/mailbox/mpi/world.h"
 #include "common/telemetry/metrics.h"
+#include "common/telemetry/place.h"
 #include "coordinator/api/server.h"
 #include "coordinator/checkpoints/survey.h"
 #include "coordinator/ledger/ledger.h"
@@ -26,7 +28,7 @@ namespace trireme::coordinator {
 namespace {
 
 struct Arguments {
-  std::string job, run_folder, listen = "127.0.0.1:0";
+  std::string job, run_folder, listen = "127.0.0.1:0", metrics_listen, advertise;
   std::vector<std::string> overrides, data_roots, output_roots, allowed_hosts;
 };
 
@@ -48,6 +50,10 @@ void describe_arguments(CLI::App& program, Arguments& given) {
       "--run-dir", given.run_folder,
       "folder of ledger, logs and endpoint; with --job the job's output (default: runs/service)");
   program.add_option("--listen", given.listen, "address of the HTTP API; port 0: a free one");
+  program.add_option("--metrics-listen", given.metrics_listen,
+                     "address of the metrics, ADDRESS[:PORT] (default 127.0.0.1)");
+  program.add_option("--advertise", given.advertise,
+                     "how discovery names this host: hostname, a name, or a network whose address it has");
   program.add_option("--data-root", given.data_roots, "specs sent over HTTP may read under this folder")
       ->allow_extra_args(false);
   program.add_option("--output-root", given.output_roots, "specs sent over HTTP may write under this folder")
@@ -136,14 +142,14 @@ service::Outcome serve(MpiWorld& world, const Arguments& given, std::optional<jo
                          .incarnation = folder.incarnation(),
                          .traces = checkpoints::traces_of_a_run(folder.path())},
                         clock);
-  const std::string host = environment("TRIREME_METRICS_HOST", "127.0.0.1");
-  telemetry::Metrics metrics(host, 0);
+  const auto place = telemetry::metrics_place(given.metrics_listen, given.advertise, 0);
+  telemetry::Metrics metrics(place.address, place.port);
   metrics.set("trireme_build_info", 1, {{"version", version()}});
   service::ServiceOptions options;
   options.job = std::move(job);
   options.working_folder = io::working_folder().string();
   options.supervisor_pid = static_cast<int>(environment_number("TRIREME_SUPERVISOR_PID"));
-  options.host = host;
+  options.host = place.advertised;
   service::Service service(std::move(options), folder, ledger, world.mailbox(), metrics, clock);
   const api::Server server(service, server_options(given, folder, ledger.run_id(), metrics));
   log_info("coordinator", "incarnation " + std::to_string(folder.incarnation().value) + " of " +
@@ -186,6 +192,7 @@ int run_program(const Arguments& given) {
     if (job && given.run_folder.empty()) place = job->spec.output;
     folder.emplace(place, environment_number("TRIREME_INCARNATION"));
     arm_fault_points(0, folder->incarnation().value);
+    refuse_lonely_start();
     MpiWorld world;
     check_place(world);
     outcome = serve(world, given, std::move(job), *folder);

@@ -12,8 +12,10 @@
 #include "common/base/log.h"
 #include "common/base/version.h"
 #include "common/io/folder.h"
+#include "common/mailbox/mpi/launcher.h"
 #include "common/mailbox/mpi/world.h"
 #include "common/telemetry/metrics.h"
+#include "common/telemetry/place.h"
 #include "worker/collective/cuda_plugin.h"
 #include "worker/collective/gang_group.h"
 #include "worker/collective/mpi/mpi_group.h"
@@ -92,16 +94,22 @@ runtime::Stages all_stages() {
   return stages;
 }
 
+struct Arguments {
+  std::string metrics_listen, advertise;  // common/telemetry/place.h
+};
+
 std::string host_name() {
   char host[256] = "";
   ::gethostname(host, sizeof(host) - 1);
   return host;
 }
 
-jobs::Hello hello(const runtime::CoreShare& cores, const runtime::DeviceChoice& device, int metrics_port) {
+jobs::Hello hello(const runtime::CoreShare& cores, const runtime::DeviceChoice& device, int metrics_port,
+                  const std::string& metrics_host) {
   return {host_name(),   ::getpid(),
           cores.threads, device.device + (device.name.empty() ? "" : " " + device.name),
-          version(),     metrics_port};
+          version(),     metrics_port,
+          metrics_host};
 }
 
 void check_place(const MpiWorld& world) {
@@ -162,22 +170,23 @@ std::unique_ptr<collective::Group> gang(const MpiWorld& world, const jobs::Task&
   return group;
 }
 
-void serve(MpiWorld& world, Incarnation incarnation) {
+void serve(MpiWorld& world, Incarnation incarnation, const Arguments& given) {
   const runtime::DeviceChoice device = runtime::choose_device(world.position_on_host());
   log_info("device", device.device + ": " + device.why);
   const auto plugin = open_plugin(device);
   const runtime::CoreShare cores =
       runtime::settle_on_cores(world.workers_on_host(), world.position_on_host());
   const RealClock clock;
-  telemetry::Metrics metrics(environment("TRIREME_METRICS_HOST", "127.0.0.1"), 0,
-                             {{"rank", std::to_string(world.rank())}});
+  const auto place =
+      telemetry::metrics_place(given.metrics_listen, given.advertise, world.position_on_host() + 1);
+  telemetry::Metrics metrics(place.address, place.port, {{"rank", std::to_string(world.rank())}});
   metrics.set("trireme_build_info", 1, {{"version", version()}});
   const auto mailbox = world.mailbox();
   const std::string run_id = environment("TRIREME_RUN_ID");
   runtime::Control control({.clock = &clock,
                             .mailbox = mailbox.get(),
                             .metrics = &metrics,
-                            .hello = hello(cores, device, metrics.port()),
+                            .hello = hello(cores, device, metrics.port(), place.advertised),
                             .run = run_id.empty() ? 0 : jobs::run_key(run_id),
                             .incarnation = incarnation,
                             .fence = [] {
@@ -203,9 +212,24 @@ void leave_signals_to_the_coordinator() {
   for (const int signal : {SIGTERM, SIGINT, SIGHUP, SIGPIPE}) std::signal(signal, SIG_IGN);
 }
 
+// What `trireme launch` hands to every rank.
+Arguments arguments_of(int argc, char** argv) {
+  Arguments given;
+  for (int i = 1; i < argc; i += 2) {
+    const std::string name = argv[i];
+    if ((name != "--metrics-listen" && name != "--advertise") || i + 1 == argc)
+      throw Error(ErrorKind::kUsage, "unknown argument '" + name + "', or one without its value",
+                  "`trireme-worker [--metrics-listen ADDRESS] [--advertise NAME]` under mpirun, or "
+                  "`trireme-worker tool search|device|version …`");
+    (name == "--advertise" ? given.advertise : given.metrics_listen) = argv[i + 1];
+  }
+  return given;
+}
+
 // A worker that fails leaves by _exit: MPI_Finalize would wait for the others.
-int run_rank() {
+int run_rank(const Arguments& given) {
   leave_signals_to_the_coordinator();
+  refuse_lonely_start();
   MpiWorld world;
   start_log("worker/" + std::to_string(world.rank()));
   try {
@@ -214,7 +238,7 @@ int run_rank() {
     check_place(world);
     const auto incarnation = std::strtoull(environment("TRIREME_INCARNATION", "0").c_str(), nullptr, 10);
     arm_fault_points(world.rank(), incarnation == 0 ? 1 : incarnation);
-    serve(world, Incarnation{incarnation});
+    serve(world, Incarnation{incarnation}, given);
   } catch (const Error& error) {
     log_error("worker", error.what());
     ::_exit(exit_code(error.kind()));
@@ -248,10 +272,8 @@ int run_tool(int argc, char** argv) {
 
 int run(int argc, char** argv) {
   try {
-    if (argc < 2) return run_rank();
-    if (std::string(argv[1]) == "tool") return run_tool(argc - 2, argv + 2);
-    throw Error(ErrorKind::kUsage, "unknown argument '" + std::string(argv[1]) + "'",
-                "`trireme-worker` under mpirun, or `trireme-worker tool search|device|version …`");
+    if (argc > 1 && std::string(argv[1]) == "tool") return run_tool(argc - 2, argv + 2);
+    return run_rank(arguments_of(argc, argv));
   } catch (const Error& error) {
     std::cerr << "trireme-worker: " << error.what() << "\n";
     return exit_code(error.kind());

@@ -2,6 +2,7 @@
 
 #include <CLI/CLI.hpp>
 #include <algorithm>
+#include <cstdlib>
 #include <functional>
 #include <iostream>
 #include <memory>
@@ -9,6 +10,7 @@
 #include <unistd.h>
 
 #include "common/base/error.h"
+#include "common/base/log.h"
 #include "common/base/nearest_name.h"
 #include "common/base/version.h"
 #include "common/io/folder.h"
@@ -17,6 +19,7 @@
 #include "coordinator/cli/data_checks.h"
 #include "coordinator/cli/doctor.h"
 #include "coordinator/cli/explain.h"
+#include "coordinator/cli/launch/host_report.h"
 #include "coordinator/cli/launch/launch_command.h"
 #include "coordinator/cli/launch/process.h"
 #include "coordinator/cli/plan/plan_command.h"
@@ -33,11 +36,13 @@ struct Given {
   std::string job, file, key, state, run = "runs/service", run_folder, listen, resume_from,
                                      output_format = "text", mpirun = "mpirun";
   std::vector<std::string> overrides, mpirun_arguments, data_roots, output_roots;
-  int workers = 1, rank = -1;
+  std::string hosts, hostfile, rsh_agent, network, metrics_listen, advertise;
+  int workers = 0, rank = -1;
   std::int64_t limit = 100, tail = -1;
   std::uint64_t after = 0;
   std::vector<std::string> removed;
-  bool wait = false, follow = false, retry_failed = false, dry_run = false, afresh = false;
+  bool wait = false, follow = false, retry_failed = false, dry_run = false, afresh = false,
+       share_gpus = false, requeue = false;
   std::function<int()> command;
 
   io::Path whole_run_folder() const { return io::absolute(run_folder).lexically_normal(); }
@@ -68,14 +73,73 @@ void add_sets(CLI::App& command, Given& given) {
       ->allow_extra_args(false);
 }
 
+LaunchOptions launch_options(const Given& given) {
+  LaunchOptions options;
+  options.job = given.file;
+  options.overrides = given.overrides;
+  options.workers = given.workers;
+  options.run_folder = given.run_folder;
+  options.listen = given.listen;
+  options.mpirun = given.mpirun;
+  options.mpirun_arguments = given.mpirun_arguments;
+  options.data_roots = given.data_roots;
+  options.output_roots = given.output_roots;
+  options.out = &std::cout;
+  options.is_terminal = ::isatty(STDOUT_FILENO) == 1;
+  options.hosts = given.hosts;
+  options.hostfile = given.hostfile;
+  options.rsh_agent = given.rsh_agent;
+  options.network = given.network;
+  options.share_gpus = given.share_gpus;
+  options.dry_run = given.dry_run;
+  options.metrics_listen = given.metrics_listen;
+  options.advertise = given.advertise;
+  options.resume_from = given.resume_from;
+  return options;
+}
+
+// A batch job that stopped with a checkpoint goes back into the queue.
+int requeue_if_asked(bool asked, int code) {
+  const char* job = std::getenv("SLURM_JOB_ID");
+  if (!asked || code != exit_code(ErrorKind::kTryAgain)) return code;
+  if (job == nullptr) throw Error(ErrorKind::kUsage, "--requeue has a meaning in a batch job of Slurm alone");
+  const Captured answer = capture({"scontrol", "requeue", job});
+  std::cout << (answer.exit_code == 0 ? "Slurm will start job " + std::string(job) + " again.\n"
+                                      : "Slurm did not requeue: " + printable(answer.output, 300) + "\n")
+            << std::flush;
+  return code;
+}
+
+void add_requeue(CLI::App& command, Given& given) {
+  command.add_flag("--requeue", given.requeue, "in a Slurm job: requeue it when it stops with a checkpoint");
+}
+
+// Where a run takes place.
+void add_hosts(CLI::App& command, Given& given) {
+  command.add_option("--hosts", given.hosts,
+                     "hosts and their workers: a:8,b:8 (without a count: one per GPU)");
+  command.add_option("--hostfile", given.hostfile, "the same as a file, one host per line: a slots=8");
+  command.add_option("--rsh-agent", given.rsh_agent, "program that reaches a host, instead of ssh");
+}
+
 void add_launch(CLI::App& app, Given& given) {
   CLI::App& command = *app.add_subcommand(
       "launch",
       "run a job (or, without one, a standing coordinator) under mpirun, with restarts and progress");
   command.add_option("job", given.file, "job file; without it jobs come over HTTP");
-  command.add_option("-n,--workers", given.workers, "worker processes")
-      ->check(CLI::Range(1, 100000))
-      ->capture_default_str();
+  command
+      .add_option("-n,--workers", given.workers,
+                  "worker processes (default: the slots of the hosts, 1 on one host)")
+      ->check(CLI::Range(1, 100000));
+  add_hosts(command, given);
+  command.add_option("--network", given.network, "networks or interfaces MPI may use: 10.0.0.0/8, ib0");
+  command.add_flag("--share-gpus", given.share_gpus, "allow more workers than GPUs on a host");
+  add_requeue(command, given);
+  command.add_flag("--dry-run", given.dry_run, "look at the hosts and print the mpirun line");
+  command.add_option("--metrics-listen", given.metrics_listen,
+                     "address on which every process serves its metrics (default 127.0.0.1)");
+  command.add_option("--advertise", given.advertise,
+                     "how discovery names a host: hostname (default), or a network whose address it has");
   add_sets(command, given);
   command.add_option("--run-dir", given.run_folder,
                      "run folder (default: the job's output, or runs/service)");
@@ -97,11 +161,7 @@ void add_launch(CLI::App& app, Given& given) {
                   "one argument handed to mpirun, for example --mpirun-arg=--hostfile (repeatable)")
       ->allow_extra_args(false);
   command.callback([&given] {
-    given.command = [&given] {
-      return launch({given.file, given.overrides, given.workers, given.run_folder, given.listen, given.mpirun,
-                     given.mpirun_arguments, given.data_roots, given.output_roots, &std::cout,
-                     ::isatty(STDOUT_FILENO) == 1, given.resume_from});
-    };
+    given.command = [&given] { return requeue_if_asked(given.requeue, launch(launch_options(given))); };
   });
 }
 
@@ -109,11 +169,12 @@ void add_sweep(CLI::App& app, Given& given) {
   CLI::App& command = *app.add_subcommand(
       "sweep", "run the jobs of a sweep file on one fleet and print one table (started again, it goes on)");
   command.add_option("sweep", given.file, "sweep file")->required();
-  command.add_option("-n,--workers", given.workers, "worker processes")
-      ->check(CLI::Range(1, 100000))
-      ->capture_default_str();
+  command.add_option("-n,--workers", given.workers, "worker processes (default: as launch)")
+      ->check(CLI::Range(1, 100000));
   add_sets(command, given);
   command.add_option("--run-dir", given.run_folder, "folder of the sweep (default: its output)");
+  add_hosts(command, given);
+  add_requeue(command, given);
   command.add_flag("--retry-failed", given.retry_failed, "run failed runs once more");
   command.add_flag("--dry-run", given.dry_run, "check the file and list the runs");
   add_format(command, given);
@@ -124,17 +185,12 @@ void add_sweep(CLI::App& app, Given& given) {
     given.command = [&given] {
       SweepOptions options;
       options.file = given.file;
-      options.fleet.overrides = given.overrides;
-      options.fleet.workers = given.workers;
-      options.fleet.run_folder = given.run_folder;
-      options.fleet.mpirun = given.mpirun;
-      options.fleet.mpirun_arguments = given.mpirun_arguments;
-      options.fleet.out = &std::cout;
-      options.fleet.is_terminal = ::isatty(STDOUT_FILENO) == 1;
+      options.fleet = launch_options(given);
+      options.fleet.job.clear();
       options.retry_failed = given.retry_failed;
       options.dry_run = given.dry_run;
       options.json = given.json();
-      return sweep_jobs(options);
+      return requeue_if_asked(given.requeue, sweep_jobs(options));
     };
   });
 }
@@ -156,12 +212,16 @@ void add_local(CLI::App& app, Given& given) {
   doctor.add_option("what", given.file, "a job file, or data as a job's source names them");
   add_sets(doctor, given);
   doctor.add_option("--mpirun", given.mpirun, "the mpirun to look at")->capture_default_str();
+  add_hosts(doctor, given);
   add_format(doctor, given);
   doctor.callback([&given] {
     given.command = [&given] {
-      const auto checks =
-          given.file.empty() ? run_checks({given.mpirun}) : check_data_of(given.file, given.overrides);
-      return print_checks(checks, given.json(), std::cout);
+      DoctorOptions options;
+      options.mpirun = given.mpirun;
+      options.hosts = launch_options(given);
+      return print_checks(
+          given.file.empty() ? run_checks(options) : check_data_of(given.file, given.overrides), given.json(),
+          std::cout);
     };
   });
 
@@ -176,6 +236,16 @@ void add_local(CLI::App& app, Given& given) {
     };
   });
 
+  CLI::App& report =
+      *app.add_subcommand("host-report", "what this host says to one that launches a run")->group("");
+  report.add_option("folder", given.run_folder)->required();
+  report.add_option("token", given.key)->required();
+  report.callback([&given] {
+    given.command = [&given] {
+      std::cout << to_json(host_report(given.run_folder, given.key)) << "\n";
+      return 0;
+    };
+  });
   app.add_subcommand("schema", "print the JSON Schema of job files")->callback([&given] {
     given.command = [] {
       std::cout << jobs::job_schema() << "\n";

@@ -164,19 +164,34 @@ const char* name_of(State state) {
 }  // namespace
 
 std::vector<Check> run_checks(const DoctorOptions& options) {
-  return {check_build(),
-          check_mpi(options.mpirun),
-          check_mpi_settings(),
-          check_program("trireme-coordinator"),
-          check_program("trireme-worker"),
-          check_torch(),
-          check_sqlite(),
-          check_cores(),
-          check_disk(options.output),
-          check_shared_memory(),
-          check_limits(),
-          check_weights(),
-          check_prometheus()};
+  std::vector<Check> checks{check_build(),
+                            check_mpi(options.mpirun),
+                            check_mpi_settings(),
+                            check_program("trireme-coordinator"),
+                            check_program("trireme-worker"),
+                            check_torch(),
+                            check_sqlite(),
+                            check_cores(),
+                            check_disk(options.output),
+                            check_shared_memory(),
+                            check_limits(),
+                            check_weights(),
+                            check_prometheus()};
+  for (const auto& answer : look_at_hosts(options.hosts, std::filesystem::absolute(options.output))) {
+    const bool good = answer.fault.empty();
+    checks.push_back({!good                 ? State::kMissing
+                      : answer.note.empty() ? State::kGood
+                                            : State::kNote,
+                      "host " + printable(answer.host.name, 100),
+                      good ? std::to_string(answer.host.slots) + " workers, " +
+                                 std::to_string(answer.report.cores) + " cores, " +
+                                 std::to_string(answer.report.gpu_nodes.size()) + " GPUs, " +
+                                 bytes_text(answer.report.temporary_free_bytes) + " free in " +
+                                 printable(answer.report.temporary, 100)
+                           : "cannot take part",
+                      good ? answer.note : answer.fault});
+  }
+  return checks;
 }
 
 int print_checks(const std::vector<Check>& checks, bool json, std::ostream& out) {

@@ -6,6 +6,7 @@
 #include <vector>
 
 #include "common/io/file.h"
+#include "coordinator/cli/launch/launch_command.h"
 
 namespace trireme::coordinator::cli {
 
@@ -18,6 +19,7 @@ struct Check {
 struct DoctorOptions {
   std::string mpirun = "mpirun";
   io::Path output = "runs";  // whose disk is looked at
+  LaunchOptions hosts;       // --hosts, --hostfile or the batch system's: each is asked, as launch does
 };
 std::vector<Check> run_checks(const DoctorOptions& options);
 

@@ -162,8 +162,9 @@ std::string Service::service_discovery() {
     add(options_.host + ":" + std::to_string(metrics_.port()), "coordinator");
     for (const auto& member : fleet_.members()) {
       if (member.hello.metrics_port == 0) continue;
-      const std::string host = member.hello.host == name ? "127.0.0.1" : member.hello.host;
-      add(host + ":" + std::to_string(member.hello.metrics_port), "worker");
+      // A worker elsewhere that listens on its loopback cannot be reached: a target of it would only be down.
+      if (member.hello.metrics_host == "127.0.0.1" && member.hello.host != name) continue;
+      add(member.hello.metrics_host + ":" + std::to_string(member.hello.metrics_port), "worker");
     }
     return groups.dump();
   });

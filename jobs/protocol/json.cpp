@@ -43,7 +43,7 @@ void describe(V& v, ShardSummary& m) {
 template <class V>
 void describe(V& v, Hello& m) {
   v("host", m.host)("pid", m.pid)("cores", m.cores)("device", m.device)("code_version", m.code_version);
-  v("metrics_port", m.metrics_port);
+  v("metrics_port", m.metrics_port)("metrics_host", m.metrics_host);
 }
 template <class V>
 void describe(V& v, Heartbeat& m) {

@@ -124,6 +124,7 @@ struct Hello {
   std::string device;  // "cpu", "cuda:0 NVIDIA H100 …"
   std::string code_version;
   std::int64_t metrics_port = 0;
+  std::string metrics_host;  // as discovery names it; "127.0.0.1": reachable on the worker's host alone
 };
 
 struct Heartbeat {

@@ -1,6 +1,7 @@
 #include "coordinator/cli/launch/launch_command.h"
 
 #include <algorithm>
+#include <cstdlib>
 #include <deque>
 #include <filesystem>
 #include <optional>
@@ -13,6 +14,8 @@
 #include "common/io/folder.h"
 #include "coordinator/cli/client/display.h"
 #include "coordinator/cli/client/format.h"
+#include "coordinator/cli/launch/host_report.h"
+#include "coordinator/cli/launch/hosts.h"
 #include "coordinator/cli/launch/mpirun.h"
 #include "coordinator/cli/launch/process.h"
 #include "coordinator/cli/launch/run_files.h"
@@ -32,12 +35,64 @@ std::string needed_program(const std::string& name) {
   return found;
 }
 
-LaunchPlan plan_of(const LaunchOptions& options, const io::Path& run_folder) {
+std::string variable(const std::string& name) {
+  const char* value = std::getenv(name.c_str());
+  return value == nullptr ? "" : value;
+}
+
+HostList hosts_of(const LaunchOptions& options) {
+  if (!options.hosts.empty() && !options.hostfile.empty())
+    throw Error(ErrorKind::kUsage, "--hosts and --hostfile both name hosts", "give one of them");
+  if (!options.hosts.empty()) return {parse_hosts(options.hosts), "--hosts"};
+  if (!options.hostfile.empty())
+    return {parse_hostfile(io::read_file(options.hostfile, 64U << 20), options.hostfile),
+            "hostfile " + options.hostfile};
+  return hosts_of_environment(variable);
+}
+
+// -n shares its workers out evenly, the first hosts take what is left over.
+void spread(std::vector<HostAnswer>& answers, int workers) {
+  const int hosts = static_cast<int>(answers.size());
+  if (workers < hosts)
+    throw Error(
+        ErrorKind::kUsage,
+        "-n " + std::to_string(workers) + " leaves some of " + std::to_string(hosts) + " hosts without work",
+        "name fewer hosts, or leave -n out");
+  for (int i = 0; i < hosts; ++i)
+    answers[static_cast<std::size_t>(i)].host.slots = workers / hosts + (i < workers % hosts);
+}
+
+// Every host is looked at before anything starts; one line per host that cannot take part.
+std::vector<Host> settle_hosts(const LaunchOptions& options, const io::Path& run_folder,
+                               const std::function<void(const std::string&)>& say) {
+  auto answers = look_at_hosts(options, run_folder);
+  if (answers.empty()) return {};
+  int faults = 0;
+  for (const auto& answer : answers) {
+    if (!answer.fault.empty()) say("host " + answer.host.name + " " + answer.fault);
+    if (!answer.note.empty()) say("host " + answer.host.name + ": " + answer.note);
+    faults += !answer.fault.empty();
+  }
+  if (faults > 0)
+    throw Error(ErrorKind::kUnavailable,
+                std::to_string(faults) + " of " + std::to_string(answers.size()) + " hosts cannot take part",
+                "mend what the lines above say, or leave them out with --hosts");
+  if (options.workers > 0) spread(answers, options.workers);
+  for (const auto& line : placement_lines(answers)) say(line);
+  std::vector<Host> hosts;
+  for (const auto& answer : answers) hosts.push_back(answer.host);
+  return hosts;
+}
+
+LaunchPlan plan_of(const LaunchOptions& options, const io::Path& run_folder, std::vector<Host> hosts) {
   LaunchPlan plan;
+  plan.hosts = std::move(hosts);
+  plan.rsh_agent = options.rsh_agent;
+  plan.network = options.network;
   plan.mpirun = options.mpirun;
   plan.coordinator = needed_program("trireme-coordinator");
   plan.worker = needed_program("trireme-worker");
-  plan.workers = options.workers;
+  plan.workers = std::max(1, options.workers);
   plan.extra = options.mpirun_arguments;
   auto& arguments = plan.coordinator_arguments;
   const auto add = [&](const char* name, const std::string& value) {
@@ -49,7 +104,20 @@ LaunchPlan plan_of(const LaunchOptions& options, const io::Path& run_folder) {
   add("--listen", options.listen);
   for (const auto& root : options.data_roots) add("--data-root", root);
   for (const auto& root : options.output_roots) add("--output-root", root);
+  add("--metrics-listen", options.metrics_listen);
+  add("--advertise", options.advertise);
+  for (const auto& [name, value] :
+       {std::pair{"--metrics-listen", options.metrics_listen}, {"--advertise", options.advertise}})
+    if (!value.empty()) plan.worker_arguments.insert(plan.worker_arguments.end(), {name, value});
   return plan;
+}
+
+// As a shell would need it.
+std::string shell_word(const std::string& word) {
+  const bool plain = !word.empty() && word.find_first_not_of(
+                                          "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ"
+                                          "0123456789_-./:=,+@%") == std::string::npos;
+  return plain ? word : quoted_for_shell(word);
 }
 
 // Open MPI's frame round the line that matters.
@@ -97,6 +165,13 @@ int report_end(const LaunchOptions& options, const io::Path& run_folder, const S
 
 }  // namespace
 
+std::vector<HostAnswer> look_at_hosts(const LaunchOptions& options, const io::Path& run_folder) {
+  const HostList list = hosts_of(options);
+  if (list.hosts.empty()) return {};
+  return ask_hosts(list.hosts, run_folder, {options.rsh_agent, list.source.rfind("Slurm", 0) == 0},
+                   options.share_gpus);
+}
+
 std::string last_complaints(const io::Path& run_folder) {
   io::LineReader file(store::RunPaths{run_folder}.mpirun_log());
   std::deque<std::string> lines;
@@ -117,7 +192,8 @@ SupervisorOptions fleet_options(const LaunchOptions& options, const std::optiona
   const MpirunVersion version = check_mpirun(options.mpirun, note);
   if (!note.empty()) say(note);
   SupervisorOptions supervisor = supervisor_options(job, run_folder);
-  supervisor.command = mpirun_command(plan_of(options, run_folder), version);
+  const LaunchPlan plan = plan_of(options, run_folder, settle_hosts(options, run_folder, say));
+  supervisor.command = mpirun_command(plan, version);
   supervisor.environment = root_permission(::geteuid() == 0);
   if (!supervisor.environment.empty()) say("running as root: OMPI_ALLOW_RUN_AS_ROOT is set for mpirun");
   if (const auto alone = without_srun(); !alone.empty()) {
@@ -125,8 +201,12 @@ SupervisorOptions fleet_options(const LaunchOptions& options, const std::optiona
     supervisor.environment.insert(alone.begin(), alone.end());
   }
   supervisor.say = say;
-  say("run folder " + run_folder.string() + ", " + std::to_string(options.workers) +
-      (options.workers == 1 ? " worker" : " workers") + ", " + version.text);
+  int workers = plan.hosts.empty() ? plan.workers : 0;
+  for (const Host& host : plan.hosts) workers += host.slots;
+  say("run folder " + run_folder.string() + ", " + std::to_string(workers) +
+      (workers == 1 ? " worker" : " workers") +
+      (plan.hosts.size() > 1 ? " on " + std::to_string(plan.hosts.size()) + " hosts" : std::string()) + ", " +
+      version.text);
   return supervisor;
 }
 
@@ -149,6 +229,12 @@ int launch(const LaunchOptions& options) {
   Display display(*options.out, options.is_terminal, clock);
   SupervisorOptions supervisor =
       fleet_options(options, job, run_folder, [&](const std::string& line) { display.say(line); });
+  if (options.dry_run) {
+    std::string line;
+    for (const auto& word : supervisor.command) line += (line.empty() ? "" : " ") + shell_word(word);
+    *options.out << line << "\n";
+    return 0;
+  }
   const auto stale = read_progress(run_folder);  // of an earlier run in the same folder
   auto next = clock.now();
   supervisor.on_poll = [&] {

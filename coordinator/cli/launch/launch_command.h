@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "common/io/file.h"
+#include "coordinator/cli/launch/host_report.h"
 #include "coordinator/cli/launch/supervisor.h"
 #include "jobs/specification/job_spec.h"
 
@@ -16,7 +17,7 @@ namespace trireme::coordinator::cli {
 struct LaunchOptions {
   std::string job;  // "": the coordinator stays up and takes jobs over HTTP
   std::vector<std::string> overrides;
-  int workers = 1;
+  int workers = 0;      // 0: as many as the hosts have slots, 1 on one host
   io::Path run_folder;  // "": the job's output, runs/service without a job
   std::string listen;   // handed to the coordinator
   std::string mpirun = "mpirun";
@@ -24,9 +25,16 @@ struct LaunchOptions {
   std::ostream* out = nullptr;
   bool is_terminal = false;
   io::Path resume_from;  // "": from where the ledger says
+  std::string hosts, hostfile;  // at most one; neither: what the batch system says, else this host
+  std::string rsh_agent, network;
+  bool share_gpus = false, dry_run = false;
+  std::string metrics_listen, advertise;  // handed to coordinator and workers (common/telemetry/place.h)
 };
 
 int launch(const LaunchOptions& options);
+
+// The hosts of the options or of the batch system, each asked; none on one host alone.
+std::vector<HostAnswer> look_at_hosts(const LaunchOptions& options, const io::Path& run_folder);
 
 // What sweep shares with it: the supervisor of `options`' coordinator and workers in `run_folder`, which
 // exists. `say` gets the remarks of this and of the supervisor.

@@ -4,6 +4,7 @@
 #include <cstdlib>
 
 #include "common/base/error.h"
+#include "coordinator/cli/launch/host_report.h"
 #include "coordinator/cli/launch/process.h"
 
 namespace trireme::coordinator::cli {
@@ -13,6 +14,26 @@ constexpr const char* kInstall = "on Debian: apt-get install openmpi-bin (Open M
 
 void append(std::vector<std::string>& to, const std::vector<std::string>& from) {
   to.insert(to.end(), from.begin(), from.end());
+}
+
+// The name that the list has for this host, else our own.
+std::string coordinator_host(const LaunchPlan& plan) {
+  for (const Host& host : plan.hosts)
+    if (is_local(host.name)) return host.name;
+  return "localhost";
+}
+
+// An allocation that another hostfile describes would refuse hosts that it does not name, the launcher's
+// among them; ours are complete.
+std::vector<std::string> host_settings(const LaunchPlan& plan, const MpirunVersion& version) {
+  std::vector<std::string> settings;
+  const std::string daemon = version.major < 5 ? "oob_tcp_if_include" : "prte_if_include";
+  if (!plan.hosts.empty() && version.major < 5) append(settings, {"--mca", "orte_default_hostfile", "none"});
+  if (!plan.rsh_agent.empty())
+    append(settings, {"--mca", "plm_rsh_agent", plan.rsh_agent, "--mca", "plm_rsh_no_tree_spawn", "1"});
+  if (!plan.network.empty())
+    append(settings, {"--mca", "btl_tcp_if_include", plan.network, "--mca", daemon, plan.network});
+  return settings;
 }
 
 }  // namespace
@@ -56,17 +77,22 @@ std::vector<std::string> mpirun_command(const LaunchPlan& plan, const MpirunVers
   else
     append(command, {"--map-by", ":OVERSUBSCRIBE"});
   append(command, {"--bind-to", "none"});
+  append(command, host_settings(plan, version));
   append(command, plan.extra);
-  const std::vector<std::string> exported{"-x", "TRIREME_INCARNATION", "-x", "TRIREME_SUPERVISOR_PID",
-                                          "-x", "TRIREME_LOG_DIR"};
-  append(command, {"-n", "1"});
-  append(command, exported);
-  command.push_back(plan.coordinator);
-  append(command, plan.coordinator_arguments);
-  append(command, {":", "-n", std::to_string(plan.workers)});
-  append(command, exported);
-  command.push_back(plan.worker);
-  append(command, plan.worker_arguments);
+  const auto add_programs = [&](int count, const std::string& host, const std::string& program,
+                                const std::vector<std::string>& arguments) {
+    append(command, {"-n", std::to_string(count)});
+    if (!host.empty()) append(command, {"--host", host + ":" + std::to_string(count)});
+    append(command, {"-x", "TRIREME_INCARNATION", "-x", "TRIREME_SUPERVISOR_PID", "-x", "TRIREME_LOG_DIR"});
+    command.push_back(program);
+    append(command, arguments);
+  };
+  add_programs(1, plan.hosts.empty() ? "" : coordinator_host(plan), plan.coordinator,
+               plan.coordinator_arguments);
+  for (const Host& host : plan.hosts.empty() ? std::vector<Host>{{"", plan.workers}} : plan.hosts) {
+    command.push_back(":");
+    add_programs(host.slots, host.name, plan.worker, plan.worker_arguments);
+  }
   return command;
 }
 

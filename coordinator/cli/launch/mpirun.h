@@ -6,6 +6,8 @@
 #include <string_view>
 #include <vector>
 
+#include "coordinator/cli/launch/hosts.h"
+
 namespace trireme::coordinator::cli {
 
 struct MpirunVersion {
@@ -25,7 +27,11 @@ struct LaunchPlan {
   std::vector<std::string> coordinator_arguments;  // --job, --set …
   std::vector<std::string> worker_arguments;
   std::vector<std::string> extra;  // given to mpirun as they are
-  int workers = 1;
+  int workers = 1;                 // on this host; of no meaning with `hosts`
+  // Several hosts, slots settled: workers get their ranks host by host. The coordinator runs on this one.
+  std::vector<Host> hosts;
+  std::string rsh_agent;  // instead of ssh: "AGENT HOST COMMAND"
+  std::string network;    // interfaces or networks, as Open MPI names them: "10.0.0.0/8", "ib0"; "" for all
 };
 std::vector<std::string> mpirun_command(const LaunchPlan& plan, const MpirunVersion& version);
 

@@ -1,0 +1,168 @@
+"""Several hosts (network namespaces, each with its own name and loopback) under `trireme launch --hosts`."""
+import json
+import os
+import pathlib
+import subprocess
+import sys
+import time
+import urllib.parse
+
+import pytest
+
+from conftest import BIN, EXAMPLES, ROOT, environment, need_program, weights
+
+sys.path.insert(0, str(ROOT / "tests/support"))
+import hosts as hosts_module  # noqa: E402
+
+MONITORING = ROOT / "monitoring"
+
+
+@pytest.fixture(scope="module")
+def three():
+    if why := hosts_module.missing():
+        pytest.skip(why)
+    with hosts_module.Hosts(3) as hosts:
+        yield hosts
+
+
+def launch(hosts, spec, output, *more, job=EXAMPLES / "tiny.json", agent=None):
+    words = [BIN / "trireme", "launch", job, "--set", f"spec.output={output}", "--hosts", spec, "--rsh-agent", agent or hosts.agent, "--network", hosts.network, *more]
+    return subprocess.Popen(hosts.command(0, words), cwd=ROOT, env=environment(), stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, start_new_session=True)
+
+
+def finish(process, timeout=120):
+    try:
+        text, _ = process.communicate(timeout=timeout)
+    except subprocess.TimeoutExpired:
+        os.killpg(process.pid, 9)
+        raise AssertionError(process.communicate()[0][-4000:])
+    return process.returncode, text
+
+
+@pytest.mark.parametrize("spec", ["{0}:1,{1}:1", "{0}:2,{1}:1,{2}:1"])
+def test_the_same_bits_on_several_hosts(three, tiny_run, tmp_path, spec):
+    output = tmp_path / "run"
+    code, text = finish(launch(three, spec.format(*three.addresses), output))
+    assert code == 0, text
+    used = spec.count("{")
+    assert f"workers on {used} hosts" in text and f"rank 1 on {three.addresses[0]}" in text
+    logs = (output / "logs/rank-0.log").read_text()
+    for name in three.names[:used]:
+        assert f"on {name}:" in logs
+    assert (output / "final/model.safetensors").read_bytes() == weights(tiny_run)
+
+
+def test_the_start_on_three_hosts_costs_little(three, tmp_path):
+    """To the first task granted: at most 2 s more than on one host."""
+
+    def seconds(spec, name):
+        began = time.monotonic()
+        process = launch(three, spec, tmp_path / name)
+        log = tmp_path / name / "logs/rank-1.log"
+        while not (log.exists() and "synthesize" in log.read_text()) and not any((tmp_path / name).glob("store/synthesize/*")):
+            assert time.monotonic() - began < 30 and process.poll() is None, finish(process)[1]
+            time.sleep(0.02)
+        took = time.monotonic() - began
+        os.killpg(process.pid, 15)
+        finish(process)
+        return took
+
+    one = min(seconds(f"{three.addresses[0]}:3", f"one{i}") for i in range(2))
+    several = min(seconds(",".join(f"{a}:1" for a in three.addresses), f"three{i}") for i in range(2))
+    assert several < one + 2, (one, several)
+
+
+def test_dry_run_prints_the_line_and_starts_nothing(three, tmp_path):
+    code, text = finish(launch(three, ",".join(f"{a}:2" for a in three.addresses[:2]), tmp_path / "run", "--dry-run"))
+    assert code == 0, text
+    line = text.strip().splitlines()[-1]
+    assert line.startswith("mpirun ") and line.count(" : ") == 2 and f"--host {three.addresses[1]}:2" in line
+    assert not (tmp_path / "run/ledger").exists()
+
+
+def troubled(three, tmp_path, host, before):
+    """An agent that has `before` run in a mount namespace of that host."""
+    agent = tmp_path / "agent"
+    agent.write_text(f"""#!/bin/sh
+if [ "$1" = {three.addresses[host]} ]; then
+  shift
+  exec nsenter --net=/run/netns/{three.names[host]} unshare -m -u sh -c "hostname {three.names[host]}; {before}; cd {ROOT}; $*"
+fi
+exec {three.agent} "$@"
+""")
+    agent.chmod(0o755)
+    return agent
+
+
+@pytest.mark.parametrize("before, says", [
+    ("mount -t tmpfs none {bin}", "has no"),
+    ("mount -t tmpfs none {run}", "does not see the run folder"),
+    ("mount -t tmpfs -o ro none /var/tmp; export TMPDIR=/var/tmp", "cannot write to /var/tmp"),
+    ("mount -t tmpfs -o size=4k none /var/tmp; export TMPDIR=/var/tmp", "cannot write to /var/tmp"),
+])
+def test_a_host_that_cannot_take_part_is_named(three, tmp_path, before, says):
+    run = tmp_path / "run"
+    run.mkdir()
+    agent = troubled(three, tmp_path, 1, before.format(bin=BIN, run=run))
+    code, text = finish(launch(three, ",".join(f"{a}:1" for a in three.addresses), run, agent=agent))
+    assert code == 69, text
+    lines = [line for line in text.splitlines() if line.startswith("host ")]
+    assert len(lines) == 1 and lines[0].startswith(f"host {three.addresses[1]} ") and says in lines[0], text
+    assert not (run / "ledger").exists()
+
+
+def test_two_versions_are_refused(three, tmp_path):
+    agent = tmp_path / "agent"
+    agent.write_text(f"#!/bin/sh\n[ \"$1\" = {three.addresses[2]} ] && exec {three.agent} \"$@\" '|' sed 's/\"version\":\"[^\"]*\"/\"version\":\"0.0.9\"/'\nexec {three.agent} \"$@\"\n")
+    agent.chmod(0o755)
+    code, text = finish(launch(three, ",".join(f"{a}:1" for a in three.addresses), tmp_path / "run", agent=agent))
+    assert code == 69 and f"host {three.addresses[2]} has trireme 0.0.9" in text, text
+
+
+def test_a_clock_that_is_an_hour_off_is_a_note(three, tmp_path):
+    agent = tmp_path / "agent"
+    agent.write_text(f"#!/bin/sh\n[ \"$1\" = {three.addresses[1]} ] && exec {three.agent} \"$@\" '|' sed 's/\"wall_seconds\":[0-9]*/\"wall_seconds\":1/'\nexec {three.agent} \"$@\"\n")
+    agent.chmod(0o755)
+    code, text = finish(launch(three, ",".join(f"{a}:1" for a in three.addresses), tmp_path / "run", "--dry-run", agent=agent))
+    assert code == 0 and f"host {three.addresses[1]}: its clock is" in text and "behind" in text, text
+
+
+def test_an_unknown_host_is_named_and_doctor_asks_the_same(three, tmp_path):
+    spec = f"{three.addresses[0]}:1,10.77.0.99:1"
+    code, text = finish(launch(three, spec, tmp_path / "run"))
+    assert code == 69 and "host 10.77.0.99 cannot be reached (no host 10.77.0.99)" in text, text
+    done = three.run(0, [BIN / "trireme", "doctor", "--hosts", spec, "--rsh-agent", three.agent, "-o", "json"], cwd=tmp_path, env=environment(), timeout=120)
+    found = {check["name"]: check for check in json.loads(done.stdout)["checks"]}
+    assert found["host 10.77.0.99"]["state"] == "missing" and found[f"host {three.addresses[0]}"]["state"] == "ok"
+
+
+@pytest.mark.parametrize("variables", [{"SLURM_NTASKS": 4, "SLURM_PROCID": 1}, {"PMI_SIZE": 2, "PMI_RANK": 1}, {"OMPI_COMM_WORLD_SIZE": 2}])
+@pytest.mark.parametrize("program", ["trireme-worker", "trireme-coordinator"])
+def test_one_of_several_whose_mpi_is_alone_is_refused(program, variables, tmp_path):
+    done = subprocess.run([BIN / program], cwd=tmp_path, env=environment(**variables), capture_output=True, text=True, timeout=30)
+    assert done.returncode == 2 and "MPI would start it alone" in done.stderr and "srun --mpi=pmix" in done.stderr, done.stderr
+
+
+def test_prometheus_on_another_host_scrapes_all_of_them(three, tmp_path):
+    prometheus = need_program("prometheus")
+    run = tmp_path / "run"
+    process = launch(three, f"{three.addresses[0]}:1,{three.addresses[1]}:1", run, "--set", "spec.stages.train.epochs=200", "--metrics-listen", "0.0.0.0",
+                     "--advertise", three.network, "--listen", f"{three.addresses[0]}:9400")
+    config = (MONITORING / "prometheus/prometheus.yml").read_text().replace("http://127.0.0.1:9400", f"http://{three.addresses[0]}:9400")
+    (tmp_path / "prometheus.yml").write_text(config.replace("scrape_interval: 5s", "scrape_interval: 1s").replace("refresh_interval: 10s", "refresh_interval: 1s"))
+    (tmp_path / "alerts.yml").write_text((MONITORING / "prometheus/alerts.yml").read_text())
+    server = subprocess.Popen(three.command(2, [prometheus, f"--config.file={tmp_path}/prometheus.yml", f"--storage.tsdb.path={tmp_path}/tsdb", f"--web.listen-address={three.addresses[2]}:9090"]),
+                              stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True)
+    try:
+        query = urllib.parse.quote("up == 1")
+        up, end = set(), time.monotonic() + 40
+        while len(up) < 3 and time.monotonic() < end and process.poll() is None:
+            time.sleep(0.5)
+            answer = three.run(2, ["python3", "-c", f"import urllib.request; print(urllib.request.urlopen('http://{three.addresses[2]}:9090/api/v1/query?query={query}', timeout=5).read().decode())"])
+            if answer.returncode == 0:
+                up = {result["metric"]["instance"].split(":")[0] + " " + result["metric"]["job"] for result in json.loads(answer.stdout)["data"]["result"]}
+        assert up == {f"{three.addresses[0]} trireme-coordinator", f"{three.addresses[0]} trireme-worker", f"{three.addresses[1]} trireme-worker"}, up
+    finally:
+        os.killpg(server.pid, 9)
+        os.killpg(process.pid, 15)
+        finish(process)
