@@ -177,7 +177,7 @@ std::vector<Check> run_checks(const DoctorOptions& options) {
                             check_limits(),
                             check_weights(),
                             check_prometheus()};
-  for (const auto& answer : look_at_hosts(options.hosts, std::filesystem::absolute(options.output))) {
+  for (const auto& answer : look_at_hosts(options.hosts, io::absolute(options.output))) {
     const bool good = answer.fault.empty();
     checks.push_back({!good                 ? State::kMissing
                       : answer.note.empty() ? State::kGood

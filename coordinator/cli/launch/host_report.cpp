@@ -15,6 +15,7 @@
 #include "common/base/error.h"
 #include "common/base/log.h"
 #include "common/base/version.h"
+#include "common/io/folder.h"
 #include "coordinator/cli/build_info.h"
 #include "coordinator/cli/launch/process.h"
 
@@ -44,10 +45,9 @@ std::string first_line(const io::Path& file) {
 }
 
 std::int64_t count_numbered(const io::Path& folder, const std::string& prefix) {
-  std::error_code code;
   std::int64_t count = 0;
-  for (const auto& entry : std::filesystem::directory_iterator(folder, code)) {
-    const std::string name = entry.path().filename().string();
+  for (const auto& entry : io::list_folder_if_there(folder)) {
+    const std::string name = entry.filename().string();
     count += name.size() > prefix.size() && name.rfind(prefix, 0) == 0 &&
              name.find_first_not_of("0123456789", prefix.size()) == std::string::npos;
   }
@@ -57,9 +57,8 @@ std::int64_t count_numbered(const io::Path& folder, const std::string& prefix) {
 // The driver lists its GPUs by PCI address. CUDA_VISIBLE_DEVICES says how many of them we may have.
 std::vector<std::int64_t> gpu_nodes() {
   std::vector<std::int64_t> nodes;
-  std::error_code code;
-  for (const auto& gpu : std::filesystem::directory_iterator("/proc/driver/nvidia/gpus", code)) {
-    const std::string node = first_line("/sys/bus/pci/devices" / gpu.path().filename() / "numa_node");
+  for (const auto& gpu : io::list_folder_if_there("/proc/driver/nvidia/gpus")) {
+    const std::string node = first_line(io::Path("/sys/bus/pci/devices") / gpu.filename() / "numa_node");
     nodes.push_back(node.empty() ? -1 : std::atoll(node.c_str()));
   }
   if (std::getenv("CUDA_VISIBLE_DEVICES") == nullptr) return nodes;
@@ -73,8 +72,7 @@ std::string write_fault(const io::Path& folder) {
   const io::Path probe = folder / (".trireme-probe-" + std::to_string(::getpid()));
   try {
     io::write_file_atomic(probe, std::string(65536, 'x'));
-    std::error_code ignored;
-    std::filesystem::remove(probe, ignored);
+    io::remove_file(probe);
     return "";
   } catch (const Error& error) {
     return error.what();
@@ -180,8 +178,7 @@ HostReport host_report(const io::Path& run_folder, const std::string& token) {
   report.temporary_fault = write_fault(report.temporary);
   if (report.temporary_fault.empty()) report.temporary_free_bytes = io::free_bytes(report.temporary);
   const auto until = std::chrono::steady_clock::now() + std::chrono::seconds(2);
-  while (!(report.sees_folder = std::filesystem::exists(run_folder / token)) &&
-         std::chrono::steady_clock::now() < until)
+  while (!(report.sees_folder = io::exists(run_folder / token)) && std::chrono::steady_clock::now() < until)
     std::this_thread::sleep_for(std::chrono::milliseconds(50));
   return report;
 }
@@ -253,8 +250,7 @@ std::vector<HostAnswer> ask_hosts(const std::vector<Host>& hosts, const io::Path
     answers.push_back(answer.get());
     if (answers.back().fault.empty()) judge(answers.back(), here, run_folder, share_gpus);
   }
-  std::error_code ignored;
-  std::filesystem::remove(run_folder / token, ignored);
+  io::remove_file(run_folder / token);
   return answers;
 }
 

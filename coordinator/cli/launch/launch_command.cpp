@@ -3,7 +3,6 @@
 #include <algorithm>
 #include <cstdlib>
 #include <deque>
-#include <filesystem>
 #include <optional>
 
 #include <unistd.h>
