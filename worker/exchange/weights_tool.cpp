@@ -12,7 +12,6 @@
 #include <nlohmann/json.hpp>
 
 #include "common/base/error.h"
-#include "common/io/folder.h"
 #include "common/base/nearest_name.h"
 #include "common/io/folder.h"
 #include "jobs/specification/job_spec.h"
@@ -215,7 +214,8 @@ int convert(const Arguments& given) {
         ErrorKind::kInvalid,
         "no tensor of " + model.file + " (" + layout_name(model.layout) + ") has a place in " + to->second,
         "choose a layout of the same family");
-  if (io::exists(given.operands[1]))  // it may be what is converted; tensors without a place there would be lost
+  // It may be what is converted: tensors without a place there would be lost.
+  if (io::exists(given.operands[1]))
     throw Error(ErrorKind::kConflict, given.operands[1] + " is there already", "name a new file");
   checkpoint::write_safetensors(given.operands[1], written, {{"format", "pt"}});
   std::cout << given.operands[1] << ": " << written.size() << " tensors, " << layout_name(model.layout)
