@@ -7,13 +7,13 @@
 #include "common/io/file.h"
 #include "common/io/folder.h"
 #include "common/io/hash.h"
-#include "common/io/little_endian.h"
 #include "coordinator/planner/sources/source_listing.h"
 #include "jobs/layouts/folder_listing.h"
 #include "jobs/layouts/line_list.h"
 #include "jobs/specification/json/json_document.h"
 #include "jobs/specification/stages/concept_vocabulary.h"
 #include "jobs/store/published.h"
+#include "jobs/store/safetensors_header.h"
 
 namespace trireme::coordinator::planner {
 namespace {
@@ -33,7 +33,7 @@ std::string class_files_beside(const io::Path& shard) {
 }
 
 // Of an index also of the files beside it that it can name.
-std::uint64_t hash_of_weights(const fs::path& file) {
+std::uint64_t hash_of_weights(const io::Path& file) {
   const std::uint64_t own = io::xxh3_of_file(file);
   if (!file.string().ends_with(".index.json")) return own;
   std::map<std::string, std::uint64_t> parts;
@@ -317,16 +317,11 @@ class Lister {
   // Of a published classifier, from the header of its weights.
   static std::int64_t classes_of(const std::string& path) {
     const io::MappedFile file{io::Path(path)};
-    const std::string_view bytes = file.text();
-    const std::uint64_t length = bytes.size() < 8 ? 0 : io::get<std::uint64_t>(bytes, 0);
-    if (bytes.size() < 8 || length > bytes.size() - 8)
-      throw Error(ErrorKind::kDamaged, path + " is no safetensors file");
-    std::vector<jobs::SpecFault> faults;
-    const jobs::Json header = jobs::parse_json(bytes.substr(8, length), faults, {std::size_t{100} << 20, 8});
+    const store::SafetensorsHeader header = store::read_safetensors_header(file.text(), path);
     for (const char* name : {"_fc.bias", "classifier.bias", "fc.bias"})
-      if (const jobs::Json* tensor = header.find(name))
-        if (const jobs::Json* shape = tensor->find("shape"); shape != nullptr && shape->items.size() == 1)
-          return shape->items[0].integer;
+      if (const store::TensorEntry* tensor = header.find(name);
+          tensor != nullptr && tensor->shape.size() == 1)
+        return tensor->shape[0];
     throw Error(ErrorKind::kInvalid, path + " holds no classifier",
                 "name weights with their head, for example pretrained:efficientnet-lite0");
   }

@@ -3,6 +3,7 @@
 #include <unistd.h>
 
 #include <algorithm>
+#include <array>
 #include <atomic>
 #include <set>
 #include <unordered_map>
@@ -16,7 +17,7 @@
 #include "common/base/log.h"
 #include "common/base/nearest_name.h"
 #include "common/io/folder.h"
-#include "worker/checkpoint/safetensors_header.h"
+#include "jobs/store/safetensors_header.h"
 #include "worker/checkpoint/wrapper_names.h"
 
 namespace trireme::worker::checkpoint {
@@ -25,12 +26,32 @@ namespace {
 constexpr std::int64_t kReadAtOnce = std::int64_t{4} << 20;  // by each of torch's threads
 constexpr std::size_t kMostParts = 1000;                     // files of one checkpoint
 
+using store::SafetensorsHeader;
+using store::TensorEntry;
+
+// In the order of store::Dtype.
+constexpr std::array kScalarTypes{at::kFloat, at::kDouble, at::kHalf, at::kBFloat16,
+                                  at::kLong,  at::kInt,    at::kByte, at::kBool};
+
+at::ScalarType scalar_type(const TensorEntry& entry) {
+  return kScalarTypes[static_cast<std::size_t>(entry.dtype)];
+}
+
+store::Dtype dtype_of(const std::string& name, at::ScalarType type) {
+  const auto* const found = std::find(kScalarTypes.begin(), kScalarTypes.end(), type);
+  if (found == kScalarTypes.end())
+    throw Error(
+        ErrorKind::kInvalid,
+        "tensor '" + name + "' has a dtype that safetensors files here do not hold: " + c10::toString(type));
+  return static_cast<store::Dtype>(found - kScalarTypes.begin());
+}
+
 }  // namespace
 
 // One file of a checkpoint.
 struct SafetensorsPart {
   explicit SafetensorsPart(const io::Path& path)
-      : map(path), file(path), header(read_safetensors_header(map.text(), path.string())) {}
+      : map(path), file(path), header(store::read_safetensors_header(map.text(), path.string())) {}
 
   void read(const TensorEntry& entry, void* to) const {
     const auto bytes = static_cast<std::int64_t>(entry.end - entry.begin);
@@ -68,7 +89,7 @@ std::map<std::string, std::set<std::string>> read_index(const io::Path& path) {
     return Error(ErrorKind::kDamaged, path.string() + ": not an index of safetensors files: " + what,
                  "copy or download the file again");
   };
-  const auto root = nlohmann::json::parse(io::read_file(path, kMostHeaderBytes), nullptr, false);
+  const auto root = nlohmann::json::parse(io::read_file(path, store::kMostHeaderBytes), nullptr, false);
   if (!root.is_object() || !root.contains("weight_map") || !root["weight_map"].is_object() ||
       root["weight_map"].empty())
     throw damaged("it has no weight_map");
@@ -185,16 +206,17 @@ bool SafetensorsFile::contains(const std::string& name) const {
 at::Tensor SafetensorsFile::load(const std::string& name) const {
   const State::Place& place = state_->find(name);
   const TensorEntry& entry = state_->entry(place);
-  at::Tensor tensor = at::empty(entry.shape, entry.dtype);
+  at::Tensor tensor = at::empty(entry.shape, scalar_type(entry));
   state_->parts[place.part]->read(entry, tensor.data_ptr());
-  if (entry.dtype == at::kBool) tensor = tensor.view(at::kByte) != 0;  // any byte but 0 and 1 is undefined
+  if (entry.dtype == store::Dtype::kBool)
+    tensor = tensor.view(at::kByte) != 0;  // any byte but 0 and 1 is undefined
   return tensor;
 }
 
 void SafetensorsFile::read_into(const std::string& name, at::Tensor& target) const {
   const State::Place& place = state_->find(name);
   const TensorEntry& entry = state_->entry(place);
-  if (!target.is_cpu() || !target.is_contiguous() || target.scalar_type() != entry.dtype ||
+  if (!target.is_cpu() || !target.is_contiguous() || target.scalar_type() != scalar_type(entry) ||
       target.sizes() != at::IntArrayRef(entry.shape))
     throw Error(ErrorKind::kInternal, "tensor '" + name + "' is read into memory of another kind");
   state_->parts[place.part]->read(entry, target.data_ptr());
@@ -204,9 +226,9 @@ at::Tensor SafetensorsFile::view(const std::string& name) const {
   const State::Place& place = state_->find(name);
   const TensorEntry& entry = state_->entry(place);
   const std::uint8_t* const data = state_->parts[place.part]->data(entry);
-  const bool aligned = reinterpret_cast<std::uintptr_t>(data) % c10::elementSize(entry.dtype) == 0;
-  if (!aligned || entry.begin == entry.end || entry.dtype == at::kBool) return load(name);
-  return at::from_blob(const_cast<std::uint8_t*>(data), entry.shape, entry.dtype);
+  const bool aligned = reinterpret_cast<std::uintptr_t>(data) % store::bytes_of(entry.dtype) == 0;
+  if (!aligned || entry.begin == entry.end || entry.dtype == store::Dtype::kBool) return load(name);
+  return at::from_blob(const_cast<std::uint8_t*>(data), entry.shape, scalar_type(entry));
 }
 
 const std::map<std::string, std::string>& SafetensorsFile::metadata() const {
@@ -219,9 +241,9 @@ void write_safetensors(const io::Path& path, const std::vector<std::pair<std::st
   for (const auto& [name, tensor] : tensors) {
     if (!tensor.device().is_cpu())
       throw Error(ErrorKind::kInternal, "tensor '" + name + "' must be on the CPU to be written");
-    entries.push_back({name, tensor.scalar_type(), tensor.sizes().vec(), 0, 0});
+    entries.push_back({name, dtype_of(name, tensor.scalar_type()), tensor.sizes().vec(), 0, 0});
   }
-  const std::string header = make_safetensors_header(entries, metadata);
+  const std::string header = store::make_safetensors_header(entries, metadata);
   static std::atomic<unsigned> counter{0};
   io::Path aside = path;
   aside += ".tmp-" + std::to_string(::getpid()) + "-st" + std::to_string(counter++);

@@ -7,13 +7,14 @@
 #include <string_view>
 #include <vector>
 
-#include <ATen/core/Tensor.h>
+namespace trireme::store {
 
-namespace trireme::worker::checkpoint {
+enum class Dtype { kF32, kF64, kF16, kBF16, kI64, kI32, kU8, kBool };
+std::size_t bytes_of(Dtype dtype);  // of one number
 
 struct TensorEntry {
   std::string name;
-  at::ScalarType dtype = at::kFloat;
+  Dtype dtype = Dtype::kF32;
   std::vector<std::int64_t> shape;
   std::uint64_t begin = 0, end = 0;  // within the data that follows the header
 };
@@ -22,6 +23,8 @@ struct SafetensorsHeader {
   std::vector<TensorEntry> entries;  // in order of their data
   std::map<std::string, std::string> metadata;
   std::uint64_t data_begin = 0;  // offset of the data in the file
+
+  const TensorEntry* find(std::string_view name) const;  // nullptr when there is none
 };
 
 constexpr std::uint64_t kMostHeaderBytes = 100'000'000;
@@ -31,9 +34,8 @@ constexpr std::uint64_t kMostHeaderBytes = 100'000'000;
 SafetensorsHeader read_safetensors_header(std::string_view file, const std::string& path);
 
 // 8-byte length and header text, padded with spaces so that the data begins at a multiple of 8. Offsets
-// follow the order of `entries`; begin and end are filled in. Throws kInvalid on duplicate names and other
-// dtypes.
+// follow the order of `entries`; begin and end are filled in. Throws kInvalid on duplicate names.
 std::string make_safetensors_header(std::vector<TensorEntry>& entries,
                                     const std::map<std::string, std::string>& metadata);
 
-}  // namespace trireme::worker::checkpoint
+}  // namespace trireme::store

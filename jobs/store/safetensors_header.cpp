@@ -1,36 +1,34 @@
-#include "worker/checkpoint/safetensors_header.h"
+#include "jobs/store/safetensors_header.h"
 
 #include <algorithm>
 #include <array>
-#include <cstring>
 #include <set>
 #include <tuple>
 #include <unordered_set>
 #include <vector>
 
-#include <ATen/ATen.h>
 #include <nlohmann/json.hpp>
 
 #include "common/base/error.h"
 #include "common/base/log.h"
+#include "common/io/little_endian.h"
 
-namespace trireme::worker::checkpoint {
+namespace trireme::store {
 namespace {
 
 using nlohmann::json;
 
-struct DtypeName {
+struct DtypeRow {
   const char* name;
-  at::ScalarType dtype;
+  std::size_t bytes;
 };
-constexpr std::array<DtypeName, 8> kDtypes{{{"F32", at::kFloat},
-                                            {"F64", at::kDouble},
-                                            {"F16", at::kHalf},
-                                            {"BF16", at::kBFloat16},
-                                            {"I64", at::kLong},
-                                            {"I32", at::kInt},
-                                            {"U8", at::kByte},
-                                            {"BOOL", at::kBool}}};
+// In the order of Dtype.
+constexpr std::array<DtypeRow, 8> kDtypes{
+    {{"F32", 4}, {"F64", 8}, {"F16", 2}, {"BF16", 2}, {"I64", 8}, {"I32", 4}, {"U8", 1}, {"BOOL", 1}}};
+
+const DtypeRow& row_of(Dtype dtype) {
+  return kDtypes[static_cast<std::size_t>(dtype)];
+}
 
 [[noreturn]] void damaged(const std::string& path, const std::string& what) {
   throw Error(ErrorKind::kDamaged, path + ": not a valid safetensors file: " + what,
@@ -102,11 +100,11 @@ std::uint64_t unsigned_number(const json& value, const std::string& path, const 
   return value.get<std::uint64_t>();
 }
 
-at::ScalarType dtype_named(const json& value, const std::string& path, const std::string& where) {
+Dtype dtype_named(const json& value, const std::string& path, const std::string& where) {
   if (!value.is_string()) damaged(path, where + ": dtype is not a string");
   const std::string name = value.get<std::string>();
-  for (const DtypeName& known : kDtypes)
-    if (name == known.name) return known.dtype;
+  for (std::size_t i = 0; i < kDtypes.size(); ++i)
+    if (name == kDtypes[i].name) return static_cast<Dtype>(i);
   throw Error(ErrorKind::kInvalid,
               path + ": " + where + " has the unknown dtype '" + printable(name, 40) + "'",
               "known are F32, F64, F16, BF16, I64, I32, U8 and BOOL");
@@ -123,7 +121,7 @@ TensorEntry read_entry(const std::string& name, const json& value, const std::st
   const json &shape = value["shape"], &offsets = value["data_offsets"];
   if (!shape.is_array() || shape.size() > 16) damaged(path, where + ": shape is not a list");
   if (!offsets.is_array() || offsets.size() != 2) damaged(path, where + ": data_offsets is not a pair");
-  std::uint64_t bytes = c10::elementSize(entry.dtype);
+  std::uint64_t bytes = bytes_of(entry.dtype);
   std::uint64_t span = 1;  // as if no side were 0: torch multiplies those too, for its strides
   for (const json& extent : shape) {
     const std::uint64_t number = unsigned_number(extent, path, where + ": a shape entry");
@@ -158,10 +156,19 @@ void check_layout(std::vector<TensorEntry>& entries, std::uint64_t data_bytes, c
 
 }  // namespace
 
+std::size_t bytes_of(Dtype dtype) {
+  return row_of(dtype).bytes;
+}
+
+const TensorEntry* SafetensorsHeader::find(std::string_view name) const {
+  const auto found = std::find_if(entries.begin(), entries.end(),
+                                  [&](const TensorEntry& entry) { return entry.name == name; });
+  return found == entries.end() ? nullptr : &*found;
+}
+
 SafetensorsHeader read_safetensors_header(std::string_view file, const std::string& path) {
   if (file.size() < 8) damaged(path, "it has only " + std::to_string(file.size()) + " bytes");
-  std::uint64_t length = 0;
-  std::memcpy(&length, file.data(), 8);  // little-endian, as is every machine we run on
+  const auto length = io::get<std::uint64_t>(file, 0);
   if (length > kMostHeaderBytes && (file.starts_with("PK\x03\x04") || file.starts_with("\x80\x02\x8a\x0a")))
     throw Error(ErrorKind::kInvalid, path + " is a PyTorch checkpoint (.pt, .pth), not safetensors",
                 "convert it once: trireme weights convert " + path + " OUT.safetensors");
@@ -192,24 +199,19 @@ std::string make_safetensors_header(std::vector<TensorEntry>& entries,
   for (TensorEntry& entry : entries) {
     if (!names.insert(entry.name).second)
       throw Error(ErrorKind::kInvalid, "two tensors to be written are called '" + entry.name + "'");
-    const auto known = std::find_if(kDtypes.begin(), kDtypes.end(),
-                                    [&](const DtypeName& dtype) { return dtype.dtype == entry.dtype; });
-    if (known == kDtypes.end())
-      throw Error(ErrorKind::kInvalid, "tensor '" + entry.name +
-                                           "' has a dtype that safetensors files here do "
-                                           "not hold: " +
-                                           c10::toString(entry.dtype));
-    std::uint64_t bytes = c10::elementSize(entry.dtype);
+    std::uint64_t bytes = bytes_of(entry.dtype);
     for (const std::int64_t extent : entry.shape) bytes *= static_cast<std::uint64_t>(extent);
     entry.begin = at;
     entry.end = at += bytes;
-    header[entry.name] = {
-        {"dtype", known->name}, {"shape", entry.shape}, {"data_offsets", {entry.begin, entry.end}}};
+    header[entry.name] = {{"dtype", row_of(entry.dtype).name},
+                          {"shape", entry.shape},
+                          {"data_offsets", {entry.begin, entry.end}}};
   }
   std::string text = header.dump();
   text.resize((text.size() + 7) / 8 * 8, ' ');
-  const std::uint64_t length = text.size();
-  return std::string(reinterpret_cast<const char*>(&length), 8) + text;
+  std::string out;
+  io::put(out, static_cast<std::uint64_t>(text.size()));
+  return out + text;
 }
 
-}  // namespace trireme::worker::checkpoint
+}  // namespace trireme::store
