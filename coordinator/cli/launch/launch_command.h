@@ -24,7 +24,7 @@ struct LaunchOptions {
   std::vector<std::string> mpirun_arguments, data_roots, output_roots;
   std::ostream* out = nullptr;
   bool is_terminal = false;
-  io::Path resume_from;  // "": from where the ledger says
+  io::Path resume_from;         // "": from where the ledger says
   std::string hosts, hostfile;  // at most one; neither: what the batch system says, else this host
   std::string rsh_agent, network;
   bool share_gpus = false, dry_run = false;
