@@ -57,41 +57,26 @@ std::string environment(const char* name, const char* otherwise = "") {
   return value != nullptr && *value != 0 ? value : otherwise;
 }
 
-runtime::Stages all_stages() {
-  using jobs::TaskKind;
+template <class... Kinds>
+runtime::Stages stages_of() {
   runtime::Stages stages;
-  stages[TaskKind::kSynthesize] = std::make_unique<stages::synthesize::SynthesizeStage>();
-  stages[TaskKind::kInspect] = std::make_unique<stages::inspect::InspectStage>();
-  stages[TaskKind::kFilter] = std::make_unique<stages::filter::FilterStage>();
-  stages[TaskKind::kVocabularyMap] = std::make_unique<stages::vocabulary::VocabularyMapStage>();
-  stages[TaskKind::kVocabularyMerge] = std::make_unique<stages::vocabulary::VocabularyMergeStage>();
-  stages[TaskKind::kVocabularyTrain] = std::make_unique<stages::vocabulary::VocabularyTrainStage>();
-  stages[TaskKind::kPairCountsMap] = std::make_unique<stages::pair_counts::PairCountsMapStage>();
-  stages[TaskKind::kPairCountsMerge] = std::make_unique<stages::pair_counts::PairCountsMergeStage>();
-  stages[TaskKind::kMeasure] = std::make_unique<stages::filter::MeasureStage>();
-  stages[TaskKind::kCuts] = std::make_unique<stages::filter::CutsStage>();
-  stages[TaskKind::kNgramsMap] = std::make_unique<stages::ngram_counts::NgramsMapStage>();
-  stages[TaskKind::kNgramsMerge] = std::make_unique<stages::ngram_counts::NgramsMergeStage>();
-  stages[TaskKind::kDuplicatesMap] = std::make_unique<stages::duplicates::DuplicatesMapStage>();
-  stages[TaskKind::kDuplicatesMerge] = std::make_unique<stages::duplicates::DuplicatesMergeStage>();
-  stages[TaskKind::kSignatures] = std::make_unique<stages::near_duplicates::SignaturesStage>();
-  stages[TaskKind::kNearPairs] = std::make_unique<stages::near_duplicates::NearPairsStage>();
-  stages[TaskKind::kNearClusters] = std::make_unique<stages::near_duplicates::NearClustersStage>();
-  stages[TaskKind::kPairScores] = std::make_unique<stages::pair_scores::PairScoresStage>();
-  stages[TaskKind::kExport] = std::make_unique<stages::export_shards::ExportStage>();
-  stages[TaskKind::kCaption] = std::make_unique<stages::caption::CaptionStage>();
-  stages[TaskKind::kConceptWordsMap] = std::make_unique<stages::concept_vocabulary::ConceptWordsMapStage>();
-  stages[TaskKind::kConceptWordsMerge] =
-      std::make_unique<stages::concept_vocabulary::ConceptWordsMergeStage>();
-  stages[TaskKind::kConceptVocabulary] =
-      std::make_unique<stages::concept_vocabulary::ConceptVocabularyStage>();
-  stages[TaskKind::kConceptTeacher] = std::make_unique<stages::concepts::ConceptTeacherStage>();
-  stages[TaskKind::kConcepts] = std::make_unique<stages::concepts::ConceptsStage>();
-  stages[TaskKind::kEmbed] = std::make_unique<stages::embed::EmbedStage>();
-  stages[TaskKind::kTrain] = std::make_unique<stages::train::TrainStage>();
-  stages[TaskKind::kEvaluate] = std::make_unique<stages::evaluate::EvaluateStage>();
-  stages[TaskKind::kIndex] = std::make_unique<stages::index::IndexStage>();
+  ((stages[Kinds::kKind] = std::make_unique<Kinds>()), ...);
   return stages;
+}
+
+runtime::Stages all_stages() {
+  using namespace stages;
+  return stages_of<
+      synthesize::SynthesizeStage, inspect::InspectStage, filter::FilterStage, vocabulary::VocabularyMapStage,
+      vocabulary::VocabularyMergeStage, vocabulary::VocabularyTrainStage, pair_counts::PairCountsMapStage,
+      pair_counts::PairCountsMergeStage, filter::MeasureStage, filter::CutsStage,
+      ngram_counts::NgramsMapStage, ngram_counts::NgramsMergeStage, duplicates::DuplicatesMapStage,
+      duplicates::DuplicatesMergeStage, near_duplicates::SignaturesStage, near_duplicates::NearPairsStage,
+      near_duplicates::NearClustersStage, pair_scores::PairScoresStage, export_shards::ExportStage,
+      caption::CaptionStage, concept_vocabulary::ConceptWordsMapStage,
+      concept_vocabulary::ConceptWordsMergeStage, concept_vocabulary::ConceptVocabularyStage,
+      concepts::ConceptTeacherStage, concepts::ConceptsStage, embed::EmbedStage, train::TrainStage,
+      evaluate::EvaluateStage, index::IndexStage>();
 }
 
 struct Arguments {

@@ -7,6 +7,7 @@
 #include "common/io/file.h"
 #include "common/io/folder.h"
 #include "coordinator/cli/client/json_members.h"
+#include "jobs/kinds/task_kinds.h"
 #include "jobs/store/run_files.h"
 
 namespace trireme::coordinator::cli {
@@ -15,7 +16,7 @@ namespace {
 using nlohmann::json;
 
 // Main outputs of a stage with that ending, in the order of its tasks.
-std::vector<std::string> files_of(const io::Path& stage, const std::string& ending) {
+std::vector<std::string> files_of(const io::Path& stage, std::string_view ending) {
   std::vector<std::string> files;
   io::LineReader lines(stage / "outputs.jsonl");
   for (std::string line; lines.next(line);) {
@@ -100,8 +101,8 @@ int explain_sample(const std::string& run, const std::string& key, const std::st
     if (io::is_folder(path) && (stage.empty() || path.filename() == stage)) stages.push_back(path);
   json stories = json::array();
   for (const auto& path : stages) {
-    const auto verdicts = lines_of(files_of(path, ".verdicts.jsonl"), key);
-    const auto facts = lines_of(files_of(path, ".facts.jsonl"), key);
+    const auto verdicts = lines_of(files_of(path, jobs::row_of(jobs::TaskKind::kFilter).extension), key);
+    const auto facts = lines_of(files_of(path, jobs::row_of(jobs::TaskKind::kMeasure).extension), key);
     for (std::size_t i = 0; i < verdicts.size(); ++i)
       stories.push_back({{"stage", path.filename().string()},
                          {"verdict", verdicts[i]},

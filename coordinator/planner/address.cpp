@@ -2,24 +2,12 @@
 
 #include <algorithm>
 
-#include "jobs/specification/json/json_document.h"
+#include "jobs/specification/json/added_fields.h"
 
 namespace trireme::coordinator::planner {
 namespace {
 
 constexpr std::size_t kFoldBytes = 1 << 20;
-
-jobs::Json tree_of(const std::string& text) {
-  std::vector<jobs::SpecFault> faults;
-  return jobs::parse_json(text, faults);
-}
-
-void leave_out(jobs::Json& object, std::string_view key) {
-  const auto found = std::ranges::find(object.keys, key);
-  if (found == object.keys.end()) return;
-  object.items.erase(object.items.begin() + (found - object.keys.begin()));
-  object.keys.erase(found);
-}
 
 void put_hash(jobs::Json& object, const std::string& key, const std::map<std::string, std::uint64_t>& files) {
   jobs::Json* path = object.find(key);
@@ -43,9 +31,9 @@ io::Hash128 AddressText::finish() {
 }
 
 std::string address_part(const jobs::StageSettings& settings) {
-  jobs::Json tree = tree_of(jobs::settings_json(settings));
-  for (const char* name : {"data", "train_data", "model"}) leave_out(tree, name);
-  if (jobs::Json* every = tree.find("evaluate_every")) leave_out(*every, "data");
+  jobs::Json tree = std::visit([](const auto& one) { return jobs::AddedFields::tree_of(one); }, settings);
+  for (const char* name : {"data", "train_data", "model"}) tree.erase(name);
+  if (jobs::Json* every = tree.find("evaluate_every")) every->erase("data");
   if (std::holds_alternative<jobs::FilterSettings>(settings)) {  // files stand by their hashes
     for (const char* path : {"keep_list", "drop_list"})
       if (jobs::Json* list = tree.find(path)) list->text = list->text.empty() ? "" : "file";
@@ -74,12 +62,12 @@ std::string address_part(const jobs::StageSettings& settings) {
       stand_by(head.find("vocabulary_from"));
     }
   }
-  leave_out(tree, "memory_mib");
+  tree.erase("memory_mib");
   return jobs::dump_json(tree);
 }
 
 std::string address_part(const jobs::ModelSpec& model, const std::map<std::string, std::uint64_t>& files) {
-  jobs::Json tree = tree_of(jobs::model_json(model));
+  jobs::Json tree = jobs::AddedFields::tree_of(model);
   put_hash(tree, "init_from", files);
   put_hash(*tree.find("image"), "weights", files);
   put_hash(*tree.find("text"), "weights", files);
@@ -98,9 +86,7 @@ std::string address_part(const jobs::DataSpec& data, std::uint64_t labels) {
 }
 
 std::string address_part(const jobs::SyntheticSpec& synthetic) {
-  jobs::Json tree = tree_of(jobs::synthetic_json(synthetic));
-  if (synthetic.actions == 0) leave_out(tree, "actions");
-  return jobs::dump_json(tree);
+  return jobs::dump_json(jobs::AddedFields::tree_of(synthetic));
 }
 
 std::string address_part(const jobs::SourceSpec& source, const std::string& format) {

@@ -7,30 +7,9 @@
 
 namespace trireme::coordinator::planner {
 
-std::vector<std::string> data_of(const StageSpec& stage) {
-  std::vector<std::string> names;
-  std::visit(
-      [&](const auto& settings) {
-        if constexpr (std::is_same_v<std::decay_t<decltype(settings.data)>, std::string>)
-          names = {settings.data};
-        else
-          names = settings.data;
-      },
-      stage.settings);
-  if (const auto* evaluate = std::get_if<jobs::EvaluateSettings>(&stage.settings);
-      evaluate != nullptr && !evaluate->train_data.empty() && evaluate->train_data != evaluate->data)
-    names.push_back(evaluate->train_data);
-  return names;
-}
-
-std::string evaluated_on(const StageSpec& stage) {
-  const auto* train = std::get_if<jobs::TrainSettings>(&stage.settings);
-  return train != nullptr && train->evaluate_every.steps > 0 ? train->evaluate_every.data : "";
-}
-
 bool filtered_before(const std::vector<StageSpec>& stages, const StageSpec& stage, const std::string& data) {
   return std::ranges::any_of(jobs::all_needs(stages, stage), [&](const StageSpec* need) {
-    return need->kind == "filter" && lists(data_of(*need), data);
+    return std::holds_alternative<jobs::FilterSettings>(need->settings) && lists(jobs::data_of(*need), data);
   });
 }
 
@@ -38,8 +17,8 @@ void GraphState::Builder::run() {
   for (const auto& stage : graph.job.spec.stages) spec_of[stage.name] = &stage;
   std::set<std::string> used;
   for (const auto& stage : graph.job.spec.stages) {
-    for (const auto& name : data_of(stage)) used.insert(name);
-    if (const auto name = evaluated_on(stage); !name.empty()) used.insert(name);
+    for (const auto& name : jobs::data_of(stage)) used.insert(name);
+    if (const auto name = jobs::evaluated_on(stage); !name.empty()) used.insert(name);
   }
   for (const auto& name : used) add_data(name);
   for (const StageSpec* stage : in_order()) add_stage(*stage);
@@ -66,27 +45,25 @@ std::vector<const StageSpec*> GraphState::Builder::in_order() const {
   return order;
 }
 
-std::uint32_t GraphState::Builder::new_stage(const std::string& name, const std::string& kind,
+std::uint32_t GraphState::Builder::new_stage(const std::string& name, const jobs::StageRow& row,
                                              std::vector<std::string> needs, const StageSpec* spec) {
-  graph.stages.push_back({name, kind, std::move(needs), spec == nullptr});
+  graph.stages.push_back({name, std::string(row.name), std::move(needs), spec == nullptr, &row});
   graph.specs.push_back(spec);
   return static_cast<std::uint32_t>(graph.stages.size() - 1);
 }
 
-std::size_t GraphState::Builder::new_part(std::uint32_t stage, std::uint32_t phase, std::uint32_t data,
-                                          TaskKind kind, Part::Items items, std::size_t table,
-                                          const std::string& head) {
+std::size_t GraphState::Builder::new_part(std::uint32_t stage, std::uint32_t data, TaskKind kind,
+                                          std::size_t table, const std::string& head) {
   Part part;
   part.stage = stage;
-  part.phase = phase;
+  part.phase = graph.stages[stage].row->phase_of(kind);
   part.data = data;
   part.kind = kind;
-  part.items = items;
   part.table = table;
   part.address_head = std::string(jobs::name_of(kind)) + head;
   const std::size_t index = graph.parts.size();
   graph.parts.push_back(std::move(part));
-  graph.part_at[{stage, phase, data}] = index;
+  graph.part_at[{stage, graph.parts[index].phase, data}] = index;
   parts_of[graph.stages[stage].name].push_back(index);
   return index;
 }
@@ -114,8 +91,8 @@ void GraphState::Builder::add_data(const std::string& name) {
   if (made.size() == 0)
     throw Error(ErrorKind::kInvalid, "data set \"" + name + "\" has no shards",
                 "point it elsewhere with --set spec.data." + name + "=PATH");
-  const std::uint32_t stage = new_stage("inspect:" + name, "inspect", makers, nullptr);
-  const std::size_t inspector = new_part(stage, 0, 0, TaskKind::kInspect, Part::Items::kShards, table, "");
+  const std::uint32_t stage = new_stage("inspect:" + name, jobs::kInspectRow, makers, nullptr);
+  const std::size_t inspector = new_part(stage, 0, TaskKind::kInspect, table, "");
   graph.inspectors.push_back(inspector);
   graph.parts[inspector].settings = "{}";
   graph.parts[inspector].data_json = jobs::data_json(spec);
@@ -129,9 +106,8 @@ std::string GraphState::Builder::add_synthesizer(std::size_t table, std::size_t 
   const jobs::SyntheticSpec& synthetic = *made.spec().sources[source].synthetic;
   const std::string name = "synthesize:" + made.name() + "/" + std::to_string(source);
   const std::string settings = jobs::synthetic_json(synthetic);
-  const std::uint32_t stage = new_stage(name, "synthesize", {}, nullptr);
-  const std::size_t index =
-      new_part(stage, 0, 0, TaskKind::kSynthesize, Part::Items::kSynthetic, table, address_part(synthetic));
+  const std::uint32_t stage = new_stage(name, jobs::kSynthesizeRow, {}, nullptr);
+  const std::size_t index = new_part(stage, 0, TaskKind::kSynthesize, table, address_part(synthetic));
   Part& part = graph.parts[index];
   part.settings = settings;
   part.base = made.size();
@@ -139,7 +115,7 @@ std::string GraphState::Builder::add_synthesizer(std::size_t table, std::size_t 
   graph.synthesizers[table][source] = index;
   for (std::int64_t i = 0; i < synthetic.shards; ++i) {
     jobs::ShardRef shard;
-    shard.path = output_base(graph.store, part.kind, graph.address(index, i)) + output_extension(part.kind);
+    shard.path = output_path(graph.store, part.kind, graph.address(index, i));
     shard.format = "clip_benchmark";
     shard.source = static_cast<std::int64_t>(source);
     made.add_shard(shard, 0);
@@ -150,7 +126,9 @@ std::string GraphState::Builder::add_synthesizer(std::size_t table, std::size_t 
 std::size_t GraphState::Builder::part_over(const StageSpec* stage, const std::string& data) const {
   if (stage == nullptr) return kNone;
   for (const std::size_t part : parts_of.at(stage->name))
-    if (graph.parts[part].phase == 0 && graph.tables[graph.parts[part].table].name() == data) return part;
+    if (graph.parts[part].kind == jobs::row_of(stage->settings).result &&
+        graph.tables[graph.parts[part].table].name() == data)
+      return part;
   return kNone;
 }
 
@@ -163,14 +141,15 @@ std::vector<std::size_t> GraphState::Builder::range_inputs(const StageSpec& stag
   };
   add(part_over(nearest(stage,
                         [&](const StageSpec& s) {
-                          return s.kind == "filter" && s.name != not_from && lists(data_of(s), data);
+                          return std::holds_alternative<jobs::FilterSettings>(s.settings) &&
+                                 s.name != not_from && lists(jobs::data_of(s), data);
                         }),
                 data));
   if (model.empty()) return found;
   add(part_over(nearest(stage,
                         [&](const StageSpec& s) {
                           const auto* embed = std::get_if<jobs::EmbedSettings>(&s.settings);
-                          return s.kind == "embed" && embed->model == model && lists(embed->data, data);
+                          return embed != nullptr && embed->model == model && lists(embed->data, data);
                         }),
                 data));
   return found;
@@ -194,15 +173,13 @@ std::size_t GraphState::Builder::add_map(std::uint32_t stage, const StageSpec& s
                                          std::uint32_t index, const MapPart& map, bool features) {
   const std::string head =
       map.settings_part + data_head(data) + (map.model.empty() ? "" : model_head(map.model));
-  const std::size_t made =
-      new_part(stage, map.phase, index, map.kind, Part::Items::kRanges, table_of.at(data), head);
+  const std::size_t made = new_part(stage, index, map.kind, table_of.at(data), head);
   Part& part = graph.parts[made];
   part.place_matters = map.place_matters;
   part.settings = map.settings;
   part.data_json = jobs::data_json(graph.job.spec.data.at(data));
   if (!map.model.empty()) part.model_json = jobs::model_json(graph.job.spec.models.at(map.model));
-  if (map.kind != TaskKind::kMeasure && map.kind != TaskKind::kPairScores)
-    part.providers = range_inputs(spec, data, features ? map.model : "", map.also);
+  if (!map.alone) part.providers = range_inputs(spec, data, features ? map.model : "", map.also);
   if (!map.also.empty()) part.providers.push_back(part_over(spec_of.at(map.also), data));
   part.providers.insert(part.providers.end(), map.made_from.begin(), map.made_from.end());
   part.artifacts = map.artifacts;
@@ -212,8 +189,8 @@ std::size_t GraphState::Builder::add_map(std::uint32_t stage, const StageSpec& s
   for (const std::size_t provider : part.providers) graph.parts[provider].consumers.push_back(made);
   std::set<std::size_t> barriers(part.artifacts.begin(), part.artifacts.end());
   for (const auto& need : spec.needs)  // a need that gives nothing range by range comes first as a whole
-    if (map.kind != TaskKind::kPairScores &&
-        !(map.kind == TaskKind::kMeasure && spec_of.at(need)->kind == "filter") &&
+    if (map.waits &&
+        !(map.alone && std::holds_alternative<jobs::FilterSettings>(spec_of.at(need)->settings)) &&
         std::ranges::none_of(part.providers,
                              [&](std::size_t p) { return graph.stages[graph.parts[p].stage].name == need; }))
       barriers.insert(parts_of.at(need).begin(), parts_of.at(need).end());
@@ -221,11 +198,10 @@ std::size_t GraphState::Builder::add_map(std::uint32_t stage, const StageSpec& s
   return made;
 }
 
-std::size_t GraphState::Builder::add_fixed(std::uint32_t stage, std::uint32_t phase, TaskKind kind,
-                                           std::int64_t items, const StageSpec& spec, const std::string& head,
+std::size_t GraphState::Builder::add_fixed(std::uint32_t stage, TaskKind kind, std::int64_t items,
+                                           const StageSpec& spec, const std::string& head,
                                            std::set<std::size_t> barriers) {
-  const std::size_t made =
-      new_part(stage, phase, 0, kind, Part::Items::kFixed, kNone, address_part(spec.settings) + head);
+  const std::size_t made = new_part(stage, 0, kind, kNone, address_part(spec.settings) + head);
   graph.parts[made].settings = jobs::settings_json(spec.settings);
   graph.parts[made].grow(items);
   wait_for(made, barriers);
@@ -234,7 +210,7 @@ std::size_t GraphState::Builder::add_fixed(std::uint32_t stage, std::uint32_t ph
 
 void GraphState::Builder::find_twins(std::size_t index) {
   Part& part = graph.parts[index];
-  if (part.items == Part::Items::kFixed) return;
+  if (part.is_numbered()) return;
   const auto same_sources = [&](const Part& other) {
     if (part.table == other.table) return true;
     const auto& mine = graph.tables[part.table].spec().sources;
@@ -246,7 +222,7 @@ void GraphState::Builder::find_twins(std::size_t index) {
     });
   };
   for (std::size_t other = 0; other < graph.parts.size(); ++other)
-    if (other != index && graph.parts[other].items == part.items &&
+    if (other != index && graph.parts[other].kind == part.kind &&
         graph.parts[other].address_head == part.address_head && same_sources(graph.parts[other]))
       part.may_have_twins = true;
 }
@@ -260,7 +236,7 @@ void GraphState::build(ListedJob listed) {
   for (const auto& [name, data] : listed.data) job.spec.data[name] = data;
   output = job.spec.output;
   store = job.spec.store.empty() ? output + "/store" : job.spec.store;
-  Builder{*this, std::move(listed), {}, {}, {}, {}}.run();
+  Builder{*this, std::move(listed), {}, {}, {}}.run();
 }
 
 }  // namespace trireme::coordinator::planner

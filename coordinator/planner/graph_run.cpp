@@ -7,12 +7,12 @@
 namespace trireme::coordinator::planner {
 
 bool GraphState::inputs_done(const Part& part, std::int64_t item) const {
-  if (part.items == Part::Items::kShards) {
+  if (part.extent() == jobs::Extent::kShard) {
     const std::size_t maker =
         synthesizers[part.table][static_cast<std::size_t>(tables[part.table].source(item))];
     return maker == kNone || parts[maker].is_done(item - parts[maker].base);
   }
-  if (part.items == Part::Items::kWholeShards) {
+  if (part.extent() == jobs::Extent::kWholeShard) {
     const DataTable& table = tables[part.table];
     for (std::int64_t i = 0; i < table.ranges_of(item); ++i)
       if (!std::ranges::all_of(part.providers,
@@ -59,7 +59,7 @@ void GraphState::shard_inspected(std::size_t index, std::int64_t shard, const jo
   const auto summary = jobs::summary_from_json(done.summary);
   const auto fresh = tables[table].set_inspected(shard, summary);
   for (std::size_t i = 0; i < parts.size(); ++i) {
-    if (parts[i].items != Part::Items::kRanges || parts[i].table != table) continue;
+    if (parts[i].extent() != jobs::Extent::kRange || parts[i].table != table) continue;
     parts[i].grow(tables[table].range_count());
     for (const std::int64_t item : fresh) offer(i, item, ready);
   }
@@ -97,7 +97,7 @@ std::vector<TaskRef> GraphState::complete(const TaskRef& ref, const jobs::TaskDo
   }
   for (const std::size_t consumer : part.consumers) {
     const std::int64_t same = part.kind == jobs::TaskKind::kSynthesize ? part.base + item
-                              : parts[consumer].items == Part::Items::kWholeShards
+                              : parts[consumer].extent() == jobs::Extent::kWholeShard
                                   ? tables[part.table].range(item).shard
                                   : item;
     if (same < parts[consumer].known()) offer(consumer, same, ready);
@@ -105,7 +105,7 @@ std::vector<TaskRef> GraphState::complete(const TaskRef& ref, const jobs::TaskDo
   finish_part_if_complete(index, ready);
   if (part.kind == jobs::TaskKind::kInspect && tables[part.table].all_known())
     for (std::size_t i = 0; i < parts.size(); ++i)
-      if (parts[i].items == Part::Items::kRanges && parts[i].table == part.table)
+      if (parts[i].extent() == jobs::Extent::kRange && parts[i].table == part.table)
         finish_part_if_complete(i, ready);
   return ready;
 }
@@ -156,7 +156,7 @@ void GraphState::check_export(const Part& part) const {
 
 // A map stage over one data set is through: are its results worth going on with?
 void GraphState::judge(const Part& part) const {
-  if (part.items != Part::Items::kRanges) return;
+  if (part.extent() != jobs::Extent::kRange) return;
   const auto count = [&](const std::string& name) {
     const auto found = part.counts.find(name);
     return found == part.counts.end() ? std::int64_t{0} : found->second;

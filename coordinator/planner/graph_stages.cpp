@@ -1,42 +1,349 @@
-// One function per kind of stage: its parts, what they wait for, and what decides their addresses.
+// One function per kind of stage: its parts, what they wait for, and what decides their addresses. A kind
+// without one does not compile.
 #include <algorithm>
 #include <set>
 
 #include "coordinator/planner/graph_builder.h"
 
 namespace trireme::coordinator::planner {
+namespace {
+
+using Builder = GraphState::Builder;
+using MapPart = Builder::MapPart;
+
+// What a task of the stage is told and addressed by.
+MapPart map_of(TaskKind kind, const jobs::StageSettings& settings, const std::string& model = "") {
+  return {kind, jobs::settings_json(settings), address_part(settings), model, {}};
+}
+
+// The train stage that "stage:<name>" names, nullptr for anything else.
+const jobs::TrainSettings* trained_by(const Builder& b, const std::string& value) {
+  const std::string stage = jobs::named_stage(value);
+  return stage.empty() ? nullptr : &std::get<jobs::TrainSettings>(b.spec_of.at(stage)->settings);
+}
+
+// The same map over every data set.
+void add_maps(Builder& b, std::uint32_t stage, const StageSpec& spec, const MapPart& map,
+              bool features = false) {
+  const std::vector<std::string> sets = jobs::data_of(spec);
+  for (std::uint32_t i = 0; i < sets.size(); ++i) b.add_map(stage, spec, sets[i], i, map, features);
+}
+
+// Maps over every data set, then one merge task per partition: the part of the merges.
+std::size_t add_tally(Builder& b, std::uint32_t stage, const StageSpec& spec, TaskKind map_kind,
+                      TaskKind merge_kind, std::int64_t partitions, bool names_matter = false) {
+  const MapPart map = map_of(map_kind, spec.settings);
+  std::vector<Part::Listed> listed_parts;
+  std::set<std::size_t> maps;
+  std::string names;
+  const std::vector<std::string> sets = jobs::data_of(spec);
+  for (std::uint32_t i = 0; i < sets.size(); ++i) {
+    const std::size_t made = b.add_map(stage, spec, sets[i], i, map, false);
+    maps.insert(made);
+    listed_parts.push_back({b.table_of.at(sets[i]), {made}});
+    names += "\n" + sets[i];
+  }
+  const std::size_t merge = b.add_fixed(stage, merge_kind, partitions, spec, names_matter ? names : "", maps);
+  b.graph.parts[merge].listed = std::move(listed_parts);
+  return merge;
+}
+
+// One task that makes the artifact of what a tally has merged.
+void add_last(Builder& b, std::uint32_t stage, const StageSpec& spec, TaskKind kind, std::size_t merge) {
+  b.graph.parts[b.add_fixed(stage, kind, 1, spec, "", {merge})].artifacts = {merge};
+}
+
+void add(Builder& b, std::uint32_t stage, const StageSpec& spec, const jobs::PairCountsSettings& settings) {
+  add_tally(b, stage, spec, TaskKind::kPairCountsMap, TaskKind::kPairCountsMerge, settings.partitions);
+}
+void add(Builder& b, std::uint32_t stage, const StageSpec& spec, const jobs::NgramCountsSettings& settings) {
+  add_tally(b, stage, spec, TaskKind::kNgramsMap, TaskKind::kNgramsMerge, settings.partitions);
+}
+void add(Builder& b, std::uint32_t stage, const StageSpec& spec, const jobs::DuplicatesSettings& settings) {
+  add_tally(b, stage, spec, TaskKind::kDuplicatesMap, TaskKind::kDuplicatesMerge, settings.partitions,
+            true);  // who is first among equals is told by name
+}
+void add(Builder& b, std::uint32_t stage, const StageSpec& spec, const jobs::VocabularySettings& settings) {
+  add_last(
+      b, stage, spec, TaskKind::kVocabularyTrain,
+      add_tally(b, stage, spec, TaskKind::kVocabularyMap, TaskKind::kVocabularyMerge, settings.partitions));
+}
+void add(Builder& b, std::uint32_t stage, const StageSpec& spec,
+         const jobs::ConceptVocabularySettings& settings) {
+  add_last(b, stage, spec, TaskKind::kConceptVocabulary,
+           add_tally(b, stage, spec, TaskKind::kConceptWordsMap, TaskKind::kConceptWordsMerge,
+                     settings.partitions));
+}
+void add(Builder& b, std::uint32_t stage, const StageSpec& spec, const jobs::EmbedSettings& settings) {
+  add_maps(b, stage, spec, map_of(TaskKind::kEmbed, spec.settings, settings.model));
+}
+
+// The captioner is a model of the job's, or what a train stage has made of one.
+void add(Builder& b, std::uint32_t stage, const StageSpec& spec, const jobs::CaptionSettings& settings) {
+  MapPart map = map_of(TaskKind::kCaption, spec.settings, settings.model);
+  if (const auto* train = trained_by(b, settings.model)) {
+    map.model = train->model;
+    map.artifacts = {b.artifact_of(settings.model)};
+  }
+  add_maps(b, stage, spec, map);
+}
+
+// Clusters that a filter reads: for `near_unique`, and for `against` all of images.
+std::vector<std::size_t> clusters_for(const Builder& b, const StageSpec& spec,
+                                      const jobs::FilterSettings& settings) {
+  std::vector<std::string> compared = settings.data;
+  compared.insert(compared.end(), settings.against.begin(), settings.against.end());
+  std::map<std::string_view, jobs::NearBy> kinds;  // by name, which decides addresses
+  const auto use = [&](jobs::NearBy by) { kinds.emplace(name_of(by), by); };
+  for (const auto& unique : settings.near_unique)
+    if (const auto by = jobs::near_duplicates_by(unique)) use(*by);
+  if (!settings.against.empty()) use(jobs::NearBy::kHash), use(jobs::NearBy::kEmbedding);
+  std::vector<std::size_t> found;
+  for (const auto& [name, by] : kinds)
+    for (const std::size_t part : b.tally_of<jobs::NearDuplicatesSettings>(
+             spec, by == jobs::NearBy::kCaption ? settings.data : compared,
+             [by = by](const jobs::NearDuplicatesSettings& near) { return near.by == by; }))
+      found.push_back(part);
+  return found;
+}
+
+std::vector<std::size_t> scores_for(const Builder& b, const jobs::FilterSettings& settings,
+                                    const std::string& data) {
+  std::vector<std::size_t> found;
+  for (const auto& rule : settings.columns)
+    if (const std::string from = jobs::named_stage(rule.sidecar); !from.empty())
+      if (const std::size_t part = b.part_over(b.spec_of.at(from), data);
+          std::ranges::find(found, part) == found.end())
+        found.push_back(part);
+  return found;
+}
+
+// The tallies that a filter's rules count on; `ngrams` are also those that the cut of max_ngrams needs.
+std::vector<std::size_t> tallies_for(const Builder& b, const StageSpec& spec,
+                                     const jobs::FilterSettings& settings,
+                                     const jobs::MeasureSettings& measures,
+                                     std::vector<std::size_t>& ngrams) {
+  std::vector<std::size_t> artifacts;
+  const auto add = [&](const std::vector<std::size_t>& more) {
+    artifacts.insert(artifacts.end(), more.begin(), more.end());
+  };
+  if (measures.pairs) add(b.tally_of<jobs::PairCountsSettings>(spec, settings.data));
+  if (measures.ngrams) add(ngrams = b.tally_of<jobs::NgramCountsSettings>(spec, settings.data));
+  if (!measures.unique.empty()) add(b.tally_of<jobs::DuplicatesSettings>(spec, settings.data));
+  add(clusters_for(b, spec, settings));
+  return artifacts;
+}
+
+// Measures first, where a share of a column is kept the cuts, then verdicts.
+void add(Builder& b, std::uint32_t stage, const StageSpec& spec, const jobs::FilterSettings& settings) {
+  jobs::MeasureSettings measures = jobs::measures_of(settings);
+  std::vector<std::size_t> ngrams;
+  MapPart measure{TaskKind::kMeasure, "", "", "", tallies_for(b, spec, settings, measures, ngrams)};
+  measure.alone = true;
+  measure.place_matters = !measures.unique.empty() || !measures.near.empty() || !measures.against.empty();
+  MapPart judge = map_of(TaskKind::kFilter, spec.settings);
+  if (settings.max_ngrams) judge.artifacts = ngrams;
+  judge.settings_part +=
+      b.file_head("list " + settings.keep_list) + b.file_head("list " + settings.drop_list);
+  judge.also = settings.random_like;
+  std::vector<std::size_t> facts;
+  std::vector<Part::Listed> listed_parts;
+  for (std::uint32_t i = 0; i < settings.data.size(); ++i) {
+    const std::string& data = settings.data[i];
+    measures.decode = measures.spot || !filtered_before(b.graph.job.spec.stages, spec, data);
+    measure.settings = jobs::measure_json(measures);
+    jobs::MeasureSettings addressed = measures;
+    addressed.score_folders.clear();
+    measure.settings_part = jobs::measure_json(addressed) + b.file_head("scores " + spec.name + "/" + data);
+    measure.made_from = scores_for(b, settings, data);
+    facts.push_back(b.add_map(stage, spec, data, i, measure, false));
+    listed_parts.push_back({b.table_of.at(data), {facts.back()}});
+  }
+  if (std::ranges::any_of(settings.columns, [](const auto& rule) { return rule.top_fraction.has_value(); })) {
+    const std::size_t cuts =
+        b.add_fixed(stage, TaskKind::kCuts, 1, spec, "", std::set<std::size_t>(facts.begin(), facts.end()));
+    b.graph.parts[cuts].listed = std::move(listed_parts);
+    judge.artifacts.push_back(cuts);
+  }
+  for (std::uint32_t i = 0; i < settings.data.size(); ++i) {
+    judge.made_from = {facts[i]};
+    b.add_map(stage, spec, settings.data[i], i, judge, false);
+  }
+}
+
+// Both towers of a model in spec.models or of "stage:<train stage>", as an embed task. An embedding is that
+// of an embed stage among the needs, if there is one: the same task, done once.
+MapPart embeddings_of(const Builder& b, const StageSpec& spec, const std::string& data,
+                      const std::string& model) {
+  const auto* train = trained_by(b, model);
+  jobs::EmbedSettings embed;
+  embed.data = {data};
+  embed.model = train == nullptr ? model : train->model;
+  const StageSpec* stored = b.nearest(spec, [&](const StageSpec& s) {
+    const auto* other = std::get_if<jobs::EmbedSettings>(&s.settings);
+    return other != nullptr && other->model == embed.model && lists(other->data, data);
+  });
+  if (train == nullptr && stored != nullptr) embed = std::get<jobs::EmbedSettings>(stored->settings);
+  MapPart map = map_of(TaskKind::kEmbed, embed, embed.model);
+  if (train != nullptr) map.artifacts = {b.artifact_of(model)};
+  return map;
+}
+
+MapPart signatures_of(const Builder& b, const StageSpec& spec, const jobs::NearDuplicatesSettings& settings,
+                      const std::string& data) {
+  if (settings.by == jobs::NearBy::kEmbedding) return embeddings_of(b, spec, data, settings.model);
+  MapPart map = map_of(TaskKind::kSignatures, spec.settings);
+  map.settings_part =
+      settings.by == jobs::NearBy::kCaption ? "caption" + std::to_string(settings.shingle_words) : "";
+  return map;
+}
+
+// Signatures or embeddings, pairs, clusters. No threshold decides the first.
+void add(Builder& b, std::uint32_t stage, const StageSpec& spec,
+         const jobs::NearDuplicatesSettings& settings) {
+  const bool shared = !jobs::named_stage(settings.model).empty();
+  std::vector<Part::Listed> listed_parts;
+  std::set<std::size_t> maps;
+  std::string names;
+  for (std::uint32_t i = 0; i < settings.data.size(); ++i) {
+    const std::string& data = settings.data[i];
+    const std::size_t made = b.add_map(stage, spec, data, i, signatures_of(b, spec, settings, data), shared);
+    maps.insert(made);
+    listed_parts.push_back({b.table_of.at(data), {made}});
+    names += "\n" + data;
+  }
+  const std::size_t pairs = b.add_fixed(stage, TaskKind::kNearPairs, settings.partitions, spec, names, maps);
+  b.graph.parts[pairs].listed = listed_parts;
+  const std::size_t clusters = b.add_fixed(stage, TaskKind::kNearClusters, 1, spec, names, {pairs});
+  b.graph.parts[clusters].listed = std::move(listed_parts);
+  b.graph.parts[clusters].artifacts = {pairs};
+}
+
+// Embeddings, then their scores. What a train stage made is embedded in the shared space; a model of
+// spec.models is projected while scoring.
+void add(Builder& b, std::uint32_t stage, const StageSpec& spec, const jobs::PairScoresSettings& settings) {
+  const bool shared = !jobs::named_stage(settings.model).empty();
+  MapPart score = map_of(TaskKind::kPairScores, spec.settings, shared ? "" : settings.model);
+  score.alone = true;
+  score.waits = false;
+  for (std::uint32_t i = 0; i < settings.data.size(); ++i) {
+    const std::string& data = settings.data[i];
+    score.made_from = {b.add_map(stage, spec, data, i, embeddings_of(b, spec, data, settings.model), shared)};
+    b.add_map(stage, spec, data, i, score, false);
+  }
+}
+
+// One task settles on teacher and vocabularies, then every range is labelled.
+void add(Builder& b, std::uint32_t stage, const StageSpec& spec, const jobs::ConceptsSettings& settings) {
+  const std::size_t model = b.artifact_of(settings.teacher);
+  std::vector<std::size_t> made_of;
+  for (const std::size_t part : {model, b.artifact_of(settings.vocabulary)})
+    if (part != kNone) made_of.push_back(part);
+  const std::string files =
+      b.file_head("teacher " + settings.teacher) + b.file_head("concepts " + settings.vocabulary);
+  const std::size_t teacher =
+      b.add_fixed(stage, TaskKind::kConceptTeacher, 1, spec, files, {made_of.begin(), made_of.end()});
+  b.graph.parts[teacher].artifacts = made_of;
+  MapPart map = map_of(TaskKind::kConcepts, spec.settings);
+  map.settings_part += files;
+  map.artifacts = {teacher};
+  if (const auto* train = trained_by(b, settings.teacher)) {
+    map.artifacts.push_back(model);
+    map.model = train->model;
+  }
+  add_maps(b, stage, spec, map, model != kNone);
+}
+
+void add(Builder& b, std::uint32_t stage, const StageSpec& spec, const jobs::TrainSettings& settings) {
+  add_train(b, stage, spec, settings);
+}
+
+void add(Builder& b, std::uint32_t stage, const StageSpec& spec, const jobs::ExportSettings& settings) {
+  for (std::uint32_t i = 0; i < settings.data.size(); ++i) {
+    const std::string& data = settings.data[i];
+    const std::size_t table = b.table_of.at(data);
+    const std::size_t made = b.new_part(stage, i, TaskKind::kExport, table, address_part(spec.settings));
+    Part& part = b.graph.parts[made];
+    part.settings = jobs::settings_json(spec.settings);
+    part.data_json = jobs::data_json(b.graph.job.spec.data.at(data));
+    part.providers = b.range_inputs(spec, data, "");
+    part.grow(b.graph.tables[table].size());
+    for (const std::size_t provider : part.providers) b.graph.parts[provider].consumers.push_back(made);
+    std::set<std::size_t> barriers{b.graph.inspectors[table]};
+    for (const auto& need : spec.needs)
+      if (!std::holds_alternative<jobs::FilterSettings>(b.spec_of.at(need)->settings))
+        barriers.insert(b.parts_of.at(need).begin(), b.parts_of.at(need).end());
+    b.wait_for(made, barriers);
+  }
+}
+
+// evaluate and index: embeddings of a trained model, which both share, then one merge. The first data set of
+// the stage is the one that is evaluated or indexed.
+void add_trained(Builder& b, std::uint32_t stage, const StageSpec& spec, const std::string& trained,
+                 TaskKind merge_kind) {
+  const std::string named = "stage:" + trained;
+  std::string head;
+  std::vector<Part::Listed> listed_parts;
+  std::set<std::size_t> maps;
+  const std::vector<std::string> sets = jobs::data_of(spec);
+  for (std::uint32_t i = 0; i < sets.size(); ++i) {
+    const std::size_t mapped =
+        b.add_map(stage, spec, sets[i], i, embeddings_of(b, spec, sets[i], named), true);
+    std::vector<std::size_t> providers{mapped};
+    const auto verdicts = b.range_inputs(spec, sets[i], "");
+    providers.insert(providers.end(), verdicts.begin(), verdicts.end());
+    listed_parts.push_back({b.table_of.at(sets[i]), std::move(providers)});
+    maps.insert(mapped);
+    head += b.data_head(sets[i]);
+  }
+  const std::size_t merge = b.add_fixed(stage, merge_kind, 1, spec, head, maps);
+  Part& part = b.graph.parts[merge];
+  const Part& mapped = b.graph.parts[*maps.begin()];
+  part.listed = std::move(listed_parts);
+  part.artifacts = {b.artifact_of(named)};
+  part.model_name = mapped.model_name;
+  part.vocabulary = mapped.vocabulary;
+  part.data_json = mapped.data_json;
+  part.model_json = mapped.model_json;
+}
+
+// Captions of others against those of the data set: no model, nothing range by range but the captions.
+void add_caption_scores(Builder& b, std::uint32_t stage, const StageSpec& spec,
+                        const jobs::EvaluateSettings& settings) {
+  auto providers = b.range_inputs(spec, settings.data, "");
+  if (const std::string from = jobs::named_stage(settings.captions); !from.empty())
+    providers.push_back(b.part_over(b.spec_of.at(from), settings.data));
+  std::set<std::size_t> barriers(providers.begin(), providers.end());
+  barriers.insert(b.graph.inspectors[b.table_of.at(settings.data)]);
+  for (const auto& need : spec.needs) barriers.insert(b.parts_of.at(need).begin(), b.parts_of.at(need).end());
+  const std::size_t made =
+      b.add_fixed(stage, TaskKind::kEvaluate, 1, spec,
+                  b.data_head(settings.data) + b.file_head("captions " + settings.captions), barriers);
+  b.graph.parts[made].listed = {{b.table_of.at(settings.data), std::move(providers)}};
+  b.graph.parts[made].data_json = jobs::data_json(b.graph.job.spec.data.at(settings.data));
+}
+
+void add(Builder& b, std::uint32_t stage, const StageSpec& spec, const jobs::EvaluateSettings& settings) {
+  if (settings.task == jobs::EvaluateTask::kCaptions)
+    add_caption_scores(b, stage, spec, settings);
+  else
+    add_trained(b, stage, spec, settings.model, TaskKind::kEvaluate);
+}
+
+void add(Builder& b, std::uint32_t stage, const StageSpec& spec, const jobs::IndexSettings& settings) {
+  add_trained(b, stage, spec, settings.model, TaskKind::kIndex);
+}
+
+}  // namespace
 
 void GraphState::Builder::add_stage(const StageSpec& spec) {
   std::vector<std::string> needs = spec.needs;
-  std::vector<std::string> sets = data_of(spec);
-  if (const auto name = evaluated_on(spec); !name.empty() && !lists(sets, name)) sets.push_back(name);
+  std::vector<std::string> sets = jobs::data_of(spec);
+  if (const auto name = jobs::evaluated_on(spec); !name.empty() && !lists(sets, name)) sets.push_back(name);
   for (const auto& name : sets) needs.push_back("inspect:" + name);
-  const std::uint32_t stage = new_stage(spec.name, spec.kind, needs, &spec);
+  const std::uint32_t stage = new_stage(spec.name, jobs::row_of(spec.settings), needs, &spec);
   parts_of[spec.name];
-  if (spec.kind == "filter") add_filter(stage, spec);
-  if (spec.kind == "pair_counts")
-    add_tally<jobs::PairCountsSettings>(stage, spec, TaskKind::kPairCountsMap, TaskKind::kPairCountsMerge);
-  if (spec.kind == "ngram_counts")
-    add_tally<jobs::NgramCountsSettings>(stage, spec, TaskKind::kNgramsMap, TaskKind::kNgramsMerge);
-  if (spec.kind == "duplicates")
-    add_tally<jobs::DuplicatesSettings>(stage, spec, TaskKind::kDuplicatesMap, TaskKind::kDuplicatesMerge);
-  if (spec.kind == "near_duplicates") add_near_duplicates(stage, spec);
-  if (spec.kind == "pair_scores") add_pair_scores(stage, spec);
-  if (spec.kind == "export") add_export(stage, spec);
-  if (spec.kind == "vocabulary") add_vocabulary(stage, spec);
-  if (spec.kind == "concept_vocabulary") add_concept_vocabulary(stage, spec);
-  if (spec.kind == "concepts") add_concepts(stage, spec);
-  if (spec.kind == "embed") add_embed(stage, spec);
-  if (spec.kind == "caption") add_caption(stage, spec);
-  if (spec.kind == "train") add_train(stage, spec, sets);
-  if (const auto* evaluate = std::get_if<jobs::EvaluateSettings>(&spec.settings); evaluate != nullptr) {
-    if (evaluate->task == "captions")
-      add_caption_scores(stage, spec, *evaluate);
-    else
-      add_trained(stage, spec, sets, evaluate->model, TaskKind::kEvaluate);
-  }
-  if (const auto* index = std::get_if<jobs::IndexSettings>(&spec.settings); index != nullptr)
-    add_trained(stage, spec, sets, index->model, TaskKind::kIndex);
+  std::visit([&](const auto& settings) { add(*this, stage, spec, settings); }, spec.settings);
 }
 
 std::size_t GraphState::Builder::vocabulary_of(const std::string& name) const {
@@ -45,346 +352,14 @@ std::size_t GraphState::Builder::vocabulary_of(const std::string& name) const {
   return stage.empty() ? kNone : parts_of.at(stage).back();
 }
 
-std::string GraphState::Builder::file_head(const std::string& what) const {
-  const auto found = graph.weights.find(what);
-  return found == graph.weights.end() ? "" : "\n" + io::hex(found->second);
-}
-
-void GraphState::Builder::add_filter(std::uint32_t stage, const StageSpec& spec) {
-  const auto& settings = std::get<jobs::FilterSettings>(spec.settings);
-  jobs::MeasureSettings measures = jobs::measures_of(settings);
-  std::vector<std::size_t> artifacts, ngrams;
-  const auto add = [&](const std::vector<std::size_t>& more) {
-    artifacts.insert(artifacts.end(), more.begin(), more.end());
-  };
-  if (measures.pairs) add(tally_of<jobs::PairCountsSettings>(spec, settings.data));
-  if (measures.ngrams) add(ngrams = tally_of<jobs::NgramCountsSettings>(spec, settings.data));
-  if (!measures.unique.empty()) add(tally_of<jobs::DuplicatesSettings>(spec, settings.data));
-  add(clusters_for(spec, settings));
-  MapPart measure{TaskKind::kMeasure, "", "", "", artifacts};
-  measure.phase = 1;
-  measure.place_matters = !measures.unique.empty() || !measures.near.empty() || !measures.against.empty();
-  MapPart judge{TaskKind::kFilter, jobs::settings_json(spec.settings), address_part(spec.settings), "",
-                settings.max_ngrams ? ngrams : std::vector<std::size_t>{}};
-  judge.settings_part += file_head("list " + settings.keep_list) + file_head("list " + settings.drop_list);
-  judge.also = settings.random_like;
-  std::vector<std::size_t> facts;
-  std::vector<Part::Listed> listed_parts;
-  for (std::uint32_t i = 0; i < settings.data.size(); ++i) {
-    measures.decode = measures.spot || !filtered_before(graph.job.spec.stages, spec, settings.data[i]);
-    measure.settings = jobs::measure_json(measures);
-    jobs::MeasureSettings addressed = measures;
-    addressed.score_folders.clear();
-    measure.settings_part =
-        jobs::measure_json(addressed) + file_head("scores " + spec.name + "/" + settings.data[i]);
-    measure.made_from = scores_for(settings, settings.data[i]);
-    facts.push_back(add_map(stage, spec, settings.data[i], i, measure, false));
-    listed_parts.push_back({table_of.at(settings.data[i]), {facts.back()}});
-  }
-  if (std::ranges::any_of(settings.columns, [](const auto& rule) { return rule.top_fraction.has_value(); })) {
-    const std::size_t cuts =
-        add_fixed(stage, 2, TaskKind::kCuts, 1, spec, "", std::set<std::size_t>(facts.begin(), facts.end()));
-    graph.parts[cuts].listed = std::move(listed_parts);
-    judge.artifacts.push_back(cuts);
-  }
-  for (std::uint32_t i = 0; i < settings.data.size(); ++i) {
-    judge.made_from = {facts[i]};
-    add_map(stage, spec, settings.data[i], i, judge, false);
-  }
-}
-
-void GraphState::Builder::add_embed(std::uint32_t stage, const StageSpec& spec) {
-  const auto& settings = std::get<jobs::EmbedSettings>(spec.settings);
-  const MapPart map{
-      TaskKind::kEmbed, jobs::settings_json(spec.settings), address_part(spec.settings), settings.model, {}};
-  for (std::uint32_t i = 0; i < settings.data.size(); ++i)
-    add_map(stage, spec, settings.data[i], i, map, false);
-}
-
-void GraphState::Builder::add_caption(std::uint32_t stage, const StageSpec& spec) {
-  const auto& settings = std::get<jobs::CaptionSettings>(spec.settings);
-  const std::string trained = jobs::named_stage(settings.model);
-  MapPart map{TaskKind::kCaption,
-              jobs::settings_json(spec.settings),
-              address_part(spec.settings),
-              settings.model,
-              {}};
-  if (!trained.empty()) {
-    map.model = std::get<jobs::TrainSettings>(spec_of.at(trained)->settings).model;
-    map.artifacts = {result_of.at(trained)};
-  }
-  for (std::uint32_t i = 0; i < settings.data.size(); ++i)
-    add_map(stage, spec, settings.data[i], i, map, false);
-}
-
-std::vector<std::size_t> GraphState::Builder::clusters_for(const StageSpec& spec,
-                                                           const jobs::FilterSettings& settings) const {
-  std::vector<std::string> compared = settings.data;
-  compared.insert(compared.end(), settings.against.begin(), settings.against.end());
-  std::set<std::string> kinds;
-  for (const auto& unique : settings.near_unique) kinds.insert(jobs::near_duplicates_by(unique));
-  if (!settings.against.empty()) kinds.insert({"hash", "embedding"});
-  std::vector<std::size_t> found;
-  for (const auto& by : kinds)
-    for (const std::size_t part : tally_of<jobs::NearDuplicatesSettings>(
-             spec, by == "caption" ? settings.data : compared, 2,
-             [&](const jobs::NearDuplicatesSettings& near) { return near.by == by; }))
-      found.push_back(part);
-  return found;
-}
-
-GraphState::Builder::MapPart GraphState::Builder::signatures_of(const StageSpec& spec,
-                                                                const std::string& data) const {
-  const auto& settings = std::get<jobs::NearDuplicatesSettings>(spec.settings);
-  if (settings.by != "embedding") {
-    const bool caption = settings.by == "caption";
-    return {TaskKind::kSignatures,
-            jobs::settings_json(spec.settings),
-            caption ? "caption" + std::to_string(settings.shingle_words) : "",
-            "",
-            {}};
-  }
-  return embeddings_of(spec, data, settings.model);
-}
-
-// An embedding is that of an embed stage among the needs, if there is one: the same task, done once.
-GraphState::Builder::MapPart GraphState::Builder::embeddings_of(const StageSpec& spec,
-                                                                const std::string& data,
-                                                                const std::string& model) const {
-  const std::string trained = jobs::named_stage(model);
-  jobs::EmbedSettings embed;
-  embed.data = {data};
-  embed.model = trained.empty() ? model : std::get<jobs::TrainSettings>(spec_of.at(trained)->settings).model;
-  const StageSpec* stored = nearest(spec, [&](const StageSpec& s) {
-    const auto* other = std::get_if<jobs::EmbedSettings>(&s.settings);
-    return other != nullptr && other->model == embed.model && lists(other->data, data);
-  });
-  if (trained.empty() && stored != nullptr) embed = std::get<jobs::EmbedSettings>(stored->settings);
-  MapPart map{TaskKind::kEmbed,
-              jobs::settings_json(embed),
-              address_part(jobs::StageSettings(embed)),
-              embed.model,
-              {}};
-  if (!trained.empty()) map.artifacts = {result_of.at(trained)};
-  return map;
-}
-
-void GraphState::Builder::add_near_duplicates(std::uint32_t stage, const StageSpec& spec) {
-  const auto& settings = std::get<jobs::NearDuplicatesSettings>(spec.settings);
-  const bool shared = !jobs::named_stage(settings.model).empty();
-  std::vector<Part::Listed> listed_parts;
-  std::set<std::size_t> maps;
-  std::string names;
-  for (std::uint32_t i = 0; i < settings.data.size(); ++i) {
-    const std::size_t made =
-        add_map(stage, spec, settings.data[i], i, signatures_of(spec, settings.data[i]), shared);
-    maps.insert(made);
-    listed_parts.push_back({table_of.at(settings.data[i]), {made}});
-    names += "\n" + settings.data[i];
-  }
-  const std::size_t pairs = add_fixed(stage, 1, TaskKind::kNearPairs, settings.partitions, spec, names, maps);
-  graph.parts[pairs].listed = listed_parts;
-  const std::size_t clusters = add_fixed(stage, 2, TaskKind::kNearClusters, 1, spec, names, {pairs});
-  graph.parts[clusters].listed = std::move(listed_parts);
-  graph.parts[clusters].artifacts = {pairs};
-}
-
-// What a train stage made is embedded in the shared space; a model of spec.models is projected while scoring.
-void GraphState::Builder::add_pair_scores(std::uint32_t stage, const StageSpec& spec) {
-  const auto& settings = std::get<jobs::PairScoresSettings>(spec.settings);
-  const bool shared = !jobs::named_stage(settings.model).empty();
-  for (std::uint32_t i = 0; i < settings.data.size(); ++i) {
-    const std::string& data = settings.data[i];
-    MapPart embed = embeddings_of(spec, data, settings.model);
-    embed.phase = 1;
-    MapPart score{TaskKind::kPairScores,
-                  jobs::settings_json(spec.settings),
-                  address_part(spec.settings),
-                  shared ? "" : settings.model,
-                  {}};
-    score.made_from = {add_map(stage, spec, data, i, embed, shared)};
-    add_map(stage, spec, data, i, score, false);
-  }
-}
-
-std::vector<std::size_t> GraphState::Builder::scores_for(const jobs::FilterSettings& settings,
-                                                         const std::string& data) const {
-  std::vector<std::size_t> found;
-  for (const auto& rule : settings.columns)
-    if (const std::string from = jobs::named_stage(rule.sidecar); !from.empty())
-      if (const std::size_t part = part_over(spec_of.at(from), data);
-          std::ranges::find(found, part) == found.end())
-        found.push_back(part);
-  return found;
-}
-
-void GraphState::Builder::add_vocabulary(std::uint32_t stage, const StageSpec& spec) {
-  const std::size_t merge =
-      add_tally<jobs::VocabularySettings>(stage, spec, TaskKind::kVocabularyMap, TaskKind::kVocabularyMerge);
-  const std::size_t last = add_fixed(stage, 2, TaskKind::kVocabularyTrain, 1, spec, "", {merge});
-  graph.parts[last].artifacts = {merge};
-}
-
-void GraphState::Builder::add_concept_vocabulary(std::uint32_t stage, const StageSpec& spec) {
-  const std::size_t merge = add_tally<jobs::ConceptVocabularySettings>(
-      stage, spec, TaskKind::kConceptWordsMap, TaskKind::kConceptWordsMerge);
-  const std::size_t last = add_fixed(stage, 2, TaskKind::kConceptVocabulary, 1, spec, "", {merge});
-  graph.parts[last].artifacts = {merge};
-}
-
 std::size_t GraphState::Builder::artifact_of(const std::string& value) const {
   const std::string stage = jobs::named_stage(value);
   return stage.empty() ? kNone : parts_of.at(stage).back();
 }
 
-void GraphState::Builder::add_concepts(std::uint32_t stage, const StageSpec& spec) {
-  const auto& settings = std::get<jobs::ConceptsSettings>(spec.settings);
-  const std::string trained = jobs::named_stage(settings.teacher);
-  const std::size_t model = trained.empty() ? kNone : result_of.at(trained);
-  std::vector<std::size_t> made_of;
-  for (const std::size_t part : {model, artifact_of(settings.vocabulary)})
-    if (part != kNone) made_of.push_back(part);
-  const std::string files =
-      file_head("teacher " + settings.teacher) + file_head("concepts " + settings.vocabulary);
-  const std::size_t teacher =
-      add_fixed(stage, 1, TaskKind::kConceptTeacher, 1, spec, files, {made_of.begin(), made_of.end()});
-  graph.parts[teacher].artifacts = made_of;
-  MapPart map{TaskKind::kConcepts,
-              jobs::settings_json(spec.settings),
-              address_part(spec.settings) + files,
-              "",
-              {teacher}};
-  if (model != kNone) {
-    map.artifacts.push_back(model);
-    map.model = std::get<jobs::TrainSettings>(spec_of.at(trained)->settings).model;
-  }
-  for (std::uint32_t i = 0; i < settings.data.size(); ++i)
-    add_map(stage, spec, settings.data[i], i, map, model != kNone);
-}
-
-GraphState::Builder::HeadInputs GraphState::Builder::head_inputs(const jobs::TrainSettings& settings) const {
-  HeadInputs found;
-  const auto add = [](std::vector<std::size_t>& list, std::size_t part) {
-    if (part != kNone && std::ranges::find(list, part) == list.end()) list.push_back(part);
-  };
-  for (const auto& head : settings.concepts.heads) {
-    add(found.artifacts, artifact_of(head.vocabulary_from));
-    found.head += file_head("concepts " + head.vocabulary_from);
-    const std::string stage = jobs::named_stage(head.from);
-    if (stage.empty()) continue;
-    add(found.providers, part_over(spec_of.at(stage), settings.data));
-    for (const std::size_t part : parts_of.at(stage))
-      if (graph.parts[part].kind == TaskKind::kConceptTeacher) add(found.artifacts, part);
-  }
-  return found;
-}
-
-void GraphState::Builder::add_caption_scores(std::uint32_t stage, const StageSpec& spec,
-                                             const jobs::EvaluateSettings& settings) {
-  auto providers = range_inputs(spec, settings.data, "");
-  if (const std::string from = jobs::named_stage(settings.captions); !from.empty())
-    providers.push_back(part_over(spec_of.at(from), settings.data));
-  std::set<std::size_t> barriers(providers.begin(), providers.end());
-  barriers.insert(graph.inspectors[table_of.at(settings.data)]);
-  for (const auto& need : spec.needs) barriers.insert(parts_of.at(need).begin(), parts_of.at(need).end());
-  const std::size_t made =
-      add_fixed(stage, 1, TaskKind::kEvaluate, 1, spec,
-                data_head(settings.data) + file_head("captions " + settings.captions), std::move(barriers));
-  graph.parts[made].listed = {{table_of.at(settings.data), std::move(providers)}};
-  graph.parts[made].data_json = jobs::data_json(graph.job.spec.data.at(settings.data));
-}
-
-void GraphState::Builder::add_export(std::uint32_t stage, const StageSpec& spec) {
-  const auto& settings = std::get<jobs::ExportSettings>(spec.settings);
-  for (std::uint32_t i = 0; i < settings.data.size(); ++i) {
-    const std::string& data = settings.data[i];
-    const std::size_t table = table_of.at(data);
-    const std::size_t made = new_part(stage, 0, i, TaskKind::kExport, Part::Items::kWholeShards, table,
-                                      address_part(spec.settings));
-    Part& part = graph.parts[made];
-    part.settings = jobs::settings_json(spec.settings);
-    part.data_json = jobs::data_json(graph.job.spec.data.at(data));
-    part.providers = range_inputs(spec, data, "");
-    part.grow(graph.tables[table].size());
-    for (const std::size_t provider : part.providers) graph.parts[provider].consumers.push_back(made);
-    std::set<std::size_t> barriers{graph.inspectors[table]};
-    for (const auto& need : spec.needs)
-      if (spec_of.at(need)->kind != "filter")
-        barriers.insert(parts_of.at(need).begin(), parts_of.at(need).end());
-    wait_for(made, barriers);
-  }
-}
-
-void GraphState::Builder::add_train(std::uint32_t stage, const StageSpec& spec,
-                                    const std::vector<std::string>& sets) {
-  const auto& settings = std::get<jobs::TrainSettings>(spec.settings);
-  std::set<std::size_t> barriers;
-  std::vector<Part::Listed> listed_parts;
-  const HeadInputs concepts = head_inputs(settings);
-  std::string head = model_head(settings.model) + concepts.head;
-  for (const auto& data : sets) {
-    auto providers = range_inputs(spec, data, settings.model);
-    if (const std::string captions = jobs::named_stage(settings.synthetic_caption);
-        !captions.empty() && settings.loss.texts != "raw" && data == settings.data)
-      providers.push_back(part_over(spec_of.at(captions), data));
-    if (data == settings.data)
-      providers.insert(providers.end(), concepts.providers.begin(), concepts.providers.end());
-    barriers.insert(graph.inspectors[table_of.at(data)]);
-    barriers.insert(providers.begin(), providers.end());
-    listed_parts.push_back({table_of.at(data), providers});
-    head += data_head(data);
-  }
-  for (const auto& need : spec.needs) barriers.insert(parts_of.at(need).begin(), parts_of.at(need).end());
-  const std::size_t vocabulary = vocabulary_of(settings.model);
-  if (vocabulary != kNone) barriers.insert(vocabulary);
-  barriers.insert(concepts.artifacts.begin(), concepts.artifacts.end());
-  const std::size_t made = add_fixed(stage, 0, TaskKind::kTrain, 1, spec, head, barriers);
-  Part& part = graph.parts[made];
-  part.artifacts = concepts.artifacts;
-  part.model_name = settings.model;
-  part.vocabulary = vocabulary;
-  if (vocabulary != kNone) part.artifacts.push_back(vocabulary);
-  part.listed = std::move(listed_parts);
-  part.data_json = jobs::data_json(graph.job.spec.data.at(settings.data));
-  part.model_json = jobs::model_json(graph.job.spec.models.at(settings.model));
-  if (const auto name = evaluated_on(spec); !name.empty())
-    part.evaluate_data_json = jobs::data_json(graph.job.spec.data.at(name));
-  result_of[spec.name] = made;
-}
-
-void GraphState::Builder::add_trained(std::uint32_t stage, const StageSpec& spec,
-                                      const std::vector<std::string>& sets, const std::string& trained,
-                                      TaskKind merge_kind) {
-  const std::size_t model = result_of.at(trained);
-  std::string head;
-  std::vector<Part::Listed> listed_parts;
-  std::set<std::size_t> maps;
-  for (std::uint32_t i = 0; i < sets.size(); ++i) {
-    jobs::EmbedSettings embed;
-    embed.data = {sets[i]};
-    embed.model = std::get<jobs::TrainSettings>(spec_of.at(trained)->settings).model;
-    const MapPart map{TaskKind::kEmbed,
-                      jobs::settings_json(embed),
-                      address_part(jobs::StageSettings(embed)),
-                      embed.model,
-                      {model}};
-    const std::size_t mapped = add_map(stage, spec, sets[i], i, map, true);
-    std::vector<std::size_t> providers{mapped};
-    const auto verdicts = range_inputs(spec, sets[i], "");
-    providers.insert(providers.end(), verdicts.begin(), verdicts.end());
-    listed_parts.push_back({table_of.at(sets[i]), std::move(providers)});
-    maps.insert(mapped);
-    head += data_head(sets[i]);
-  }
-  const std::size_t merge = add_fixed(stage, 1, merge_kind, 1, spec, head, maps);
-  Part& part = graph.parts[merge];
-  const Part& mapped = graph.parts[*maps.begin()];
-  part.listed = std::move(listed_parts);
-  part.artifacts = {model};
-  part.model_name = mapped.model_name;
-  part.vocabulary = mapped.vocabulary;
-  part.data_json = mapped.data_json;
-  part.model_json = mapped.model_json;
+std::string GraphState::Builder::file_head(const std::string& what) const {
+  const auto found = graph.weights.find(what);
+  return found == graph.weights.end() ? "" : "\n" + io::hex(found->second);
 }
 
 }  // namespace trireme::coordinator::planner

@@ -20,8 +20,6 @@ namespace trireme::coordinator::planner {
 constexpr std::size_t kNone = static_cast<std::size_t>(-1);
 
 struct Part {
-  // kWholeShards: like kShards, but behind all ranges of the shard in every provider.
-  enum class Items { kSynthetic, kShards, kRanges, kFixed, kWholeShards };
   enum State : std::uint8_t { kWaiting, kReady, kHeld, kDone };
   struct Record {
     io::Hash128 address;
@@ -30,11 +28,10 @@ struct Part {
 
   std::uint32_t stage = 0, phase = 0, data = 0;
   jobs::TaskKind kind = jobs::TaskKind::kInspect;
-  Items items = Items::kFixed;
   std::size_t table = kNone;
   std::size_t vocabulary = kNone;  // part that makes the vocabulary of model `model_name`
   std::string model_name;
-  std::int64_t base = 0;  // kSynthetic: manifest position of the source's first shard
+  std::int64_t base = 0;  // Extent::kPiece: manifest position of the source's first shard
   std::string settings, data_json, model_json, evaluate_data_json;  // as tasks carry them
   std::string address_head;
   bool may_have_twins = false;
@@ -58,6 +55,9 @@ struct Part {
   bool complete = false;
   std::map<std::string, std::int64_t> counts;
 
+  jobs::Extent extent() const { return jobs::row_of(kind).extent; }
+  // Tasks by number: merges and gangs, which read an inputs file.
+  bool is_numbered() const { return extent() == jobs::Extent::kPart || extent() == jobs::Extent::kGang; }
   std::int64_t known() const { return static_cast<std::int64_t>(states.size()); }
   bool is_done(std::int64_t item) const {
     return item < known() && states[static_cast<std::size_t>(item)] == kDone;
@@ -98,7 +98,7 @@ struct GraphState {
   const std::vector<TaskRef>& start();
   std::vector<TaskRef> complete(const TaskRef& ref, const jobs::TaskDone& done);
   bool is_final(const Part& part) const {
-    return part.items != Part::Items::kRanges || tables[part.table].all_known();
+    return part.extent() != jobs::Extent::kRange || tables[part.table].all_known();
   }
 
   // graph_tasks.cpp
@@ -111,8 +111,9 @@ struct GraphState {
   std::string inputs_path(const Part& part) const;
   void write_inputs(std::size_t part) const;
 
- private:
   struct Builder;
+
+ private:
   bool inputs_done(const Part& part, std::int64_t item) const;
   void offer(std::size_t part, std::int64_t item, std::vector<TaskRef>& ready);
   void scan(std::size_t part, std::vector<TaskRef>& ready);
@@ -124,12 +125,14 @@ struct GraphState {
   void check_sum(const Part& part, std::int64_t item,
                  const std::map<std::string, std::int64_t>& counts) const;
   void add_file_lines(AddressText& text, const Part& part) const;
+  void cover(const Part& part, std::int64_t item,
+             jobs::Task& task) const;  // fills in what it is of, its inputs
   jobs::InputFile input_file(const Part& from, std::int64_t item) const;
   std::vector<jobs::InputFile> artifact_files(const Part& part) const;
 };
 
-// "<store>/<kind name>/<2 hex>/<address>", and what follows for the main output of a kind (FORMAT.md).
+// "<store>/<kind name>/<2 hex>/<address>" (FORMAT.md), and with the extension the main output.
 std::string output_base(const std::string& store, jobs::TaskKind kind, const io::Hash128& address);
-const char* output_extension(jobs::TaskKind kind);
+std::string output_path(const std::string& store, jobs::TaskKind kind, const io::Hash128& address);
 
 }  // namespace trireme::coordinator::planner

@@ -12,64 +12,8 @@ std::string output_base(const std::string& store, jobs::TaskKind kind, const io:
   return store + "/" + std::string(jobs::name_of(kind)) + "/" + hex.substr(0, 2) + "/" + hex;
 }
 
-const char* output_extension(jobs::TaskKind kind) {
-  switch (kind) {
-    case jobs::TaskKind::kSynthesize:
-      return ".tar";
-    case jobs::TaskKind::kInspect:
-      return ".idx";
-    case jobs::TaskKind::kFilter:
-      return ".verdicts.jsonl";
-    case jobs::TaskKind::kPairCountsMap:
-      return ".pairs";
-    case jobs::TaskKind::kPairCountsMerge:
-      return ".counts";
-    case jobs::TaskKind::kVocabularyMap:
-      return ".words";
-    case jobs::TaskKind::kVocabularyMerge:
-      return ".word_counts";
-    case jobs::TaskKind::kVocabularyTrain:
-      return ".vocab.txt";
-    case jobs::TaskKind::kEmbed:
-      return ".features.safetensors";
-    case jobs::TaskKind::kEvaluate:
-      return ".evaluation.json";
-    case jobs::TaskKind::kMeasure:
-      return ".facts.jsonl";
-    case jobs::TaskKind::kNgramsMap:
-      return ".ngrams";
-    case jobs::TaskKind::kNgramsMerge:
-      return ".ngram_counts";
-    case jobs::TaskKind::kDuplicatesMap:
-      return ".hashes";
-    case jobs::TaskKind::kDuplicatesMerge:
-      return ".duplicates";
-    case jobs::TaskKind::kExport:
-      return ".tar";
-    case jobs::TaskKind::kCuts:
-      return ".cuts.json";
-    case jobs::TaskKind::kCaption:
-      return ".captions.jsonl";
-    case jobs::TaskKind::kConceptWordsMap:
-      return ".concept_words";
-    case jobs::TaskKind::kConceptWordsMerge:
-      return ".concept_counts";
-    case jobs::TaskKind::kConceptVocabulary:
-    case jobs::TaskKind::kConceptTeacher:
-      return ".concepts.json";
-    case jobs::TaskKind::kConcepts:
-      return ".concepts.safetensors";
-    case jobs::TaskKind::kSignatures:
-      return ".signatures";
-    case jobs::TaskKind::kNearPairs:
-      return ".near_pairs";
-    case jobs::TaskKind::kNearClusters:
-      return ".near_clusters.jsonl";
-    case jobs::TaskKind::kPairScores:
-      return ".scores.jsonl";
-    default:
-      return "";  // folders
-  }
+std::string output_path(const std::string& store, jobs::TaskKind kind, const io::Hash128& address) {
+  return output_base(store, kind, address) + std::string(jobs::row_of(kind).extension);
 }
 
 std::size_t GraphState::part_of(const TaskRef& ref) const {
@@ -81,18 +25,19 @@ std::size_t GraphState::part_of(const TaskRef& ref) const {
 std::int64_t GraphState::find_item(std::size_t index, const TaskRef& ref) const {
   const Part& part = parts[index];
   std::int64_t item = 0;
-  switch (part.items) {
-    case Part::Items::kSynthetic:
+  switch (part.extent()) {
+    case jobs::Extent::kPiece:
       item = ref.shard - part.base;
       break;
-    case Part::Items::kShards:
-    case Part::Items::kWholeShards:
+    case jobs::Extent::kShard:
+    case jobs::Extent::kWholeShard:
       item = ref.shard;
       break;
-    case Part::Items::kRanges:
+    case jobs::Extent::kRange:
       item = tables[part.table].range_at(ref.shard, ref.first);
       break;
-    case Part::Items::kFixed:
+    case jobs::Extent::kPart:
+    case jobs::Extent::kGang:
       item = ref.first;
       break;
   }
@@ -108,21 +53,22 @@ std::int64_t GraphState::item_of(std::size_t index, const TaskRef& ref) const {
 TaskRef GraphState::ref_of(std::size_t index, std::int64_t item) const {
   const Part& part = parts[index];
   TaskRef ref{part.stage, part.phase, part.data, 0, 0};
-  switch (part.items) {
-    case Part::Items::kSynthetic:
+  switch (part.extent()) {
+    case jobs::Extent::kPiece:
       ref.shard = part.base + item;
       break;
-    case Part::Items::kShards:
-    case Part::Items::kWholeShards:
+    case jobs::Extent::kShard:
+    case jobs::Extent::kWholeShard:
       ref.shard = item;
       break;
-    case Part::Items::kRanges: {
+    case jobs::Extent::kRange: {
       const Range range = tables[part.table].range(item);
       ref.shard = range.shard;
       ref.first = range.first;
       break;
     }
-    case Part::Items::kFixed:
+    case jobs::Extent::kPart:
+    case jobs::Extent::kGang:
       ref.first = item;
       break;
   }
@@ -152,9 +98,9 @@ io::Hash128 GraphState::address(std::size_t index, std::int64_t item) const {
   AddressText text;
   text.add("trireme", kAddressVersion);
   text.add("task", part.address_head);
-  if (part.items == Part::Items::kSynthetic) {
+  if (part.extent() == jobs::Extent::kPiece) {
     text.add("shard", item);
-  } else if (part.items == Part::Items::kShards) {
+  } else if (part.extent() == jobs::Extent::kShard) {
     const DataTable& table = tables[part.table];
     const auto source = static_cast<std::size_t>(table.source(item));
     const std::size_t maker = synthesizers[part.table][source];
@@ -165,7 +111,7 @@ io::Hash128 GraphState::address(std::size_t index, std::int64_t item) const {
     } else {
       text.add("made", parts[maker].records[static_cast<std::size_t>(item - parts[maker].base)].address);
     }
-  } else if (part.items == Part::Items::kWholeShards) {
+  } else if (part.extent() == jobs::Extent::kWholeShard) {
     const DataTable& table = tables[part.table];
     const jobs::ShardRef shard = table.shard_ref(item);
     text.add("shard", table.content(item) + " " + std::to_string(shard.selected_first) + "+" +
@@ -176,7 +122,7 @@ io::Hash128 GraphState::address(std::size_t index, std::int64_t item) const {
       for (const std::size_t provider : part.providers)
         text.add("input",
                  parts[provider].records[static_cast<std::size_t>(table.first_range(item) + i)].address);
-  } else if (part.items == Part::Items::kRanges) {
+  } else if (part.extent() == jobs::Extent::kRange) {
     const DataTable& table = tables[part.table];
     const Range range = table.range(item);
     if (part.place_matters) text.add("place", table.name() + "/" + std::to_string(range.shard));
@@ -199,90 +145,16 @@ io::Hash128 GraphState::address(std::size_t index, std::int64_t item) const {
 jobs::InputFile GraphState::input_file(const Part& from, std::int64_t item) const {
   const Part::Record& record = from.records[static_cast<std::size_t>(item)];
   jobs::InputFile file;
-  switch (from.kind) {
-    case jobs::TaskKind::kInspect:
-      file.role = "shard_index";
-      break;
-    case jobs::TaskKind::kFilter:
-      file.role = "verdicts";
-      break;
-    case jobs::TaskKind::kEmbed:
-      file.role = "features";
-      break;
-    case jobs::TaskKind::kPairCountsMap:
-      file.role = "pairs";
-      break;
-    case jobs::TaskKind::kPairCountsMerge:
-      file.role = "pair_counts";
-      break;
-    case jobs::TaskKind::kVocabularyMap:
-      file.role = "words";
-      break;
-    case jobs::TaskKind::kVocabularyMerge:
-      file.role = "word_counts";
-      break;
-    case jobs::TaskKind::kVocabularyTrain:
-      file.role = "vocabulary";
-      break;
-    case jobs::TaskKind::kMeasure:
-      file.role = "facts";
-      break;
-    case jobs::TaskKind::kNgramsMap:
-      file.role = "ngrams";
-      break;
-    case jobs::TaskKind::kNgramsMerge:
-      file.role = "ngram_counts";
-      break;
-    case jobs::TaskKind::kDuplicatesMap:
-      file.role = "hashes";
-      break;
-    case jobs::TaskKind::kDuplicatesMerge:
-      file.role = "duplicates";
-      break;
-    case jobs::TaskKind::kCuts:
-      file.role = "cuts";
-      break;
-    case jobs::TaskKind::kCaption:
-      file.role = "captions";
-      break;
-    case jobs::TaskKind::kConceptWordsMap:
-      file.role = "concept_words";
-      break;
-    case jobs::TaskKind::kConceptWordsMerge:
-      file.role = "concept_counts";
-      break;
-    case jobs::TaskKind::kConceptVocabulary:
-    case jobs::TaskKind::kConceptTeacher:
-      file.role = "concept_vocabulary";
-      break;
-    case jobs::TaskKind::kConcepts:
-      file.role = "concepts";
-      break;
-    case jobs::TaskKind::kSignatures:
-      file.role = "signatures";
-      break;
-    case jobs::TaskKind::kNearPairs:
-      file.role = "near_pairs";
-      break;
-    case jobs::TaskKind::kNearClusters:
-      file.role = "near_clusters";
-      break;
-    case jobs::TaskKind::kPairScores:
-      file.role = "scores";
-      break;
-    default:
-      file.role = "model";
-      break;
-  }
+  file.role = jobs::row_of(from.kind).made;
   file.stage = stages[from.stage].name;
   if (from.table != kNone) file.data = tables[from.table].name();
-  if (from.items == Part::Items::kShards) file.shard = item;
-  if (from.items == Part::Items::kRanges) {
+  if (from.extent() == jobs::Extent::kShard) file.shard = item;
+  if (from.extent() == jobs::Extent::kRange) {
     const Range range = tables[from.table].range(item);
     file.shard = range.shard;
     file.first = range.first;
   }
-  file.path = output_base(store, from.kind, record.address) + output_extension(from.kind);
+  file.path = output_path(store, from.kind, record.address);
   file.xxh3 = record.xxh3;
   return file;
 }
@@ -320,6 +192,45 @@ void GraphState::write_inputs(std::size_t index) const {
   io::rename_durably(aside, path);  // over what an earlier start wrote for this stage
 }
 
+void GraphState::cover(const Part& part, std::int64_t item, jobs::Task& task) const {
+  switch (part.extent()) {
+    case jobs::Extent::kPiece:
+      task.part = item;
+      task.parts = part.known();
+      break;
+    case jobs::Extent::kShard:
+      task.shard = tables[part.table].shard_ref(item);
+      break;
+    case jobs::Extent::kWholeShard: {
+      const DataTable& table = tables[part.table];
+      task.shard = table.shard_ref(item);
+      task.count = task.shard->samples;
+      task.inputs.push_back(input_file(parts[inspectors[part.table]], item));
+      for (std::int64_t i = 0; i < table.ranges_of(item); ++i)
+        for (const std::size_t provider : part.providers)
+          task.inputs.push_back(input_file(parts[provider], table.first_range(item) + i));
+      break;
+    }
+    case jobs::Extent::kRange: {
+      const Range range = tables[part.table].range(item);
+      task.shard = tables[part.table].shard_ref(range.shard);
+      task.first = range.first;
+      task.count = range.count;
+      task.inputs.push_back(input_file(parts[inspectors[part.table]], range.shard));
+      for (const std::size_t provider : part.providers)
+        task.inputs.push_back(input_file(parts[provider], item));
+      for (auto& file : artifact_files(part)) task.inputs.push_back(std::move(file));
+      break;
+    }
+    case jobs::Extent::kPart:
+    case jobs::Extent::kGang:
+      task.part = item;
+      task.parts = part.known();
+      task.inputs_file = inputs_path(part);
+      break;
+  }
+}
+
 jobs::Task GraphState::task(std::size_t index, std::int64_t item) const {
   const Part& part = parts[index];
   const io::Hash128 place =
@@ -341,41 +252,7 @@ jobs::Task GraphState::task(std::size_t index, std::int64_t item) const {
   task.evaluate_data = part.evaluate_data_json;
   task.address = io::hex(place);
   task.output = output_base(store, part.kind, place);
-  switch (part.items) {
-    case Part::Items::kSynthetic:
-      task.first = item;
-      task.count = part.known();
-      break;
-    case Part::Items::kShards:
-      task.shard = tables[part.table].shard_ref(item);
-      break;
-    case Part::Items::kWholeShards: {
-      const DataTable& table = tables[part.table];
-      task.shard = table.shard_ref(item);
-      task.count = task.shard->samples;
-      task.inputs.push_back(input_file(parts[inspectors[part.table]], item));
-      for (std::int64_t i = 0; i < table.ranges_of(item); ++i)
-        for (const std::size_t provider : part.providers)
-          task.inputs.push_back(input_file(parts[provider], table.first_range(item) + i));
-      break;
-    }
-    case Part::Items::kRanges: {
-      const Range range = tables[part.table].range(item);
-      task.shard = tables[part.table].shard_ref(range.shard);
-      task.first = range.first;
-      task.count = range.count;
-      task.inputs.push_back(input_file(parts[inspectors[part.table]], range.shard));
-      for (const std::size_t provider : part.providers)
-        task.inputs.push_back(input_file(parts[provider], item));
-      for (auto& file : artifact_files(part)) task.inputs.push_back(std::move(file));
-      break;
-    }
-    case Part::Items::kFixed:
-      task.first = item;
-      task.count = part.known();
-      task.inputs_file = inputs_path(part);
-      break;
-  }
+  cover(part, item, task);
   if (part.kind == jobs::TaskKind::kTrain) {
     task.stage_folder = output + "/stages/" + task.stage;
     task.checkpoint_folder = output + "/ckpt/" + task.stage;

@@ -4,17 +4,17 @@
 
 #include "common/io/file.h"
 #include "coordinator/planner/plan_text.h"
+#include "jobs/kinds/model_sizes.h"
 #include "jobs/store/receipt.h"
 
 namespace trireme::coordinator::planner {
 namespace {
 
-constexpr double kNgramBytes = 36, kNgramsPerCaption = 20, kHashBytes = 20, kSignatureBytes = 780,
-                 kFactBytes = 200;
 constexpr double kSearchSeconds = 40, kSearchMegabytes = 800;    // per million images, at distance 8
 constexpr double kCaptionSeconds = 20, kCaptionMegabytes = 130;  // per million texts
-constexpr double kFloatBytes = 4, kGuessedCaptions = 5, kIndexBytes = 200, kVerdictBytes = 60,
-                 kPairBytes = 64, kWordBytes = 150, kConceptBytes = 200, kScoreBytes = 60;
+constexpr double kNgramsPerCaption = 20;
+
+using jobs::kGuessedCaptions;
 
 // Completes every task whose result lies in the store.
 void walk(TaskGraph& graph) {
@@ -27,15 +27,6 @@ void walk(TaskGraph& graph) {
     if (!store::read_receipt(graph.describe_task(ref), done)) continue;
     for (const auto& next : graph.complete(ref, done)) ready.push_back(next);
   }
-}
-
-std::string shape_of(const std::string& kind) {
-  if (kind == "train") return "gang";
-  return kind == "evaluate" || kind == "index" || kind == "pair_counts" || kind == "ngram_counts" ||
-                 kind == "duplicates" || kind == "near_duplicates" || kind == "vocabulary" ||
-                 kind == "concept_vocabulary"
-             ? "map + merge"
-             : "map";
 }
 
 PlannedData planned_data(const jobs::DataSpec& spec, const DataInfo& info) {
@@ -74,8 +65,9 @@ class Planner {
     for (std::size_t i = 0; i < graph_.stages().size(); ++i) add_stage(i);
     plan_.disk_bytes = disk_bytes();
     plan_.disk_free_bytes = static_cast<std::int64_t>(io::free_bytes(plan_.store));
-    if (plan_.disk_bytes > static_cast<double>(plan_.disk_free_bytes))
-      plan_.notes.push_back("the disk of " + plan_.store + " has less room than the outputs need");
+    if (plan_.disk_bytes + plan_.checkpoint_bytes > static_cast<double>(plan_.disk_free_bytes))
+      plan_.notes.push_back("the disk of " + plan_.store +
+                            " has less room than outputs and checkpoints need");
     for (const auto& stage : job_.spec.stages) note_cost(stage);
     plan_.notes.push_back("parameters, FLOPs and activation memory: trireme-worker tool model-info");
     plan_.notes.push_back("a time to completion is given once the job runs, from its own measurements");
@@ -98,7 +90,8 @@ class Planner {
   void add_stage(std::size_t index) {
     const StageInfo& info = graph_.stages()[index];
     const StageProgress progress = graph_.progress(index);
-    PlannedStage stage{info.name, info.kind, shape_of(info.kind), info.needs};
+    PlannedStage stage{info.name, info.kind, std::string(name_of(info.row->shape)), info.needs};
+    stage.gang = info.row->shape == jobs::Shape::kGang;
     stage.tasks = progress.tasks_known;
     stage.tasks_final = progress.tasks_final;
     stage.reused = progress.tasks_done;
@@ -117,7 +110,7 @@ class Planner {
       const jobs::StageSpec* other = spec_of(need);
       if (other == nullptr) continue;
       const auto* filter = std::get_if<jobs::FilterSettings>(&other->settings);
-      if (other->kind == "filter" && std::ranges::find(filter->data, data) != filter->data.end()) {
+      if (filter != nullptr && std::ranges::find(filter->data, data) != filter->data.end()) {
         for (std::size_t i = 0; i < graph_.stages().size(); ++i) {
           if (graph_.stages()[i].name != need) continue;
           const StageProgress progress = graph_.progress(i);
@@ -156,68 +149,30 @@ class Planner {
     return sum;
   }
 
-  // Bytes per sample that a stage leaves, of all its data; a stage that is in the store already needs none.
-  double disk_bytes() const {
+  // What all stages leave; -1 while their samples are unknown.
+  double disk_bytes() {
     double sum = 0;
-    for (const auto& data : job_.spec.data)
-      for (const auto& source : data.second.sources)
-        if (source.synthetic && data_named(data.first) != nullptr) {
-          const auto px = static_cast<double>(source.synthetic->image_px);
-          sum += static_cast<double>(source.synthetic->samples) * (px * px * 0.4 + 3000);
-        }
-    for (const auto& stage : job_.spec.stages) {
-      double per_sample = 0, samples = 0;
-      if (const auto* filter = std::get_if<jobs::FilterSettings>(&stage.settings)) {
-        per_sample = kVerdictBytes + kFactBytes;
-        samples = samples_of(filter->data);
-      } else if (const auto* counts = std::get_if<jobs::PairCountsSettings>(&stage.settings)) {
-        per_sample = kPairBytes * kGuessedCaptions;
-        samples = samples_of(counts->data);
-      } else if (const auto* vocabulary = std::get_if<jobs::VocabularySettings>(&stage.settings)) {
-        per_sample = kWordBytes;
-        samples = samples_of(vocabulary->data);
-      } else if (const auto* words = std::get_if<jobs::ConceptVocabularySettings>(&stage.settings)) {
-        per_sample = kConceptBytes;
-        samples = samples_of(words->data);
-      } else if (const auto* concepts = std::get_if<jobs::ConceptsSettings>(&stage.settings)) {
-        per_sample = kConceptBytes + 2 * 2 * kFloatBytes * static_cast<double>(concepts->top_k);
-        samples = samples_of(concepts->data);
-      } else if (const auto* ngrams = std::get_if<jobs::NgramCountsSettings>(&stage.settings)) {
-        per_sample = 2 * kNgramBytes * kNgramsPerCaption * kGuessedCaptions;
-        samples = samples_of(ngrams->data);
-      } else if (const auto* duplicates = std::get_if<jobs::DuplicatesSettings>(&stage.settings)) {
-        per_sample = 3 * kHashBytes;
-        samples = samples_of(duplicates->data);
-      } else if (const auto* near = std::get_if<jobs::NearDuplicatesSettings>(&stage.settings)) {
-        per_sample = near->by == "hash"      ? kSignatureBytes
-                     : near->by == "caption" ? 8 * (1 + kNgramsPerCaption / 2)
-                                             : embedding_bytes(near->model);
-        samples = samples_of(near->data);
-      } else if (const auto* scores = std::get_if<jobs::PairScoresSettings>(&stage.settings)) {
-        const std::string trained = jobs::named_stage(scores->model);
-        per_sample = kScoreBytes + (trained.empty() ? tower_bytes(scores->model) : shared_bytes(trained));
-        samples = samples_of(scores->data);
-      } else if (const auto* exported = std::get_if<jobs::ExportSettings>(&stage.settings)) {
-        for (const auto& name : exported->data)  // at most what comes in
-          if (const PlannedData* data = data_named(name)) sum += static_cast<double>(data->info.bytes);
-      } else if (const auto* embed = std::get_if<jobs::EmbedSettings>(&stage.settings)) {
-        per_sample = tower_bytes(embed->model);
-        samples = samples_of(embed->data);
-      } else if (const auto* evaluate = std::get_if<jobs::EvaluateSettings>(&stage.settings)) {
-        per_sample = evaluate->model.empty() ? 0 : shared_bytes(evaluate->model);
-        std::vector<std::string> sets{evaluate->data};
-        if (!evaluate->train_data.empty()) sets.push_back(evaluate->train_data);
-        samples = samples_of(sets);
-      } else if (const auto* index = std::get_if<jobs::IndexSettings>(&stage.settings)) {
-        per_sample = 2 * shared_bytes(index->model);
-        samples = samples_of({index->data});
-      }
-      if (samples < 0) return -1;
-      sum += samples * per_sample;
+    bool known = true;
+    for (const auto& data : plan_.data) {
+      sum += static_cast<double>(std::max<std::int64_t>(0, data.expected)) * jobs::kShardIndexBytes;
+      for (const auto& source : job_.spec.data.at(data.info.name).sources)
+        if (source.synthetic)
+          sum += static_cast<double>(source.synthetic->samples) * jobs::bytes_per_sample(*source.synthetic);
     }
-    for (const auto& data : plan_.data)
-      sum += static_cast<double>(std::max<std::int64_t>(0, data.expected)) * kIndexBytes;
-    return sum;
+    for (const auto& stage : job_.spec.stages) {
+      const jobs::Footprint left = jobs::footprint_of(job_.spec, stage.settings);
+      const std::vector<std::string> sets = jobs::data_of(stage);
+      sum += left.whole;
+      plan_.checkpoint_bytes += left.checkpoints;
+      for (const auto& name : sets)
+        if (const PlannedData* data = data_named(name))
+          sum += left.copies * static_cast<double>(data->info.bytes);
+      if (left.per_sample == 0) continue;
+      const double samples = samples_of(sets);
+      known = known && samples >= 0;
+      sum += samples * left.per_sample;
+    }
+    return known ? sum : -1;
   }
 
   // What the tallies and rules cost on one core, from the figures of tests/bench/curation_bench.
@@ -261,38 +216,17 @@ class Planner {
     const auto number = [](double value) { return std::to_string(static_cast<std::int64_t>(value)); };
     const std::string tasks = " in each of " + std::to_string(near.partitions) + " tasks";
     const auto partitions = static_cast<double>(near.partitions);
-    if (near.by == "hash")
+    if (near.by == jobs::NearBy::kHash)
       return "about 1 s of one core per 1000 images for their hashes, once; then about " +
              number(kSearchSeconds / partitions) + " s and " + number(kSearchMegabytes / partitions + 100) +
              " MB" + tasks + " per million images to find the pairs";
-    if (near.by == "caption")
+    if (near.by == jobs::NearBy::kCaption)
       return "about " + number(kCaptionSeconds / partitions + 1) + " s and " +
              number(kCaptionMegabytes / partitions + 30) + " MB" + tasks + " per million texts";
-    const double samples = std::max(0.0, samples_of(near.data)), width = embedding_bytes(near.model) / 4;
+    const double samples = std::max(0.0, samples_of(near.data)),
+                 width = jobs::ModelSizes(job_.spec).image(near.model) / jobs::kFloatBytes;
     return "every image with every other, " + number(samples * samples * width / 1e9) +
            " GFLOP (a core does some 30 GFLOP per second)" + tasks + " together, and 40 MB each";
-  }
-
-  // Of one sample, both towers.
-  double tower_bytes(const std::string& model) const {
-    return embedding_bytes(model) +
-           kFloatBytes * kGuessedCaptions * static_cast<double>(job_.spec.models.at(model).text.width);
-  }
-
-  // Of one image.
-  double embedding_bytes(const std::string& model) const {
-    const std::string trained = jobs::named_stage(model);
-    if (!trained.empty()) return shared_bytes(trained) / (1 + kGuessedCaptions);
-    const jobs::ImageTowerSpec& image = job_.spec.models.at(model).image;
-    return kFloatBytes * (image.kind == "vit" ? static_cast<double>(image.width) : 1280);
-  }
-
-  double shared_bytes(const std::string& train_stage) const {
-    const jobs::StageSpec* stage = spec_of(train_stage);
-    const auto* train = stage == nullptr ? nullptr : std::get_if<jobs::TrainSettings>(&stage->settings);
-    if (train == nullptr) return 0;
-    return kFloatBytes * static_cast<double>(job_.spec.models.at(train->model).embed_dim) *
-           (1 + kGuessedCaptions);
   }
 
   const jobs::JobSpec& job_;

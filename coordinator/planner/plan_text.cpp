@@ -83,9 +83,9 @@ std::string plan_text(const Plan& plan) {
   out += "\nstages\n";
   rows = {{"name", "kind", "shape", "tasks", "in the store", "steps", "needs"}};
   for (const auto& stage : plan.stages) {
-    const std::string steps = stage.kind != "train" ? "-"
-                              : stage.steps < 0     ? "after inspect"
-                                                    : std::to_string(stage.steps);
+    const std::string steps = !stage.gang       ? "-"
+                              : stage.steps < 0 ? "after inspect"
+                                                : std::to_string(stage.steps);
     rows.push_back({stage.name, stage.kind, stage.shape, tasks_text(stage), std::to_string(stage.reused),
                     steps, joined(stage.needs)});
   }
@@ -94,7 +94,8 @@ std::string plan_text(const Plan& plan) {
          " tasks known so far\n";
   out += "disk needed " +
          (plan.disk_bytes < 0 ? std::string("after inspect") : "about " + human_bytes(plan.disk_bytes)) +
-         " and checkpoints; free " + human_bytes(static_cast<double>(plan.disk_free_bytes)) + "\n";
+         (plan.checkpoint_bytes > 0 ? ", checkpoints about " + human_bytes(plan.checkpoint_bytes) : "") +
+         "; free " + human_bytes(static_cast<double>(plan.disk_free_bytes)) + "\n";
   for (const auto& note : plan.notes) out += "note: " + note + "\n";
   return out;
 }
@@ -120,7 +121,7 @@ std::string plan_json(const Plan& plan) {
     Json stage = Json::object();
     stage.set("name", one.name).set("kind", one.kind).set("shape", one.shape).set("needs", needs);
     stage.set("tasks", one.tasks).set("tasks_final", one.tasks_final).set("reused", one.reused);
-    if (one.kind == "train")
+    if (one.gang)
       stage.set("steps", whole_or_null(one.steps))
           .set("steps_per_epoch", number_or_null(one.steps_per_epoch));
     stages.push(std::move(stage));
@@ -129,7 +130,8 @@ std::string plan_json(const Plan& plan) {
   Json root = Json::object();
   root.set("name", plan.name).set("output", plan.output).set("store", plan.store);
   root.set("data", data).set("stages", stages).set("tasks", plan.tasks).set("reused", plan.reused);
-  root.set("disk_bytes", number_or_null(plan.disk_bytes)).set("disk_free_bytes", plan.disk_free_bytes);
+  root.set("disk_bytes", number_or_null(plan.disk_bytes)).set("checkpoint_bytes", plan.checkpoint_bytes);
+  root.set("disk_free_bytes", plan.disk_free_bytes);
   root.set("notes", notes);
   std::vector<jobs::SpecFault> faults;
   if (!plan.spec_json.empty()) root.set("job", jobs::parse_json(plan.spec_json, faults));

@@ -13,6 +13,7 @@ namespace trireme::coordinator::planner {
 struct PlannedStage {
   std::string name, kind, shape;  // shape: "map", "map + merge", "gang"
   std::vector<std::string> needs;
+  bool gang = false;         // has steps
   std::int64_t tasks = 0;    // known so far
   bool tasks_final = false;  // no more will appear
   std::int64_t reused = 0;   // of these, in the store
@@ -30,7 +31,8 @@ struct Plan {
   std::vector<PlannedData> data;
   std::vector<PlannedStage> stages;
   std::int64_t tasks = 0, reused = 0;
-  double disk_bytes = -1;  // estimate of what the store still needs, checkpoints left out; -1 unknown
+  double disk_bytes = -1;       // estimate of what all stages leave in the store; -1 unknown
+  double checkpoint_bytes = 0;  // and of the checkpoints that lie in the output folder at once
   std::int64_t disk_free_bytes = 0;
   std::vector<std::string> notes;
   std::string spec_json;  // the effective job, defaults filled in

@@ -49,10 +49,8 @@ std::vector<TaskRef> TaskGraph::complete(const TaskRef& ref, const jobs::TaskDon
   return state_->complete(ref, done);
 }
 
-Shape TaskGraph::shape(const TaskRef& ref) const {
-  const Part& part = state_->parts[state_->part_of(ref)];
-  if (part.kind == jobs::TaskKind::kTrain) return Shape::kGang;
-  return part.items == Part::Items::kFixed ? Shape::kMerge : Shape::kMap;
+jobs::TaskKind TaskGraph::kind(const TaskRef& ref) const {
+  return state_->parts[state_->part_of(ref)].kind;
 }
 
 std::int64_t TaskGraph::gang_slots(const TaskRef& ref) const {

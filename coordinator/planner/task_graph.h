@@ -13,6 +13,7 @@
 
 #include "common/io/hash.h"
 
+#include "jobs/kinds/stage_kinds.h"
 #include "jobs/protocol/messages.h"
 #include "jobs/specification/job_spec.h"
 
@@ -35,13 +36,12 @@ struct TaskRef {
 std::string key_of(const TaskRef& ref);  // "3.0.0.17.256"
 TaskRef task_ref_from_key(const std::string& key);
 
-enum class Shape { kMap, kMerge, kGang };
-
 // Stages in topological order, implicit ones ("synthesize:train/0", "inspect:train") first.
 struct StageInfo {
   std::string name, kind;
   std::vector<std::string> needs;
   bool implicit = false;
+  const jobs::StageRow* row = nullptr;
 };
 
 struct StageProgress {
@@ -94,7 +94,7 @@ class TaskGraph {
   // may have changed); a second call for a done task does nothing.
   std::vector<TaskRef> complete(const TaskRef& ref, const jobs::TaskDone& done);
 
-  Shape shape(const TaskRef& ref) const;
+  jobs::TaskKind kind(const TaskRef& ref) const;
   std::int64_t gang_slots(const TaskRef& ref) const;  // logical slots; the gang size must divide it
   // Everything but lease, members and resume_from. Merges and gangs: writes the inputs file (io) and names
   // it.

@@ -7,6 +7,8 @@
 
 #include <nlohmann/json.hpp>
 
+#include "jobs/kinds/stage_kinds.h"
+
 namespace trireme::coordinator::service {
 
 using nlohmann::json;
@@ -86,7 +88,7 @@ std::optional<double> remaining_seconds(const JobView& view) {
   }
   const auto workers = static_cast<double>(std::max<std::size_t>(view.workers.size(), 1));
   for (const auto& stage : view.stages) {
-    if (stage.kind == "train") {
+    if (const auto* row = jobs::row_named(stage.kind); row != nullptr && row->shape == jobs::Shape::kGang) {
       // A run that has not begun to train, or is to train once more, has nothing to go by.
       if (!stage.progress.committed && stage.name != view.training_stage) return std::nullopt;
       continue;

@@ -118,7 +118,7 @@ void JobRun::note_stages() {
 
 void JobRun::make_ready(const std::vector<planner::TaskRef>& refs) {
   for (const auto& ref : refs) {
-    if (graph_->shape(ref) == planner::Shape::kGang)
+    if (jobs::row_of(graph_->kind(ref)).extent == jobs::Extent::kGang)
       unprepared_.push_back(ref);
     else
       scheduler_.add(ready_task(ref, 0));

@@ -1,6 +1,5 @@
 #include <cmath>
 #include <limits>
-#include <type_traits>
 
 #include <nlohmann/json.hpp>
 
@@ -11,91 +10,6 @@
 namespace trireme::jobs {
 namespace {
 using nlohmann::json;
-
-// ---- what each struct is made of; written and read through the same list --------------------------------
-
-template <class V>
-void describe(V& v, ShardRef& m) {
-  v("data", m.data)("shard", m.shard)("path", m.path)("format", m.format)("source", m.source);
-  v("bytes", m.bytes)("sha256", m.sha256)("samples", m.samples);
-  v("selected_first", m.selected_first)("selected_count", m.selected_count);
-}
-template <class V>
-void describe(V& v, InputFile& m) {
-  v("role", m.role)("stage", m.stage)("data", m.data)("shard", m.shard)("first", m.first)("path", m.path);
-  v("xxh3", m.xxh3);
-}
-template <class V>
-void describe(V& v, Task& m) {
-  v("lease", m.lease)("job", m.job)("stage", m.stage)("kind", m.kind)("settings", m.settings)("data", m.data);
-  v("model", m.model)("evaluate_data", m.evaluate_data)("shard", m.shard)("first", m.first)("count", m.count)(
-      "inputs", m.inputs);
-  v("inputs_file", m.inputs_file)("address", m.address)("output", m.output)("members", m.members);
-  v("stage_folder", m.stage_folder)("checkpoint_folder", m.checkpoint_folder)("resume_from", m.resume_from);
-  v("checkpoint_every_steps", m.checkpoint_every_steps);
-  v("checkpoint_every_seconds", m.checkpoint_every_seconds);
-}
-template <class V>
-void describe(V& v, ShardSummary& m) {
-  v("sha256", m.sha256)("samples", m.samples)("captions", m.captions)("labels", m.labels)("bad", m.bad);
-  v("examples", m.examples)("seen", m.seen)("reading", m.reading)("advice", m.advice);
-}
-template <class V>
-void describe(V& v, Hello& m) {
-  v("host", m.host)("pid", m.pid)("cores", m.cores)("device", m.device)("code_version", m.code_version);
-  v("metrics_port", m.metrics_port)("metrics_host", m.metrics_host);
-}
-template <class V>
-void describe(V& v, Heartbeat& m) {
-  v("sequence", m.sequence)("lease", m.lease)("done", m.done)("total", m.total);
-  v("resident_bytes", m.resident_bytes);
-}
-template <class V>
-void describe(V& v, StepReport& m) {
-  v("lease", m.lease)("step", m.step)("steps", m.steps)("epoch", m.epoch)("samples", m.samples);
-  v("loss", m.loss)("learning_rate", m.learning_rate)("logit_scale", m.logit_scale);
-  v("gradient_norm", m.gradient_norm)("samples_per_second", m.samples_per_second)("evaluation", m.evaluation);
-}
-template <class V>
-void describe(V& v, OutputFile& m) {
-  v("name", m.name)("path", m.path)("bytes", m.bytes)("xxh3", m.xxh3);
-}
-template <class V>
-void describe(V& v, TaskDone& m) {
-  v("lease", m.lease)("reused", m.reused)("outputs", m.outputs)("counts", m.counts)("summary", m.summary);
-  v("seconds", m.seconds);
-}
-template <class V>
-void describe(V& v, TaskFailed& m) {
-  v("lease", m.lease)("kind", m.kind)("retryable", m.retryable)("message", m.message);
-}
-template <class V>
-void describe(V& v, CheckpointWritten& m) {
-  v("lease", m.lease)("step", m.step)("epoch", m.epoch)("best", m.best)("metric", m.metric);
-  v("folder", m.folder)("files", m.files)("state", m.state)("stall_seconds", m.stall_seconds);
-  v("write_seconds", m.write_seconds);
-}
-template <class V>
-void describe(V& v, Welcome& m) {
-  v("run_id", m.run_id)("job", m.job)("heartbeat_seconds", m.heartbeat_seconds);
-  v("fence_seconds", m.fence_seconds);
-}
-template <class V>
-void describe(V& v, Assign& m) {
-  v("task", m.task);
-}
-template <class V>
-void describe(V& v, Cancel& m) {
-  v("lease", m.lease)("checkpoint_first", m.checkpoint_first)("reason", m.reason);
-}
-template <class V>
-void describe(V& v, CheckpointCommitted& m) {
-  v("lease", m.lease)("step", m.step);
-}
-template <class V>
-void describe(V&, Ping&) {}
-template <class V>
-void describe(V&, Leave&) {}
 
 // ---- writing ----------------------------------------------------------------------------------------------
 
@@ -127,7 +41,8 @@ json value_of(const std::string& value) {  // paths may be any bytes
   }
   return json{{"hex", digits}};
 }
-json value_of(TaskKind value) {
+template <NamedEnum Enum>
+json value_of(Enum value) {
   return std::string(name_of(value));
 }
 json value_of(ErrorKind value) {
@@ -139,9 +54,13 @@ json value_of(LeaseId value) {
 json value_of(const std::map<std::string, std::int64_t>& value) {
   return value;
 }
+struct Writer;
 template <class T>
-requires std::is_aggregate_v<T>  // the structs above
-    json value_of(const T& value);
+concept Described = requires(T value, Writer& writer) {
+  value.visit(writer);
+};
+template <Described T>
+json value_of(const T& value);
 template <class T>
 json value_of(const std::vector<T>& values);
 template <class T>
@@ -150,16 +69,15 @@ json value_of(const std::optional<T>& value);
 struct Writer {
   json out = json::object();
   template <class T>
-  Writer& operator()(const char* key, const T& value) {
+  void field(const char* key, const T& value) {
     out[key] = value_of(value);
-    return *this;
   }
 };
 
-template <class T>
-requires std::is_aggregate_v<T> json value_of(const T& value) {
+template <Described T>
+json value_of(const T& value) {
   Writer writer;
-  describe(writer, const_cast<T&>(value));
+  const_cast<T&>(value).visit(writer);
   return std::move(writer.out);
 }
 template <class T>
@@ -231,10 +149,13 @@ void read(const json& in, std::string& value) {
   for (std::size_t i = 0; i < digits.size(); i += 2)
     value += static_cast<char>(hex_digit(digits[i]) * 16 + hex_digit(digits[i + 1]));
 }
-void read(const json& in, TaskKind& value) {
+template <NamedEnum Enum>
+void read(const json& in, Enum& value) {
   std::string name;
   read(in, name);
-  value = task_kind_from_name(name);
+  const auto found = from_name<Enum>(name);
+  if (!found) damaged("unknown name '" + name + "'");
+  value = *found;
 }
 void read(const json& in, ErrorKind& value) {
   std::string name;
@@ -249,8 +170,7 @@ void read(const json& in, std::map<std::string, std::int64_t>& value) {
   value.clear();
   for (const auto& [key, number] : in.items()) read(number, value[key]);
 }
-template <class T>
-requires std::is_aggregate_v<T>
+template <Described T>
 void read(const json& in, T& value);
 template <class T>
 void read(const json& in, std::vector<T>& values);
@@ -260,7 +180,7 @@ void read(const json& in, std::optional<T>& value);
 struct Reader {
   const json& in;
   template <class T>
-  Reader& operator()(const char* key, T& value) {
+  void field(const char* key, T& value) {
     const auto found = in.find(key);
     if (found == in.end()) damaged(std::string("'") + key + "' is missing");
     try {
@@ -268,16 +188,14 @@ struct Reader {
     } catch (const Error& error) {
       throw Error(ErrorKind::kDamaged, std::string("'") + key + "': " + error.what());
     }
-    return *this;
   }
 };
 
-template <class T>
-requires std::is_aggregate_v<T>
+template <Described T>
 void read(const json& in, T& value) {
   if (!in.is_object()) damaged("not an object");
   Reader reader{in};
-  describe(reader, value);
+  value.visit(reader);
 }
 template <class T>
 void read(const json& in, std::vector<T>& values) {
@@ -316,45 +234,7 @@ Message message_of_type(std::size_t type, std::string_view body, std::index_sequ
   return message;
 }
 
-constexpr std::string_view kTaskKindNames[] = {"synthesize",
-                                               "inspect",
-                                               "filter",
-                                               "pair_counts_map",
-                                               "pair_counts_merge",
-                                               "embed",
-                                               "train",
-                                               "evaluate",
-                                               "index",
-                                               "vocabulary_map",
-                                               "vocabulary_merge",
-                                               "vocabulary_train",
-                                               "measure",
-                                               "ngrams_map",
-                                               "ngrams_merge",
-                                               "duplicates_map",
-                                               "duplicates_merge",
-                                               "export",
-                                               "cuts",
-                                               "caption",
-                                               "concept_words_map",
-                                               "concept_words_merge",
-                                               "concept_vocabulary",
-                                               "concept_teacher",
-                                               "concepts",
-                                               "signatures",
-                                               "near_pairs",
-                                               "near_clusters",
-                                               "pair_scores"};
 }  // namespace
-
-std::string_view name_of(TaskKind kind) {
-  return kTaskKindNames[static_cast<std::size_t>(kind)];
-}
-TaskKind task_kind_from_name(std::string_view name) {
-  for (std::size_t i = 0; i < std::size(kTaskKindNames); ++i)
-    if (kTaskKindNames[i] == name) return static_cast<TaskKind>(i);
-  throw Error(ErrorKind::kDamaged, "unknown kind of task '" + std::string(name) + "'");
-}
 
 std::string body_of(const Message& message) {
   return std::visit([](const auto& alternative) { return text_of(value_of(alternative)); }, message);

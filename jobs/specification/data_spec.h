@@ -36,7 +36,10 @@ struct SyntheticSpec {
     v.field("image_px", image_px, {.help = "side of an ordinary scene", .least = 16, .most = 1024});
     v.field("captions", captions, {.help = "true captions per clean sample", .least = 1, .most = 16});
     v.field("actions", actions,
-            {.help = "share of true captions that say what the objects do", .least = 0, .most = 1});
+            {.help = "share of true captions that say what the objects do",
+             .least = 0,
+             .most = 1,
+             .added = true});
     v.field("swapped", swapped, {.help = "share with another scene's caption", .least = 0, .most = 1});
     v.field("boilerplate", boilerplate,
             {.help = "share with alt-text that many images have", .least = 0, .most = 1});

@@ -52,6 +52,13 @@ Json value_schema(const std::string&, const FieldRules& rules) {
   return schema;
 }
 
+template <NamedEnum Enum>
+Json value_schema(const Enum&, const FieldRules&) {
+  Json choices = Json::array();
+  for (const std::string_view name : names_of(Enum{})) choices.push(Json(name));
+  return type_schema("string").set("enum", choices);
+}
+
 Json value_schema(const DataSpec& initial, const FieldRules& rules);
 Json value_schema(const StageSpec& initial, const FieldRules& rules);
 
@@ -142,7 +149,8 @@ void add_kinds(Json& kinds) {
     StageSpec stage;
     std::variant_alternative_t<I, StageSettings> settings;
     FieldSchemas fields;
-    stage.visit_head(fields);
+    std::string kind;
+    stage.visit_head(fields, kind);
     fields.fix("kind", stage_kinds()[I]);
     settings.visit(fields);
     kinds.push(fields.take());

@@ -145,12 +145,30 @@ std::string effective_json(const JobSpec& job, int indent = 2);
 // Effective settings of one stage as compact JSON, and back (the worker reads what the coordinator sent).
 std::string settings_json(const StageSettings& settings);
 StageSettings settings_from_json(std::string_view kind, std::string_view json_text);
+template <class Settings>
+Settings settings_from_json(std::string_view json_text) {
+  return std::get<Settings>(settings_from_json(Settings::kKind, json_text));
+}
 std::string model_json(const ModelSpec& model);
 ModelSpec model_from_json(std::string_view json_text);
 std::string data_json(const DataSpec& data);
 DataSpec data_from_json(std::string_view json_text);
 std::string synthetic_json(const SyntheticSpec& synthetic);
 SyntheticSpec synthetic_from_json(std::string_view json_text);
+
+template <>
+inline MeasureSettings settings_from_json(std::string_view json_text) {
+  return measure_from_json(json_text);
+}
+template <>
+inline SyntheticSpec settings_from_json(std::string_view json_text) {
+  return synthetic_from_json(json_text);
+}
+struct NoSettings {};  // of a kind of task that has none
+template <>
+inline NoSettings settings_from_json(std::string_view) {
+  return {};
+}
 
 // JSON Schema (draft 7) of the job file.
 std::string job_schema();

@@ -25,7 +25,11 @@ struct BatchNormSpec {
             {.help = "statistics in training: stored (as they are), batch (of the slot), ghost (of groups); "
                      "empty: stored with weights, ghost from scratch",
              .choices = {"", "stored", "batch", "ghost"}});
-    v.field("group", group, {.help = "ghost: samples per group", .least = 1, .most = 65536});
+    v.field("group", group,
+            {.help = "ghost: samples per group",
+             .least = 1,
+             .most = 65536,
+             .unread = unless(policy.empty() || policy == "ghost", "only policy ghost has groups")});
     v.field("momentum", momentum,
             {.help = "share of a step in the stored statistics", .least = 0, .most = 1});
     v.field("epsilon", epsilon, {.help = "added to the variance", .least = 1e-8, .most = 0.1});
@@ -127,18 +131,45 @@ struct ImageTowerSpec {
  private:
   template <class Visitor>
   void visit_vit(Visitor& v) {
-    v.field("patch_px", patch_px, {.help = "vit: side of a patch", .least = 1, .most = 256});
-    v.field("width", width, {.help = "vit: width", .least = 8, .most = 8192});
-    v.field("layers", layers, {.help = "vit: blocks", .least = 1, .most = 128});
-    v.field("heads", heads, {.help = "vit: attention heads", .least = 1, .most = 128});
-    v.field("quick_gelu", quick_gelu, {.help = "vit: x*sigmoid(1.702x) instead of the exact GELU"});
-    v.field("ln_pre", ln_pre, {.help = "vit: layer norm before the first block (CLIP's)"});
-    v.field("patch_bias", patch_bias, {.help = "vit: the patch convolution has a bias (not CLIP's)"});
+    v.field("patch_px", patch_px,
+            {.help = "vit: side of a patch",
+             .least = 1,
+             .most = 256,
+             .unread = unless(kind == "vit", "an efficientnet has none")});
+    v.field("width", width,
+            {.help = "vit: width",
+             .least = 8,
+             .most = 8192,
+             .unread = unless(kind == "vit", "an efficientnet has none")});
+    v.field("layers", layers,
+            {.help = "vit: blocks",
+             .least = 1,
+             .most = 128,
+             .unread = unless(kind == "vit", "an efficientnet has none")});
+    v.field("heads", heads,
+            {.help = "vit: attention heads",
+             .least = 1,
+             .most = 128,
+             .unread = unless(kind == "vit", "an efficientnet has none")});
+    v.field("quick_gelu", quick_gelu,
+            {.help = "vit: x*sigmoid(1.702x) instead of the exact GELU",
+             .unread = unless(kind == "vit", "an efficientnet has none")});
+    v.field("ln_pre", ln_pre,
+            {.help = "vit: layer norm before the first block (CLIP's)",
+             .unread = unless(kind == "vit", "an efficientnet has none")});
+    v.field("patch_bias", patch_bias,
+            {.help = "vit: the patch convolution has a bias (not CLIP's)",
+             .unread = unless(kind == "vit", "an efficientnet has none")});
     v.field("layer_norm_epsilon", layer_norm_epsilon,
-            {.help = "vit: added to the variance", .least = 1e-12, .most = 0.1});
-    v.field(
-        "patch_dropout", patch_dropout,
-        {.help = "vit: share of patches left out of each training image (FLIP)", .least = 0, .most = 0.95});
+            {.help = "vit: added to the variance",
+             .least = 1e-12,
+             .most = 0.1,
+             .unread = unless(kind == "vit", "an efficientnet has none")});
+    v.field("patch_dropout", patch_dropout,
+            {.help = "vit: share of patches left out of each training image (FLIP)",
+             .least = 0,
+             .most = 0.95,
+             .unread = unless(kind == "vit", "an efficientnet has none")});
     v.field(
         "position_resize", position_resize,
         {.help = "vit: how position embeddings of another resolution become ours: bicubic with half-pixel "
@@ -212,21 +243,27 @@ struct ImageTowerSpec {
   }
   template <class Visitor>
   void visit_efficientnet(Visitor& v) {
-    v.field(
-        "width_factor", width_factor,
-        {.help = "efficientnet: factor of the widths instead of the kind's own", .least = 0.1, .most = 10});
-    v.field(
-        "depth_factor", depth_factor,
-        {.help = "efficientnet: factor of the repeats instead of the kind's own", .least = 0.1, .most = 10});
+    v.field("width_factor", width_factor,
+            {.help = "efficientnet: factor of the widths instead of the kind's own",
+             .least = 0.1,
+             .most = 10,
+             .unread = unless(kind != "vit", "a vit has none")});
+    v.field("depth_factor", depth_factor,
+            {.help = "efficientnet: factor of the repeats instead of the kind's own",
+             .least = 0.1,
+             .most = 10,
+             .unread = unless(kind != "vit", "a vit has none")});
     v.field("padding", padding,
             {.help = "efficientnet, stride 2: one pixel less before than after at any size (asymmetric, "
                      "ALIGN's), TensorFlow's SAME (same), or PyTorch's (symmetric); empty: asymmetric for b0 "
                      "to l2, same for lite",
-             .choices = {"", "asymmetric", "same", "symmetric"}});
-    v.field(
-        "head_conv", head_conv,
-        {.help = "efficientnet: the classifier's 1x1 convolution before the pooling; default: lite only"});
-    v.field("batch_norm", batch_norm, {.help = "efficientnet: batch norm"});
+             .choices = {"", "asymmetric", "same", "symmetric"},
+             .unread = unless(kind != "vit", "a vit has none")});
+    v.field("head_conv", head_conv,
+            {.help = "efficientnet: the classifier's 1x1 convolution before the pooling; default: lite only",
+             .unread = unless(kind != "vit", "a vit has none")});
+    v.field("batch_norm", batch_norm,
+            {.help = "efficientnet: batch norm", .unread = unless(kind != "vit", "a vit has none")});
   }
 };
 
@@ -332,12 +369,19 @@ struct TextTowerSpec {
     v.field("width", width, {.help = "width", .least = 8, .most = 8192});
     v.field("layers", layers, {.help = "blocks", .least = 1, .most = 128});
     v.field("heads", heads, {.help = "attention heads", .least = 1, .most = 128});
-    v.field("quick_gelu", quick_gelu, {.help = "transformer: x*sigmoid(1.702x) instead of the exact GELU"});
+    v.field("quick_gelu", quick_gelu,
+            {.help = "transformer: x*sigmoid(1.702x) instead of the exact GELU",
+             .unread = unless(kind == "transformer", "only a transformer has it")});
     v.field("pooling", pooling,
             {.help = "bert: mean of the tokens, the first token (cls, ALIGN's), or the first through the "
                      "pooler's dense and tanh",
-             .choices = {"mean", "cls", "pooler"}});
-    v.field("positions", positions, {.help = "bert, decoder: position embeddings", .least = 4, .most = 4096});
+             .choices = {"mean", "cls", "pooler"},
+             .unread = unless(kind == "bert", "only bert has it")});
+    v.field("positions", positions,
+            {.help = "bert, decoder: position embeddings",
+             .least = 4,
+             .most = 4096,
+             .unread = unless(kind != "transformer", "a transformer has as many as context")});
     v.field("projection", projection,
             {.help = "into the shared space: x P (matrix), x W^T + b (linear), or none, when the tower is as "
                      "wide as embed_dim; empty: matrix for transformer, linear for bert",
@@ -403,11 +447,20 @@ struct ModelSpec {
     v.field("text", text, {.help = "text tower", .required = true});
     v.field("embed_dim", embed_dim, {.help = "width of the shared space", .least = 2, .most = 8192});
     v.field("logit_scale_init", logit_scale_init,
-            {.help = "ln(1/temperature) at the start", .least = -5, .most = 10});
+            {.help = "ln(1/temperature) at the start",
+             .least = -5,
+             .most = 10,
+             .unread = unless(text.kind != "decoder", "a captioner has no shared space")});
     v.field("logit_scale_min", logit_scale_min,
-            {.help = "lower clamp of ln(1/temperature)", .least = -5, .most = 10});
+            {.help = "lower clamp of ln(1/temperature)",
+             .least = -5,
+             .most = 10,
+             .unread = unless(text.kind != "decoder", "a captioner has no shared space")});
     v.field("logit_scale_max", logit_scale_max,
-            {.help = "upper clamp of ln(1/temperature)", .least = 0, .most = 10});
+            {.help = "upper clamp of ln(1/temperature)",
+             .least = 0,
+             .most = 10,
+             .unread = unless(text.kind != "decoder", "a captioner has no shared space")});
     v.field("init_from", init_from,
             {.help = "checkpoint of both towers to start from: a safetensors file or a folder, of open_clip, "
                      "OpenAI CLIP, transformers or Trireme"});

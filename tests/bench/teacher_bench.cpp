@@ -43,7 +43,7 @@ double since(Clock::time_point begin) {
   return std::chrono::duration<double>(Clock::now() - begin).count();
 }
 
-jobs::InputFile input(const std::string& role, const std::string& path) {
+jobs::InputFile input(jobs::Role role, const std::string& path) {
   jobs::InputFile file;
   file.role = role;
   file.data = "train";
@@ -83,7 +83,8 @@ void measure_pass(const std::string& tar, int threads, std::int64_t images, std:
   const auto settled = stages::concepts::ConceptTeacherStage().run(task, context).outputs[0].path;
   task.shard = jobs::ShardRef{.data = "train", .path = tar, .format = "clip_benchmark"};
   task.count = std::min(images, scan.samples);
-  task.inputs = {input("shard_index", index.string()), input("concept_vocabulary", settled)};
+  task.inputs = {input(jobs::Role::kShardIndex, index.string()),
+                 input(jobs::Role::kConceptVocabulary, settled)};
   task.output = (folder / "labels").string();
   stages::concepts::ConceptsStage stage;
   double best = 1e9, work = 1e9;
@@ -152,13 +153,13 @@ void measure_join(std::int64_t rows, int heads) {
   const auto file = (folder / "join.concepts.safetensors").string(), words = (folder / "join.json").string();
   checkpoint::write_concept_labels(file, labels);
   io::write_file_atomic(words, jobs::to_json(vocabularies), false);
-  auto of_stage = [&](const std::string& role, const std::string& at) {
+  auto of_stage = [&](jobs::Role role, const std::string& at) {
     auto one = input(role, at);
     one.stage = "labels";
     return jobs::InputsLine{{}, one};
   };
-  const std::vector<jobs::InputsLine> lines = {of_stage("concept_vocabulary", words),
-                                               of_stage("concepts", file)};
+  const std::vector<jobs::InputsLine> lines = {of_stage(jobs::Role::kConceptVocabulary, words),
+                                               of_stage(jobs::Role::kConcepts, file)};
   const auto begin = Clock::now();
   stages::train::resolve_vocabularies(spec, lines);
   auto sources = stages::train::concept_sources(spec);

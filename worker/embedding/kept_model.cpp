@@ -9,7 +9,7 @@ namespace trireme::worker::embedding {
 
 models::DualEncoder& KeptModel::get(const jobs::Task& task, const std::string& device,
                                     const std::function<void(models::DualEncoder&)>& loaded) {
-  const auto folder = std::ranges::find(task.inputs, "model", &jobs::InputFile::role);
+  const auto folder = std::ranges::find(task.inputs, jobs::Role::kModel, &jobs::InputFile::role);
   const bool trained = folder != task.inputs.end();
   const std::string key =
       device + "\n" + (trained ? folder->path + "\n" + io::hex(folder->xxh3) : task.model);

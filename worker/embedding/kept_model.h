@@ -12,7 +12,7 @@ namespace trireme::worker::embedding {
 
 class KeptModel {
  public:
-  // What the task's input of role "model" is, a folder that a train stage left; without one Task::model with
+  // What the task's input of role kModel is, a folder that a train stage left; without one Task::model with
   // the weights it names. On `device`. `loaded` sees a model that was not kept before it goes there, and may
   // throw.
   models::DualEncoder& get(const jobs::Task& task, const std::string& device,

@@ -48,7 +48,7 @@ std::string tasks_text(const StageView& stage) {
                      (stage.tasks_final ? "" : "+") + " tasks";
   if (stage.tasks_reused > 0) text += ", " + count_text(stage.tasks_reused) + " reused";
   const auto kept = stage.counts.find("kept"), in = stage.counts.find("in");
-  if (stage.kind == "filter" && kept != stage.counts.end() && in != stage.counts.end())
+  if (kept != stage.counts.end() && in != stage.counts.end())
     text += ", kept " + count_text(kept->second) + " of " + count_text(in->second);
   return text;
 }

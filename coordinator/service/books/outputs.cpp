@@ -137,7 +137,7 @@ void publish_export(const io::Path& to, const std::vector<CommittedTask>& tasks)
     std::snprintf(name, sizeof name, "%05zu", sizes.size());
     for (const auto& file : task.done.outputs) {
       if (file.name.empty()) io::link_or_copy(file.path, aside / (std::string(name) + ".tar"));
-      if (file.name != "uids") continue;
+      if (file.name != jobs::row_of(task.kind).beside) continue;
       const std::string bytes = io::read_file(file.path);
       for (std::size_t at = 0; at + 16 <= bytes.size(); at += 16) uids.push_back(bytes.substr(at, 16));
     }
@@ -161,24 +161,22 @@ void publish_curves(const io::Path& result, const io::Path& to) {
 
 }  // namespace
 
-void publish_stage(const io::Path& output, const std::string& stage, const std::string& kind,
-                   bool last_of_kind, const std::vector<CommittedTask>& tasks) {
+void publish_stage(const io::Path& output, const std::string& stage, bool last_of_kind,
+                   const std::vector<CommittedTask>& tasks) {
   const store::RunPaths run{output};
-  if (kind == "export") publish_export(run.export_of(stage), tasks);
-  for (const auto& task : tasks)
+  bool tars = false;
+  for (const auto& task : tasks) {
+    const jobs::TaskRow& row = jobs::row_of(task.kind);
+    tars = tars || row.published == jobs::Published::kTars;
     for (const auto& file : task.done.outputs) {
       if (!file.name.empty()) continue;
-      if (kind == "evaluate" && file.path.ends_with(".evaluation.json"))
-        publish_file(file.path, run.stage(stage) / "evaluation.json");
-      if (kind == "vocabulary" && file.path.ends_with(".vocab.txt"))
-        publish_file(file.path, run.stage(stage) / "vocab.txt");
-      if ((kind == "concept_vocabulary" || kind == "concepts") && file.path.ends_with(".concepts.json"))
-        publish_file(file.path, run.stage(stage) / "concepts.json");
-      if (kind == "train") publish_curves(file.path, run.stage(stage));
-      if (!last_of_kind || !io::is_folder(file.path)) continue;
-      if (kind == "train") publish_folder(file.path, run.model());
-      if (kind == "index") publish_folder(file.path, run.index());
+      if (row.published == jobs::Published::kFile) publish_file(file.path, run.stage(stage) / row.place);
+      if (row.published != jobs::Published::kFolder) continue;
+      publish_curves(file.path, run.stage(stage));
+      if (last_of_kind && io::is_folder(file.path)) publish_folder(file.path, output / row.place);
     }
+  }
+  if (tars) publish_export(run.export_of(stage), tasks);
 }
 
 }  // namespace trireme::coordinator::service

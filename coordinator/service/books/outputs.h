@@ -14,6 +14,7 @@ namespace trireme::coordinator::service {
 struct CommittedTask {
   std::string key;  // planner::key_of
   jobs::TaskDone done;
+  jobs::TaskKind kind = jobs::TaskKind::kInspect;
 };
 
 // <output>/stages/<stage>/outputs.jsonl: {"task","reused","outputs","counts","summary"} per task, in the
@@ -25,11 +26,11 @@ void write_stage_outputs(const io::Path& output, const std::string& stage,
 void publish_folder(const io::Path& from, const io::Path& to, const io::FileSystem& files = io::disk());
 void publish_file(const io::Path& from, const io::Path& to, const io::FileSystem& files = io::disk());
 
-// What people look for by name: the last train stage's model as <output>/final, the last index stage's folder
-// as <output>/index, an evaluate stage's result as <output>/stages/<stage>/evaluation.json, an export stage's
-// tars as <output>/export/<stage>/00000.tar … with 00000_stats.json, sizes.json, and subset.npy where samples
-// have uids.
-void publish_stage(const io::Path& output, const std::string& stage, const std::string& kind,
-                   bool last_of_kind, const std::vector<CommittedTask>& tasks);
+// What people look for by name, as jobs/kinds says where: files in <output>/stages/<stage>/, the folder of
+// the last stage of its kind as <output>/<place> (its logs in stages/<stage>/, too), tars as
+// <output>/<place>/<stage>/00000.tar … with 00000_stats.json, sizes.json, and subset.npy where samples have
+// uids.
+void publish_stage(const io::Path& output, const std::string& stage, bool last_of_kind,
+                   const std::vector<CommittedTask>& tasks);
 
 }  // namespace trireme::coordinator::service

@@ -39,9 +39,13 @@ void add_lease(report::ReportInput& input, const ledger::LeaseRow& row, std::int
   auto& stage = input.stages[static_cast<std::size_t>(row.stage)];
   if (row.state == "done")
     for (const auto& file : ledger::result_from_json(row.result, row.lease).outputs) {
-      if (file.name == "thumbnails") stage.thumbnail_files.push_back(file.path);
-      if (file.path.ends_with(".facts.jsonl")) stage.facts_files.push_back(file.path);
-      if (file.path.ends_with(".captions.jsonl")) stage.caption_files.push_back(file.path);
+      const auto made_by = [&](jobs::TaskKind kind) {
+        return file.name.empty() && file.path.ends_with(jobs::row_of(kind).extension);
+      };
+      if (file.name == jobs::row_of(jobs::TaskKind::kFilter).beside)
+        stage.thumbnail_files.push_back(file.path);
+      if (made_by(jobs::TaskKind::kMeasure)) stage.facts_files.push_back(file.path);
+      if (made_by(jobs::TaskKind::kCaption)) stage.caption_files.push_back(file.path);
     }
   add_spans(input.timeline, row, stage.name, started_ms);
 }
@@ -56,7 +60,8 @@ void Publisher::write_stage(const Job& job, std::size_t stage, const planner::Ta
     if (lease.state != "done" || lease.stage != static_cast<std::int64_t>(stage)) return;
     const planner::TaskRef ref = planner::task_ref_from_key(lease.task);
     if (lease.address == graph.address_of(ref))  // not what was made of an input that has changed since
-      sorted.push_back({ref, {lease.task, ledger::result_from_json(lease.result, lease.lease)}});
+      sorted.push_back(
+          {ref, {lease.task, ledger::result_from_json(lease.result, lease.lease), graph.kind(ref)}});
   });
   std::sort(sorted.begin(), sorted.end(), [](const auto& a, const auto& b) { return a.first < b.first; });
   std::vector<CommittedTask> tasks;
@@ -64,11 +69,11 @@ void Publisher::write_stage(const Job& job, std::size_t stage, const planner::Ta
   const bool last_of_kind = std::none_of(job.stages.begin(), job.stages.end(), [&](const auto& other) {
     return other.first > row.position && other.second.kind == row.kind;
   });
-  aside_.run([this, id = job.row.job, stage, kind = row.kind, name = row.stage, last_of_kind,
+  aside_.run([this, id = job.row.job, stage, name = row.stage, last_of_kind,
               output = io::Path(job.spec.spec.output), tasks = std::move(tasks), then = std::move(then)] {
     const std::string fault = fault_of([&] {
       write_stage_outputs(output, name, tasks);
-      publish_stage(output, name, kind, last_of_kind, tasks);
+      publish_stage(output, name, last_of_kind, tasks);
     });
     events_.push([this, id, stage, fault, then](Decision& next) {
       expected_.erase({id, stage});

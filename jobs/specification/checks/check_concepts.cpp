@@ -20,7 +20,7 @@ class ConceptChecker {
     if (name.empty()) return;
     std::vector<std::string> made;
     for (const StageSpec& stage : spec_.stages)
-      if (stage.kind == kind) made.push_back(stage.name);
+      if (stage.kind() == kind) made.push_back(stage.name);
     const std::string near = nearest_name(name, made);
     if (std::ranges::find(made, name) == made.end())
       fault(pointer, "unknown_name", "there is no " + kind + " stage " + quoted(name),

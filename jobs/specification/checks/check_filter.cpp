@@ -38,7 +38,7 @@ class FilterChecker {
     if (s.random_like.empty()) return;
     const bool known = std::ranges::any_of(needs_, [&](const StageSpec* need) {
       const auto* other = std::get_if<FilterSettings>(&need->settings);
-      return other != nullptr && need->kind == "filter" && need->name == s.random_like &&
+      return other != nullptr && need->name == s.random_like &&
              std::ranges::all_of(s.data, [&](const auto& name) {
                return std::ranges::find(other->data, name) != other->data.end();
              });
@@ -50,6 +50,11 @@ class FilterChecker {
   }
 
  private:
+  static bool has(const std::string& one, const std::string& name) { return one == name; }
+  static bool has(const std::vector<std::string>& names, const std::string& name) {
+    return std::ranges::find(names, name) != names.end();
+  }
+
   void fault(const std::string& pointer, const std::string& code, const std::string& detail,
              const std::string& hint = "") {
     faults_.push_back({pointer, code, detail, hint});
@@ -80,20 +85,19 @@ class FilterChecker {
     };
     std::vector<std::string> compared = s.data;
     compared.insert(compared.end(), s.against.begin(), s.against.end());
-    const auto clusters = [&](const std::string& by) {
-      return tallied<NearDuplicatesSettings>(by == "caption" ? s.data : compared,
-                                             [&](const NearDuplicatesSettings& near) {
-                                               return by.empty() ? near.by != "caption" : near.by == by;
-                                             });
+    const auto clusters = [&](NearBy by) {
+      return tallied<NearDuplicatesSettings>(
+          by == NearBy::kCaption ? s.data : compared,
+          [&](const NearDuplicatesSettings& near) { return near.by == by; });
     };
     const std::string and_of = s.against.empty() ? "" : " and those of against";
     not_again(s.near_unique, "near_unique", [&](const std::string& name, const std::string& pointer) {
-      const std::string by = near_duplicates_by(name);
-      if (by.empty()) return fault(pointer, "invalid", quoted(name) + " is not image, embedding or text");
-      if (!clusters(by))
+      const auto by = near_duplicates_by(name);
+      if (!by) return fault(pointer, "invalid", quoted(name) + " is not image, embedding or text");
+      if (!clusters(*by))
         fault(pointer, "invalid",
-              "needs a near_duplicates stage by " + by + " over the same data" +
-                  (by == "caption" ? "" : and_of),
+              "needs a near_duplicates stage by " + std::string(name_of(*by)) + " over the same data" +
+                  (*by == NearBy::kCaption ? "" : and_of),
               "add one, and its name to \"needs\"");
     });
     not_again(s.against, "against", [&](const std::string& name, const std::string& pointer) {
@@ -101,7 +105,7 @@ class FilterChecker {
       if (std::ranges::find(s.data, name) != s.data.end())
         fault(pointer, "invalid", quoted(name) + " is filtered itself");
     });
-    if (!s.against.empty() && !clusters(""))
+    if (!s.against.empty() && !clusters(NearBy::kHash) && !clusters(NearBy::kEmbedding))
       fault(here_ + "/against", "invalid",
             "needs a near_duplicates stage by hash or embedding over the same data and those of against",
             "add one, and its name to \"needs\"");
@@ -161,12 +165,13 @@ class FilterChecker {
       return;
     }
     const auto need = std::ranges::find(needs_, name, &StageSpec::name);
-    const auto* scores = need == needs_.end() ? nullptr : std::get_if<PairScoresSettings>(&(*need)->settings);
-    if (scores == nullptr)
-      return fault(pointer, "unknown_name", "no pair_scores stage " + quoted(name) + " is among the needs",
-                   "name it here and in \"needs\"");
+    if (need == needs_.end() || (*need)->kind() != ColumnRule::kScoredBy)
+      return fault(
+          pointer, "unknown_name",
+          std::string("no ") + ColumnRule::kScoredBy + " stage " + quoted(name) + " is among the needs",
+          "name it here and in \"needs\"");
     for (const auto& data : s.data)
-      if (std::ranges::find(scores->data, data) == scores->data.end())
+      if (!std::visit([&](const auto& scores) { return has(scores.data, data); }, (*need)->settings))
         fault(pointer, "invalid", "stage " + quoted(name) + " does not score data set " + quoted(data),
               "add it to the stage's \"data\"");
   }

@@ -32,8 +32,8 @@ class StageChecker {
         faults_(faults) {}
 
   void run() {
-    if (std::ranges::find(stage_kinds(), stage_.kind) != stage_kinds().end())
-      std::visit([&](const auto& settings) { check(settings); }, stage_.settings);
+    if (!stage_.readable) return;
+    std::visit([&](const auto& settings) { check(settings); }, stage_.settings);
   }
 
  private:
@@ -92,7 +92,7 @@ class StageChecker {
     const std::string at = "/spec/models" + pointer_token(model_name) + "/text/tokenizer/";
     std::vector<std::string> made;
     for (const StageSpec& stage : spec_.stages)
-      if (stage.kind == "vocabulary") made.push_back(stage.name);
+      if (std::holds_alternative<VocabularySettings>(stage.settings)) made.push_back(stage.name);
     if (std::ranges::find(made, name) == made.end())
       return fault(at + "vocabulary", "unknown_name", "there is no vocabulary stage " + quoted(name),
                    meant(name, made));
@@ -115,7 +115,7 @@ class StageChecker {
   void trained_model(const std::string& name) {
     std::vector<std::string> trained;
     for (const StageSpec* need : needs_)
-      if (need->kind == "train") trained.push_back(need->name);
+      if (std::holds_alternative<TrainSettings>(need->settings)) trained.push_back(need->name);
     if (!stage_was_read("model")) return;
     if (std::ranges::find(trained, name) != trained.end()) {
       if (trains_captioner(name))
@@ -123,8 +123,9 @@ class StageChecker {
               "a caption stage takes it, as \"model\": \"stage:" + name + "\"");
       return;
     }
-    const bool exists = std::ranges::any_of(
-        spec_.stages, [&](const StageSpec& s) { return s.name == name && s.kind == "train"; });
+    const bool exists = std::ranges::any_of(spec_.stages, [&](const StageSpec& s) {
+      return s.name == name && std::holds_alternative<TrainSettings>(s.settings);
+    });
     if (exists)
       fault(here_ + "/model", "unknown_name", "the train stage " + quoted(name) + " is not among the needs",
             "add it to \"needs\"");
@@ -187,9 +188,10 @@ class StageChecker {
 
   void check(const NearDuplicatesSettings& s) {
     data_list(s.data);
-    if (s.by != "embedding") {
+    if (s.by != NearBy::kEmbedding) {
       if (!s.model.empty())
-        fault(here_ + "/model", "invalid", "near-duplicates by " + s.by + " need no model",
+        fault(here_ + "/model", "invalid",
+              "near-duplicates by " + std::string(name_of(s.by)) + " need no model",
               "leave it out, or choose \"by\": \"embedding\"");
       return;
     }
@@ -204,8 +206,8 @@ class StageChecker {
             "set \"frozen\": true on its image tower, or name \"stage:<train stage>\"");
   }
 
-  // Similarity means something when both projections were learnt.
-  void check(const PairScoresSettings& s) {
+  template <class Settings>
+  void check(const Settings& s) requires(Settings::kWholeModel) {
     data_list(s.data);
     if (const std::string trained = named_stage(s.model); !trained.empty()) return trained_model(trained);
     const ModelSpec* model = known_model(s.model);
@@ -265,7 +267,7 @@ class StageChecker {
     if (s.loss.texts == "raw") return;
     if (!named_stage(s.synthetic_caption).empty()) return check_synthetic_captions(s);
     if (std::ranges::any_of(needs_, [&](const StageSpec* need) {
-          return need->kind == "caption" && need->name == s.synthetic_caption;
+          return std::holds_alternative<CaptionSettings>(need->settings) && need->name == s.synthetic_caption;
         }))
       fault(here_ + "/synthetic_caption", "invalid",
             quoted(s.synthetic_caption) + " is a caption stage, and stands for a field of .json here",
@@ -296,7 +298,8 @@ class StageChecker {
 
   void check_evaluated_model(const EvaluateSettings& s) {
     if (!s.captions.empty())
-      fault(here_ + "/captions", "invalid", "task " + s.task + " reads no captions of others",
+      fault(here_ + "/captions", "invalid",
+            "task " + std::string(name_of(s.task)) + " reads no captions of others",
             "leave it out, or choose task captions");
     if (s.model.empty() && stage_was_read("model"))
       fault(here_ + "/model", "missing", "a train stage is required", "name the one that is evaluated");
@@ -306,20 +309,21 @@ class StageChecker {
 
   void check(const EvaluateSettings& s) {
     required_data(s.data, "data");
-    if (s.task == "captions")
+    if (s.task == EvaluateTask::kCaptions)
       check_captions(s);
     else
       check_evaluated_model(s);
-    const bool learns = s.task == "linear_probe" || s.task == "knn" || s.task == "few_shot";
+    const bool learns = s.task == EvaluateTask::kLinearProbe || s.task == EvaluateTask::kKnn ||
+                        s.task == EvaluateTask::kFewShot;
     known_data(s.train_data, here_ + "/train_data");
     if (learns && s.train_data == s.data && !s.data.empty())
       fault(here_ + "/train_data", "invalid", "is the data set it is evaluated on",
             "select another part of it, for example with \"select\"");
     if (learns && s.train_data.empty())
-      fault(here_ + "/train_data", "missing", "task " + s.task + " learns from labelled samples",
-            "name a data set");
+      fault(here_ + "/train_data", "missing",
+            "task " + std::string(name_of(s.task)) + " learns from labelled samples", "name a data set");
     if (!learns && !s.train_data.empty())
-      fault(here_ + "/train_data", "invalid", "task " + s.task + " learns from nothing",
+      fault(here_ + "/train_data", "invalid", "task " + std::string(name_of(s.task)) + " learns from nothing",
             "leave it out, or choose linear_probe, knn or few_shot");
     for (std::size_t i = 0; i < s.shots.size(); ++i)
       if (s.shots[i] < 1 || s.shots[i] > 1000000)

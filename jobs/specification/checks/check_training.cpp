@@ -171,10 +171,12 @@ class TrainingChecker {
     if (o.one_cycle.beta1_low > o.one_cycle.beta1_high)
       fault(at + "/one_cycle/beta1_high", "invalid", "is below beta1_low");
     std::set<std::string> seen;
-    for (std::size_t i = 0; i < o.groups.size(); ++i)
+    for (std::size_t i = 0; i < o.groups.size(); ++i) {
+      const std::string here = at + "/groups/" + std::to_string(i);
       if (!seen.insert(o.groups[i].names).second)
-        fault(at + "/groups/" + std::to_string(i) + "/names", "duplicate_name",
+        fault(here + "/names", "duplicate_name",
               quoted(o.groups[i].names) + " stands twice; the first one holds");
+    }
   }
 
   const PipelineSpec& spec_;

@@ -130,8 +130,10 @@ void read(const Place& place, Json& value, const FieldRules&) {
 void read(const Place& place, StageSpec& value, const FieldRules&) {
   if (!expect(place, Json::Type::kObject, "an object")) return;
   FieldReader reader(place);
-  value.visit_head(reader);
-  if (!choose(value.settings, value.kind)) return;  // reported; its settings cannot be told
+  std::string kind;
+  value.visit_head(reader, kind);
+  value.readable = choose(value.settings, kind);
+  if (!value.readable) return;  // reported; its settings cannot be told
   std::visit([&](auto& settings) { settings.visit(reader); }, value.settings);
   reader.finish();
 }

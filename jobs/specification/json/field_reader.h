@@ -10,6 +10,7 @@
 #include <type_traits>
 #include <vector>
 
+#include "common/base/enum_names.h"
 #include "jobs/specification/data_spec.h"
 #include "jobs/specification/json/json_document.h"
 #include "jobs/specification/stages/stage_spec.h"
@@ -43,6 +44,8 @@ void read(const Place& place, bool& value, const FieldRules& rules);
 void read(const Place& place, std::int64_t& value, const FieldRules& rules);
 void read(const Place& place, double& value, const FieldRules& rules);
 void read(const Place& place, std::string& value, const FieldRules& rules);
+template <NamedEnum Enum>
+void read(const Place& place, Enum& value, const FieldRules& rules);
 void read(const Place& place, DataSpec& value, const FieldRules& rules);
 void read(const Place& place, StageSpec& value, const FieldRules& rules);
 void read(const Place& place, Json& value, const FieldRules& rules);  // as it stands
@@ -83,6 +86,15 @@ class FieldReader {
 };
 
 namespace reading {
+
+template <NamedEnum Enum>
+void read(const Place& place, Enum& value, const FieldRules& rules) {
+  FieldRules of_name = rules;
+  for (const std::string_view name : names_of(Enum{})) of_name.choices.emplace_back(name);
+  std::string name(name_of(value));
+  read(place, name, of_name);
+  value = from_name<Enum>(name).value_or(value);
+}
 
 template <class T>
 void read(const Place& place, std::optional<T>& value, const FieldRules& rules) {

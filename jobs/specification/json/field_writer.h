@@ -10,6 +10,7 @@
 #include <type_traits>
 #include <vector>
 
+#include "common/base/enum_names.h"
 #include "jobs/specification/json/json_document.h"
 #include "jobs/specification/stages/stage_spec.h"
 
@@ -29,6 +30,10 @@ class FieldWriter {
   static Json json_of(std::int64_t value) { return Json(value); }
   static Json json_of(double value) { return Json(value); }
   static Json json_of(const std::string& value) { return Json(value); }
+  template <NamedEnum Enum>
+  static Json json_of(Enum value) {
+    return Json(name_of(value));
+  }
   template <class T>
   static Json json_of(const std::optional<T>& value) {
     return value ? json_of(*value) : Json();
@@ -47,7 +52,8 @@ class FieldWriter {
   }
   static Json json_of(StageSpec stage) {
     FieldWriter writer;
-    stage.visit_head(writer);
+    std::string kind = stage.kind();
+    stage.visit_head(writer, kind);
     std::visit([&](auto& settings) { settings.visit(writer); }, stage.settings);
     return writer.take();
   }

@@ -10,8 +10,8 @@
 //   };
 //
 // The member's initial value is the default. std::optional<T>: absent or null. Members may be bool,
-// std::int64_t, double, std::string, nested structs with visit(), and vector / map<string, …> of those.
-// Unknown keys are faults.
+// std::int64_t, double, std::string, enums with names (common/base/enum_names.h), nested structs with
+// visit(), and vector / map<string, …> of those. Unknown keys are faults.
 #pragma once
 
 #include <limits>
@@ -29,6 +29,15 @@ struct FieldRules {
   bool required = false;
   bool quiet =
       false;  // not written while null, false, empty or "auto", so that it changes nothing of older jobs
+  // Why nothing reads the field beside the other values of its struct, null where something does.
+  const char* unread = nullptr;
+  // Came after stores had been written: no part of an address while it has its default.
+  bool added = false;
 };
+
+// For FieldRules::unread.
+constexpr const char* unless(bool read, const char* why) {
+  return read ? nullptr : why;
+}
 
 }  // namespace trireme::jobs

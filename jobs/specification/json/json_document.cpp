@@ -114,6 +114,13 @@ Json& Json::push(Json value) {
   return *this;
 }
 
+void Json::erase(std::string_view key) {
+  const auto found = std::find(keys.begin(), keys.end(), key);
+  if (found == keys.end()) return;
+  items.erase(items.begin() + (found - keys.begin()));
+  keys.erase(found);
+}
+
 const Json* Json::find(std::string_view key) const {
   for (std::size_t i = 0; i < keys.size(); ++i)
     if (keys[i] == key) return &items[i];

@@ -31,6 +31,7 @@ struct Json {
 
   Json& set(std::string key, Json value);  // replaces or appends; returns *this
   Json& push(Json value);
+  void erase(std::string_view key);              // of an object; nothing when absent
   const Json* find(std::string_view key) const;  // nullptr when absent or no object
   Json* find(std::string_view key);
   bool is(Type wanted) const { return type == wanted; }

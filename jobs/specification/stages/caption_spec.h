@@ -7,12 +7,14 @@
 #include <vector>
 
 #include "jobs/specification/json/fields.h"
+#include "jobs/specification/stages/precision.h"
 
 namespace trireme::jobs {
 
 // map. One caption per sample as a JSON line of a sidecar. Lengths count tokens, with the start mark and the
 // prompt, as BLIP's generate does; it has min_length 10 and, sampling, repetition_penalty 1.1.
 struct CaptionSettings {
+  static constexpr const char* kKind = "caption";
   std::vector<std::string> data;
   std::string model;  // a name in spec.models whose text.kind is "decoder", or "stage:<train stage>"
   std::string method = "beam";
@@ -24,7 +26,7 @@ struct CaptionSettings {
   std::int64_t no_repeat_ngram = 0;
   double top_p = 0.9, temperature = 1;
   std::int64_t seed = 0;
-  std::string precision = "float32";
+  Precision precision = Precision::kFloat32;
   std::int64_t batch = 16;
 
   template <class Visitor>
@@ -37,7 +39,11 @@ struct CaptionSettings {
     v.field("method", method,
             {.help = "most likely token, beam search, or nucleus sampling",
              .choices = {"greedy", "beam", "nucleus"}});
-    v.field("beams", beams, {.help = "beam: captions kept at each step", .least = 2, .most = 64});
+    v.field("beams", beams,
+            {.help = "beam: captions kept at each step",
+             .least = 2,
+             .most = 64,
+             .unread = unless(method == "beam", "only method beam has beams")});
     v.field("max_length", max_length,
             {.help = "tokens at most, start mark and prompt included", .least = 2, .most = 4096});
     v.field(
@@ -45,7 +51,10 @@ struct CaptionSettings {
         {.help = "no end before so many tokens, start mark and prompt included", .least = 0, .most = 4096});
     v.field("prompt", prompt, {.help = "first words of every caption, left out of it; null: the model's"});
     v.field("length_penalty", length_penalty,
-            {.help = "beam: a caption scores its log-probability / length^this", .least = -10, .most = 10});
+            {.help = "beam: a caption scores its log-probability / length^this",
+             .least = -10,
+             .most = 10,
+             .unread = unless(method == "beam", "only method beam compares captions of different lengths")});
     v.field("repetition_penalty", repetition_penalty,
             {.help = "tokens that stand there already: logits over 0 divided, others times this; 1: off",
              .least = 0.1,
@@ -55,11 +64,19 @@ struct CaptionSettings {
     v.field("top_p", top_p,
             {.help = "nucleus: the likeliest tokens that together have this probability",
              .least = 1e-6,
-             .most = 1});
+             .most = 1,
+             .unread = unless(method == "nucleus", "only method nucleus draws")});
     v.field("temperature", temperature,
-            {.help = "nucleus: logits are divided by it", .least = 1e-3, .most = 100});
-    v.field("seed", seed, {.help = "nucleus: the draws", .least = 0, .most = 9007199254740992.0});
-    v.field("precision", precision, {.help = "arithmetic", .choices = {"float32", "bf16"}});
+            {.help = "nucleus: logits are divided by it",
+             .least = 1e-3,
+             .most = 100,
+             .unread = unless(method == "nucleus", "only method nucleus draws")});
+    v.field("seed", seed,
+            {.help = "nucleus: the draws",
+             .least = 0,
+             .most = 9007199254740992.0,
+             .unread = unless(method == "nucleus", "only method nucleus draws")});
+    v.field("precision", precision, {.help = "arithmetic"});
     v.field("batch", batch, {.help = "images at once", .least = 1, .most = 4096});
   }
 };

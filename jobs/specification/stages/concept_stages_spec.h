@@ -9,6 +9,7 @@
 
 #include "jobs/specification/json/fields.h"
 #include "jobs/specification/stages/named_stage.h"
+#include "jobs/specification/stages/precision.h"
 
 namespace trireme::jobs {
 
@@ -16,6 +17,7 @@ namespace trireme::jobs {
 // head an entity, and "attributes", the adjectives said of one. A sample counts once per concept, whatever
 // its captions. The artifact is JSON that people read, edit and pin (FORMAT.md).
 struct ConceptVocabularySettings {
+  static constexpr const char* kKind = "concept_vocabulary";
   std::vector<std::string> data;
   std::int64_t min_count = 5;         // samples that have the concept
   std::int64_t most_objects = 10000;  // the most frequent ones; ties by the alphabet
@@ -37,9 +39,15 @@ struct ConceptVocabularySettings {
   }
 };
 
+// The teacher is a classifier by its own head, not a model of Trireme: a file, or "pretrained:…".
+inline bool is_classifier(const std::string& teacher) {
+  return teacher.starts_with("pretrained:") || teacher.ends_with(".safetensors");
+}
+
 // map. A teacher's k most probable concepts per sample and vocabulary, renormalised (FORMAT.md "Concept
 // labels"). Training joins them to its samples: concepts.heads[].from "stage:<name>".
 struct ConceptsSettings {
+  static constexpr const char* kKind = "concepts";
   std::vector<std::string> data;
   // A classifier's weights, which hold its head (pretrained:efficientnet-lite0 or a file); "stage:<name>" of
   // a train stage, or the folder of a model that Trireme trained.
@@ -51,7 +59,7 @@ struct ConceptsSettings {
   std::vector<std::string> templates = {"a photo of a {c}."};
   std::int64_t top_k = 10;
   std::int64_t batch = 32;
-  std::string precision = "float32";
+  Precision precision = Precision::kFloat32;
 
   template <class Visitor>
   void visit(Visitor& v) {
@@ -61,24 +69,25 @@ struct ConceptsSettings {
         {.help = "pretrained:efficientnet-lite0 or a classifier's weights; stage:<train stage> or a model "
                  "folder",
          .least = 1});
-    v.field("tower", tower,
-            {.help = "what a classifier's weights are of",
-             .choices = {"efficientnet_lite0", "efficientnet_lite1", "efficientnet_lite2"}});
+    v.field(
+        "tower", tower,
+        {.help = "what a classifier's weights are of",
+         .choices = {"efficientnet_lite0", "efficientnet_lite1", "efficientnet_lite2"},
+         .unread = unless(is_classifier(teacher), "the teacher is no classifier, and brings its own tower")});
     v.field("vocabulary", vocabulary,
             {.help = "imagenet, stage:<concept_vocabulary stage> or a file like its artifact; empty: the "
                      "teacher's own"});
     v.field("templates", templates,
-            {.help = "prompts of a trained model; {c} is the concept", .least = 1, .most = 256});
+            {.help = "prompts of a trained model; {c} is the concept",
+             .least = 1,
+             .most = 256,
+             .unread = unless(!is_classifier(teacher) && !vocabulary.empty(),
+                              "the teacher has a head of its own and needs no prompts")});
     v.field("top_k", top_k,
             {.help = "most probable concepts kept of a sample, renormalised", .least = 1, .most = 1000});
     v.field("batch", batch, {.help = "images at once", .least = 1, .most = 4096});
-    v.field("precision", precision, {.help = "arithmetic", .choices = {"float32", "bf16"}});
+    v.field("precision", precision, {.help = "arithmetic"});
   }
 };
-
-// The teacher is a classifier by its own head, not a model of Trireme: a file, or "pretrained:…".
-inline bool is_classifier(const std::string& teacher) {
-  return teacher.starts_with("pretrained:") || teacher.ends_with(".safetensors");
-}
 
 }  // namespace trireme::jobs

@@ -59,7 +59,8 @@ struct ConceptsSpec {
     v.field("heads", heads, {.help = "auxiliary classifiers; none: off", .most = 16});
     v.field("on", on,
             {.help = "what the heads read: the image tower's output, or the embedding",
-             .choices = {"tower", "embedding"}});
+             .choices = {"tower", "embedding"},
+             .unread = unless(!heads.empty(), "there are no heads")});
     v.field("sampling", sampling,
             {.help = "samples alike, or concepts in proportion to the root of their frequency",
              .choices = {"uniform", "square_root"}});

@@ -2,11 +2,14 @@
 // rule names its paper and section; null (or an empty list) turns a rule off.
 #pragma once
 
+#include <array>
 #include <cstdint>
 #include <optional>
 #include <string>
+#include <string_view>
 #include <vector>
 
+#include "common/base/enum_names.h"
 #include "jobs/specification/json/fields.h"
 
 namespace trireme::jobs {
@@ -14,7 +17,8 @@ namespace trireme::jobs {
 // A rule over a value that comes with the samples: a member of each sample's .json (img2dataset's and users'
 // extra columns), or a score in sidecars that another program wrote (scores in jobs/protocol/FORMAT.md).
 struct ColumnRule {
-  std::string name;  // the member, or the name of the score
+  static constexpr const char* kScoredBy = "pair_scores";  // the kind of stage that `sidecar` may name
+  std::string name;                                        // the member, or the name of the score
   // Folder of <shard>.<name>.scores.jsonl, "." for beside the shards; "stage:<name>" of a pair_scores stage;
   // "": .json
   std::string sidecar;
@@ -46,6 +50,7 @@ struct ColumnRule {
 // the pictures), then judge. Verdict per sample; every drop is counted by rule. Defaults are ALIGN's
 // (METHODS 3.1).
 struct FilterSettings {
+  static constexpr const char* kKind = "filter";
   std::vector<std::string> data;
   std::optional<std::int64_t> short_side_over_px = 200;  // keep if short side > this
   std::optional<double> aspect_below = 3.0;              // keep if long/short < this
@@ -103,15 +108,24 @@ struct FilterSettings {
         {.help = "ALIGN rule 5 by count: every word and pair of words occurs so often; needs ngram_counts",
          .least = 1,
          .most = 1e12});
+    visit_texts(v);
+    visit_others(v);
+  }
+
+ private:
+  template <class Visitor>
+  void visit_texts(Visitor& v) {
     v.field("languages", languages, {.help = "codes of the languages to keep, as CLD2 names them: en"});
     v.field("keep_unknown_language", keep_unknown_language,
-            {.help = "keep texts whose language cannot be told"});
+            {.help = "keep texts whose language cannot be told",
+             .unread = unless(!languages.empty(), "languages names none, so any is kept")});
     v.field("min_complexity", min_complexity,
             {.help = "DiHT's C (1): most relations and attributes of one entity", .least = 0, .most = 1000});
     v.field("min_actions", min_actions,
             {.help = "DiHT's A (1): verbs that are actions", .least = 0, .most = 1000});
     v.field("count_intransitive", count_intransitive,
-            {.help = "a verb without object is a relation of its subject"});
+            {.help = "a verb without object is a relation of its subject",
+             .unread = unless(min_complexity.has_value(), "min_complexity is off")});
     v.field("spotted_text_below", spotted_text_below,
             {.help = "DiHT's T (5): characters in a row of the caption that are written in the picture; a "
                      "caption with so many is dropped",
@@ -121,7 +135,11 @@ struct FilterSettings {
             {.help = "DiHT's T: least confidence of text that counts as spotted; DiHT has 0.8 for its own "
                      "spotter, 0.5 is as strict for Tesseract",
              .least = 0.3,
-             .most = 1});
+             .most = 1,
+             .unread = unless(spotted_text_below.has_value(), "spotted_text_below is off")});
+  }
+  template <class Visitor>
+  void visit_others(Visitor& v) {
     v.field("near_unique", near_unique,
             {.help = "image, embedding, text: of samples that are nearly the same the first is kept; needs "
                      "near_duplicates by hash, embedding or caption"});
@@ -134,15 +152,24 @@ struct FilterSettings {
     v.field("columns", columns, {.help = "rules over members of .json and over scores", .most = 64});
     v.field("keep_list", keep_list, {.help = "file of keys, one a line: all others are dropped"});
     v.field("drop_list", drop_list, {.help = "file of keys, one a line: these are dropped"});
-    v.field("list_by", list_by, {.help = "what the lists hold: key, or a member of .json", .least = 1});
+    v.field("list_by", list_by,
+            {.help = "what the lists hold: key, or a member of .json",
+             .least = 1,
+             .unread =
+                 unless(!keep_list.empty() || !drop_list.empty(), "there is no keep_list and no drop_list")});
     v.field("random_like", random_like,
             {.help = "control of the size of another filter stage: so many samples at random"});
-    v.field("seed", seed, {.help = "of random_like", .least = 0, .most = 9007199254740992.0});
+    v.field("seed", seed,
+            {.help = "of random_like",
+             .least = 0,
+             .most = 9007199254740992.0,
+             .unread = unless(!random_like.empty(), "random_like is off")});
   }
 };
 
 // tally. Distinct images per text and distinct texts per image, exact for any worker count.
 struct PairCountsSettings {
+  static constexpr const char* kKind = "pair_counts";
   std::vector<std::string> data;
   std::int64_t partitions = 8;
 
@@ -156,6 +183,7 @@ struct PairCountsSettings {
 // tally. How often every word and pair of neighbouring words occurs (ALIGN rule 5, METHODS 3.1), exact for
 // any worker count and any memory.
 struct NgramCountsSettings {
+  static constexpr const char* kKind = "ngram_counts";
   std::vector<std::string> data;
   std::int64_t partitions = 8;
   std::int64_t memory_mib = 256;  // of the table of one task; beyond it sorted runs go to disk
@@ -173,6 +201,7 @@ struct NgramCountsSettings {
 
 // tally. Samples with the same image, text or both, for the filter's `unique`.
 struct DuplicatesSettings {
+  static constexpr const char* kKind = "duplicates";
   std::vector<std::string> data;
   std::int64_t partitions = 8;
 
@@ -183,11 +212,17 @@ struct DuplicatesSettings {
   }
 };
 
+enum class NearBy { kHash, kEmbedding, kCaption };
+constexpr std::array<std::string_view, 3> names_of(NearBy) {
+  return {"hash", "embedding", "caption"};
+}
+
 // tally. Clusters of samples that are nearly the same, for the filter's `near_unique` and `against`: images
 // by a perceptual hash or by a model's embedding, captions by the words that they share.
 struct NearDuplicatesSettings {
+  static constexpr const char* kKind = "near_duplicates";
   std::vector<std::string> data;
-  std::string by = "hash";
+  NearBy by = NearBy::kHash;
   std::int64_t max_hash_distance = 10;  // bits of 64
   std::string model;                    // by embedding: a name in spec.models, or "stage:<train stage>"
   double least_cosine = 0.95;
@@ -200,27 +235,31 @@ struct NearDuplicatesSettings {
     v.field("data", data, {.help = "data sets, compared together", .least = 1, .required = true});
     v.field("by", by,
             {.help = "hash: images by perceptual hash; embedding: images by cosine similarity, every pair "
-                     "(quadratic in their number); caption: texts by MinHash over their words in a row",
-             .choices = {"hash", "embedding", "caption"}});
+                     "(quadratic in their number); caption: texts by MinHash over their words in a row"});
     v.field("max_hash_distance", max_hash_distance,
             {.help = "hash: bits of 64 in which the hashes of near-duplicates differ at most; 10 holds for "
                      "re-encoding, resizing by half and cropping 3 % on every side",
              .least = 0,
-             .most = 12});
+             .most = 12,
+             .unread = unless(by == NearBy::kHash, "only near-duplicates by hash have it")});
     v.field("model", model,
             {.help = "embedding: a name in spec.models whose image tower is frozen (its features, shared "
                      "with an embed stage), or stage:<name> of a train stage (its shared space)"});
     v.field("least_cosine", least_cosine,
             {.help = "embedding: least cosine of near-duplicates; what fits depends on the model",
              .least = 0.1,
-             .most = 1});
-    v.field(
-        "shingle_words", shingle_words,
-        {.help = "caption: so many words in a row are one element of a text's set", .least = 1, .most = 8});
+             .most = 1,
+             .unread = unless(by == NearBy::kEmbedding, "only near-duplicates by embedding have it")});
+    v.field("shingle_words", shingle_words,
+            {.help = "caption: so many words in a row are one element of a text's set",
+             .least = 1,
+             .most = 8,
+             .unread = unless(by == NearBy::kCaption, "only near-duplicates by caption have it")});
     v.field("least_jaccard", least_jaccard,
             {.help = "caption: least share of all elements of two texts that both have",
              .least = 0.4,
-             .most = 1});
+             .most = 1,
+             .unread = unless(by == NearBy::kCaption, "only near-duplicates by caption have it")});
     v.field("partitions", partitions, {.help = "tasks that search for pairs", .least = 1, .most = 4096});
   }
 };
@@ -228,6 +267,8 @@ struct NearDuplicatesSettings {
 // map. How well image and text fit by a model: CLIP score, the cosine of both in the shared space, of a
 // sample with several captions the best one's (METHODS 2.2; DataComp's CLIP filters, FORMATS 3).
 struct PairScoresSettings {
+  static constexpr const char* kKind = "pair_scores";
+  static constexpr bool kWholeModel = true;  // similarity means something when both projections were learnt
   std::vector<std::string> data;
   std::string model;
 
@@ -241,15 +282,16 @@ struct PairScoresSettings {
   }
 };
 
-// What stands in `near_unique` -> `by` of the stage whose clusters it reads; "" for anything else.
-inline std::string near_duplicates_by(const std::string& unique) {
-  if (unique == "image") return "hash";
-  if (unique == "text") return "caption";
-  return unique == "embedding" ? unique : "";
+// What stands in `near_unique` -> `by` of the stage whose clusters it reads; nothing for anything else.
+inline std::optional<NearBy> near_duplicates_by(std::string_view unique) {
+  if (unique == "image") return NearBy::kHash;
+  if (unique == "text") return NearBy::kCaption;
+  return from_name<NearBy>(unique == "embedding" ? unique : "");
 }
 
 // map, one task per shard. Curated tars in img2dataset's shape: members copied byte for byte, keys kept.
 struct ExportSettings {
+  static constexpr const char* kKind = "export";
   std::vector<std::string> data;
   bool drop_captions = true;       // CLIP_benchmark tars: write only the captions that passed
   std::string uid_column = "uid";  // 32 hex digits in .json; DataComp's subset.npy is written where present

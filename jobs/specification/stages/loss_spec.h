@@ -25,7 +25,9 @@ struct HardNegativesSpec {
             {.help = "sharpness of the negatives' weights (0.25 on web data, 0.5 on clean)",
              .least = 0,
              .most = 10});
-    v.field("detach_weights", detach_weights, {.help = "no gradient through the negatives' weights"});
+    v.field("detach_weights", detach_weights,
+            {.help = "no gradient through the negatives' weights",
+             .unread = unless(beta > 0, "beta is 0, so all negatives weigh alike")});
   }
 };
 
@@ -42,13 +44,29 @@ struct GatesSpec {
     v.field("sample", sample, {.help = "W^s, by the similarity of text and caption"});
     v.field("text", text, {.help = "W^t, by the similarity of image and text"});
     v.field("caption", caption, {.help = "W^c, by the similarity of image and caption"});
-    v.field("gamma_sample", gamma_sample, {.help = "exponent of W^s", .least = 0, .most = 100});
-    v.field("gamma_pair", gamma_pair, {.help = "exponent of W^t and W^c", .least = 0, .most = 100});
-    v.field("momentum", momentum, {.help = "of the running means H", .least = 0, .most = 1});
+    v.field("gamma_sample", gamma_sample,
+            {.help = "exponent of W^s",
+             .least = 0,
+             .most = 100,
+             .unread = unless(sample, "the gate sample is off")});
+    v.field("gamma_pair", gamma_pair,
+            {.help = "exponent of W^t and W^c",
+             .least = 0,
+             .most = 100,
+             .unread = unless(text || caption, "the gates text and caption are off")});
+    v.field("momentum", momentum,
+            {.help = "of the running means H",
+             .least = 0,
+             .most = 1,
+             .unread = unless(sample || text || caption, "no gate is on")});
     v.field("h_init", h_init,
-            {.help = "H at the start; 1 warms the loss up over some 300 steps", .least = -1, .most = 1});
+            {.help = "H at the start; 1 warms the loss up over some 300 steps",
+             .least = -1,
+             .most = 1,
+             .unread = unless(sample || text || caption, "no gate is on")});
     v.field("reset_h_on_resume", reset_h_on_resume,
-            {.help = "start H again when resumed, as ALIP's code does; false: H is in the checkpoint"});
+            {.help = "start H again when resumed, as ALIP's code does; false: H is in the checkpoint",
+             .unread = unless(sample || text || caption, "no gate is on")});
   }
 };
 
@@ -98,7 +116,10 @@ struct LossSpec {
     v.field("negative_fraction", negative_fraction,
             {.help = "share of the in-batch negatives that is kept", .least = 1e-6, .most = 1});
     v.field("sigmoid_bias_init", sigmoid_bias_init,
-            {.help = "sigmoid: learnt bias at the start", .least = -100, .most = 100});
+            {.help = "sigmoid: learnt bias at the start",
+             .least = -100,
+             .most = 100,
+             .unread = unless(kind == "sigmoid", "only the sigmoid loss has a bias")});
     v.field("hard_negatives", hard_negatives, {.help = "DiHT's HN-NCE"});
     v.field("gates", gates, {.help = "ALIP's gates"});
     v.field("temperature", temperature, {.help = "temperature"});

@@ -46,8 +46,16 @@ struct OneCycleSpec {
     v.field("end_divisor", end_divisor,
             {.help = "the last rate is the first over this", .least = 1, .most = 1e12});
     v.field("cycle_beta1", cycle_beta1, {.help = "beta1 high, low, high instead of optimizer.beta1"});
-    v.field("beta1_low", beta1_low, {.help = "beta1 at the peak", .least = 0, .most = 0.999999});
-    v.field("beta1_high", beta1_high, {.help = "beta1 at both ends", .least = 0, .most = 0.999999});
+    v.field("beta1_low", beta1_low,
+            {.help = "beta1 at the peak",
+             .least = 0,
+             .most = 0.999999,
+             .unread = unless(cycle_beta1, "cycle_beta1 is off")});
+    v.field("beta1_high", beta1_high,
+            {.help = "beta1 at both ends",
+             .least = 0,
+             .most = 0.999999,
+             .unread = unless(cycle_beta1, "cycle_beta1 is off")});
   }
 };
 
@@ -67,7 +75,12 @@ struct OptimizerSpec {
   void visit(Visitor& v) {
     v.field("kind", kind, {.help = "rule of the update", .choices = {"adamw", "lamb"}});
     v.field("learning_rate", learning_rate, {.help = "peak learning rate", .least = 0, .most = 100});
-    v.field("beta1", beta1, {.help = "decay of the first moment", .least = 0, .most = 0.999999});
+    v.field("beta1", beta1,
+            {.help = "decay of the first moment",
+             .least = 0,
+             .most = 0.999999,
+             .unread = unless(schedule != "one_cycle" || !one_cycle.cycle_beta1,
+                              "one_cycle moves it between beta1_low and beta1_high")});
     v.field("beta2", beta2, {.help = "decay of the second moment", .least = 0, .most = 0.999999});
     v.field("epsilon", epsilon,
             {.help = "added to the root of the second moment", .least = 1e-12, .most = 1});
@@ -81,7 +94,9 @@ struct OptimizerSpec {
     v.field("schedule", schedule,
             {.help = "learning rate after the warm-up; one_cycle has none",
              .choices = {"cosine", "linear", "constant", "one_cycle"}});
-    v.field("one_cycle", one_cycle, {.help = "shape of schedule one_cycle"});
+    v.field("one_cycle", one_cycle,
+            {.help = "shape of schedule one_cycle",
+             .unread = unless(schedule == "one_cycle", "schedule is not one_cycle")});
   }
 };
 
@@ -95,7 +110,8 @@ struct WeightAverageSpec {
   void visit(Visitor& v) {
     v.field("decay", decay,
             {.help = "0: off; 0.999 averages over about 1000 steps", .least = 0, .most = 0.999999});
-    v.field("warm_up", warm_up, {.help = "decay at most (1+k)/(10+k) at update k"});
+    v.field("warm_up", warm_up,
+            {.help = "decay at most (1+k)/(10+k) at update k", .unread = unless(decay > 0, "decay is 0")});
   }
 };
 
@@ -114,9 +130,15 @@ struct GuardSpec {
             {.help = "leave the batch out, fail, or go back to the last committed checkpoint",
              .choices = {"skip", "stop", "rollback"}});
     v.field("most_in_a_row", most_in_a_row,
-            {.help = "skip: so many such steps in a row fail the stage", .least = 1, .most = 1e6});
+            {.help = "skip: so many such steps in a row fail the stage",
+             .least = 1,
+             .most = 1e6,
+             .unread = unless(on_non_finite == "skip", "on_non_finite is not skip")});
     v.field("most_rollbacks", most_rollbacks,
-            {.help = "rollback: one more than this fails the stage", .least = 1, .most = 1e6});
+            {.help = "rollback: one more than this fails the stage",
+             .least = 1,
+             .most = 1e6,
+             .unread = unless(on_non_finite == "rollback", "on_non_finite is not rollback")});
   }
 };
 

@@ -1,9 +1,11 @@
 // Settings of every kind of stage, one struct per kind. A kind stands here only when it works.
 #pragma once
 
+#include <array>
 #include <cstdint>
 #include <optional>
 #include <string>
+#include <utility>
 #include <variant>
 #include <vector>
 
@@ -14,22 +16,24 @@
 #include "jobs/specification/stages/filter_spec.h"
 #include "jobs/specification/stages/loss_spec.h"
 #include "jobs/specification/stages/optimizer_spec.h"
+#include "jobs/specification/stages/precision.h"
 
 namespace trireme::jobs {
 
 // map. Outputs of both towers per sample, stored once: before the projections for a model of spec.models
 // (frozen towers).
 struct EmbedSettings {
+  static constexpr const char* kKind = "embed";
   std::vector<std::string> data;
   std::string model;  // a name in spec.models; towers whose frozen is true are run
-  std::string precision = "float32";
+  Precision precision = Precision::kFloat32;
   std::int64_t batch = 64;
 
   template <class Visitor>
   void visit(Visitor& v) {
     v.field("data", data, {.help = "data sets", .least = 1, .required = true});
     v.field("model", model, {.help = "a name in spec.models; its frozen towers are run", .required = true});
-    v.field("precision", precision, {.help = "arithmetic", .choices = {"float32", "bf16"}});
+    v.field("precision", precision, {.help = "arithmetic"});
     v.field("batch", batch, {.help = "images at once", .least = 1, .most = 4096});
   }
 };
@@ -59,12 +63,15 @@ struct EvaluateEverySpec {
   template <class Visitor>
   void visit(Visitor& v) {
     v.field("steps", steps, {.help = "evaluate after every so many steps", .least = 0, .most = 1e9});
-    v.field("data", data, {.help = "data set to evaluate on"});
+    v.field("data", data,
+            {.help = "data set to evaluate on",
+             .unread = unless(steps > 0, "steps is 0, so nothing is evaluated")});
     v.field("metric", metric,
             {.help = "the checkpoint with the highest value is kept as the result; token_loss, a captioner's "
                      "mean cross entropy per token, the lowest",
              .choices = {"mean_recall@1", "image_retrieval_recall@1", "text_retrieval_recall@1", "acc1",
-                         "token_loss"}});
+                         "token_loss"},
+             .unread = unless(steps > 0, "steps is 0, so nothing is evaluated")});
   }
 };
 
@@ -81,12 +88,17 @@ struct SwapCaptionsSpec {
             {.help = "share of the samples that get another's captions, to measure robustness",
              .least = 0,
              .most = 1});
-    v.field("seed", seed, {.help = "which ones", .least = 0, .most = 9007199254740992.0});
+    v.field("seed", seed,
+            {.help = "which ones",
+             .least = 0,
+             .most = 9007199254740992.0,
+             .unread = unless(share > 0, "share is 0")});
   }
 };
 
 // gang. Contrastive training over the global batch, or teacher-forced training of a captioner.
 struct TrainSettings {
+  static constexpr const char* kKind = "train";
   std::string data;
   std::string model;                      // a name in spec.models
   std::string objective = "contrastive";  // "captioning": cross entropy of the next token, for a model whose
@@ -96,7 +108,7 @@ struct TrainSettings {
   std::int64_t logical_slots = 8;  // divides global_batch; workers must divide it
   std::int64_t epochs = 1;
   std::optional<std::int64_t> steps;  // instead of epochs
-  std::string precision = "float32";  // "float32", "bf16" (autocast)
+  Precision precision = Precision::kFloat32;
   std::string deterministic =
       "canonical";  // "canonical": bitwise equal for any W that divides the slots; "restart": for the same W
   LossSpec loss;
@@ -135,7 +147,7 @@ struct TrainSettings {
     v.field("epochs", epochs, {.help = "passes over the data", .least = 1, .most = 1e6});
     v.field("steps", steps,
             {.help = "stop after so many steps, whatever the epochs", .least = 1, .most = 1e9});
-    v.field("precision", precision, {.help = "arithmetic", .choices = {"float32", "bf16"}});
+    v.field("precision", precision, {.help = "arithmetic"});
     v.field("deterministic", deterministic,
             {.help = "canonical: the same bits for any worker count; restart: for the same count",
              .choices = {"canonical", "restart"}});
@@ -145,7 +157,8 @@ struct TrainSettings {
         {.help = "where synthetic captions come from (loss.texts caption or both): a field of the samples' "
                  ".json, stage:<name> of a caption stage, or own:<n>, the sample's n-th caption",
          .least = 1,
-         .most = 256});
+         .most = 256,
+         .unread = unless(loss.texts != "raw", "loss.texts is raw")});
     v.field("swap_captions", swap_captions, {.help = "wrong pairs on purpose, to measure robustness"});
     v.field("concepts", concepts, {.help = "DiHT's concept heads"});
     v.field("micro_batch", micro_batch,
@@ -163,16 +176,28 @@ struct TrainSettings {
   }
 };
 
+enum class EvaluateTask {
+  kAuto,  // zero_shot or retrieval, by what the data has
+  kZeroShot,
+  kRetrieval,
+  kLinearProbe,
+  kKnn,
+  kFewShot,
+  kCaptions  // BLEU, ROUGE-L, CIDEr of `captions` against the data's own
+};
+constexpr std::array<std::string_view, 7> names_of(EvaluateTask) {
+  return {"auto", "zero_shot", "retrieval", "linear_probe", "knn", "few_shot", "captions"};
+}
+
 // map (embeddings of the trained model) and one merge. Definitions and JSON of CLIP_benchmark 1.6.1; the
 // probes are METHODS 2.6, 7.3 and 7.4.
 struct EvaluateSettings {
+  static constexpr const char* kKind = "evaluate";
   std::string data;
-  std::string model;          // a train stage in needs; none for task "captions"
-  std::string task = "auto";  // "zero_shot" (labels), "retrieval" (texts), auto by what the data has;
-                              // "linear_probe", "knn", "few_shot" (labels of both data sets);
-                              // "captions": BLEU, ROUGE-L, CIDEr of `captions` against the data's own
-  std::string train_data;     // what the probes learn from
-  std::string captions;       // "stage:<name>" of a caption stage, a file of its lines or a folder of such
+  std::string model;  // a train stage in needs; none for task "captions"
+  EvaluateTask task = EvaluateTask::kAuto;
+  std::string train_data;  // what the probes learn from
+  std::string captions;    // "stage:<name>" of a caption stage, a file of its lines or a folder of such
   std::vector<std::string> templates;  // zero-shot prompts, {c} is the class; empty: the file beside the
                                        // shards, or "a photo of a {c}."
   std::vector<std::int64_t> recall_k = {1, 5, 10};
@@ -182,30 +207,48 @@ struct EvaluateSettings {
 
   template <class Visitor>
   void visit(Visitor& v) {
+    const bool few = task == EvaluateTask::kFewShot;
+    const bool prompts = few || task == EvaluateTask::kAuto || task == EvaluateTask::kZeroShot;
     v.field("data", data, {.help = "data set", .required = true});
     v.field("model", model, {.help = "the train stage whose result is evaluated; none for task captions"});
-    v.field("task", task,
-            {.help = "what to measure; the probes learn from train_data",
-             .choices = {"auto", "zero_shot", "retrieval", "linear_probe", "knn", "few_shot", "captions"}});
+    v.field("task", task, {.help = "what to measure; the probes learn from train_data"});
     v.field("train_data", train_data,
             {.help = "labelled data set that linear_probe, knn and few_shot learn from"});
     v.field("captions", captions,
             {.help = "task captions: stage:<caption stage>, a file of JSON lines {key, caption}, or a folder "
                      "of such"});
-    v.field("templates", templates, {.help = "zero-shot prompts; {c} is the class name"});
-    v.field("recall_k", recall_k, {.help = "k of R@k, of retrieval and knn", .least = 1, .most = 16});
-    v.field("shots", shots, {.help = "few_shot: samples per class", .least = 1, .most = 16});
+    v.field("templates", templates,
+            {.help = "zero-shot prompts; {c} is the class name",
+             .unread = unless(prompts, "only zero_shot and few_shot have prompts")});
+    v.field("recall_k", recall_k,
+            {.help = "k of R@k, of retrieval and knn",
+             .least = 1,
+             .most = 16,
+             .unread = unless(task == EvaluateTask::kAuto || task == EvaluateTask::kRetrieval ||
+                                  task == EvaluateTask::kKnn,
+                              "R@k is of retrieval and knn")});
+    v.field("shots", shots,
+            {.help = "few_shot: samples per class",
+             .least = 1,
+             .most = 16,
+             .unread = unless(few, "only few_shot draws shots")});
     v.field("shot_seeds", shot_seeds,
-            {.help = "few_shot: draws per number of shots", .least = 1, .most = 100});
-    v.field("seed", seed,
-            {.help = "few_shot: the draws; linear_probe: what is held out",
-             .least = 0,
-             .most = 9007199254740992.0});
+            {.help = "few_shot: draws per number of shots",
+             .least = 1,
+             .most = 100,
+             .unread = unless(few, "only few_shot draws shots")});
+    v.field(
+        "seed", seed,
+        {.help = "few_shot: the draws; linear_probe: what is held out",
+         .least = 0,
+         .most = 9007199254740992.0,
+         .unread = unless(few || task == EvaluateTask::kLinearProbe, "only few_shot and linear_probe draw")});
   }
 };
 
 // map (embeddings of the trained model) and one merge: the searchable index.
 struct IndexSettings {
+  static constexpr const char* kKind = "index";
   std::string data;
   std::string model;  // a train stage in needs
 
@@ -219,6 +262,7 @@ struct IndexSettings {
 // tally. A WordPiece vocabulary from captions, the same for any worker count, by the rules of Hugging Face's
 // trainer. A model takes it as tokenizer.vocabulary "stage:<name>".
 struct VocabularySettings {
+  static constexpr const char* kKind = "vocabulary";
   std::vector<std::string> data;
   std::int64_t size = 100000;                   // ALIGN: 100 k, multilingual 250 k
   std::int64_t min_count = 1;                   // of a pair of pieces, to become one
@@ -252,22 +296,25 @@ using StageSettings =
 
 // The name of each alternative of StageSettings, in its order.
 inline const std::vector<std::string>& stage_kinds() {
-  static const std::vector<std::string> kinds = {
-      "filter",  "pair_counts",        "embed",        "train",           "evaluate",
-      "index",   "vocabulary",         "ngram_counts", "duplicates",      "export",
-      "caption", "concept_vocabulary", "concepts",     "near_duplicates", "pair_scores"};
+  static const auto kinds = []<std::size_t... I>(std::index_sequence<I...>) {
+    return std::vector<std::string>{std::variant_alternative_t<I, StageSettings>::kKind...};
+  }
+  (std::make_index_sequence<std::variant_size_v<StageSettings>>());
   return kinds;
 }
 
 // Name, kind and needs stand in the job file beside the settings of the kind.
 struct StageSpec {
   std::string name;
-  std::string kind;  // one of stage_kinds()
   std::vector<std::string> needs;
   StageSettings settings;
+  bool readable = true;  // false after a fault in its kind: what it is, and its settings, cannot be told
 
+  const std::string& kind() const { return stage_kinds()[settings.index()]; }
+
+  // `kind`: the name of the kind, for reading and writing.
   template <class Visitor>
-  void visit_head(Visitor& v) {
+  void visit_head(Visitor& v, std::string& kind) {
     v.field("name", name, {.help = "unique; a-z, 0-9, _ and -", .least = 1, .most = 64, .required = true});
     v.field("kind", kind, {.help = "what the stage does", .choices = stage_kinds(), .required = true});
     v.field("needs", needs, {.help = "stages whose results it uses"});

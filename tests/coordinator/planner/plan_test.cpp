@@ -129,5 +129,22 @@ TEST_F(PlanTest, EveryExampleHasAPlan) {
   }
 }
 
+TEST_F(PlanTest, CaptionsAndCheckpointsTakeRoom) {
+  const Plan tiny = make_plan(job("tiny.json"), {}),
+             fewer = make_plan(job("tiny.json", {"spec.checkpoint.keep_last=2"}), {});
+  EXPECT_GT(tiny.checkpoint_bytes, 1e5);
+  EXPECT_NEAR(tiny.checkpoint_bytes / fewer.checkpoint_bytes, 4.0 / 3, 1e-9);
+  EXPECT_NE(plan_text(tiny).find("checkpoints about"), std::string::npos);
+  EXPECT_EQ(json::parse(plan_json(tiny)).at("checkpoint_bytes"), tiny.checkpoint_bytes);
+  const std::string captions =
+      R"({"name": "write", "spec": {"output": "/out", "data": {"d": {"synthetic": {"samples": 1000, "shards": 1}}},
+      "models": {"blip": {"init_from": "/w", "image": {"kind": "vit"}, "text": {"kind": "decoder", "tokenizer": {"kind": "wordpiece", "vocabulary": "/v"}}}},
+      "stages": [{"name": "look", "kind": "filter", "data": ["d"]}, {"name": "write", "kind": "caption", "data": ["d"], "model": "blip"}]}})";
+  jobs::JobSpec spec = jobs::read_job(captions).job;
+  const double both = make_plan(spec, {}).disk_bytes;
+  spec.spec.stages.pop_back();
+  EXPECT_GT(both - make_plan(spec, {}).disk_bytes, 1000 * 100);
+}
+
 }  // namespace
 }  // namespace trireme::coordinator::planner

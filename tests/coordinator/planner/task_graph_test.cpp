@@ -221,7 +221,7 @@ TEST(TaskGraph, ConceptLabelsFromMadeVocabularyToTraining) {
       if (task.stage == "labels" && kind == "concepts") {
         EXPECT_EQ(tasks["concept_teacher"], 1) << "labelled before the teacher was settled";
         std::set<std::string> roles;
-        for (const auto& input : task.inputs) roles.insert(input.role);
+        for (const auto& input : task.inputs) roles.emplace(name_of(input.role));
         EXPECT_EQ(roles, (std::set<std::string>{"shard_index", "concept_vocabulary", "model"}));
       }
       if (task.stage != "train") continue;
@@ -229,8 +229,9 @@ TEST(TaskGraph, ConceptLabelsFromMadeVocabularyToTraining) {
       const std::string lines = io::read_file(task.inputs_file);
       for (std::size_t at = 0, end; (end = lines.find('\n', at)) != std::string::npos; at = end + 1) {
         const auto line = jobs::inputs_line_from_json(std::string_view(lines).substr(at, end - at));
-        labels += line.input && line.input->role == "concepts" && line.input->stage == "labels" ? 1 : 0;
-        vocabularies += line.input && line.input->role == "concept_vocabulary" ? 1 : 0;
+        labels +=
+            line.input && line.input->role == jobs::Role::kConcepts && line.input->stage == "labels" ? 1 : 0;
+        vocabularies += line.input && line.input->role == jobs::Role::kConceptVocabulary ? 1 : 0;
       }
       EXPECT_EQ(labels, 6) << "3 ranges of 2 shards";
       EXPECT_EQ(vocabularies, 1);
@@ -259,7 +260,7 @@ TEST(TaskGraph, InputsByRole) {
     const std::string name = task.stage + ":" + std::string(jobs::name_of(task.kind));
     one_of[name] = ref;
     for (const auto& input : task.inputs) {
-      roles[name].insert(input.role);
+      roles[name].emplace(name_of(input.role));
       if (input.first >= 0) {
         EXPECT_EQ(input.first, task.first);
       }
@@ -276,7 +277,7 @@ TEST(TaskGraph, InputsByRole) {
   const std::string text = io::read_file(train.inputs_file);
   for (std::size_t at = 0, end; (end = text.find('\n', at)) != std::string::npos; at = end + 1) {
     const auto line = jobs::inputs_line_from_json(std::string_view(text).substr(at, end - at));
-    ++lines[line.shard ? "shard" : line.input->role + ":" + line.input->data];
+    ++lines[line.shard ? "shard" : std::string(name_of(line.input->role)) + ":" + line.input->data];
     if (line.shard) selected[line.shard->data] += line.shard->selected_count;
   }
   EXPECT_EQ(lines,
@@ -289,9 +290,9 @@ TEST(TaskGraph, InputsByRole) {
   EXPECT_EQ(selected["test"], 800);
   EXPECT_EQ(selected["train"], 3000);
   EXPECT_FALSE(train.evaluate_data.empty());
-  EXPECT_EQ(graph.shape(one_of.at("train:train")), Shape::kGang);
+  EXPECT_EQ(graph.kind(one_of.at("train:train")), jobs::TaskKind::kTrain);
   EXPECT_EQ(graph.gang_slots(one_of.at("train:train")), 8);
-  EXPECT_EQ(graph.shape(one_of.at("evaluate:evaluate")), Shape::kMerge);
+  EXPECT_EQ(graph.kind(one_of.at("evaluate:evaluate")), jobs::TaskKind::kEvaluate);
   std::filesystem::remove_all(io::Path(train.inputs_file).parent_path().parent_path().parent_path());
 }
 
@@ -358,7 +359,8 @@ TEST(TaskGraph, CaptionsAreWrittenByRangeAndReadByTraining) {
       const jobs::Task task = graph.describe_task(ref);
       found[task.stage].insert(task.address);
       if (task.kind != jobs::TaskKind::kCaption) continue;
-      for (const auto& input : task.inputs) found["write reads"].insert(input.stage + ":" + input.role);
+      for (const auto& input : task.inputs)
+        found["write reads"].insert(input.stage + ":" + std::string(name_of(input.role)));
       EXPECT_TRUE(task.shard.has_value());
       EXPECT_NE(task.output.find("/caption/"), std::string::npos);
     }
@@ -408,7 +410,8 @@ Found run_to_end(const std::string& text, const std::vector<std::string>& overri
 // "<name> reads": stages and roles of its inputs.
 void add_reads(const std::string& name, const jobs::Task& task, Found& found) {
   for (const auto& input : task.inputs)
-    if (input.role != "shard_index") found[name + " reads"].insert(input.stage + ":" + input.role);
+    if (input.role != jobs::Role::kShardIndex)
+      found[name + " reads"].insert(input.stage + ":" + std::string(name_of(input.role)));
 }
 
 std::string faults_of(const std::string& text, const std::string& change) {
@@ -440,7 +443,8 @@ TEST(TaskGraph, CurationMeasuresOnceAndExportsShards) {
             found[name + " decodes"].insert(jobs::measure_from_json(task.settings).decode ? "all"
                                                                                           : "nothing");
           if (task.kind == jobs::TaskKind::kExport) {
-            EXPECT_EQ(std::ranges::count_if(task.inputs, [](const auto& i) { return i.role == "verdicts"; }),
+            EXPECT_EQ(std::ranges::count_if(task.inputs,
+                                            [](const auto& i) { return i.role == jobs::Role::kVerdicts; }),
                       3);
           }
         });

@@ -83,7 +83,13 @@ inline OutputFile RandomMessages::output() {
   return {text(), text(), random_.next_u64(), random_.next_u64()};
 }
 inline InputFile RandomMessages::input() {
-  return {text(), text(), text(), integer(), integer(), text(), random_.next_u64()};
+  return {static_cast<Role>(random_.below(names_of(Role{}).size())),
+          text(),
+          text(),
+          integer(),
+          integer(),
+          text(),
+          random_.next_u64()};
 }
 inline ShardRef RandomMessages::shard() {
   return {text(), integer(), text(), text(), integer(), random_.next_u64(), text(), integer()};
@@ -94,7 +100,7 @@ inline ShardSummary RandomMessages::summary() {
 inline Task RandomMessages::task() {
   Task task;
   task.lease = {random_.next_u64()};
-  task.kind = static_cast<TaskKind>(random_.below(9));
+  task.kind = static_cast<TaskKind>(random_.below(std::size(kTasks)));
   for (std::string* member :
        {&task.job, &task.stage, &task.settings, &task.data, &task.model, &task.inputs_file, &task.address,
         &task.output, &task.stage_folder, &task.checkpoint_folder, &task.resume_from})
@@ -102,6 +108,8 @@ inline Task RandomMessages::task() {
   if (random_.below(2) == 0) task.shard = shard();
   task.first = integer();
   task.count = integer();
+  task.part = integer();
+  task.parts = integer();
   task.inputs = list([&] { return input(); });
   task.members = list([&] { return static_cast<Rank>(random_.below(1000)); });
   task.checkpoint_every_steps = integer();

@@ -89,7 +89,7 @@ TEST(ReadJob, PartsGoBothWays) {
   const JobSpec job = read_job(kJob).job;
   for (const auto& stage : job.spec.stages) {
     const std::string text = settings_json(stage.settings);
-    EXPECT_EQ(settings_json(settings_from_json(stage.kind, text)), text);
+    EXPECT_EQ(settings_json(settings_from_json(stage.kind(), text)), text);
   }
   for (const auto& [name, model] : job.spec.models)
     EXPECT_EQ(model_json(model_from_json(model_json(model))), model_json(model));

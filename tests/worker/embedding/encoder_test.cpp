@@ -113,7 +113,7 @@ TEST_F(EncoderTest, AModelIsKeptWhileTasksNameTheSame) {
   EXPECT_EQ(&kept.get(task, "cpu", count), one);
   EXPECT_EQ(loads, 1);
   model_.save((folder_ / "model").string(), "{}");
-  task.inputs = {input("model", (folder_ / "model").string())};
+  task.inputs = {input(jobs::Role::kModel, (folder_ / "model").string())};
   kept.get(task, "cpu", count);
   task.inputs[0].xxh3 = 7;  // the folder's files are others now
   kept.get(task, "cpu", count);

@@ -17,10 +17,10 @@ TEST(InputsFile, LinesOfTheTaskOrOfItsFile) {
   task.inputs_file = (folder / "inputs.jsonl").string();
   jobs::InputsLine line;
   line.input = jobs::InputFile{};
-  line.input->role = "features";
+  line.input->role = jobs::Role::kFeatures;
   io::write_file_atomic(task.inputs_file, jobs::to_json(line) + "\n" + jobs::to_json(line) + "\n");
   ASSERT_EQ(read_inputs(task).size(), 2U);
-  EXPECT_EQ(read_inputs(task)[1].input->role, "features");
+  EXPECT_EQ(read_inputs(task)[1].input->role, jobs::Role::kFeatures);
   io::write_file_atomic(task.inputs_file, jobs::to_json(line) + "\nnonsense\n");
   try {
     read_inputs(task);

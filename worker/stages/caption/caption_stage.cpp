@@ -11,13 +11,12 @@
 #include "common/base/random.h"
 #include "jobs/specification/job_spec.h"
 #include "worker/data/batches/image_batch.h"
-#include "worker/data/batches/kept_samples.h"
+
 #include "worker/data/shards/shard_reader.h"
 #include "worker/data/shards/written_captions.h"
 #include "worker/models/autocast.h"
 #include "worker/models/captioner/captioner.h"
 #include "worker/runtime/batches.h"
-#include "worker/runtime/task_inputs.h"
 
 namespace trireme::worker::stages::caption {
 namespace {
@@ -48,7 +47,7 @@ std::string decoding_json(const jobs::CaptionSettings& settings, const std::stri
 }
 
 struct Pass {
-  const jobs::Task& task;
+  const jobs::ShardRef& place;
   const data::ShardReader& shard;
   models::DualEncoder& model;
   jobs::CaptionSettings settings;
@@ -64,7 +63,7 @@ struct WrittenBatch {
 
 WrittenBatch write_batch(const Pass& pass, const std::vector<std::int64_t>& samples) {
   const at::NoGradGuard no_gradients;
-  const models::Autocast autocast(pass.device, pass.settings.precision == "bf16");
+  const models::Autocast autocast(pass.device, pass.settings.precision == jobs::Precision::kBf16);
   WrittenBatch batch;
   const auto pictures = data::evaluation_batch(pass.shard, samples, pass.model.image_preprocess());
   auto fault = pictures.faults.begin();
@@ -75,7 +74,7 @@ WrittenBatch write_batch(const Pass& pass, const std::vector<std::int64_t>& samp
   std::vector<std::uint64_t> keys;
   for (const auto& one : batch.captions)
     if (one.fault.empty())
-      keys.push_back(name_key(pass.task.shard->sha256) + static_cast<std::uint64_t>(one.sample));
+      keys.push_back(name_key(pass.place.sha256) + static_cast<std::uint64_t>(one.sample));
     else
       ++batch.counts["bad." + one.fault];
   if (keys.empty()) return batch;
@@ -130,30 +129,28 @@ bool loops(const Ids& ids) {
   return false;
 }
 
-jobs::TaskDone CaptionStage::run(const jobs::Task& task, runtime::TaskContext& context) {
-  const auto settings = std::get<jobs::CaptionSettings>(jobs::settings_from_json("caption", task.settings));
-  auto& model = model_.get(task, context.device, [this](models::DualEncoder& loaded) {
+jobs::TaskDone CaptionStage::work(const Task& task, runtime::TaskContext& context) {
+  const auto& settings = task.settings;
+  auto& model = model_.get(task.message, context.device, [this](models::DualEncoder& loaded) {
     const models::Captioner check(loaded);  // throws when it has no decoder
     fingerprint_ = models::fingerprint(loaded);
   });
-  const data::ShardReader shard(runtime::shard_of(task).path, runtime::input_path(task, "shard_index"));
-  const Pass pass{task, shard, model, settings, decoding_of(settings), context.device, context.stop};
-  const auto samples = data::kept_samples(task.first, std::min(task.first + task.count, shard.size()),
-                                          runtime::input_paths(task, "verdicts"));
+  const data::ShardReader shard = task.open_shard();
+  const Pass pass{task.shard(), shard, model, settings, decoding_of(settings), context.device, context.stop};
+  const auto samples = task.kept(shard);
   auto batches = runtime::by_batches(samples, settings.batch, context,
                                      [&](const runtime::Samples& some) { return write_batch(pass, some); });
   jobs::TaskDone result;
   result.counts = counts_of(batches, samples.size());
-  data::WrittenCaptions file{task.shard->sha256,
-                             task.first,
-                             task.count,
+  data::WrittenCaptions file{task.shard().sha256,
+                             task.first(),
+                             task.message.count,
                              fingerprint_,
                              decoding_json(settings, settings.prompt.value_or(model.spec().text.prompt)),
                              {}};
   for (auto& batch : batches) std::ranges::move(batch.captions, std::back_inserter(file.captions));
-  const std::string path = task.output + ".captions.jsonl";
-  data::write_captions_file(path, file);
-  result.outputs = {runtime::describe_output("", path)};
+  data::write_captions_file(task.output(), file);
+
   return result;
 }
 

@@ -15,16 +15,16 @@
 #include <vector>
 
 #include "worker/embedding/kept_model.h"
-#include "worker/runtime/stage.h"
+#include "worker/runtime/open_task.h"
 
 namespace trireme::worker::stages::caption {
 
 // Whether some run of one to four tokens stands three times in a row.
 bool loops(const std::vector<std::int64_t>& ids);
 
-class CaptionStage : public runtime::Stage {
- public:
-  jobs::TaskDone run(const jobs::Task& task, runtime::TaskContext& context) override;
+class CaptionStage : public runtime::StageOf<jobs::TaskKind::kCaption, jobs::CaptionSettings> {
+ protected:
+  jobs::TaskDone work(const Task& task, runtime::TaskContext& context) override;
 
  private:
   embedding::KeptModel model_;

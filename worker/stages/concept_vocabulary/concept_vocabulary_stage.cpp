@@ -6,9 +6,8 @@
 #include "common/io/file.h"
 #include "jobs/specification/job_spec.h"
 #include "jobs/specification/stages/concept_vocabulary.h"
-#include "worker/data/batches/kept_samples.h"
+
 #include "worker/data/shards/shard_reader.h"
-#include "worker/runtime/task_inputs.h"
 #include "worker/text/parser/caption_concepts.h"
 #include "worker/text/parser/wordnet.h"
 #include "worker/text/word_counts.h"
@@ -18,15 +17,9 @@ namespace {
 
 constexpr const char* kLists[] = {"objects", "attributes"};
 
-jobs::ConceptVocabularySettings settings_of(const jobs::Task& task) {
-  return std::get<jobs::ConceptVocabularySettings>(
-      jobs::settings_from_json("concept_vocabulary", task.settings));
-}
-
-std::vector<text::WordCountsFile> open_counts(const jobs::Task& task, std::string_view role) {
+std::vector<text::WordCountsFile> open_counts(const runtime::OpenedTask& task, jobs::Role role) {
   std::vector<text::WordCountsFile> files;
-  for (const auto& line : runtime::read_inputs(task))
-    if (line.input && line.input->role == role) files.emplace_back(line.input->path);
+  for (const auto& path : task.inputs.paths(role)) files.emplace_back(path);
   return files;
 }
 
@@ -57,11 +50,10 @@ jobs::ConceptVocabulary chosen(const std::string& name, std::vector<jobs::Concep
 
 }  // namespace
 
-jobs::TaskDone ConceptWordsMapStage::run(const jobs::Task& task, runtime::TaskContext& context) {
-  const data::ShardReader shard(runtime::shard_of(task).path, runtime::input_path(task, "shard_index"));
+jobs::TaskDone ConceptWordsMapStage::work(const Task& task, runtime::TaskContext& context) {
+  const data::ShardReader shard = task.open_shard();
   const text::ConceptReader reader(text::Lexicon::standard());
-  const auto samples = data::kept_samples(task.first, std::min(task.first + task.count, shard.size()),
-                                          runtime::input_paths(task, "verdicts"));
+  const auto samples = task.kept(shard);
   text::WordTally tally;
   std::int64_t done = 0, captions = 0;
   for (const auto sample : samples) {
@@ -74,31 +66,31 @@ jobs::TaskDone ConceptWordsMapStage::run(const jobs::Task& task, runtime::TaskCo
     if (context.progress) context.progress(++done, static_cast<std::int64_t>(samples.size()));
   }
   jobs::TaskDone result;
-  const std::string path = task.output + ".concept_words";
-  text::write_word_counts(path, tally, settings_of(task).partitions);
+
+  text::write_word_counts(task.output(), tally, task.settings.partitions);
   result.counts = {{"in", static_cast<std::int64_t>(samples.size())},
                    {"captions", captions},
                    {"concepts", static_cast<std::int64_t>(tally.words())}};
-  result.outputs = {runtime::describe_output("", path)};
+
   return result;
 }
 
-jobs::TaskDone ConceptWordsMergeStage::run(const jobs::Task& task, runtime::TaskContext& context) {
-  const auto files = open_counts(task, "concept_words");
+jobs::TaskDone ConceptWordsMergeStage::work(const Task& task, runtime::TaskContext& context) {
+  const auto files = open_counts(task, jobs::Role::kConceptWords);
   context.stop->throw_if_stopped();
-  const std::string path = task.output + ".concept_counts";
-  const auto sums = text::merge_word_counts(files, task.first, task.count, path);
+
+  const auto sums = text::merge_word_counts(files, task.part(), task.parts(), task.output());
   jobs::TaskDone result;
   result.counts = {{"distinct_concepts", static_cast<std::int64_t>(sums.distinct)}};
-  result.outputs = {runtime::describe_output("", path)};
+
   if (context.progress) context.progress(1, 1);
   return result;
 }
 
-jobs::TaskDone ConceptVocabularyStage::run(const jobs::Task& task, runtime::TaskContext& context) {
-  const auto settings = settings_of(task);
+jobs::TaskDone ConceptVocabularyStage::work(const Task& task, runtime::TaskContext& context) {
+  const auto& settings = task.settings;
   std::map<std::string, std::vector<jobs::Concept>> found;
-  for (const auto& file : open_counts(task, "concept_counts"))
+  for (const auto& file : open_counts(task, jobs::Role::kConceptCounts))
     for (std::int64_t i = 0; i < file.partitions(); ++i)
       for (const auto& [word, count] : file.partition(i)) {
         const auto blank = word.find(' ');
@@ -114,10 +106,10 @@ jobs::TaskDone ConceptVocabularyStage::run(const jobs::Task& task, runtime::Task
                                 list == "objects" ? settings.most_objects : settings.most_attributes,
                                 settings, wordnet, result.counts));
   const std::string json = jobs::to_json(made);
-  jobs::concept_vocabularies_from_json(json, "stage '" + task.stage + "'");  // refuses what is too small
-  const std::string path = task.output + ".concepts.json";
-  io::write_file_atomic(path, json);
-  result.outputs = {runtime::describe_output("", path)};
+  jobs::concept_vocabularies_from_json(json, "stage '" + task.stage() + "'");  // refuses what is too small
+
+  io::write_file_atomic(task.output(), json);
+
   if (context.progress) context.progress(1, 1);
   return result;
 }

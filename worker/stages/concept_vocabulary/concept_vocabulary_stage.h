@@ -5,30 +5,33 @@
 // split into ranges.
 #pragma once
 
-#include "worker/runtime/stage.h"
+#include "worker/runtime/open_task.h"
 
 namespace trireme::worker::stages::concept_vocabulary {
 
 // Output `.concept_words` (Word counts; a word is "objects dog" or "attributes red"). Counts: in, captions,
 // concepts.
-class ConceptWordsMapStage : public runtime::Stage {
- public:
-  jobs::TaskDone run(const jobs::Task& task, runtime::TaskContext& context) override;
+class ConceptWordsMapStage
+    : public runtime::StageOf<jobs::TaskKind::kConceptWordsMap, jobs::ConceptVocabularySettings> {
+ protected:
+  jobs::TaskDone work(const Task& task, runtime::TaskContext& context) override;
 };
 
 // Partition `first` of `count`; reads every input of role "concept_words". Output `.concept_counts`. Counts:
 // distinct_concepts.
-class ConceptWordsMergeStage : public runtime::Stage {
- public:
-  jobs::TaskDone run(const jobs::Task& task, runtime::TaskContext& context) override;
+class ConceptWordsMergeStage
+    : public runtime::StageOf<jobs::TaskKind::kConceptWordsMerge, jobs::ConceptVocabularySettings> {
+ protected:
+  jobs::TaskDone work(const Task& task, runtime::TaskContext& context) override;
 };
 
 // Reads every input of role "concept_counts". Output `.concepts.json`. Counts: objects, attributes,
 // left_out.rare, left_out.unknown, left_out.beyond (of the most that are kept). kInvalid when a vocabulary
 // has fewer than two.
-class ConceptVocabularyStage : public runtime::Stage {
- public:
-  jobs::TaskDone run(const jobs::Task& task, runtime::TaskContext& context) override;
+class ConceptVocabularyStage
+    : public runtime::StageOf<jobs::TaskKind::kConceptVocabulary, jobs::ConceptVocabularySettings> {
+ protected:
+  jobs::TaskDone work(const Task& task, runtime::TaskContext& context) override;
 };
 
 }  // namespace trireme::worker::stages::concept_vocabulary

@@ -10,36 +10,32 @@
 #include "common/io/hash.h"
 #include "jobs/specification/job_spec.h"
 #include "worker/checkpoint/concept_labels.h"
-#include "worker/data/batches/kept_samples.h"
 #include "worker/data/shards/shard_reader.h"
 #include "worker/embedding/encoder.h"
 #include "worker/losses/soft_target_loss.h"
 #include "worker/models/autocast.h"
 #include "worker/runtime/batches.h"
-#include "worker/runtime/task_inputs.h"
 
 namespace trireme::worker::stages::concepts {
 namespace {
 
-jobs::ConceptsSettings settings_of(const jobs::Task& task) {
-  return std::get<jobs::ConceptsSettings>(jobs::settings_from_json("concepts", task.settings));
-}
+using Task = runtime::OpenTask<jobs::ConceptsSettings>;
 
-// Of all lines of the task, or of its inputs.
-std::string path_of(const jobs::Task& task, const std::string& role) {
-  for (const auto& line : runtime::read_inputs(task))
-    if (line.input && line.input->role == role) return line.input->path;
-  return "";
-}
-
-TeacherFiles files_of(const jobs::Task& task, const jobs::ConceptsSettings& settings) {
+TeacherFiles files_of(const Task& task) {
+  const auto& settings = task.settings;
+  const auto path_of = [&](jobs::Role role) {
+    const auto* found = task.inputs.find(role);
+    return found == nullptr ? "" : found->path;
+  };
   TeacherFiles files;
   if (!jobs::is_classifier(settings.teacher))
-    files.model = jobs::named_stage(settings.teacher).empty() ? settings.teacher : path_of(task, "model");
+    files.model =
+        jobs::named_stage(settings.teacher).empty() ? settings.teacher : path_of(jobs::Role::kModel);
   const bool named = settings.vocabulary.empty() || settings.vocabulary == "imagenet";
   if (!named)
-    files.vocabulary = jobs::named_stage(settings.vocabulary).empty() ? settings.vocabulary
-                                                                      : path_of(task, "concept_vocabulary");
+    files.vocabulary = jobs::named_stage(settings.vocabulary).empty()
+                           ? settings.vocabulary
+                           : path_of(jobs::Role::kConceptVocabulary);
   return files;
 }
 
@@ -64,7 +60,7 @@ class Labeller {
   // Thread-safe.
   Labelled label(const std::vector<std::int64_t>& samples) const {
     const at::NoGradGuard no_gradients;
-    const models::Autocast autocast(device_, settings_.precision == "bf16");
+    const models::Autocast autocast(device_, settings_.precision == jobs::Precision::kBf16);
     const auto rows = embedding::image_rows(shards_, embedding::of_one_shard(samples), tower_, device_);
     Labelled made;
     for (const auto& sample : rows.samples) made.samples.push_back(sample.sample);
@@ -129,57 +125,50 @@ checkpoint::ConceptLabels assembled(const std::vector<Labelled>& batches,
 
 }  // namespace
 
-jobs::TaskDone ConceptTeacherStage::run(const jobs::Task& task, runtime::TaskContext& context) {
-  const auto settings = settings_of(task);
-  const auto settled = settle_teacher(settings, files_of(task, settings));
+jobs::TaskDone ConceptTeacherStage::work(const Task& task, runtime::TaskContext& context) {
+  const auto settled = settle_teacher(task.settings, files_of(task));
   context.stop->throw_if_stopped();
-  const std::string path = task.output + ".concepts.json";
-  io::write_file_atomic(path, jobs::to_json(settled));
+  io::write_file_atomic(task.output(), jobs::to_json(settled));
   jobs::TaskDone result;
   for (const auto& list : settled.lists) result.counts[list.name] = list.size();
-  result.outputs = {runtime::describe_output("", path)};
+
   if (context.progress) context.progress(1, 1);
   return result;
 }
 
-Teacher& ConceptsStage::teacher(const jobs::Task& task, const std::string& device) {
-  const auto settings = settings_of(task);
-  std::string key = device + "\n" + task.settings;
-  for (const auto& input : task.inputs)
-    if (input.role == "model" || input.role == "concept_vocabulary")
-      key += "\n" + input.path + " " + io::hex(input.xxh3);
+Teacher& ConceptsStage::teacher(const Task& task, const std::string& device) {
+  std::string key = device + "\n" + task.message.settings;
+  for (const jobs::Role role : {jobs::Role::kModel, jobs::Role::kConceptVocabulary})
+    for (const auto& input : task.inputs.all(role)) key += "\n" + input.path + " " + io::hex(input.xxh3);
   if (teacher_key_ != key) {
     teacher_key_.clear();
-    const std::string settled = runtime::input_path(task, "concept_vocabulary");
-    TeacherFiles files = files_of(task, settings);
-    teacher_ = open_teacher(settings, files,
+    const std::string settled = task.inputs.only(jobs::Role::kConceptVocabulary).path;
+    teacher_ = open_teacher(task.settings, files_of(task),
                             jobs::concept_vocabularies_from_json(io::read_file(settled), settled), device);
     teacher_key_ = key;
   }
   return *teacher_;
 }
 
-jobs::TaskDone ConceptsStage::run(const jobs::Task& task, runtime::TaskContext& context) {
-  const auto settings = settings_of(task);
-  const data::ShardReader shard(runtime::shard_of(task).path, runtime::input_path(task, "shard_index"));
-  const std::string vocabulary = runtime::input_path(task, "concept_vocabulary");
+jobs::TaskDone ConceptsStage::work(const Task& task, runtime::TaskContext& context) {
+  const auto& settings = task.settings;
+  const data::ShardReader shard = task.open_shard();
+  const std::string vocabulary = task.inputs.only(jobs::Role::kConceptVocabulary).path;
   const auto settled = jobs::concept_vocabularies_from_json(io::read_file(vocabulary), vocabulary);
   Teacher& who = teacher(task, context.device);
   const bool stored_fit = who.stored_width() > 0;
   const embedding::FeatureTable stored(
-      stored_fit ? runtime::input_paths(task, "features") : std::vector<std::string>{}, shard.size());
+      stored_fit ? task.inputs.paths(jobs::Role::kFeatures) : std::vector<std::string>{}, shard.size());
   if (stored.has_images()) embedding::check_width(stored.image_width(), who.stored_width(), "image");
-  const auto samples = data::kept_samples(task.first, std::min(task.first + task.count, shard.size()),
-                                          runtime::input_paths(task, "verdicts"));
+  const auto samples = task.kept(shard);
   const Labeller labeller(shard, who, stored, settings, context.device);
   const auto batches = runtime::by_batches(
       samples, settings.batch, context, [&](const runtime::Samples& some) { return labeller.label(some); });
   auto labels = assembled(batches, settled, settings.top_k, shard);
-  labels.shard = runtime::shard_of(task).sha256;
-  labels.first = task.first;
-  labels.count = task.count;
-  const std::string path = task.output + ".concepts.safetensors";
-  checkpoint::write_concept_labels(path, labels);
+  labels.shard = task.shard().sha256;
+  labels.first = task.first();
+  labels.count = task.message.count;
+  checkpoint::write_concept_labels(task.output(), labels);
   jobs::TaskDone result;
   result.counts = {{"in", static_cast<std::int64_t>(samples.size())},
                    {"labelled", labels.sample.size(0)},
@@ -188,7 +177,7 @@ jobs::TaskDone ConceptsStage::run(const jobs::Task& task, runtime::TaskContext& 
     result.counts["stored_features"] += batch.stored;
     for (const auto& [reason, count] : batch.faults) result.counts[reason] += count;
   }
-  result.outputs = {runtime::describe_output("", path)};
+
   return result;
 }
 

@@ -10,7 +10,7 @@
 #include <memory>
 #include <string>
 
-#include "worker/runtime/stage.h"
+#include "worker/runtime/open_task.h"
 #include "worker/stages/concepts/teacher.h"
 
 namespace trireme::worker::stages::concepts {
@@ -18,20 +18,20 @@ namespace trireme::worker::stages::concepts {
 // Inputs "model" and "concept_vocabulary" where settings name stages. Output `.concepts.json`: the
 // vocabularies in the order of the teacher's outputs, and its hash. Counts: <list>: concepts of it. kInvalid:
 // classes and vocabulary of different sizes, k beyond a vocabulary, a model without heads.
-class ConceptTeacherStage : public runtime::Stage {
- public:
-  jobs::TaskDone run(const jobs::Task& task, runtime::TaskContext& context) override;
+class ConceptTeacherStage : public runtime::StageOf<jobs::TaskKind::kConceptTeacher, jobs::ConceptsSettings> {
+ protected:
+  jobs::TaskDone work(const Task& task, runtime::TaskContext& context) override;
 };
 
 // Inputs "concept_vocabulary" (of the task above), "model" as above, "verdicts", and "features" of a frozen
 // tower, which are used instead of running it. Output `.concepts.safetensors` (Concept labels). Counts: in,
 // labelled, stored_features.
-class ConceptsStage : public runtime::Stage {
- public:
-  jobs::TaskDone run(const jobs::Task& task, runtime::TaskContext& context) override;
+class ConceptsStage : public runtime::StageOf<jobs::TaskKind::kConcepts, jobs::ConceptsSettings> {
+ protected:
+  jobs::TaskDone work(const Task& task, runtime::TaskContext& context) override;
 
  private:
-  Teacher& teacher(const jobs::Task& task, const std::string& device);  // kept from task to task
+  Teacher& teacher(const Task& task, const std::string& device);  // kept from task to task
   std::string teacher_key_;
   std::unique_ptr<Teacher> teacher_;
 };

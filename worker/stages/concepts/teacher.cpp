@@ -160,7 +160,7 @@ jobs::ConceptVocabularies settle_teacher(const jobs::ConceptsSettings& settings,
   jobs::ConceptVocabularies settled = !files.vocabulary.empty() ? read_vocabulary(files.vocabulary)
                                       : own                     ? heads_of(files.model)
                                                                 : imagenet();
-  std::string identity = settings.precision + "\n" + (own ? "heads" : "classes") + "\n";
+  std::string identity = std::string(name_of(settings.precision)) + "\n" + (own ? "heads" : "classes") + "\n";
   if (classifier) {
     const std::string path = jobs::resolve_weights(settings.teacher);
     check_classes(settled, path);

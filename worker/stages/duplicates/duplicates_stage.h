@@ -3,21 +3,22 @@
 // of the training set drops their copies (ALIGN rule 3, METHODS 3.1, for exact copies).
 #pragma once
 
-#include "worker/runtime/stage.h"
+#include "worker/runtime/open_task.h"
 
 namespace trireme::worker::stages::duplicates {
 
 // Output `.hashes`. Counts: in.
-class DuplicatesMapStage : public runtime::Stage {
- public:
-  jobs::TaskDone run(const jobs::Task& task, runtime::TaskContext& context) override;
+class DuplicatesMapStage : public runtime::StageOf<jobs::TaskKind::kDuplicatesMap, jobs::DuplicatesSettings> {
+ protected:
+  jobs::TaskDone work(const Task& task, runtime::TaskContext& context) override;
 };
 
 // Partition `first` of `count`; reads every input whose path ends in `.hashes`, in order. Output
 // `.duplicates`. Counts: groups.<family>, copies.<family>.
-class DuplicatesMergeStage : public runtime::Stage {
- public:
-  jobs::TaskDone run(const jobs::Task& task, runtime::TaskContext& context) override;
+class DuplicatesMergeStage
+    : public runtime::StageOf<jobs::TaskKind::kDuplicatesMerge, jobs::DuplicatesSettings> {
+ protected:
+  jobs::TaskDone work(const Task& task, runtime::TaskContext& context) override;
 };
 
 }  // namespace trireme::worker::stages::duplicates

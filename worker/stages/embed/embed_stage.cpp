@@ -7,37 +7,36 @@
 #include "jobs/layouts/line_list.h"
 #include "jobs/specification/job_spec.h"
 #include "worker/checkpoint/features.h"
-#include "worker/data/batches/kept_samples.h"
 #include "worker/embedding/encoder.h"
 #include "worker/runtime/batches.h"
-#include "worker/runtime/task_inputs.h"
 
 namespace trireme::worker::stages::embed {
 namespace {
 
 constexpr std::int64_t kSharedBatch = 64;
 
+using Task = runtime::OpenTask<jobs::EmbedSettings>;
+
 struct Plan {
   embedding::EncoderOptions options;
   std::int64_t batch = kSharedBatch;
 };
 
-Plan plan_towers(const jobs::Task& task, const jobs::ModelSpec& spec) {
-  const auto settings = std::get<jobs::EmbedSettings>(jobs::settings_from_json("embed", task.settings));
+Plan plan_towers(const Task& task, const jobs::ModelSpec& spec) {
+  const auto& settings = task.settings;
   Plan plan;
   plan.batch = settings.batch;
   plan.options.image = spec.image.frozen;
   plan.options.text = spec.text.frozen;
-  plan.options.bf16 = settings.precision == "bf16";
+  plan.options.bf16 = settings.precision == jobs::Precision::kBf16;
   if (!spec.image.frozen && !spec.text.frozen) {
     throw Error(
         ErrorKind::kInvalid,
-        "stage '" + task.stage + "' embeds with model '" + settings.model + "', which has no frozen tower",
+        "stage '" + task.stage() + "' embeds with model '" + settings.model + "', which has no frozen tower",
         "set frozen of its image or text tower, or leave the embed stage out");
   }
-  const auto data = jobs::data_from_json(task.data);
-  plan.options.classes =
-      data.classes.empty() ? jobs::class_names_near(runtime::shard_of(task).path) : data.classes;
+  const auto data = task.data();
+  plan.options.classes = data.classes.empty() ? jobs::class_names_near(task.shard().path) : data.classes;
   plan.options.templates = data.caption_templates;
   return plan;
 }
@@ -95,24 +94,22 @@ std::map<std::string, std::int64_t> counts_of(const std::vector<embedding::Encod
 
 }  // namespace
 
-jobs::TaskDone EmbedStage::run(const jobs::Task& task, runtime::TaskContext& context) {
-  const bool shared = !runtime::inputs_of(task, "model").empty();
-  const data::ShardReader shard(runtime::shard_of(task).path, runtime::input_path(task, "shard_index"));
-  auto& model = model_.get(task, context.device);
-  const embedding::FeatureTable stored(runtime::input_paths(task, "features"), shard.size());
+jobs::TaskDone EmbedStage::work(const Task& task, runtime::TaskContext& context) {
+  const bool shared = task.inputs.find(jobs::Role::kModel) != nullptr;
+  const data::ShardReader shard = task.open_shard();
+  auto& model = model_.get(task.message, context.device);
+  const embedding::FeatureTable stored(task.inputs.paths(jobs::Role::kFeatures), shard.size());
   Plan plan = shared ? plan_shared(model.spec(), stored) : plan_towers(task, model.spec());
   plan.options.device = context.device;
-  const auto samples = data::kept_samples(task.first, std::min(task.first + task.count, shard.size()),
-                                          runtime::input_paths(task, "verdicts"));
+  const auto samples = task.kept(shard);
   const embedding::Encoder encoder({{&shard, &stored}}, model, plan.options);
   const auto batches = runtime::by_batches(samples, plan.batch, context, [&](const runtime::Samples& some) {
     return encoder.encode(embedding::of_one_shard(some));
   });
-  const std::string path = task.output + ".features.safetensors";
-  checkpoint::write_features(path, assembled(batches, plan.options, model));
+  checkpoint::write_features(task.output(), assembled(batches, plan.options, model));
   jobs::TaskDone result;
   result.counts = counts_of(batches, samples.size());
-  result.outputs = {runtime::describe_output("", path)};
+
   return result;
 }
 

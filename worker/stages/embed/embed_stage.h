@@ -14,13 +14,13 @@
 #pragma once
 
 #include "worker/embedding/kept_model.h"
-#include "worker/runtime/stage.h"
+#include "worker/runtime/open_task.h"
 
 namespace trireme::worker::stages::embed {
 
-class EmbedStage : public runtime::Stage {
- public:
-  jobs::TaskDone run(const jobs::Task& task, runtime::TaskContext& context) override;
+class EmbedStage : public runtime::StageOf<jobs::TaskKind::kEmbed, jobs::EmbedSettings> {
+ protected:
+  jobs::TaskDone work(const Task& task, runtime::TaskContext& context) override;
 
  private:
   embedding::KeptModel model_;

@@ -26,6 +26,8 @@
 namespace trireme::worker::stages::evaluate {
 namespace {
 
+using Task = runtime::OpenTask<jobs::EvaluateSettings>;
+
 struct Inputs {
   std::vector<jobs::ShardRef> shards;
   jobs::InputFile model;
@@ -50,26 +52,25 @@ checkpoint::Features whole(Parts parts, const std::string& stage, const std::str
   return features;
 }
 
-Inputs read_all(const jobs::Task& task, const jobs::EvaluateSettings& settings,
-                const runtime::StopRequest& stop) {
+Inputs read_all(const Task& task, const runtime::StopRequest& stop) {
+  const auto& settings = task.settings;
   Inputs inputs;
   Parts parts, train_parts;
   const auto learnt = [&](const std::string& data) {
     return !settings.train_data.empty() && data == settings.train_data;
   };
-  for (const auto& line : runtime::read_inputs(task)) {
+  for (const auto& shard : task.inputs.shards())
+    if (!learnt(shard.data)) inputs.shards.push_back(shard);
+  if (const auto* model = task.inputs.find(jobs::Role::kModel)) inputs.model = *model;
+  for (const auto& input : task.inputs.all(jobs::Role::kFeatures)) {
     stop.throw_if_stopped();
-    if (line.shard && !learnt(line.shard->data)) inputs.shards.push_back(*line.shard);
-    if (!line.input) continue;
-    if (line.input->role == "model") inputs.model = *line.input;
-    if (line.input->role != "features") continue;
-    auto part = checkpoint::read_features(line.input->path);
-    if (part.space == "shared") (learnt(line.input->data) ? train_parts : parts).push_back(std::move(part));
+    auto part = checkpoint::read_features(input.path);
+    if (part.space == "shared") (learnt(input.data) ? train_parts : parts).push_back(std::move(part));
   }
   inputs.data = inputs.shards.empty() ? "" : inputs.shards.front().data;
-  inputs.features = whole(std::move(parts), task.stage, inputs.data);
+  inputs.features = whole(std::move(parts), task.stage(), inputs.data);
   if (!settings.train_data.empty())
-    inputs.train_features = whole(std::move(train_parts), task.stage, settings.train_data);
+    inputs.train_features = whole(std::move(train_parts), task.stage(), settings.train_data);
   return inputs;
 }
 
@@ -164,17 +165,17 @@ void need_labels(const checkpoint::Features& features, const std::string& data) 
               "its shards need .cls members");
 }
 
-Outcome probe(const std::string& kind, const Inputs& inputs, const jobs::EvaluateSettings& settings,
-              Classes& classes, const std::function<void()>& poll) {
+Outcome probe(const Inputs& inputs, const jobs::EvaluateSettings& settings, Classes& classes,
+              const std::function<void()>& poll) {
   const auto train = labelled(inputs.train_features), test = labelled(inputs.features);
   const auto count = classes.count();
   const auto seed = static_cast<std::uint64_t>(settings.seed);
   Outcome outcome;
-  outcome.result.task = kind;
-  if (kind == "knn") {
+  outcome.result.task = std::string(name_of(settings.task));
+  if (settings.task == jobs::EvaluateTask::kKnn) {
     outcome.result.metrics = evaluation::knn_recall(train.features_ND, train.label_N, test.features_ND,
                                                     test.label_N, settings.recall_k);
-  } else if (kind == "linear_probe") {
+  } else if (settings.task == jobs::EvaluateTask::kLinearProbe) {
     const auto sweep =
         evaluation::sweep_logistic_regression(train.features_ND, train.label_N, count, seed, poll);
     outcome.result.metrics = {
@@ -189,7 +190,7 @@ Outcome probe(const std::string& kind, const Inputs& inputs, const jobs::Evaluat
     outcome.result.metrics = result.metrics;
     outcome.summary["spread"] = json_of(result.spread);
   }
-  if (kind == "knn")
+  if (settings.task == jobs::EvaluateTask::kKnn)
     outcome.result.chance = evaluation::knn_chance(train.label_N, test.label_N, settings.recall_k);
   else
     for (const auto& [name, value] : outcome.result.metrics)
@@ -200,29 +201,29 @@ Outcome probe(const std::string& kind, const Inputs& inputs, const jobs::Evaluat
   return outcome;
 }
 
-Outcome measure(const jobs::Task& task, const Inputs& inputs, const jobs::EvaluateSettings& settings,
-                const runtime::TaskContext& context) {
+Outcome measure(const Task& task, const Inputs& inputs, const runtime::TaskContext& context) {
+  const auto& settings = task.settings;
   const bool learns = !settings.train_data.empty();
-  const std::string kind = learns ? settings.task : choose_task(settings.task, inputs.features, inputs.data);
-  if (kind == "retrieval") return retrieval(inputs, settings);
+  if (!learns && choose_task(settings.task, inputs.features, inputs.data) == jobs::EvaluateTask::kRetrieval)
+    return retrieval(inputs, settings);
   if (learns) {
     need_labels(inputs.features, inputs.data);
     need_labels(inputs.train_features, settings.train_data);
   }
-  Classes classes(inputs, settings, jobs::data_from_json(task.data), context.device);
+  Classes classes(inputs, settings, task.data(), context.device);
   if (!learns) return zero_shot(inputs, classes);
-  return probe(kind, inputs, settings, classes, [&context] { context.stop->throw_if_stopped(); });
+  return probe(inputs, settings, classes, [&context] { context.stop->throw_if_stopped(); });
 }
 
 }  // namespace
 
-std::string choose_task(const std::string& wanted, const checkpoint::Features& features,
-                        const std::string& data) {
+jobs::EvaluateTask choose_task(jobs::EvaluateTask wanted, const checkpoint::Features& features,
+                               const std::string& data) {
   const bool labels = features.label.defined() && features.label.ge(0).any().item<bool>();
   const bool texts = features.text.defined() && features.text.size(0) > 0;
-  if (wanted != "retrieval" && labels) return "zero_shot";
-  if (wanted != "zero_shot" && texts) return "retrieval";
-  if (wanted == "zero_shot") {
+  if (wanted != jobs::EvaluateTask::kRetrieval && labels) return jobs::EvaluateTask::kZeroShot;
+  if (wanted != jobs::EvaluateTask::kZeroShot && texts) return jobs::EvaluateTask::kRetrieval;
+  if (wanted == jobs::EvaluateTask::kZeroShot) {
     throw Error(ErrorKind::kInvalid, "data set '" + data + "' has no labels for zero-shot classification",
                 "its shards need .cls members; task retrieval needs captions instead");
   }
@@ -233,23 +234,21 @@ std::string choose_task(const std::string& wanted, const checkpoint::Features& f
 
 namespace {
 
-Outcome model_outcome(const jobs::Task& task, const jobs::EvaluateSettings& settings,
-                      const runtime::TaskContext& context) {
-  const Inputs inputs = read_all(task, settings, *context.stop);
-  Outcome outcome = measure(task, inputs, settings, context);
+Outcome model_outcome(const Task& task, const runtime::TaskContext& context) {
+  const Inputs inputs = read_all(task, *context.stop);
+  Outcome outcome = measure(task, inputs, context);
   outcome.result.dataset = inputs.data;
-  outcome.result.model = settings.model;
+  outcome.result.model = task.settings.model;
   outcome.result.pretrained = io::hex(inputs.model.xxh3);
   return outcome;
 }
 
-Outcome captions_outcome(const jobs::Task& task, const jobs::EvaluateSettings& settings,
-                         const runtime::TaskContext& context) {
-  const auto made = evaluate_captions(task, settings, [&context] { context.stop->throw_if_stopped(); });
+Outcome captions_outcome(const Task& task, const runtime::TaskContext& context) {
+  const auto made = evaluate_captions(task, [&context] { context.stop->throw_if_stopped(); });
   Outcome outcome;
   outcome.result.task = "captioning";
   outcome.result.dataset = made.dataset;
-  outcome.result.model = settings.captions;
+  outcome.result.model = task.settings.captions;
   outcome.result.metrics = evaluation::caption_metrics(made.scores);
   for (const auto& [name, count] : made.counts) outcome.summary[name] = count;
   return outcome;
@@ -257,18 +256,16 @@ Outcome captions_outcome(const jobs::Task& task, const jobs::EvaluateSettings& s
 
 }  // namespace
 
-jobs::TaskDone EvaluateStage::run(const jobs::Task& task, runtime::TaskContext& context) {
-  const auto settings = std::get<jobs::EvaluateSettings>(jobs::settings_from_json("evaluate", task.settings));
-  Outcome outcome = settings.task == "captions" ? captions_outcome(task, settings, context)
-                                                : model_outcome(task, settings, context);
-  const std::string path = task.output + ".evaluation.json";
-  io::write_file_atomic(path, evaluation::to_json(outcome.result) + "\n");
+jobs::TaskDone EvaluateStage::work(const Task& task, runtime::TaskContext& context) {
+  Outcome outcome = task.settings.task == jobs::EvaluateTask::kCaptions ? captions_outcome(task, context)
+                                                                        : model_outcome(task, context);
+  io::write_file_atomic(task.output(), evaluation::to_json(outcome.result) + "\n");
   outcome.summary["task"] = outcome.result.task;
   outcome.summary["dataset"] = outcome.result.dataset;
   outcome.summary["metrics"] = json_of(outcome.result.metrics);
   outcome.summary["chance"] = json_of(outcome.result.chance);
   jobs::TaskDone result;
-  result.outputs = {runtime::describe_output("", path)};
+
   result.counts = {{"images", outcome.summary["images"].get<std::int64_t>()}};
   result.summary = outcome.summary.dump();
   if (context.progress) context.progress(1, 1);

@@ -13,18 +13,18 @@
 #include <string>
 
 #include "worker/checkpoint/features.h"
-#include "worker/runtime/stage.h"
+#include "worker/runtime/open_task.h"
 
 namespace trireme::worker::stages::evaluate {
 
-// "zero_shot" or "retrieval" for a setting of "auto", "zero_shot", "retrieval". Throws kInvalid naming the
+// kZeroShot or kRetrieval for a setting of kAuto, kZeroShot, kRetrieval. Throws kInvalid naming the
 // data set when it lacks what is asked for.
-std::string choose_task(const std::string& wanted, const checkpoint::Features& features,
-                        const std::string& data);
+jobs::EvaluateTask choose_task(jobs::EvaluateTask wanted, const checkpoint::Features& features,
+                               const std::string& data);
 
-class EvaluateStage : public runtime::Stage {
- public:
-  jobs::TaskDone run(const jobs::Task& task, runtime::TaskContext& context) override;
+class EvaluateStage : public runtime::StageOf<jobs::TaskKind::kEvaluate, jobs::EvaluateSettings> {
+ protected:
+  jobs::TaskDone work(const Task& task, runtime::TaskContext& context) override;
 };
 
 }  // namespace trireme::worker::stages::evaluate

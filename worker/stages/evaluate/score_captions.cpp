@@ -13,7 +13,7 @@
 #include "jobs/specification/stages/concept_stages_spec.h"
 #include "worker/data/batches/kept_samples.h"
 #include "worker/data/shards/shard_reader.h"
-#include "worker/runtime/stage.h"
+#include "worker/runtime/open_task.h"
 #include "worker/text/tokenizers/caption_words.h"
 
 namespace trireme::worker::stages::evaluate {
@@ -29,13 +29,9 @@ std::string words_of(const std::string& text) {
   return joined;
 }
 
-std::vector<std::string> files_of(const std::vector<jobs::InputsLine>& inputs, const std::string& named) {
+std::vector<std::string> files_of(const runtime::TaskInputs& inputs, const std::string& named) {
   std::vector<std::string> files;
-  if (named.empty() || !jobs::named_stage(named).empty()) {
-    for (const auto& line : inputs)
-      if (line.input && line.input->role == "captions") files.push_back(line.input->path);
-    return files;
-  }
+  if (named.empty() || !jobs::named_stage(named).empty()) return inputs.paths(jobs::Role::kCaptions);
   if (!io::is_folder(named)) return {named};
   for (const auto& file : io::files_below(named))
     if (file.extension() == ".jsonl") files.push_back(file.string());
@@ -113,40 +109,27 @@ const Candidate* caption_of(Captions& captions, const jobs::ShardRef& shard, con
   return nullptr;
 }
 
-std::vector<std::string> paths_of(const std::vector<jobs::InputsLine>& inputs, const jobs::ShardRef& shard,
-                                  const std::string& role) {
-  std::vector<std::string> paths;
-  for (const auto& line : inputs)
-    if (line.input && line.input->role == role && line.input->data == shard.data &&
-        line.input->shard == shard.shard)
-      paths.push_back(line.input->path);
-  return paths;
-}
-
 }  // namespace
 
-CaptionEvaluation evaluate_captions(const jobs::Task& task, const jobs::EvaluateSettings& settings,
+CaptionEvaluation evaluate_captions(const runtime::OpenTask<jobs::EvaluateSettings>& task,
                                     const std::function<void()>& poll) {
-  const auto inputs = runtime::read_inputs(task);
+  const auto& settings = task.settings;
   CaptionEvaluation result{
       settings.data,
       {},
       {{"repeated", 0}, {"empty", 0}, {"missing", 0}, {"undecodable", 0}, {"stale", 0}, {"unknown", 0}}};
   std::set<std::string> shards;
-  for (const auto& line : inputs)
-    if (line.shard) shards.insert(line.shard->sha256);
-  auto captions = read_captions(files_of(inputs, settings.captions), shards, result.counts);
+  for (const auto& shard : task.inputs.shards()) shards.insert(shard.sha256);
+  auto captions = read_captions(files_of(task.inputs, settings.captions), shards, result.counts);
   std::vector<evaluation::ScoredCaption> scored;
   std::string first_missing;
-  for (const auto& line : inputs) {
-    if (!line.shard) continue;
+  for (const auto& shard : task.inputs.shards()) {
     poll();
-    const jobs::ShardRef& shard = *line.shard;
     result.dataset = shard.data;
-    const data::ShardReader reader(shard.path, paths_of(inputs, shard, "shard_index").at(0));
+    const data::ShardReader reader(shard.path, task.inputs.paths(jobs::Role::kShardIndex, shard).at(0));
     const auto last = shard.selected_count < 0 ? reader.size() : shard.selected_first + shard.selected_count;
     for (const auto sample : data::kept_samples(shard.selected_first, std::min(last, reader.size()),
-                                                paths_of(inputs, shard, "verdicts"))) {
+                                                task.inputs.paths(jobs::Role::kVerdicts, shard))) {
       const Candidate* found = caption_of(captions, shard, reader.key(sample));
       if (found == nullptr) {
         if (result.counts["missing"]++ == 0) first_missing = reader.key(sample) + " of " + shard.path;
@@ -174,7 +157,7 @@ CaptionEvaluation evaluate_captions(const jobs::Task& task, const jobs::Evaluate
   if (missing > 0 || scored.empty())
     throw Error(
         ErrorKind::kInvalid,
-        "stage '" + task.stage + "': " + std::to_string(missing) + " of " +
+        "stage '" + task.stage() + "': " + std::to_string(missing) + " of " +
             std::to_string(missing + result.counts["images"] + result.counts["undecodable"]) +
             " samples have no caption (first: " + first_missing + "); " +
             std::to_string(result.counts["unknown"]) + " captions have other keys, and " +

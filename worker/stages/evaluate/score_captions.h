@@ -6,9 +6,8 @@
 #include <string>
 #include <vector>
 
-#include "jobs/protocol/messages.h"
-#include "jobs/specification/stages/stage_spec.h"
 #include "worker/evaluation/caption_scores.h"
+#include "worker/runtime/open_task.h"
 
 namespace trireme::worker::stages::evaluate {
 
@@ -27,7 +26,7 @@ struct CaptionEvaluation {
 // unknown (captions of no kept sample), repeated (the same caption of a key again), empty (captions without a
 // word; they are scored). kInvalid when a kept sample has no caption, with counts, when a key has two, when
 // samples have no captions of their own, and for lines that are no JSON objects, naming file and line.
-CaptionEvaluation evaluate_captions(const jobs::Task& task, const jobs::EvaluateSettings& settings,
+CaptionEvaluation evaluate_captions(const runtime::OpenTask<jobs::EvaluateSettings>& task,
                                     const std::function<void()>& poll);
 
 }  // namespace trireme::worker::stages::evaluate

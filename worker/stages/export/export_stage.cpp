@@ -11,7 +11,6 @@
 #include "worker/data/images/image.h"
 #include "worker/data/shards/shard_reader.h"
 #include "worker/data/shards/tar_writer.h"
-#include "worker/runtime/task_inputs.h"
 
 namespace trireme::worker::stages::export_shards {
 namespace {
@@ -45,13 +44,13 @@ void read_kept(const std::string& path, std::vector<Chosen>& out) {
   }
 }
 
-std::vector<Chosen> chosen_samples(const jobs::Task& task, std::int64_t size) {
+std::vector<Chosen> chosen_samples(const runtime::OpenedTask& task, std::int64_t size) {
   std::vector<Chosen> out;
-  const auto verdicts = runtime::inputs_of(task, "verdicts");
-  for (const auto& input : verdicts) read_kept(input.path, out);
+  const auto verdicts = task.inputs.paths(jobs::Role::kVerdicts);
+  for (const auto& path : verdicts) read_kept(path, out);
   std::sort(out.begin(), out.end(), [](const Chosen& a, const Chosen& b) { return a.sample < b.sample; });
   if (!verdicts.empty()) return out;
-  const jobs::ShardRef& shard = runtime::shard_of(task);
+  const jobs::ShardRef& shard = task.shard();
   const std::int64_t first = shard.selected_count < 0 ? 0 : shard.selected_first,
                      count = shard.selected_count < 0 ? size : shard.selected_count;
   for (std::int64_t i = 0; i < count; ++i) out.push_back({first + i, {}});
@@ -128,11 +127,11 @@ void write_sample(data::TarWriter& tar, const data::ShardReader& shard, const Ch
 
 }  // namespace
 
-jobs::TaskDone ExportStage::run(const jobs::Task& task, runtime::TaskContext& context) {
-  const auto settings = std::get<jobs::ExportSettings>(jobs::settings_from_json("export", task.settings));
-  const data::ShardReader shard(runtime::shard_of(task).path, runtime::input_path(task, "shard_index"));
+jobs::TaskDone ExportStage::work(const Task& task, runtime::TaskContext& context) {
+  const auto& settings = task.settings;
+  const data::ShardReader shard = task.open_shard();
   const auto samples = chosen_samples(task, shard.size());
-  const io::Path path = task.output + ".tar", aside = task.output + ".tar.tmp";
+  const io::Path path = task.output(), aside = task.output() + ".tmp";
   io::make_folders(path.parent_path());
   std::vector<Uid> uids;
   {
@@ -151,12 +150,11 @@ jobs::TaskDone ExportStage::run(const jobs::Task& task, runtime::TaskContext& co
   std::sort(uids.begin(), uids.end());
   std::string bytes;
   for (const Uid& uid : uids) bytes.append(reinterpret_cast<const char*>(uid.data()), uid.size());
-  io::write_file_atomic(task.output + ".uids", bytes);
+  io::write_file_atomic(task.beside(), bytes);
   const auto exported = static_cast<std::int64_t>(samples.size()),
              with_uid = static_cast<std::int64_t>(uids.size());
   jobs::TaskDone result;
-  result.outputs = {runtime::describe_output("", path.string()),
-                    runtime::describe_output("uids", task.output + ".uids")};
+  runtime::describe_outputs(task, result);
   result.counts = {{"exported", exported},
                    {"bytes", static_cast<std::int64_t>(result.outputs[0].bytes)},
                    {"uids", with_uid},

@@ -5,13 +5,13 @@
 // (DataComp, FORMATS 3). Counts: exported, bytes, uids, no_uid.
 #pragma once
 
-#include "worker/runtime/stage.h"
+#include "worker/runtime/open_task.h"
 
 namespace trireme::worker::stages::export_shards {
 
-class ExportStage : public runtime::Stage {
- public:
-  jobs::TaskDone run(const jobs::Task& task, runtime::TaskContext& context) override;
+class ExportStage : public runtime::StageOf<jobs::TaskKind::kExport, jobs::ExportSettings> {
+ protected:
+  jobs::TaskDone work(const Task& task, runtime::TaskContext& context) override;
 };
 
 }  // namespace trireme::worker::stages::export_shards

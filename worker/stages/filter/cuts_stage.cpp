@@ -13,13 +13,12 @@ namespace trireme::worker::stages::filter {
 
 using nlohmann::json;
 
-jobs::TaskDone CutsStage::run(const jobs::Task& task, runtime::TaskContext& context) {
-  const auto settings = std::get<jobs::FilterSettings>(jobs::settings_from_json("filter", task.settings));
+jobs::TaskDone CutsStage::work(const Task& task, runtime::TaskContext& context) {
+  const auto& settings = task.settings;
   std::map<std::size_t, std::vector<double>> numbers;
-  for (const auto& line : runtime::read_inputs(task)) {
-    if (!line.input || !line.input->path.ends_with(".facts.jsonl")) continue;
+  for (const auto& path : task.inputs.paths(jobs::Role::kFacts)) {
     context.stop->throw_if_stopped();
-    for (const auto& sample : read_facts(line.input->path))
+    for (const auto& sample : read_facts(path))
       for (std::size_t i = 0; i < settings.columns.size(); ++i) {
         const auto found = sample.columns.find(settings.columns[i].name);
         if (settings.columns[i].top_fraction && found != sample.columns.end() &&
@@ -38,9 +37,9 @@ jobs::TaskDone CutsStage::run(const jobs::Task& task, runtime::TaskContext& cont
     cuts.push_back({rule, values[static_cast<std::size_t>(rank)]});
     result.counts["numbers"] += static_cast<std::int64_t>(values.size());
   }
-  const std::string path = task.output + ".cuts.json";
-  io::write_file_atomic(path, json{{"format", "trireme-cuts"}, {"version", 1}, {"cuts", cuts}}.dump() + "\n");
-  result.outputs = {runtime::describe_output("", path)};
+  io::write_file_atomic(task.output(),
+                        json{{"format", "trireme-cuts"}, {"version", 1}, {"cuts", cuts}}.dump() + "\n");
+
   return result;
 }
 

@@ -5,13 +5,13 @@
 
 #include <map>
 
-#include "worker/runtime/stage.h"
+#include "worker/runtime/open_task.h"
 
 namespace trireme::worker::stages::filter {
 
-class CutsStage : public runtime::Stage {
- public:
-  jobs::TaskDone run(const jobs::Task& task, runtime::TaskContext& context) override;
+class CutsStage : public runtime::StageOf<jobs::TaskKind::kCuts, jobs::FilterSettings> {
+ protected:
+  jobs::TaskDone work(const Task& task, runtime::TaskContext& context) override;
 };
 
 // Position of a rule in FilterSettings::columns -> least number that stays. Throws kDamaged naming the file.

@@ -10,7 +10,6 @@
 #include "jobs/specification/job_spec.h"
 #include "worker/data/batches/verdicts.h"
 #include "worker/data/shards/shard_reader.h"
-#include "worker/runtime/task_inputs.h"
 #include "worker/stages/filter/cuts_stage.h"
 #include "worker/stages/filter/thumbnails.h"
 
@@ -28,9 +27,9 @@ std::unordered_set<std::string> lines_of(const std::string& path) {
 
 // What a filter that comes before this one kept of the range; its file by the stage's name, or, with "", of
 // the stage that is no control's model.
-std::optional<data::KeptSamples> kept_before(const jobs::Task& task, const std::string& stage,
+std::optional<data::KeptSamples> kept_before(const runtime::OpenedTask& task, const std::string& stage,
                                              const std::string& other_than) {
-  for (const auto& input : runtime::inputs_of(task, "verdicts"))
+  for (const auto& input : task.inputs.all(jobs::Role::kVerdicts))
     if (stage.empty() ? input.stage != other_than : input.stage == stage)
       return data::read_verdicts(input.path);
   return {};
@@ -116,21 +115,23 @@ void write_verdicts(const std::string& path, std::int64_t first, const Facts& fa
 
 }  // namespace
 
-const RuleBook& FilterStage::book_of(const jobs::Task& task) {
-  auto counts = runtime::input_paths(task, "ngram_counts");
+const RuleBook& FilterStage::book_of(const Task& task) {
+  auto counts = task.inputs.paths(jobs::Role::kNgramCounts);
   std::sort(counts.begin(), counts.end());
-  std::string key = task.settings;
-  for (const auto& input : runtime::inputs_of(task, "cuts")) key += "\n" + input.path;
+  const auto* cuts = task.inputs.find(jobs::Role::kCuts);
+  std::string key = task.message.settings;
+  if (cuts != nullptr) key += "\n" + cuts->path;
   for (const auto& path : counts) key += "\n" + path;
   if (book_ && key == book_key_) return *book_;
-  RuleBook book(std::get<jobs::FilterSettings>(jobs::settings_from_json("filter", task.settings)));
+  RuleBook book(task.settings);
   if (book.settings.max_ngrams) {
     if (counts.empty())
-      throw Error(ErrorKind::kInvalid, "stage '" + task.stage + "' has max_ngrams, but no ngram_counts stage",
+      throw Error(ErrorKind::kInvalid,
+                  "stage '" + task.stage() + "' has max_ngrams, but no ngram_counts stage",
                   "add a stage of kind ngram_counts and name it in needs");
     book.ngrams = data::NgramCounts(counts).cut(*book.settings.max_ngrams);
   }
-  for (const auto& input : runtime::inputs_of(task, "cuts")) book.cuts = read_cuts(input.path);
+  if (cuts != nullptr) book.cuts = read_cuts(cuts->path);
   book.keep_list = lines_of(book.settings.keep_list);
   book.drop_list = lines_of(book.settings.drop_list);
   book_ = std::move(book);
@@ -138,12 +139,11 @@ const RuleBook& FilterStage::book_of(const jobs::Task& task) {
   return *book_;
 }
 
-jobs::TaskDone FilterStage::run(const jobs::Task& task, runtime::TaskContext& context) {
+jobs::TaskDone FilterStage::work(const Task& task, runtime::TaskContext& context) {
   const RuleBook& book = book_of(task);
-  const data::ShardReader shard(runtime::shard_of(task).path, runtime::input_path(task, "shard_index"));
-  const std::int64_t first = task.first,
-                     count = std::max<std::int64_t>(0, std::min(task.count, shard.size() - task.first));
-  const Facts facts = read_facts(runtime::input_path(task, "facts"), first, count);
+  const data::ShardReader shard = task.open_shard();
+  const std::int64_t first = task.first(), count = task.size(shard);
+  const Facts facts = read_facts(task.inputs.only(jobs::Role::kFacts).path, first, count);
   Verdicts verdicts;
   for (const auto& sample : facts) {
     context.stop->throw_if_stopped();
@@ -151,21 +151,21 @@ jobs::TaskDone FilterStage::run(const jobs::Task& task, runtime::TaskContext& co
   }
   const std::string& like = book.settings.random_like;
   if (const auto before = kept_before(task, "", like)) drop_dropped_before(*before, first, verdicts);
-  check_scores(book.settings, facts, verdicts, runtime::shard_of(task).path);
+  check_scores(book.settings, facts, verdicts, task.shard().path);
   if (!like.empty()) {
     const auto model = kept_before(task, like, "");
     if (!model)
-      throw Error(ErrorKind::kInternal, "stage '" + task.stage + "' has no verdicts of stage '" + like + "'");
+      throw Error(ErrorKind::kInternal,
+                  "stage '" + task.stage() + "' has no verdicts of stage '" + like + "'");
     draw(facts, model->kept.size(), book.settings.seed, verdicts);
   }
 
   ThumbnailChoice choice;
   for (std::int64_t i = 0; i < count; ++i) choice.offer(first + i, verdicts[static_cast<std::size_t>(i)]);
   jobs::TaskDone result;
-  write_verdicts(task.output + ".verdicts.jsonl", first, facts, verdicts);
-  io::write_file_atomic(task.output + ".thumbnails.jsonl", thumbnail_lines(shard, choice.chosen()));
-  result.outputs = {runtime::describe_output("", task.output + ".verdicts.jsonl"),
-                    runtime::describe_output("thumbnails", task.output + ".thumbnails.jsonl")};
+  write_verdicts(task.output(), first, facts, verdicts);
+  io::write_file_atomic(task.beside(), thumbnail_lines(shard, choice.chosen()));
+
   result.counts = counts_of(facts, verdicts);
   if (context.progress) context.progress(count, count);
   return result;

@@ -11,18 +11,18 @@
 #include <string>
 #include <vector>
 
-#include "worker/runtime/stage.h"
+#include "worker/runtime/open_task.h"
 #include "worker/stages/filter/rules.h"
 
 namespace trireme::worker::stages::filter {
 
-class FilterStage : public runtime::Stage {
- public:
-  jobs::TaskDone run(const jobs::Task& task, runtime::TaskContext& context) override;
+class FilterStage : public runtime::StageOf<jobs::TaskKind::kFilter, jobs::FilterSettings> {
+ protected:
+  jobs::TaskDone work(const Task& task, runtime::TaskContext& context) override;
 
  private:
   // Made once per stage: tasks share lists and the cut of n-grams.
-  const RuleBook& book_of(const jobs::Task& task);
+  const RuleBook& book_of(const Task& task);
   std::string book_key_;
   std::optional<RuleBook> book_;
 };

@@ -7,7 +7,6 @@
 #include "worker/data/batches/scores.h"
 #include "worker/data/images/image.h"
 #include "worker/runtime/parallel.h"
-#include "worker/runtime/task_inputs.h"
 #include "worker/spotting/overlap.h"
 #include "worker/spotting/spot_text.h"
 #include "worker/stages/filter/language.h"
@@ -20,8 +19,10 @@ namespace {
 constexpr std::int64_t kCheckSide = 64, kReadSide = 512;
 constexpr double kLeastSpotted = 0.3;  // confidence of text that is noted
 
-std::vector<std::string> paths_of(const jobs::Task& task, std::string_view role) {
-  auto paths = runtime::input_paths(task, role);
+using Task = runtime::OpenTask<jobs::MeasureSettings>;
+
+std::vector<std::string> paths_of(const Task& task, jobs::Role role) {
+  auto paths = task.inputs.paths(role);
   std::sort(paths.begin(), paths.end());
   return paths;
 }
@@ -50,24 +51,25 @@ std::int64_t others(const data::PairCounts* counts, data::PairFamily family, std
   return counts == nullptr ? 1 : static_cast<std::int64_t>(counts->others(family, io::xxh3_128(bytes)));
 }
 
-[[noreturn]] void without(const jobs::Task& task, const std::string& kind) {
+[[noreturn]] void without(const Task& task, const std::string& kind) {
   throw Error(ErrorKind::kInvalid,
-              "stage '" + task.stage + "' has a rule that needs " + kind + ", but no " + kind + " stage",
+              "stage '" + task.stage() + "' has a rule that needs " + kind + ", but no " + kind + " stage",
               "add a stage of kind " + kind + " and name it in needs");
 }
 
 using Scores = std::vector<std::unordered_map<std::string, double>>;
 
-std::string scores_of_stage(const jobs::Task& task, const std::string& stage) {
-  for (const auto& input : runtime::inputs_of(task, "scores"))
+std::string scores_of_stage(const Task& task, const std::string& stage) {
+  for (const auto& input : task.inputs.all(jobs::Role::kScores))
     if (input.stage == stage) return input.path;
   throw Error(ErrorKind::kInternal,
-              "stage '" + task.stage + "' was given no scores of stage '" + stage + "'");
+              "stage '" + task.stage() + "' was given no scores of stage '" + stage + "'");
 }
 
-Scores scores_of(const jobs::Task& task, const jobs::MeasureSettings& settings) {
+Scores scores_of(const Task& task) {
+  const auto& settings = task.settings;
   Scores scores;
-  const jobs::ShardRef& shard = runtime::shard_of(task);
+  const jobs::ShardRef& shard = task.shard();
   for (std::size_t i = 0; i < settings.scores.size(); ++i) {
     const std::string& name = settings.scores[i];
     const std::string& folder = settings.score_folders[i];
@@ -80,8 +82,8 @@ Scores scores_of(const jobs::Task& task, const jobs::MeasureSettings& settings) 
 }
 
 // The first of its equals, unless it is the sample itself.
-std::map<std::string, std::string> copies_of(const jobs::Task& task, std::int64_t sample,
-                                             std::string_view image, const std::vector<std::string>& captions,
+std::map<std::string, std::string> copies_of(const Task& task, std::int64_t sample, std::string_view image,
+                                             const std::vector<std::string>& captions,
                                              const std::vector<std::string>& families,
                                              const data::Duplicates& duplicates) {
   std::vector<std::string> normalized;
@@ -94,20 +96,26 @@ std::map<std::string, std::string> copies_of(const jobs::Task& task, std::int64_
     const auto first = hash ? duplicates.find(family, *hash) : std::nullopt;
     if (!first) continue;
     const bool itself =
-        first->data == task.shard->data && first->shard == task.shard->shard && first->sample == sample;
+        first->data == task.shard().data && first->shard == task.shard().shard && first->sample == sample;
     if (!itself)
       out[name] = first->data + "/" + std::to_string(first->shard) + "/" + std::to_string(first->sample);
   }
   return out;
 }
 
-void find_near(const jobs::Task& task, std::int64_t sample, const jobs::MeasureSettings& settings,
-               const data::NearClusters& clusters, SampleFacts& facts) {
+// What the clusters that `unique` asks for were made by.
+std::string clusters_of(const std::string& unique) {
+  const auto by = jobs::near_duplicates_by(unique);
+  return by ? std::string(name_of(*by)) : "";
+}
+
+void find_near(const Task& task, std::int64_t sample, const data::NearClusters& clusters,
+               SampleFacts& facts) {
+  const auto& settings = task.settings;
   const std::string place =
-      task.shard->data + "/" + std::to_string(task.shard->shard) + "/" + std::to_string(sample);
+      task.shard().data + "/" + std::to_string(task.shard().shard) + "/" + std::to_string(sample);
   for (const auto& unique : settings.near)
-    if (const auto kept = clusters.kept_for(jobs::near_duplicates_by(unique), place))
-      facts.near[unique] = *kept;
+    if (const auto kept = clusters.kept_for(clusters_of(unique), place)) facts.near[unique] = *kept;
   if (!settings.against.empty()) facts.against = clusters.match_in(place, settings.against);
 }
 
@@ -178,27 +186,26 @@ CaptionFacts caption_facts(const std::string& caption, const jobs::MeasureSettin
   return facts;
 }
 
-jobs::TaskDone MeasureStage::run(const jobs::Task& task, runtime::TaskContext& context) {
-  const auto settings = jobs::measure_from_json(task.settings);
-  const auto* pairs = pairs_.open(paths_of(task, "pair_counts"));
-  const auto* ngrams = ngrams_.open(paths_of(task, "ngram_counts"));
-  const auto* duplicates = duplicates_.open(paths_of(task, "duplicates"));
+jobs::TaskDone MeasureStage::work(const Task& task, runtime::TaskContext& context) {
+  const auto& settings = task.settings;
+  const auto* pairs = pairs_.open(paths_of(task, jobs::Role::kPairCounts));
+  const auto* ngrams = ngrams_.open(paths_of(task, jobs::Role::kNgramCounts));
+  const auto* duplicates = duplicates_.open(paths_of(task, jobs::Role::kDuplicates));
   if (settings.pairs && pairs == nullptr) without(task, "pair_counts");
   if (settings.ngrams && ngrams == nullptr) without(task, "ngram_counts");
   if (!settings.unique.empty() && duplicates == nullptr) without(task, "duplicates");
-  const auto* clusters = clusters_.open(paths_of(task, "near_clusters"));
+  const auto* clusters = clusters_.open(paths_of(task, jobs::Role::kNearClusters));
   const auto missing = [&](const std::string& unique) {
-    return clusters == nullptr || !clusters->has(jobs::near_duplicates_by(unique));
+    return clusters == nullptr || !clusters->has(clusters_of(unique));
   };
   if (std::ranges::any_of(settings.near, missing) ||
       (!settings.against.empty() && missing("image") && missing("embedding")))
     without(task, "near_duplicates");
   if (settings.parse && parser_ == nullptr)
     parser_ = std::make_unique<text::CaptionParser>(text::Lexicon::standard());
-  const Scores scores = scores_of(task, settings);
-  const data::ShardReader shard(runtime::shard_of(task).path, runtime::input_path(task, "shard_index"));
-  const std::int64_t first = task.first,
-                     count = std::max<std::int64_t>(0, std::min(task.count, shard.size() - task.first));
+  const Scores scores = scores_of(task);
+  const data::ShardReader shard = task.open_shard();
+  const std::int64_t first = task.first(), count = task.size(shard);
   std::vector<SampleFacts> samples(static_cast<std::size_t>(count));
   runtime::parallel_for(
       count, context.threads, context.stop,
@@ -223,16 +230,15 @@ jobs::TaskDone MeasureStage::run(const jobs::Task& task, runtime::TaskContext& c
         }
         if (!settings.unique.empty())
           facts.copies = copies_of(task, first + i, image, captions, settings.unique, *duplicates);
-        if (clusters != nullptr) find_near(task, first + i, settings, *clusters, facts);
+        if (clusters != nullptr) find_near(task, first + i, *clusters, facts);
       },
       [&](std::int64_t done) {
         if (context.progress) context.progress(done, count);
       });
-  const std::string path = task.output + ".facts.jsonl";
-  io::write_file_atomic(path, facts_file(first, samples));
+  io::write_file_atomic(task.output(), facts_file(first, samples));
   jobs::TaskDone result;
   result.counts = {{"measured", count}};
-  result.outputs = {runtime::describe_output("", path)};
+
   return result;
 }
 

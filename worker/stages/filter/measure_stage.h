@@ -17,7 +17,7 @@
 #include "worker/data/tallies/near_clusters.h"
 #include "worker/data/tallies/ngram_counts.h"
 #include "worker/data/tallies/pair_counts.h"
-#include "worker/runtime/stage.h"
+#include "worker/runtime/open_task.h"
 #include "worker/spotting/spotter.h"
 #include "worker/stages/filter/facts.h"
 #include "worker/text/parser/caption_parser.h"
@@ -46,9 +46,9 @@ class Spotters {
   std::vector<std::unique_ptr<spotting::Spotter>> free_;
 };
 
-class MeasureStage : public runtime::Stage {
- public:
-  jobs::TaskDone run(const jobs::Task& task, runtime::TaskContext& context) override;
+class MeasureStage : public runtime::StageOf<jobs::TaskKind::kMeasure, jobs::MeasureSettings> {
+ protected:
+  jobs::TaskDone work(const Task& task, runtime::TaskContext& context) override;
 
  private:
   OpenedOnce<data::PairCounts> pairs_;

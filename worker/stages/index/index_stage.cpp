@@ -18,22 +18,13 @@ using ShardKey = std::pair<std::string, std::int64_t>;  // data set, position in
 struct Inputs {
   std::map<ShardKey, jobs::ShardRef> shards;
   std::map<ShardKey, std::string> shard_indexes;
-  std::vector<jobs::InputFile> features;
-  std::string model;
 };
 
-Inputs inputs_of(const jobs::Task& task) {
+Inputs inputs_of(const runtime::TaskInputs& all) {
   Inputs inputs;
-  for (const auto& line : runtime::read_inputs(task)) {
-    if (line.shard) inputs.shards[{line.shard->data, line.shard->shard}] = *line.shard;
-    if (!line.input) continue;
-    if (line.input->role == "model") inputs.model = line.input->path;
-    if (line.input->role == "features") inputs.features.push_back(*line.input);
-    if (line.input->role == "shard_index")
-      inputs.shard_indexes[{line.input->data, line.input->shard}] = line.input->path;
-  }
-  if (inputs.model.empty())
-    throw Error(ErrorKind::kInternal, "the index task of '" + task.stage + "' has no model");
+  for (const auto& shard : all.shards()) inputs.shards[{shard.data, shard.shard}] = shard;
+  for (const auto& input : all.all(jobs::Role::kShardIndex))
+    inputs.shard_indexes[{input.data, input.shard}] = input.path;
   return inputs;
 }
 
@@ -76,14 +67,15 @@ class ShardTable {
 
 }  // namespace
 
-jobs::TaskDone IndexStage::run(const jobs::Task& task, runtime::TaskContext& context) {
-  const Inputs inputs = inputs_of(task);
+jobs::TaskDone IndexStage::work(const Task& task, runtime::TaskContext& context) {
+  const Inputs inputs = inputs_of(task.inputs);
+  const auto feature_files = task.inputs.all(jobs::Role::kFeatures);
   IndexFolder index;
-  index.model = inputs.model;
+  index.model = task.inputs.only(jobs::Role::kModel).path;
   ShardTable shards(inputs, index);
   std::vector<at::Tensor> rows;
   std::int64_t done = 0;
-  for (const auto& input : inputs.features) {
+  for (const auto& input : feature_files) {
     context.stop->throw_if_stopped();
     const auto features = checkpoint::read_features(input.path);
     if (features.space != "shared" || !features.image.defined()) continue;
@@ -94,16 +86,16 @@ jobs::TaskDone IndexStage::run(const jobs::Task& task, runtime::TaskContext& con
       index.items.push_back({reader.key(sample), shard, sample, reader.captions(sample)});
     }
     rows.push_back(features.image);
-    if (context.progress) context.progress(++done, static_cast<std::int64_t>(inputs.features.size()));
+    if (context.progress) context.progress(++done, static_cast<std::int64_t>(feature_files.size()));
   }
   if (index.items.empty()) {
-    throw Error(ErrorKind::kInvalid, "stage '" + task.stage + "' has no embedded image to index",
+    throw Error(ErrorKind::kInvalid, "stage '" + task.stage() + "' has no embedded image to index",
                 "look at the counts of its embed tasks: every image was bad or dropped");
   }
   index.image_ND = at::cat(rows);
-  write_index(task.output, index);
+  write_index(task.output(), index);
   jobs::TaskDone result;
-  result.outputs = {runtime::describe_output("", task.output)};
+
   result.counts = {{"items", static_cast<std::int64_t>(index.items.size())}};
   result.summary =
       nlohmann::ordered_json{{"items", index.items.size()}, {"width", index.image_ND.size(1)}}.dump();

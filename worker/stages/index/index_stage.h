@@ -9,13 +9,13 @@
 // The folder needs nothing else to answer text and image queries; the original shards only for pictures.
 #pragma once
 
-#include "worker/runtime/stage.h"
+#include "worker/runtime/open_task.h"
 
 namespace trireme::worker::stages::index {
 
-class IndexStage : public runtime::Stage {
- public:
-  jobs::TaskDone run(const jobs::Task& task, runtime::TaskContext& context) override;
+class IndexStage : public runtime::StageOf<jobs::TaskKind::kIndex, jobs::IndexSettings> {
+ protected:
+  jobs::TaskDone work(const Task& task, runtime::TaskContext& context) override;
 };
 
 }  // namespace trireme::worker::stages::index

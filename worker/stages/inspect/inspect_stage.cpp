@@ -8,34 +8,33 @@ namespace trireme::worker::stages::inspect {
 namespace {
 
 // The column names of the shard's source; the defaults when the task brings no data set.
-jobs::SourceSpec source_of(const jobs::Task& task) {
-  if (task.data.empty()) return {};
-  const jobs::DataSpec data = jobs::data_from_json(task.data);
-  const auto source = static_cast<std::size_t>(task.shard->source);
+jobs::SourceSpec source_of(const runtime::OpenedTask& task) {
+  if (task.message.data.empty()) return {};
+  const jobs::DataSpec data = task.data();
+  const auto source = static_cast<std::size_t>(task.shard().source);
   if (source >= data.sources.size()) {
-    throw Error(ErrorKind::kInternal, "inspect of " + task.shard->path + ": data set \"" + task.shard->data +
-                                          "\" has no source " + std::to_string(source));
+    throw Error(ErrorKind::kInternal, "inspect of " + task.shard().path + ": data set \"" +
+                                          task.shard().data + "\" has no source " + std::to_string(source));
   }
   return data.sources[source];
 }
 
 }  // namespace
 
-jobs::TaskDone InspectStage::run(const jobs::Task& task, runtime::TaskContext& context) {
-  if (!task.shard) throw Error(ErrorKind::kInternal, "an inspect task without a shard");
-  const jobs::ShardRef& shard = *task.shard;
+jobs::TaskDone InspectStage::work(const Task& task, runtime::TaskContext& context) {
+  const jobs::ShardRef& shard = task.shard();
   const jobs::SourceSpec source = source_of(task);
-  const std::string index = task.output + ".idx";
-  const data::ShardScan scan = data::build_shard_index(shard.path, shard.format, source, index, [&context] {
-    if (context.stop != nullptr) context.stop->throw_if_stopped();
-  });
+  const data::ShardScan scan =
+      data::build_shard_index(shard.path, shard.format, source, task.output(), [&context] {
+        if (context.stop != nullptr) context.stop->throw_if_stopped();
+      });
   if (!shard.sha256.empty() && shard.sha256 != scan.sha256) {
     throw Error(ErrorKind::kDamaged,
                 "shard " + shard.path + " changed: sha256 " + scan.sha256 + ", expected " + shard.sha256,
                 "bring the old file back, or submit the job again with the new one");
   }
   jobs::TaskDone done;
-  done.outputs.push_back(runtime::describe_output("", index));
+
   done.counts["in"] = scan.samples;
   for (const auto& [reason, count] : scan.bad) done.counts["bad." + reason] = count;
   for (const auto& [reason, count] : scan.noted) done.counts["noted." + reason] = count;

@@ -3,13 +3,13 @@
 // ShardSummary. A shard whose sha256 is known and differs is kDamaged: "changed".
 #pragma once
 
-#include "worker/runtime/stage.h"
+#include "worker/runtime/open_task.h"
 
 namespace trireme::worker::stages::inspect {
 
-class InspectStage : public runtime::Stage {
- public:
-  jobs::TaskDone run(const jobs::Task& task, runtime::TaskContext& context) override;
+class InspectStage : public runtime::StageOf<jobs::TaskKind::kInspect, jobs::NoSettings> {
+ protected:
+  jobs::TaskDone work(const Task& task, runtime::TaskContext& context) override;
 };
 
 }  // namespace trireme::worker::stages::inspect

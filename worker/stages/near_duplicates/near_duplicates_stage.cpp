@@ -9,7 +9,6 @@
 #include "worker/data/tallies/near_captions.h"
 #include "worker/data/tallies/near_duplicates.h"
 #include "worker/runtime/parallel.h"
-#include "worker/runtime/task_inputs.h"
 #include "worker/stages/near_duplicates/near_embeddings.h"
 #include "worker/text/words.h"
 
@@ -18,44 +17,35 @@ namespace {
 
 constexpr std::int64_t kLeastSide = 64;  // of the scaled decode
 
-jobs::NearDuplicatesSettings settings_of(const jobs::Task& task) {
-  return std::get<jobs::NearDuplicatesSettings>(jobs::settings_from_json("near_duplicates", task.settings));
-}
+using Task = runtime::OpenTask<jobs::NearDuplicatesSettings>;
 
-struct Inputs {
+// Ranges of signatures, or by embedding of features.
+std::vector<data::RangeOfSamples> ranges_of(const Task& task) {
   std::vector<data::RangeOfSamples> ranges;
-  std::vector<std::string> pairs;
-};
-
-Inputs inputs_of(const jobs::Task& task) {
-  Inputs inputs;
-  for (const auto& line : runtime::read_inputs(task)) {
-    if (!line.input) continue;
-    const std::string& path = line.input->path;
-    if (path.ends_with(".signatures") || path.ends_with(".features.safetensors"))
-      inputs.ranges.push_back({path, line.input->data, line.input->shard});
-    if (path.ends_with(".near_pairs")) inputs.pairs.push_back(path);
-  }
-  return inputs;
+  for (const auto& input : task.inputs.all(
+           task.settings.by == jobs::NearBy::kEmbedding ? jobs::Role::kFeatures : jobs::Role::kSignatures))
+    ranges.push_back({input.path, input.data, input.shard});
+  return ranges;
 }
 
 std::unique_ptr<data::Comparable> samples_of(const std::vector<data::RangeOfSamples>& ranges,
                                              const jobs::NearDuplicatesSettings& settings) {
-  if (settings.by == "embedding") return std::make_unique<NearEmbeddings>(ranges, settings.least_cosine);
-  if (settings.by == "caption") return std::make_unique<data::NearCaptions>(ranges, settings.least_jaccard);
+  if (settings.by == jobs::NearBy::kEmbedding)
+    return std::make_unique<NearEmbeddings>(ranges, settings.least_cosine);
+  if (settings.by == jobs::NearBy::kCaption)
+    return std::make_unique<data::NearCaptions>(ranges, settings.least_jaccard);
   return std::make_unique<data::NearImages>(ranges, static_cast<int>(settings.max_hash_distance));
 }
 
-std::int64_t sign_images(const jobs::Task& task, const data::ShardReader& shard, std::int64_t count,
-                         const std::string& path, runtime::TaskContext& context) {
+std::int64_t sign_images(const Task& task, const data::ShardReader& shard, runtime::TaskContext& context) {
+  const std::int64_t first = task.first(), count = task.size(shard);
   std::vector<std::optional<data::ImageSignature>> found(static_cast<std::size_t>(count));
   runtime::parallel_for(
       count, context.threads, context.stop,
       [&](std::int64_t i) {
         std::string storage;
         data::Image picture;
-        if (data::decode_image(shard.image_bytes(task.first + i, storage), {.least_side_px = kLeastSide},
-                               picture)
+        if (data::decode_image(shard.image_bytes(first + i, storage), {.least_side_px = kLeastSide}, picture)
                 .empty())
           found[static_cast<std::size_t>(i)] = data::image_signature(picture);
       },
@@ -65,63 +55,55 @@ std::int64_t sign_images(const jobs::Task& task, const data::ShardReader& shard,
   std::vector<data::SignedImage> images;
   for (std::int64_t i = 0; i < count; ++i)
     if (const auto& signature = found[static_cast<std::size_t>(i)])
-      images.push_back({static_cast<std::uint32_t>(task.first + i), *signature});
-  data::write_signatures(path, images);
+      images.push_back({static_cast<std::uint32_t>(first + i), *signature});
+  data::write_signatures(task.output(), images);
   return static_cast<std::int64_t>(images.size());
 }
 
-std::int64_t sign_captions(const jobs::Task& task, const data::ShardReader& shard, std::int64_t count,
-                           std::int64_t words, const std::string& path, runtime::TaskContext& context) {
+std::int64_t sign_captions(const Task& task, const data::ShardReader& shard, runtime::TaskContext& context) {
+  const std::int64_t first = task.first(), count = task.size(shard);
   std::vector<data::ShingledSample> samples;
   for (std::int64_t i = 0; i < count; ++i) {
     context.stop->throw_if_stopped();
     std::vector<std::vector<std::string>> captions;
-    for (const auto& caption : shard.captions(task.first + i)) captions.push_back(text::unigrams(caption));
-    auto shingles = data::shingles_of(captions, words);
-    if (!shingles.empty())
-      samples.push_back({static_cast<std::uint32_t>(task.first + i), std::move(shingles)});
+    for (const auto& caption : shard.captions(first + i)) captions.push_back(text::unigrams(caption));
+    auto shingles = data::shingles_of(captions, task.settings.shingle_words);
+    if (!shingles.empty()) samples.push_back({static_cast<std::uint32_t>(first + i), std::move(shingles)});
     if (context.progress) context.progress(i + 1, count);
   }
-  data::write_shingles(path, samples);
+  data::write_shingles(task.output(), samples);
   return static_cast<std::int64_t>(samples.size());
 }
 
 }  // namespace
 
-jobs::TaskDone SignaturesStage::run(const jobs::Task& task, runtime::TaskContext& context) {
-  const auto settings = settings_of(task);
-  const data::ShardReader shard(runtime::shard_of(task).path, runtime::input_path(task, "shard_index"));
-  const std::int64_t count = std::max<std::int64_t>(0, std::min(task.count, shard.size() - task.first));
-  const std::string path = task.output + ".signatures";
+jobs::TaskDone SignaturesStage::work(const Task& task, runtime::TaskContext& context) {
+  const data::ShardReader shard = task.open_shard();
   jobs::TaskDone result;
-  result.counts["in"] = count;
-  result.counts["hashed"] = settings.by == "caption"
-                                ? sign_captions(task, shard, count, settings.shingle_words, path, context)
-                                : sign_images(task, shard, count, path, context);
-  result.outputs = {runtime::describe_output("", path)};
+  result.counts["in"] = task.size(shard);
+  result.counts["hashed"] = task.settings.by == jobs::NearBy::kCaption ? sign_captions(task, shard, context)
+                                                                       : sign_images(task, shard, context);
   return result;
 }
 
-jobs::TaskDone NearPairsStage::run(const jobs::Task& task, runtime::TaskContext& context) {
-  const auto samples = samples_of(inputs_of(task).ranges, settings_of(task));
-  const std::string path = task.output + ".near_pairs";
+jobs::TaskDone NearPairsStage::work(const Task& task, runtime::TaskContext& context) {
+  const auto samples = samples_of(ranges_of(task), task.settings);
   jobs::TaskDone result;
   result.counts["pairs"] = data::write_near_pairs(
-      *samples, task.first, task.count, [&] { context.stop->throw_if_stopped(); }, path);
-  result.outputs = {runtime::describe_output("", path)};
+      *samples, task.part(), task.parts(), [&] { context.stop->throw_if_stopped(); }, task.output());
+
   return result;
 }
 
-jobs::TaskDone NearClustersStage::run(const jobs::Task& task, runtime::TaskContext& context) {
-  const auto inputs = inputs_of(task);
-  const auto settings = settings_of(task);
-  const auto samples = samples_of(inputs.ranges, settings);
+jobs::TaskDone NearClustersStage::work(const Task& task, runtime::TaskContext& context) {
+  const auto ranges = ranges_of(task);
+  const auto samples = samples_of(ranges, task.settings);
   context.stop->throw_if_stopped();
-  const std::string path = task.output + ".near_clusters.jsonl";
-  const auto counts = data::write_near_clusters(*samples, inputs.ranges, inputs.pairs, settings.by, path);
+  const auto counts = data::write_near_clusters(*samples, ranges, task.inputs.paths(jobs::Role::kNearPairs),
+                                                std::string(name_of(task.settings.by)), task.output());
   jobs::TaskDone result;
   result.counts = {{"samples", counts.samples}, {"clusters", counts.clusters}, {"copies", counts.copies}};
-  result.outputs = {runtime::describe_output("", path)};
+
   return result;
 }
 

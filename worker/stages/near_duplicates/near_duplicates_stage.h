@@ -5,28 +5,29 @@
 // not decode and samples without words are in no cluster.
 #pragma once
 
-#include "worker/runtime/stage.h"
+#include "worker/runtime/open_task.h"
 
 namespace trireme::worker::stages::near_duplicates {
 
 // By hash and by caption. Output `.signatures`. Decodes at a small scale on TaskContext::threads threads.
 // Counts: in, hashed.
-class SignaturesStage : public runtime::Stage {
- public:
-  jobs::TaskDone run(const jobs::Task& task, runtime::TaskContext& context) override;
+class SignaturesStage : public runtime::StageOf<jobs::TaskKind::kSignatures, jobs::NearDuplicatesSettings> {
+ protected:
+  jobs::TaskDone work(const Task& task, runtime::TaskContext& context) override;
 };
 
 // Partition `first` of `count`; reads every `.signatures` or `.features.safetensors` input, in order. Output
 // `.near_pairs`. Counts: pairs (a pair counts in each partition that finds it).
-class NearPairsStage : public runtime::Stage {
- public:
-  jobs::TaskDone run(const jobs::Task& task, runtime::TaskContext& context) override;
+class NearPairsStage : public runtime::StageOf<jobs::TaskKind::kNearPairs, jobs::NearDuplicatesSettings> {
+ protected:
+  jobs::TaskDone work(const Task& task, runtime::TaskContext& context) override;
 };
 
 // Reads the same and every `.near_pairs`. Output `.near_clusters.jsonl`. Counts: samples, clusters, copies.
-class NearClustersStage : public runtime::Stage {
- public:
-  jobs::TaskDone run(const jobs::Task& task, runtime::TaskContext& context) override;
+class NearClustersStage
+    : public runtime::StageOf<jobs::TaskKind::kNearClusters, jobs::NearDuplicatesSettings> {
+ protected:
+  jobs::TaskDone work(const Task& task, runtime::TaskContext& context) override;
 };
 
 }  // namespace trireme::worker::stages::near_duplicates

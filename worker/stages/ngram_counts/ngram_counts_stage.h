@@ -5,21 +5,21 @@
 // sorted runs on disk; of a merge: one cursor per range.
 #pragma once
 
-#include "worker/runtime/stage.h"
+#include "worker/runtime/open_task.h"
 
 namespace trireme::worker::stages::ngram_counts {
 
 // Output `.ngrams`. Counts: in, captions, ngrams (occurrences), spills.
-class NgramsMapStage : public runtime::Stage {
- public:
-  jobs::TaskDone run(const jobs::Task& task, runtime::TaskContext& context) override;
+class NgramsMapStage : public runtime::StageOf<jobs::TaskKind::kNgramsMap, jobs::NgramCountsSettings> {
+ protected:
+  jobs::TaskDone work(const Task& task, runtime::TaskContext& context) override;
 };
 
 // Partition `first` of `count`; reads every input whose path ends in `.ngrams`. Output `.ngram_counts`.
 // Counts: distinct_ngrams.
-class NgramsMergeStage : public runtime::Stage {
- public:
-  jobs::TaskDone run(const jobs::Task& task, runtime::TaskContext& context) override;
+class NgramsMergeStage : public runtime::StageOf<jobs::TaskKind::kNgramsMerge, jobs::NgramCountsSettings> {
+ protected:
+  jobs::TaskDone work(const Task& task, runtime::TaskContext& context) override;
 };
 
 }  // namespace trireme::worker::stages::ngram_counts

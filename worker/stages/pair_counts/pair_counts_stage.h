@@ -8,22 +8,23 @@
 // set; samples without text have no pairs.
 #pragma once
 
-#include "worker/runtime/stage.h"
+#include "worker/runtime/open_task.h"
 
 namespace trireme::worker::stages::pair_counts {
 
 // Output `.pairs`. Counts: in, captions, pairs (distinct within the range).
-class PairCountsMapStage : public runtime::Stage {
- public:
-  jobs::TaskDone run(const jobs::Task& task, runtime::TaskContext& context) override;
+class PairCountsMapStage : public runtime::StageOf<jobs::TaskKind::kPairCountsMap, jobs::PairCountsSettings> {
+ protected:
+  jobs::TaskDone work(const Task& task, runtime::TaskContext& context) override;
 };
 
 // Partition `first` of `count`; reads every input whose path ends in `.pairs`, whatever its role.
 // Output `.counts`. Counts: texts, images (distinct in this partition), texts_shared, images_shared
 // (with 2 others or more).
-class PairCountsMergeStage : public runtime::Stage {
- public:
-  jobs::TaskDone run(const jobs::Task& task, runtime::TaskContext& context) override;
+class PairCountsMergeStage
+    : public runtime::StageOf<jobs::TaskKind::kPairCountsMerge, jobs::PairCountsSettings> {
+ protected:
+  jobs::TaskDone work(const Task& task, runtime::TaskContext& context) override;
 };
 
 }  // namespace trireme::worker::stages::pair_counts

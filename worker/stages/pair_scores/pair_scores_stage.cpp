@@ -13,7 +13,6 @@
 #include "worker/data/batches/scores.h"
 #include "worker/data/shards/shard_reader.h"
 #include "worker/embedding/encoder.h"
-#include "worker/runtime/task_inputs.h"
 
 namespace trireme::worker::stages::pair_scores {
 namespace {
@@ -45,18 +44,18 @@ std::vector<double> best_cosines(const checkpoint::Features& features) {
 
 }  // namespace
 
-jobs::TaskDone PairScoresStage::run(const jobs::Task& task, runtime::TaskContext& context) {
-  const auto& shard_ref = runtime::shard_of(task);
-  const data::ShardReader shard(shard_ref.path, runtime::input_path(task, "shard_index"));
-  checkpoint::Features features = checkpoint::read_features(runtime::input_path(task, "features"));
+jobs::TaskDone PairScoresStage::work(const Task& task, runtime::TaskContext& context) {
+  const data::ShardReader shard = task.open_shard();
+  checkpoint::Features features = checkpoint::read_features(task.inputs.only(jobs::Role::kFeatures).path);
   if (!features.image.defined() || !features.text.defined())
     throw Error(ErrorKind::kInvalid,
-                "stage '" + task.stage + "' scores pairs, but the embeddings have one tower only",
+                "stage '" + task.stage() + "' scores pairs, but the embeddings have one tower only",
                 "embed with a model whose image and text towers are both frozen");
   if (features.space != "shared") {
-    if (task.model.empty())
-      throw Error(ErrorKind::kInternal, "stage '" + task.stage + "' was given towers' features and no model");
-    auto& model = model_.get(task, context.device);
+    if (task.message.model.empty())
+      throw Error(ErrorKind::kInternal,
+                  "stage '" + task.stage() + "' was given towers' features and no model");
+    auto& model = model_.get(task.message, context.device);
     features.image = embedding::project_images(model, context.device, features.image);
     features.text = embedding::project_texts(model, context.device, features.text);
   }
@@ -71,9 +70,7 @@ jobs::TaskDone PairScoresStage::run(const jobs::Task& task, runtime::TaskContext
                     : cosines[row] == kNone     ? "no_caption"
                                                 : "not_finite"];
   }
-  const std::string path = task.output + ".scores.jsonl";
-  io::write_file_atomic(path, data::scores_file(data::kSimilarity, shard_ref.sha256, scores));
-  result.outputs = {runtime::describe_output("", path)};
+  io::write_file_atomic(task.output(), data::scores_file(data::kSimilarity, task.shard().sha256, scores));
   return result;
 }
 

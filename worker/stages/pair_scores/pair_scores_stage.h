@@ -8,13 +8,13 @@
 #pragma once
 
 #include "worker/embedding/kept_model.h"
-#include "worker/runtime/stage.h"
+#include "worker/runtime/open_task.h"
 
 namespace trireme::worker::stages::pair_scores {
 
-class PairScoresStage : public runtime::Stage {
- public:
-  jobs::TaskDone run(const jobs::Task& task, runtime::TaskContext& context) override;
+class PairScoresStage : public runtime::StageOf<jobs::TaskKind::kPairScores, jobs::PairScoresSettings> {
+ protected:
+  jobs::TaskDone work(const Task& task, runtime::TaskContext& context) override;
 
  private:
   embedding::KeptModel model_;

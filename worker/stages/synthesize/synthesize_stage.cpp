@@ -47,21 +47,20 @@ void write_sample(data::TarWriter& tar, const Rendered& sample) {
   tar.add(key + ".txt", caption_lines(sample.plan));
 }
 
-std::int64_t first_of(const jobs::Task& task, const jobs::SyntheticSpec& spec, std::int64_t shard) {
-  return shard * spec.samples / task.count;
+std::int64_t first_of(const runtime::OpenTask<jobs::SyntheticSpec>& task, std::int64_t shard) {
+  return shard * task.settings.samples / task.parts();
 }
 }  // namespace
 
-jobs::TaskDone SynthesizeStage::run(const jobs::Task& task, runtime::TaskContext& context) {
-  const jobs::SyntheticSpec spec = jobs::synthetic_from_json(task.settings);
-  if (task.count < 1 || task.first < 0 || task.first >= task.count)
-    throw Error(ErrorKind::kInternal,
-                task.stage + ": shard " + std::to_string(task.first) + " of " + std::to_string(task.count));
-  const Planner planner(spec);
-  const std::int64_t begin = first_of(task, spec, task.first), end = first_of(task, spec, task.first + 1);
-  const std::string tar_path = task.output + ".tar", truth_path = task.output + ".truth.jsonl";
-  const std::string aside = "." + std::to_string(task.lease.value) + ".tmp";
-  io::make_folders(io::Path(task.output).parent_path());
+jobs::TaskDone SynthesizeStage::work(const Task& task, runtime::TaskContext& context) {
+  if (task.parts() < 1 || task.part() < 0 || task.part() >= task.parts())
+    throw Error(ErrorKind::kInternal, task.stage() + ": shard " + std::to_string(task.part()) + " of " +
+                                          std::to_string(task.parts()));
+  const Planner planner(task.settings);
+  const std::int64_t begin = first_of(task, task.part()), end = first_of(task, task.part() + 1);
+  const std::string tar_path = task.output();
+  const std::string aside = "." + std::to_string(task.message.lease.value) + ".tmp";
+  io::make_folders(io::Path(tar_path).parent_path());
   const RemoveOnExit leftover{tar_path + aside};  // of a cancelled task; nothing after the rename
   data::TarWriter tar(tar_path + aside);
   std::string truth;
@@ -85,8 +84,8 @@ jobs::TaskDone SynthesizeStage::run(const jobs::Task& task, runtime::TaskContext
   }
   tar.finish();
   io::rename_durably(tar_path + aside, tar_path);
-  io::write_file_atomic(truth_path, truth);
-  done.outputs = {runtime::describe_output("", tar_path), runtime::describe_output("truth", truth_path)};
+  io::write_file_atomic(task.beside(), truth);
+
   return done;
 }
 

@@ -4,13 +4,13 @@
 // sample_plan.h). Every sample is a pure function of (spec, id). Counts: "in" and "noise.<kind>".
 #pragma once
 
-#include "worker/runtime/stage.h"
+#include "worker/runtime/open_task.h"
 
 namespace trireme::worker::stages::synthesize {
 
-class SynthesizeStage : public runtime::Stage {
- public:
-  jobs::TaskDone run(const jobs::Task& task, runtime::TaskContext& context) override;
+class SynthesizeStage : public runtime::StageOf<jobs::TaskKind::kSynthesize, jobs::SyntheticSpec> {
+ protected:
+  jobs::TaskDone work(const Task& task, runtime::TaskContext& context) override;
 };
 
 }  // namespace trireme::worker::stages::synthesize

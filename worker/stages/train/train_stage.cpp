@@ -5,10 +5,10 @@
 
 namespace trireme::worker::stages::train {
 
-jobs::TaskDone TrainStage::run(const jobs::Task& task, runtime::TaskContext& context) {
-  if (context.group != nullptr) return TrainRun(task, context, *context.group).run();
+jobs::TaskDone TrainStage::work(const Task& task, runtime::TaskContext& context) {
+  if (context.group != nullptr) return TrainRun(task.message, task.settings, context, *context.group).run();
   const auto alone = collective::make_local_groups(1);
-  return TrainRun(task, context, *alone.front()).run();
+  return TrainRun(task.message, task.settings, context, *alone.front()).run();
 }
 
 }  // namespace trireme::worker::stages::train

@@ -4,16 +4,16 @@
 // of any number that divides the slots.
 #pragma once
 
-#include "worker/runtime/stage.h"
+#include "worker/runtime/open_task.h"
 
 namespace trireme::worker::stages::train {
 
-class TrainStage : public runtime::Stage {
+class TrainStage : public runtime::StageOf<jobs::TaskKind::kTrain, jobs::TrainSettings> {
  public:
   // Without a group in the context it trains alone. Throws kCancelled when stopped (after a checkpoint when
   // one was asked for), kDamaged when the checkpoint belongs to other data, kInvalid when the gang does not
   // divide the slots or steps go on being not finite.
-  jobs::TaskDone run(const jobs::Task& task, runtime::TaskContext& context) override;
+  jobs::TaskDone work(const Task& task, runtime::TaskContext& context) override;
 };
 
 }  // namespace trireme::worker::stages::train

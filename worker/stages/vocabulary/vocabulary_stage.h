@@ -4,28 +4,30 @@
 // ranges. Words are those of text/bert_words.h under the stage's rules; all captions count.
 #pragma once
 
-#include "worker/runtime/stage.h"
+#include "worker/runtime/open_task.h"
 
 namespace trireme::worker::stages::vocabulary {
 
 // Output `.words`. Counts: in, captions, words.
-class VocabularyMapStage : public runtime::Stage {
- public:
-  jobs::TaskDone run(const jobs::Task& task, runtime::TaskContext& context) override;
+class VocabularyMapStage : public runtime::StageOf<jobs::TaskKind::kVocabularyMap, jobs::VocabularySettings> {
+ protected:
+  jobs::TaskDone work(const Task& task, runtime::TaskContext& context) override;
 };
 
 // Partition `first` of `count`; reads every input of role "words". Output `.word_counts`. Counts: words,
 // distinct_words.
-class VocabularyMergeStage : public runtime::Stage {
- public:
-  jobs::TaskDone run(const jobs::Task& task, runtime::TaskContext& context) override;
+class VocabularyMergeStage
+    : public runtime::StageOf<jobs::TaskKind::kVocabularyMerge, jobs::VocabularySettings> {
+ protected:
+  jobs::TaskDone work(const Task& task, runtime::TaskContext& context) override;
 };
 
 // Reads every input of role "word_counts". Output `.vocab.txt`, one piece per line. Counts: pieces,
 // distinct_words. Progress is in pieces.
-class VocabularyTrainStage : public runtime::Stage {
- public:
-  jobs::TaskDone run(const jobs::Task& task, runtime::TaskContext& context) override;
+class VocabularyTrainStage
+    : public runtime::StageOf<jobs::TaskKind::kVocabularyTrain, jobs::VocabularySettings> {
+ protected:
+  jobs::TaskDone work(const Task& task, runtime::TaskContext& context) override;
 };
 
 }  // namespace trireme::worker::stages::vocabulary

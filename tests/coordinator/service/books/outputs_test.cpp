@@ -40,6 +40,7 @@ class OutputsTest : public testing::Test {
   std::vector<CommittedTask> exported(const std::string& bytes) {
     io::write_file_atomic(output / "store" / (bytes + ".tar"), bytes, false);
     CommittedTask task;
+    task.kind = jobs::TaskKind::kExport;
     task.done.counts["exported"] = 1;
     task.done.outputs.push_back({"", (output / "store" / (bytes + ".tar")).string(), bytes.size(), 0});
     return {task};
@@ -68,12 +69,12 @@ TEST_F(OutputsTest, WhatAPersonPutThereOrChangedIsKeptBeside) {
 }
 
 TEST_F(OutputsTest, AnExportFolderWithForeignFilesIsKept) {
-  publish_stage(output, "out", "export", true, exported("one"));
-  publish_stage(output, "out", "export", true, exported("two"));
+  publish_stage(output, "out", true, exported("one"));
+  publish_stage(output, "out", true, exported("two"));
   EXPECT_EQ(io::read_file(output / "export/out/00000.tar"), "two");
   EXPECT_EQ(io::list_folder(output / "export").size(), 1U);
   io::write_file_atomic(output / "export/out/README.md", "mine", false);
-  publish_stage(output, "out", "export", true, exported("three"));
+  publish_stage(output, "out", true, exported("three"));
   EXPECT_EQ(io::read_file(output / "export/out.kept-1/README.md"), "mine");
   EXPECT_EQ(io::read_file(output / "export/out/00000.tar"), "three");
 }

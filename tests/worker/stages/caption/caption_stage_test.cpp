@@ -54,7 +54,7 @@ class CaptionTest : public testing::StageTest {
     settings.model = "stage:train";
     task.settings = jobs::settings_json(settings);
     task.model = jobs::model_json(spec());
-    task.inputs.push_back(input("model", (folder_ / "model").string()));
+    task.inputs.push_back(input(jobs::Role::kModel, (folder_ / "model").string()));
     return task;
   }
 
@@ -135,7 +135,7 @@ TEST_F(CaptionTest, DroppedSamplesAreLeftOut) {
     verdicts += "{\"sample\":" + std::to_string(i) +
                 ",\"key\":\"k\",\"kept\":" + (i % 3 == 0 ? "true" : "false") + "}\n";
   io::write_file_atomic(folder_ / "v.jsonl", verdicts, false);
-  task.inputs.push_back(input("verdicts", (folder_ / "v.jsonl").string()));
+  task.inputs.push_back(input(jobs::Role::kVerdicts, (folder_ / "v.jsonl").string()));
   std::vector<std::int64_t> samples;
   for (const auto& one : run(task, "kept").captions) samples.push_back(one.sample);
   EXPECT_EQ(samples, (std::vector<std::int64_t>{0, 3, 6, 9, 12}));

@@ -18,14 +18,15 @@ class ConceptVocabularyTest : public testing::StageTest {
       map.count = std::min(range, shard.count - map.first);
       map.output = out("map-" + std::to_string(map.first), "");
       words.push_back(
-          {{}, input("concept_words", ConceptWordsMapStage().run(map, context_).outputs[0].path)});
+          {{}, input(jobs::Role::kConceptWords, ConceptWordsMapStage().run(map, context_).outputs[0].path)});
     }
     set_inputs(merge, words);
-    merge.count = settings.partitions;
-    for (merge.first = 0; merge.first < merge.count; ++merge.first) {
-      merge.output = out("merge-" + std::to_string(merge.first), "");
+    merge.parts = settings.partitions;
+    for (merge.part = 0; merge.part < merge.parts; ++merge.part) {
+      merge.output = out("merge-" + std::to_string(merge.part), "");
       sums.push_back(
-          {{}, input("concept_counts", ConceptWordsMergeStage().run(merge, context_).outputs[0].path)});
+          {{},
+           input(jobs::Role::kConceptCounts, ConceptWordsMergeStage().run(merge, context_).outputs[0].path)});
     }
     set_inputs(last, sums);
     last.output = out("last", "");
@@ -110,7 +111,7 @@ TEST_F(ConceptVocabularyTest, WhatAFilterDroppedIsNotCounted) {
                 (i >= 15 ? "false,\"rules\":[\"min_words\"],\"evidence\":{}}" : "true}") + "\n";
   const auto path = (folder_ / "v.jsonl").string();
   io::write_file_atomic(path, verdicts, false);
-  shard.inputs.push_back(input("verdicts", path));
+  shard.inputs.push_back(input(jobs::Role::kVerdicts, path));
   const auto read = jobs::concept_vocabularies_from_json(made(shard, 30, {.min_count = 1}), "made");
   EXPECT_EQ(read.find("objects")->concepts[0].count, 13);
 }

@@ -52,7 +52,7 @@ class ConceptsTest : public testing::StageTest {
     first.shard.reset();
     first.output = out(name + "-teacher", "");
     const auto settled = ConceptTeacherStage().run(first, context_).outputs.at(0).path;
-    task.inputs.push_back(input("concept_vocabulary", settled));
+    task.inputs.push_back(input(jobs::Role::kConceptVocabulary, settled));
     task.output = out(name, "");
     task.shard->sha256 = std::string(64, 'b');
     const auto result = ConceptsStage().run(task, context_);
@@ -145,7 +145,7 @@ TEST_F(ConceptsTest, HeadsOfAModelAndStoredFeatures) {
   features.image = at::cos(at::arange(8 * 32, at::kFloat)).view({8, 32});
   const auto path = (folder_ / "f.safetensors").string();
   checkpoint::write_features(path, features);
-  task.inputs.push_back(input("features", path));
+  task.inputs.push_back(input(jobs::Role::kFeatures, path));
   const auto stored = run(task, "stored", &done);
   EXPECT_EQ(done.counts.at("stored_features"), 8);
   EXPECT_TRUE(at::equal(stored.bad, at::tensor({4, 9}, at::kLong)));
@@ -194,7 +194,7 @@ TEST_F(ConceptsTest, EfficientNetLiteSaysOfPhotographsWhatThePackageSays) {
   task.shard = jobs::ShardRef{.data = "train", .path = tar.string(), .format = "clip_benchmark"};
   task.shard->samples = scan.samples;
   task.count = 16;
-  task.inputs = {input("shard_index", index.string())};
+  task.inputs = {input(jobs::Role::kShardIndex, index.string())};
   const auto labels = run(task, "photographs");
   const data::ShardReader reader(tar, index);
   std::istringstream golden(io::read_file(TRIREME_SOURCE_DIR "/tests/golden/teacher.txt"));

@@ -21,8 +21,7 @@ class EmbedTest : public testing::StageTest {
     }
     auto task = shard_task("s", samples);
     task.model = jobs::model_json(testing::small_model(frozen));
-    task.settings = jobs::settings_json(
-        jobs::EmbedSettings{.data = {"train"}, .model = "m", .precision = "float32", .batch = 3});
+    task.settings = jobs::settings_json(jobs::EmbedSettings{.data = {"train"}, .model = "m", .batch = 3});
     return task;
   }
 
@@ -84,9 +83,9 @@ TEST_F(EmbedTest, OnlyFrozenTowersAreRun) {
 TEST_F(EmbedTest, SharedSpaceFromPixelsEqualsFromStoredFeatures) {
   auto task = task_of(true);
   run(task, "tower");
-  task.inputs.push_back(input("model", save_model(true)));
+  task.inputs.push_back(input(jobs::Role::kModel, save_model(true)));
   const auto direct = run(task, "direct");
-  task.inputs.push_back(input("features", out("tower", ".features.safetensors")));
+  task.inputs.push_back(input(jobs::Role::kFeatures, out("tower", ".features.safetensors")));
   const auto projected = run(task, "projected");
   EXPECT_EQ(direct.space, "shared");
   EXPECT_TRUE(at::allclose(direct.image.norm(2, {1}), at::ones({10}), 0, 1e-5));
@@ -106,7 +105,7 @@ TEST_F(EmbedTest, DroppedSamplesAreLeftOut) {
   }
   const auto path = out("v", ".verdicts.jsonl");
   io::write_file_atomic(path, verdicts, false);
-  task.inputs.push_back(input("verdicts", path));
+  task.inputs.push_back(input(jobs::Role::kVerdicts, path));
   EXPECT_TRUE(at::equal(run(task, "kept").sample, at::tensor({1, 3, 5, 7, 9}, at::kLong)));
 }
 

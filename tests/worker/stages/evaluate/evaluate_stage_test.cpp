@@ -24,11 +24,11 @@ class EvaluateTest : public testing::StageTest {
   void set_features(const std::vector<checkpoint::Features>& ranges, const std::string& model) {
     std::vector<jobs::InputsLine> lines;
     lines.push_back({jobs::ShardRef{.data = "test", .path = (folder_ / "0.tar").string()}, {}});
-    lines.push_back({{}, input("model", model)});
+    lines.push_back({{}, input(jobs::Role::kModel, model)});
     for (std::size_t i = 0; i < ranges.size(); ++i) {
       const auto path = out("range-" + std::to_string(i), ".features.safetensors");
       checkpoint::write_features(path, ranges[i]);
-      lines.push_back({{}, input("features", path)});
+      lines.push_back({{}, input(jobs::Role::kFeatures, path)});
     }
     set_inputs(task_, lines);
     task_.settings = jobs::settings_json(settings_);
@@ -93,13 +93,13 @@ TEST(ChooseTask, LabelsBeforeTexts) {
   checkpoint::Features features;
   features.sample = at::arange(2);
   features.text = at::ones({2, 3});
-  EXPECT_EQ(choose_task("auto", features, "d"), "retrieval");
-  EXPECT_THROW(choose_task("zero_shot", features, "d"), Error);
+  EXPECT_EQ(choose_task(jobs::EvaluateTask::kAuto, features, "d"), jobs::EvaluateTask::kRetrieval);
+  EXPECT_THROW(choose_task(jobs::EvaluateTask::kZeroShot, features, "d"), Error);
   features.label = at::tensor({-1, 4}, at::kLong);
-  EXPECT_EQ(choose_task("auto", features, "d"), "zero_shot");
-  EXPECT_EQ(choose_task("retrieval", features, "d"), "retrieval");
+  EXPECT_EQ(choose_task(jobs::EvaluateTask::kAuto, features, "d"), jobs::EvaluateTask::kZeroShot);
+  EXPECT_EQ(choose_task(jobs::EvaluateTask::kRetrieval, features, "d"), jobs::EvaluateTask::kRetrieval);
   features.text = at::Tensor();
-  EXPECT_THROW(choose_task("retrieval", features, "d"), Error);
+  EXPECT_THROW(choose_task(jobs::EvaluateTask::kRetrieval, features, "d"), Error);
 }
 
 TEST_F(EvaluateTest, NothingEmbeddedIsSaidSo) {
@@ -139,17 +139,17 @@ class ProbeTest : public EvaluateTest {
       lines.push_back({jobs::ShardRef{.data = data, .path = (folder_ / "0.tar").string()}, {}});
       const auto path = out(data, ".features.safetensors");
       checkpoint::write_features(path, features(count));
-      auto file = input("features", path);
+      auto file = input(jobs::Role::kFeatures, path);
       file.data = data;
       lines.push_back({{}, file});
     }
-    lines.push_back({{}, input("model", folder)});
+    lines.push_back({{}, input(jobs::Role::kModel, folder)});
     set_inputs(task_, lines);
     task_.settings = jobs::settings_json(settings_);
   }
 
   nlohmann::json run(const std::string& task) {
-    settings_.task = task;
+    settings_.task = from_name<jobs::EvaluateTask>(task).value();
     set_both();
     const auto done = EvaluateStage().run(task_, context_);
     summary_ = nlohmann::json::parse(done.summary);
@@ -188,7 +188,7 @@ TEST_F(ProbeTest, FewShotHasAllArmsAndTheirSpread) {
 }
 
 TEST_F(ProbeTest, NamesTheSetThatHasNoLabels) {
-  settings_.task = "knn";
+  settings_.task = jobs::EvaluateTask::kKnn;
   set_both();
   const auto path = out("train", ".features.safetensors");
   checkpoint::write_features(path, {"shared", at::arange(4), at::eye(4, 16), {}, {}, {}});

@@ -15,7 +15,7 @@ class ScoreCaptionsTest : public testing::StageTest {
                          "A dog runs, number " + std::to_string(i) + ".\nanother text of it"});
     task_ = shard_task("s", samples);
     settings_.data = "train";
-    settings_.task = "captions";
+    settings_.task = jobs::EvaluateTask::kCaptions;
     settings_.captions = (folder_ / "captions").string();
   }
 
@@ -94,7 +94,7 @@ TEST_F(ScoreCaptionsTest, SidecarsOfAStage) {
     lines += std::string("{\"key\": \"") + key + "\", \"caption\": \"another text of it\"}\n";
   io::write_file_atomic(path, lines, false);
   settings_.captions = "stage:caption";
-  task_.inputs.push_back(input("captions", path));
+  task_.inputs.push_back(input(jobs::Role::kCaptions, path));
   EXPECT_EQ(run().counts.at("images"), 4);
 }
 

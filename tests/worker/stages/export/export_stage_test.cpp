@@ -25,8 +25,8 @@ TEST_F(ExportTest, KeptSamplesByteForByteWithTheirKeys) {
                         "{\"format\":\"trireme-verdicts\",\"version\":1,\"first\":2,\"count\":1}\n"
                         "{\"sample\":2,\"key\":\"k\",\"kept\":true}\n",
                         false);
-  task.inputs.push_back(input("verdicts", (folder_ / "w").string()));
-  task.inputs.push_back(input("verdicts", (folder_ / "v").string()));
+  task.inputs.push_back(input(jobs::Role::kVerdicts, (folder_ / "w").string()));
+  task.inputs.push_back(input(jobs::Role::kVerdicts, (folder_ / "v").string()));
   const auto done = ExportStage().run(task, context_);
   EXPECT_EQ(done.counts.at("exported"), 2);
   EXPECT_EQ(done.counts.at("no_uid"), 2);

@@ -42,7 +42,7 @@ class FilterTest : public testing::StageTest {
         jobs::measures_of(std::get<jobs::FilterSettings>(jobs::settings_from_json("filter", task.settings))));
     measure.output += "-measured";
     const auto measured = MeasureStage().run(measure, context_);
-    task.inputs.push_back(input("facts", measured.outputs.at(0).path));
+    task.inputs.push_back(input(jobs::Role::kFacts, measured.outputs.at(0).path));
     return FilterStage().run(task, context_);
   }
 
@@ -141,7 +141,7 @@ TEST_F(FilterTest, CountedRulesReadTheTally) {
   const auto image = io::xxh3_128(shard.image_bytes(6, storage));
   const std::string path = out("counts", ".counts");
   data::write_counts(path, 0, 1, {{text, 11}}, {{image, 1001}});
-  task.inputs.push_back(input("pair_counts", path));
+  task.inputs.push_back(input(jobs::Role::kPairCounts, path));
   jobs::FilterSettings settings{.data = {"train"}};
   settings.max_images_per_text = 10;
   settings.max_texts_per_image = 1000;
@@ -200,7 +200,7 @@ TEST_F(FilterTest, RareWordsByRankAndByCount) {
   std::vector<data::NgramRun> runs;
   runs.emplace_back(run_path);
   data::write_ngram_counts(runs, 0, 1, out("n", ".ngram_counts"));
-  task.inputs.push_back(input("ngram_counts", out("n", ".ngram_counts")));
+  task.inputs.push_back(input(jobs::Role::kNgramCounts, out("n", ".ngram_counts")));
   auto settings = only_text();
   settings.max_ngrams = 3;  // a (3), "a dog" (2), dog (2)
   auto done = run(task, settings);
@@ -245,12 +245,13 @@ TEST_F(FilterTest, ColumnsScoresAndLists) {
     measure.settings = jobs::measure_json(jobs::measures_of(share));
     measure.output += "-for-cuts";
     cuts.settings = jobs::settings_json(share);
-    set_inputs(cuts, {{{}, input("facts", MeasureStage().run(measure, context_).outputs[0].path)}});
+    set_inputs(cuts,
+               {{{}, input(jobs::Role::kFacts, MeasureStage().run(measure, context_).outputs[0].path)}});
     const auto made = CutsStage().run(cuts, context_);
     EXPECT_EQ(made.counts.at("numbers"), 2);
     EXPECT_EQ(read_cuts(made.outputs[0].path), (std::map<std::size_t, double>{{0, 0.4}}));
     auto cut_task = task;
-    cut_task.inputs.push_back(input("cuts", made.outputs[0].path));
+    cut_task.inputs.push_back(input(jobs::Role::kCuts, made.outputs[0].path));
     EXPECT_EQ(data::read_verdicts(run(cut_task, share).outputs[0].path).kept, (std::vector<std::int32_t>{0}));
   }
   settings.columns[0].keep_missing = true;
@@ -298,7 +299,7 @@ TEST_F(FilterTest, ColumnsScoresAndLists) {
   settings.columns[0].sidecar = "stage:clip";
   EXPECT_THROW(run(task, settings), Error);  // that stage gave nothing
   auto scored = task;
-  scored.inputs.push_back(input("scores", out("clip", ".scores.jsonl")));
+  scored.inputs.push_back(input(jobs::Role::kScores, out("clip", ".scores.jsonl")));
   scored.inputs.back().stage = "clip";
   io::write_file_atomic(scored.inputs.back().path,
                         data::scores_file(data::kSimilarity, "abc", {{"2", 0.25}, {"3", 0.75}}), false);
@@ -320,7 +321,7 @@ TEST_F(FilterTest, ColumnsScoresAndLists) {
 TEST_F(FilterTest, FiltersInARowAndTheRandomControl) {
   auto task = task_of_all_kinds();
   const auto first = run(task);
-  auto verdicts = input("verdicts", first.outputs[0].path);
+  auto verdicts = input(jobs::Role::kVerdicts, first.outputs[0].path);
   verdicts.stage = "filter";
   task.inputs.push_back(verdicts);
   task.output += "-second";

@@ -29,11 +29,12 @@ class IndexTest : public testing::StageTest {
     const std::string features = out("f", ".features.safetensors");
     checkpoint::write_features(features, {"shared", sample, rows_.index_select(0, sample), {}, {}, {}});
     task_.stage = "index";
+    task_.settings = jobs::settings_json(jobs::IndexSettings{.data = "train", .model = "train"});
     task_.output = (folder_ / "run" / "index").string();
     set_inputs(task_, {{*shard.shard, {}},
                        {{}, shard.inputs[0]},
-                       {{}, input("model", (folder_ / "model").string())},
-                       {{}, input("features", features)}});
+                       {{}, input(jobs::Role::kModel, (folder_ / "model").string())},
+                       {{}, input(jobs::Role::kFeatures, features)}});
   }
 
   nlohmann::json search(std::vector<std::string> arguments) {

@@ -29,17 +29,17 @@ TEST_F(NearDuplicatesTest, SignaturesPairsAndClusters) {
       task.output = out("range" + std::to_string(step) + "-" + std::to_string(task.first), "");
       context_.threads = static_cast<int>(step) - 3;
       const auto done = SignaturesStage().run(task, context_);
-      lines.push_back({{}, input("signatures", done.outputs.at(0).path)});
+      lines.push_back({{}, input(jobs::Role::kSignatures, done.outputs.at(0).path)});
       EXPECT_EQ(done.counts.at("in") - done.counts.at("hashed"), task.first == 0 ? 1 : 0);
     }
     jobs::Task merge = task;
     merge.shard.reset();
-    merge.count = 2;
+    merge.parts = 2;
     set_inputs(merge, lines);
-    for (merge.first = 0; merge.first < 2; ++merge.first) {
-      merge.output = out("pairs" + std::to_string(merge.first), "");
+    for (merge.part = 0; merge.part < 2; ++merge.part) {
+      merge.output = out("pairs" + std::to_string(merge.part), "");
       const auto done = NearPairsStage().run(merge, context_);
-      lines.push_back({{}, input("near_pairs", done.outputs.at(0).path)});
+      lines.push_back({{}, input(jobs::Role::kNearPairs, done.outputs.at(0).path)});
     }
     set_inputs(merge, lines);
     merge.output = out("clusters", "");
@@ -64,22 +64,23 @@ TEST_F(NearDuplicatesTest, ByCaption) {
                                {"03", "x", "two dogs run through the deep snow of a park"},
                                {"04", "x", "two cats sleep on the warm roof of the house"}});
   task.settings = jobs::settings_json(
-      jobs::NearDuplicatesSettings{.data = {"train"}, .by = "caption", .least_jaccard = 0.6});
+      jobs::NearDuplicatesSettings{.data = {"train"}, .by = jobs::NearBy::kCaption, .least_jaccard = 0.6});
   std::vector<jobs::InputsLine> lines;
   for (task.first = 0; task.first < 6; task.first += 3) {
     task.count = 3;
     task.output = out("range" + std::to_string(task.first), "");
     const auto done = SignaturesStage().run(task, context_);
     EXPECT_EQ(done.counts.at("hashed"), 2);
-    lines.push_back({{}, input("signatures", done.outputs.at(0).path)});
+    lines.push_back({{}, input(jobs::Role::kSignatures, done.outputs.at(0).path)});
   }
   jobs::Task merge = task;
   merge.shard.reset();
-  merge.count = 1;
-  merge.first = 0;
+  merge.parts = 1;
+  merge.part = 0;
   set_inputs(merge, lines);
   merge.output = out("pairs", "");
-  lines.push_back({{}, input("near_pairs", NearPairsStage().run(merge, context_).outputs.at(0).path)});
+  lines.push_back(
+      {{}, input(jobs::Role::kNearPairs, NearPairsStage().run(merge, context_).outputs.at(0).path)});
   set_inputs(merge, lines);
   merge.output = out("clusters", "");
   const auto done = NearClustersStage().run(merge, context_);

@@ -40,14 +40,15 @@ TEST_F(PairCountsTest, ExactForAnyRangesAndPartitions) {
       map_task.output = out("map-" + std::to_string(map_task.first), "");
       const auto done = PairCountsMapStage().run(map_task, context_);
       EXPECT_EQ(done.counts.at("captions"), 2 * map_task.count);
-      lines.push_back({{}, input("pairs", done.outputs[0].path)});
+      lines.push_back({{}, input(jobs::Role::kPairs, done.outputs[0].path)});
     }
     set_inputs(merge_task, lines);
-    merge_task.count = partitions;
+    merge_task.settings = map_task.settings;
+    merge_task.parts = partitions;
     std::vector<std::string> paths;
     std::int64_t texts = 0, images = 0;
-    for (merge_task.first = 0; merge_task.first < partitions; ++merge_task.first) {
-      merge_task.output = out("merge-" + std::to_string(merge_task.first), "");
+    for (merge_task.part = 0; merge_task.part < partitions; ++merge_task.part) {
+      merge_task.output = out("merge-" + std::to_string(merge_task.part), "");
       const auto done = PairCountsMergeStage().run(merge_task, context_);
       texts += done.counts.at("texts");
       images += done.counts.at("images");

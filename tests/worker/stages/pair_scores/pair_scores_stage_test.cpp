@@ -38,7 +38,7 @@ class PairScoresTest : public testing::StageTest {
   jobs::TaskDone run(jobs::Task task, const checkpoint::Features& features) {
     const std::string path = out("features", ".safetensors");
     checkpoint::write_features(path, features);
-    task.inputs.push_back(input("features", path));
+    task.inputs.push_back(input(jobs::Role::kFeatures, path));
     return PairScoresStage().run(task, context_);
   }
 

@@ -80,12 +80,12 @@ class StageTest : public ::testing::Test {
     task.shard = jobs::ShardRef{.data = "train", .path = path.string(), .format = format};
     task.shard->samples = scan.samples;
     task.count = scan.samples;
-    task.inputs = {input("shard_index", index.string())};
+    task.inputs = {input(jobs::Role::kShardIndex, index.string())};
     task.output = (folder_ / ("out-" + name)).string();
     return task;
   }
 
-  static jobs::InputFile input(const std::string& role, const std::string& path) {
+  static jobs::InputFile input(jobs::Role role, const std::string& path) {
     jobs::InputFile file;
     file.role = role;
     file.data = "train";

@@ -212,8 +212,8 @@ TEST(SynthesizeStage, ShardsAreByteIdenticalAndHoldEverySampleOnce) {
     for (const int threads : {1, 2}) {
       jobs::Task task;
       task.settings = jobs::synthetic_json(spec);
-      task.first = shard;
-      task.count = 4;
+      task.part = shard;
+      task.parts = 4;
       task.output = (folder / (std::to_string(shard) + "-" + std::to_string(threads))).string();
       runtime::TaskContext context;
       context.stop = &stop;
@@ -247,7 +247,7 @@ TEST(SynthesizeStage, JsonTellsOfTheSceneWhateverTheTextSays) {
   spec.swapped = 0.5;
   jobs::Task task;
   task.settings = jobs::synthetic_json(spec);
-  task.count = 1;
+  task.parts = 1;
   task.output = (folder / "shard").string();
   runtime::StopRequest stop;
   runtime::TaskContext context;
@@ -289,7 +289,7 @@ TEST(SynthesizeStage, JsonTellsOfTheSceneWhateverTheTextSays) {
 TEST(SynthesizeStage, StopsWhenAsked) {
   jobs::Task task;
   task.settings = jobs::synthetic_json(noisy(1000));
-  task.count = 1;
+  task.parts = 1;
   task.output =
       (fs::temp_directory_path() / ("trireme-synthesize-stop-" + std::to_string(::getpid()))).string();
   runtime::StopRequest stop;

@@ -17,13 +17,15 @@ class VocabularyTest : public testing::StageTest {
     for (map.first = 0; map.first < shard.count; map.first += range) {
       map.count = std::min(range, shard.count - map.first);
       map.output = out("map-" + std::to_string(map.first), "");
-      words.push_back({{}, input("words", VocabularyMapStage().run(map, context_).outputs[0].path)});
+      words.push_back(
+          {{}, input(jobs::Role::kWords, VocabularyMapStage().run(map, context_).outputs[0].path)});
     }
     set_inputs(merge, words);
-    merge.count = settings.partitions;
-    for (merge.first = 0; merge.first < merge.count; ++merge.first) {
-      merge.output = out("merge-" + std::to_string(merge.first), "");
-      sums.push_back({{}, input("word_counts", VocabularyMergeStage().run(merge, context_).outputs[0].path)});
+    merge.parts = settings.partitions;
+    for (merge.part = 0; merge.part < merge.parts; ++merge.part) {
+      merge.output = out("merge-" + std::to_string(merge.part), "");
+      sums.push_back(
+          {{}, input(jobs::Role::kWordCounts, VocabularyMergeStage().run(merge, context_).outputs[0].path)});
     }
     set_inputs(train, sums);
     train.output = out("train", "");

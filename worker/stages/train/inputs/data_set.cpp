@@ -15,7 +15,7 @@ constexpr std::int64_t kLookedAt = 100;  // samples, before something counts as 
 
 // Files of one role of one shard, in order of their ranges.
 std::vector<jobs::InputFile> files_of(const std::vector<jobs::InputsLine>& inputs,
-                                      const jobs::ShardRef& shard, const std::string& role) {
+                                      const jobs::ShardRef& shard, jobs::Role role) {
   std::vector<jobs::InputFile> found;
   for (const auto& line : inputs)
     if (line.input && line.input->role == role && line.input->data == shard.data &&
@@ -27,7 +27,7 @@ std::vector<jobs::InputFile> files_of(const std::vector<jobs::InputsLine>& input
 }
 
 std::vector<std::string> paths_of(const std::vector<jobs::InputsLine>& inputs, const jobs::ShardRef& shard,
-                                  const std::string& role) {
+                                  jobs::Role role) {
   std::vector<std::string> paths;
   for (const auto& input : files_of(inputs, shard, role)) paths.push_back(input.path);
   return paths;
@@ -59,18 +59,19 @@ DataShard load_shard(const jobs::ShardRef& ref, const jobs::DataSpec& spec,
   DataShard shard{.ref = ref, .kept = selected(ref)};
   if (static_cast<std::size_t>(ref.source) < spec.sources.size())
     shard.weight = spec.sources[static_cast<std::size_t>(ref.source)].weight;
-  apply_verdicts(paths_of(inputs, ref, "verdicts"), shard.kept);
-  const auto index = paths_of(inputs, ref, "shard_index");
+  apply_verdicts(paths_of(inputs, ref, jobs::Role::kVerdicts), shard.kept);
+  const auto index = paths_of(inputs, ref, jobs::Role::kShardIndex);
   if (index.size() != 1)
     throw Error(ErrorKind::kInternal, "data set '" + ref.data + "': " + ref.path + " has " +
                                           std::to_string(index.size()) + " indexes among the inputs");
   shard.reader = std::make_shared<data::ShardReader>(ref.path, index.front());
-  const auto features = paths_of(inputs, ref, "features");
+  const auto features = paths_of(inputs, ref, jobs::Role::kFeatures);
   if (!features.empty()) shard.features = std::make_shared<embedding::FeatureTable>(features, ref.samples);
   const double begin = thread_seconds();
-  if (const auto captions = files_of(inputs, ref, "captions"); !captions.empty() && !shard.kept.empty())
+  if (const auto captions = files_of(inputs, ref, jobs::Role::kCaptions);
+      !captions.empty() && !shard.kept.empty())
     shard.captions = std::make_shared<data::ShardCaptions>(
-        paths_of(inputs, ref, "captions"),
+        paths_of(inputs, ref, jobs::Role::kCaptions),
         data::ShardCaptions::Shard{ref.path, ref.sha256, captions.front().stage}, *shard.reader, shard.kept);
   sidecar_seconds += thread_seconds() - begin;
   return shard;

@@ -34,7 +34,7 @@ optim::OptimizerOptions optimizer_of(const jobs::OptimizerSpec& spec) {
 
 StepOptions step_options(const jobs::TrainSettings& settings, std::int64_t total_steps) {
   return {.slots = settings.logical_slots,
-          .bf16 = settings.precision == "bf16",
+          .bf16 = settings.precision == jobs::Precision::kBf16,
           .micro_batch = settings.micro_batch,
           .gradient_clip_norm = settings.optimizer.gradient_clip_norm,
           .schedule = schedule_of(settings.optimizer, total_steps),

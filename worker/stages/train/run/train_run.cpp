@@ -72,12 +72,13 @@ class AveragedWeights {
 
 }  // namespace
 
-TrainRun::TrainRun(const jobs::Task& task, runtime::TaskContext& context, collective::Group& group)
+TrainRun::TrainRun(const jobs::Task& task, const jobs::TrainSettings& settings, runtime::TaskContext& context,
+                   collective::Group& group)
     : task_(task),
       context_(context),
       group_(group),
       inputs_(runtime::read_inputs(task)),
-      settings_(std::get<jobs::TrainSettings>(jobs::settings_from_json("train", task.settings))),
+      settings_(settings),
       guard_(settings_.guard),
       own_(collective::own_slots(settings_.logical_slots, group.size(), group.rank())),
       pool_(settings_.deterministic == "canonical" ? context.threads : 1,
@@ -175,7 +176,7 @@ void TrainRun::open_reporter() {
   const auto stored = objective_->stored();
   double rate = 1;
   if (context_.metrics != nullptr)
-    rate = matmul_rate(context_.device, settings_.precision == "bf16") *
+    rate = matmul_rate(context_.device, settings_.precision == jobs::Precision::kBf16) *
            (context_.device == "cpu" ? context_.threads / static_cast<double>(at::get_num_threads()) : 1);
   reporter_ = std::make_unique<StepReporter>(
       context_, io::Path(task_.stage_folder) / "log.jsonl", state_.progress.step, total_steps_,

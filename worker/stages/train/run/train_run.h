@@ -21,7 +21,8 @@ namespace trireme::worker::stages::train {
 class TrainRun {
  public:
   // All must outlive this object.
-  TrainRun(const jobs::Task& task, runtime::TaskContext& context, collective::Group& group);
+  TrainRun(const jobs::Task& task, const jobs::TrainSettings& settings, runtime::TaskContext& context,
+           collective::Group& group);
   jobs::TaskDone run();
 
  private:

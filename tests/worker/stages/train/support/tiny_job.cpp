@@ -179,7 +179,7 @@ jobs::Task TinyJob::task(const std::string& run) const {
   task.checkpoint_every_steps = checkpoint_every_steps;
   std::string lines;
   const auto add = [&](const jobs::InputsLine& line) { lines += jobs::to_json(line) + "\n"; };
-  const auto add_file = [&](const jobs::ShardRef& shard, const std::string& role, const std::string& path,
+  const auto add_file = [&](const jobs::ShardRef& shard, jobs::Role role, const std::string& path,
                             std::int64_t first) {
     add({.input = jobs::InputFile{
              .role = role, .data = shard.data, .shard = shard.shard, .first = first, .path = path}});
@@ -188,7 +188,7 @@ jobs::Task TinyJob::task(const std::string& run) const {
     for (const char* name : {"train", "test"}) {
       shard.data = name;
       add({.shard = shard});
-      add_file(shard, "shard_index", shard.path + ".idx", -1);
+      add_file(shard, jobs::Role::kShardIndex, shard.path + ".idx", -1);
       if (stored_features) {
         const auto path = shard.path + ".features.safetensors";
         RandomStream random(9, RandomPurpose::kTest, static_cast<std::uint64_t>(shard.shard));
@@ -205,14 +205,14 @@ jobs::Task TinyJob::task(const std::string& run) const {
             path,
             {{"sample", rows}, {"image", images}, {"text", draw(model.text.width)}, {"text_owner", rows}},
             {{"format", "trireme-features"}, {"version", "1"}, {"space", "tower"}}, false);
-        add_file(shard, "features", path, 0);
+        add_file(shard, jobs::Role::kFeatures, path, 0);
       }
     }
     if (written_captions) {
       shard.data = "train";
       std::int64_t first = 0;
       for (const auto& path : write_captions_of(shard, shard.shard + 1 == kShards ? captions_left_out : 0)) {
-        add({.input = jobs::InputFile{.role = "captions",
+        add({.input = jobs::InputFile{.role = jobs::Role::kCaptions,
                                       .stage = "captions",
                                       .data = shard.data,
                                       .shard = shard.shard,
@@ -228,7 +228,7 @@ jobs::Task TinyJob::task(const std::string& run) const {
       verdicts += "{\"sample\":" + std::to_string(i) + ",\"key\":\"k\",\"kept\":" +
                   (i % 5 == 0 ? "false,\"rules\":[\"min_words\"],\"evidence\":{}}" : "true}") + "\n";
     io::write_file_atomic(shard.path + ".verdicts.jsonl", verdicts, false);
-    add_file(shard, "verdicts", shard.path + ".verdicts.jsonl", 0);
+    add_file(shard, jobs::Role::kVerdicts, shard.path + ".verdicts.jsonl", 0);
   }
   task.inputs_file = folder_ + "/" + run + ".inputs.jsonl";
   io::write_file_atomic(task.inputs_file, lines, false);

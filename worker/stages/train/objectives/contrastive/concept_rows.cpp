@@ -19,7 +19,7 @@ namespace {
 // The file of vocabularies that a stage left.
 std::string vocabulary_path(const std::string& stage, const std::vector<jobs::InputsLine>& inputs) {
   for (const auto& line : inputs)
-    if (line.input && line.input->role == "concept_vocabulary" && line.input->stage == stage)
+    if (line.input && line.input->role == jobs::Role::kConceptVocabulary && line.input->stage == stage)
       return line.input->path;
   throw Error(ErrorKind::kInternal, "stage '" + stage + "' left no vocabulary among the inputs");
 }
@@ -125,7 +125,7 @@ ShardConcepts joined_labels(const DataSet& set, const Expected& expected,
     auto rows = std::make_shared<ConceptRows>(shard.ref.samples);
     std::vector<std::uint8_t> state(static_cast<std::size_t>(shard.ref.samples));
     for (const auto& line : inputs)
-      if (line.input && line.input->role == "concepts" && line.input->stage == expected.stage &&
+      if (line.input && line.input->role == jobs::Role::kConcepts && line.input->stage == expected.stage &&
           line.input->data == shard.ref.data && line.input->shard == shard.ref.shard)
         join_file(checkpoint::read_concept_labels(line.input->path), expected, shard, state, *rows, join);
     for (const auto sample : shard.kept)

@@ -66,7 +66,7 @@ class ConceptRowsTest : public ::testing::Test {
 
   std::vector<jobs::InputsLine> inputs(const std::vector<checkpoint::ConceptLabels>& files) {
     std::vector<jobs::InputsLine> lines;
-    const auto add = [&](const std::string& role, std::int64_t first, const io::Path& path) {
+    const auto add = [&](jobs::Role role, std::int64_t first, const io::Path& path) {
       lines.push_back({{},
                        jobs::InputFile{.role = role,
                                        .stage = "labels",
@@ -77,11 +77,11 @@ class ConceptRowsTest : public ::testing::Test {
     };
     const auto path = folder_ / "v.json";
     io::write_file_atomic(path, jobs::to_json(vocabulary_));
-    add("concept_vocabulary", -1, path);
+    add(jobs::Role::kConceptVocabulary, -1, path);
     for (std::size_t i = 0; i < files.size(); ++i) {
       const auto file = folder_ / (std::to_string(i) + ".labels");
       checkpoint::write_concept_labels(file, files[i]);
-      add("concepts", files[i].first, file);
+      add(jobs::Role::kConcepts, files[i].first, file);
     }
     return lines;
   }

@@ -1,0 +1,82 @@
+// The gang of a train stage: what it reads of every data set, what it waits for, and what decides its
+// address.
+#include <algorithm>
+#include <set>
+
+#include "coordinator/planner/graph_builder.h"
+
+namespace trireme::coordinator::planner {
+namespace {
+
+using Builder = GraphState::Builder;
+
+// What concept heads read: labels of the training data's ranges, and files of vocabularies.
+struct HeadInputs {
+  std::vector<std::size_t> providers, artifacts;
+  std::string head;
+};
+
+HeadInputs head_inputs(const Builder& b, const jobs::TrainSettings& settings) {
+  HeadInputs found;
+  const auto add = [](std::vector<std::size_t>& list, std::size_t part) {
+    if (part != kNone && std::ranges::find(list, part) == list.end()) list.push_back(part);
+  };
+  for (const auto& head : settings.concepts.heads) {
+    add(found.artifacts, b.artifact_of(head.vocabulary_from));
+    found.head += b.file_head("concepts " + head.vocabulary_from);
+    const std::string stage = jobs::named_stage(head.from);
+    if (stage.empty()) continue;
+    add(found.providers, b.part_over(b.spec_of.at(stage), settings.data));
+    for (const std::size_t part : b.parts_of.at(stage))
+      if (b.graph.parts[part].kind == TaskKind::kConceptTeacher) add(found.artifacts, part);
+  }
+  return found;
+}
+
+// What a train stage reads of one data set, range by range.
+std::vector<std::size_t> trained_on(const Builder& b, const StageSpec& spec,
+                                    const jobs::TrainSettings& settings, const HeadInputs& concepts,
+                                    const std::string& data) {
+  auto providers = b.range_inputs(spec, data, settings.model);
+  if (data != settings.data) return providers;
+  if (const std::string captions = jobs::named_stage(settings.synthetic_caption);
+      !captions.empty() && settings.loss.texts != "raw")
+    providers.push_back(b.part_over(b.spec_of.at(captions), data));
+  providers.insert(providers.end(), concepts.providers.begin(), concepts.providers.end());
+  return providers;
+}
+
+}  // namespace
+
+void add_train(GraphState::Builder& b, std::uint32_t stage, const StageSpec& spec,
+               const jobs::TrainSettings& settings) {
+  std::set<std::size_t> barriers;
+  std::vector<Part::Listed> listed_parts;
+  const HeadInputs concepts = head_inputs(b, settings);
+  const std::string held_back = jobs::evaluated_on(spec);
+  std::vector<std::string> sets{settings.data};
+  if (!held_back.empty() && held_back != settings.data) sets.push_back(held_back);
+  std::string head = b.model_head(settings.model) + concepts.head;
+  for (const auto& data : sets) {
+    auto providers = trained_on(b, spec, settings, concepts, data);
+    barriers.insert(b.graph.inspectors[b.table_of.at(data)]);
+    barriers.insert(providers.begin(), providers.end());
+    listed_parts.push_back({b.table_of.at(data), std::move(providers)});
+    head += b.data_head(data);
+  }
+  for (const auto& need : spec.needs) barriers.insert(b.parts_of.at(need).begin(), b.parts_of.at(need).end());
+  const std::size_t vocabulary = b.vocabulary_of(settings.model);
+  if (vocabulary != kNone) barriers.insert(vocabulary);
+  barriers.insert(concepts.artifacts.begin(), concepts.artifacts.end());
+  Part& part = b.graph.parts[b.add_fixed(stage, TaskKind::kTrain, 1, spec, head, barriers)];
+  part.artifacts = concepts.artifacts;
+  part.model_name = settings.model;
+  part.vocabulary = vocabulary;
+  if (vocabulary != kNone) part.artifacts.push_back(vocabulary);
+  part.listed = std::move(listed_parts);
+  part.data_json = jobs::data_json(b.graph.job.spec.data.at(settings.data));
+  part.model_json = jobs::model_json(b.graph.job.spec.models.at(settings.model));
+  if (!held_back.empty()) part.evaluate_data_json = jobs::data_json(b.graph.job.spec.data.at(held_back));
+}
+
+}  // namespace trireme::coordinator::planner

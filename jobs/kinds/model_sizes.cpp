@@ -1,0 +1,86 @@
+#include "jobs/kinds/model_sizes.h"
+
+#include <algorithm>
+#include <array>
+#include <utility>
+
+#include "jobs/specification/model_defaults.h"
+
+namespace trireme::jobs {
+namespace {
+
+constexpr std::pair<std::string_view, double> kEfficientNets[] = {
+    {"efficientnet_b0", 4.0e6},    {"efficientnet_b1", 6.5e6},    {"efficientnet_b2", 7.7e6},
+    {"efficientnet_b3", 10.7e6},   {"efficientnet_b4", 17.5e6},   {"efficientnet_b5", 28.3e6},
+    {"efficientnet_b6", 40.7e6},   {"efficientnet_b7", 63.8e6},   {"efficientnet_l2", 474e6},
+    {"efficientnet_lite0", 3.4e6}, {"efficientnet_lite1", 4.2e6}, {"efficientnet_lite2", 4.8e6}};
+constexpr double kEfficientNetWidth = 1280, kClipPieces = 49408, kWordPieces = 30522;
+
+double blocks(std::int64_t width, std::int64_t layers, double widths) {
+  return widths * static_cast<double>(width) * static_cast<double>(width) * static_cast<double>(layers);
+}
+
+double of(const ImageTowerSpec& image) {
+  for (const auto& [kind, parameters] : kEfficientNets)
+    if (image.kind == kind) return parameters;
+  const auto width = static_cast<double>(image.width), patch = static_cast<double>(image.patch_px),
+             side = static_cast<double>(image.image_px) / patch;
+  return blocks(image.width, image.layers, 12) + width * (3 * patch * patch + side * side);
+}
+
+double of(const TextTowerSpec& text) {
+  const double pieces = text.tokenizer.kind == "hashed_words" ? static_cast<double>(text.tokenizer.buckets)
+                        : text.tokenizer.kind == "clip_bpe"   ? kClipPieces
+                                                              : kWordPieces;
+  const bool decoder = text.kind == "decoder";  // looks at the image in every block, too
+  const auto places = static_cast<double>(text.kind == "transformer" ? text.context : text.positions);
+  return blocks(text.width, text.layers, decoder ? 16 : 12) +
+         static_cast<double>(text.width) * (pieces + places);
+}
+
+double image_width(const ImageTowerSpec& image) {
+  return is_efficientnet(image) ? kEfficientNetWidth : static_cast<double>(image.width);
+}
+
+}  // namespace
+
+double parameters_of(const ModelSpec& model, bool learnt_alone) {
+  const double projections = model.text.kind == "decoder"
+                                 ? 0
+                                 : static_cast<double>(model.embed_dim) *
+                                       (image_width(model.image) + static_cast<double>(model.text.width));
+  return projections + (learnt_alone && model.image.frozen ? 0 : of(model.image)) +
+         (learnt_alone && model.text.frozen ? 0 : of(model.text));
+}
+
+const ModelSpec& ModelSizes::model_of(const std::string& train_stage) const {
+  const auto stage = std::ranges::find(spec_.stages, train_stage, &StageSpec::name);
+  return spec_.models.at(std::get<TrainSettings>(stage->settings).model);
+}
+
+double ModelSizes::towers(const std::string& model) const {
+  return image(model) +
+         kFloatBytes * kGuessedCaptions * static_cast<double>(spec_.models.at(model).text.width);
+}
+
+double ModelSizes::image(const std::string& model_or_stage) const {
+  const std::string trained = named_stage(model_or_stage);
+  if (!trained.empty()) return shared(trained) / (1 + kGuessedCaptions);
+  return kFloatBytes * image_width(spec_.models.at(model_or_stage).image);
+}
+
+double ModelSizes::shared(const std::string& train_stage) const {
+  return kFloatBytes * static_cast<double>(model_of(train_stage).embed_dim) * (1 + kGuessedCaptions);
+}
+
+double ModelSizes::weights(const TrainSettings& train) const {
+  return kFloatBytes * parameters_of(spec_.models.at(train.model));
+}
+
+double ModelSizes::checkpoint(const TrainSettings& train) const {
+  const double learnt = kFloatBytes * parameters_of(spec_.models.at(train.model), true);
+  const double copies = 2 /* moments */ + (train.average.decay > 0 ? 1 : 0);
+  return (train.evaluate_every.steps > 0 ? 2 : 1) * weights(train) + copies * learnt;
+}
+
+}  // namespace trireme::jobs
