@@ -116,6 +116,16 @@ std::string found_column(const Names& header, const std::string& wish, const Nam
   return wish;
 }
 
+// What a header of one field tells when it holds a usual separator; "" else.
+std::string other_separator(const Names& header) {
+  if (header.size() != 1) return "";
+  for (const char separator : kSeparators)
+    if (header[0].find(separator) != std::string::npos)
+      return "; its fields seem to be separated by " + separator_name(separator) +
+             " (set separator of the source)";
+  return "";
+}
+
 void need_column(const Names& header, const std::string& name, const std::string& path,
                  const std::string& setting) {
   if (holds(header, name)) return;
@@ -129,6 +139,7 @@ void need_column(const Names& header, const std::string& name, const std::string
   throw Error(
       ErrorKind::kInvalid, "table " + path + " has no column \"" + name + "\"; its columns are: " + known,
       "set " + setting + " of the source" + (near.empty() ? "" : ", perhaps to \"" + near + "\"") +
+          other_separator(header) +
           (is_utf8(known) ? "" : "; the header is not UTF-8: iconv -f LATIN1 -t UTF-8 writes it anew"));
 }
 

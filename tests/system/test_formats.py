@@ -135,7 +135,7 @@ REFUSED = {
     "packed": (lambda f, im: (write_tar(f / "0.tar", pairs([im])), (f / "1.tar.gz").write_bytes(gzip.compress((f / "0.tar").read_bytes())), f)[2], ["1.tar.gz", "gunzip"]),
     "utf16": (lambda f, im: write(f / "a.csv", "filepath,title\na.jpg,x\n".encode("utf-16")), ["a.csv is UTF-16", "iconv -f UTF-16"]),
     "latin1": (lambda f, im: (write(f / "a.jpg", im), write(f / "a.csv", "filepath,title\na.jpg,caf\xe9\n".encode("latin-1")))[1], ["1 bad_text", "iconv -f LATIN1"]),
-    "columns": (lambda f, im: write(f / "a.csv", b"picture;words\na.jpg;x\n"), ["has no column", "picture;words"]),
+    "columns": (lambda f, im: write(f / "a.csv", b"picture;words\na.jpg;x\n"), ["has no column", "picture;words", "separated by semicolons"]),
     "short": (lambda f, im: (write(f / "a.jpg", im), write(f / "a.csv", b"filepath,title\na.jpg\n"))[1], ["line 2: it has 1 fields, the header 2", "1 bad_row"]),
 }
 
@@ -185,6 +185,8 @@ def test_columns_of_parquet_are_joined_by_key(tmp_path, good_images):  # noqa: F
         texts = sorted(tar.extractfile(m).read() for m in tar if m.name.endswith(".txt"))
     assert texts == [b"picture number 2", b"picture number 3"], texts
     subprocess.run([python, "-c", make, json.dumps(rows[:3]), tmp_path / "0.parquet"], check=True)
+    job["spec"].update(output=str(tmp_path / "run2"), store=str(tmp_path / "run/store"))
+    path.write_text(json.dumps(job))
     done = launch(path, env=env)
     text = done.stdout + done.stderr
     assert done.returncode == 1 and "1 of 4 samples have no row" in text and "000000003" in text, text
