@@ -3,14 +3,14 @@
 The right counts are those of Python's tarfile, csv and json over the same files; grouping is webdataset's (docs/data-formats.md)."""
 import csv
 import gzip
-import io
 import json
+import pathlib
 import subprocess
 import tarfile
 
 import pytest
 
-from conftest import EXAMPLES, ROOT, environment, trireme
+from conftest import BIN, EXAMPLES, ROOT, environment, trireme
 from test_bad_input import good_images, launch, pairs, write_tar  # noqa: F401
 
 TINY = json.loads((EXAMPLES / "tiny.json").read_text())
@@ -194,7 +194,14 @@ def test_columns_of_parquet_are_joined_by_key(tmp_path, good_images):  # noqa: F
 
 def test_slurms_variables_without_srun(tmp_path):
     """In a container inside an allocation: Open MPI would start its daemons by srun, on a node of another name."""
+    programs = tmp_path / "programs"
+    programs.mkdir()
+    for folder in map(pathlib.Path, ("/usr/bin", "/bin")):
+        for program in folder.iterdir():
+            if program.name not in ("srun", "trireme") and not (programs / program.name).exists():
+                (programs / program.name).symlink_to(program)
     env = environment(SLURM_JOB_ID=4711, SLURM_NNODES=1, SLURM_NODELIST="node0147", SLURM_JOB_NODELIST="node0147", SLURM_TASKS_PER_NODE=2, SLURM_JOB_CPUS_PER_NODE=2)
+    env["PATH"] = f"{BIN}:{programs}"
     done = trireme("doctor", env=env)
     assert "no srun" in done.stdout and "OMPI_MCA_plm=^slurm" in done.stdout, done.stdout
     done = subprocess.run(["trireme", "launch", "-n", "1", EXAMPLES / "tiny.json", "--set", f"spec.output={tmp_path}/run", "--set", "spec.stages.train.epochs=1"],

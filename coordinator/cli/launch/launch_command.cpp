@@ -46,7 +46,14 @@ HostList hosts_of(const LaunchOptions& options) {
   if (!options.hostfile.empty())
     return {parse_hostfile(io::read_file(options.hostfile, 64U << 20), options.hostfile),
             "hostfile " + options.hostfile};
-  return hosts_of_environment(variable);
+  HostList found = hosts_of_environment(variable);
+  if (found.source.rfind("Slurm", 0) != 0 || !srun_is_missing()) return found;
+  if (found.hosts.size() > 1)
+    throw Error(ErrorKind::kInvalid,
+                found.source + " has " + std::to_string(found.hosts.size()) +
+                    " nodes, and there is no srun here to reach them",
+                "start outside of the container, or name hosts that ssh reaches with --hosts");
+  return {};  // its one node is this machine, whatever that is called in here
 }
 
 // -n shares its workers out evenly, the first hosts take what is left over.

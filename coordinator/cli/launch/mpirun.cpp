@@ -101,10 +101,14 @@ std::map<std::string, std::string> root_permission(bool is_root) {
   return {{"OMPI_ALLOW_RUN_AS_ROOT", "1"}, {"OMPI_ALLOW_RUN_AS_ROOT_CONFIRM", "1"}};
 }
 
+bool srun_is_missing() {
+  const bool inside = std::getenv("SLURM_JOB_ID") != nullptr || std::getenv("SLURM_JOBID") != nullptr;
+  return inside && capture({"srun", "--version"}).exit_code == 127;
+}
+
 std::map<std::string, std::string> without_srun() {
-  if (std::getenv("SLURM_JOB_ID") == nullptr && std::getenv("SLURM_JOBID") == nullptr) return {};
-  if (std::getenv("OMPI_MCA_plm") != nullptr || std::getenv("OMPI_MCA_ras") != nullptr) return {};
-  if (capture({"srun", "--version"}).exit_code != 127) return {};
+  const bool decided = std::getenv("OMPI_MCA_plm") != nullptr || std::getenv("OMPI_MCA_ras") != nullptr;
+  if (decided || !srun_is_missing()) return {};
   return {{"OMPI_MCA_plm", "^slurm"}, {"OMPI_MCA_ras", "^slurm"}};
 }
 

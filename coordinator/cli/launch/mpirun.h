@@ -42,6 +42,7 @@ std::map<std::string, std::string> root_permission(bool is_root);
 // by srun and take the node's name for another machine. What has it start them itself; empty where srun is
 // there or the user has decided (OMPI_MCA_plm, OMPI_MCA_ras).
 std::map<std::string, std::string> without_srun();
+bool srun_is_missing();  // SLURM_JOB_ID is set, and srun is not there
 inline constexpr const char* kWithoutSrun =
     "Slurm's variables are set, but there is no srun: OMPI_MCA_plm=^slurm OMPI_MCA_ras=^slurm";
 
