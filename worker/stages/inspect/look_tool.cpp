@@ -16,6 +16,7 @@ int look(const std::vector<std::string>& arguments, std::ostream& out) {
     throw Error(ErrorKind::kUsage, "look needs SHARD FORMAT DATA SOURCE", "trireme doctor PATH calls it");
   jobs::Task task;
   task.stage = "look";
+  task.settings = "{}";
   task.shard.emplace();
   task.shard->path = arguments[0];
   task.shard->format = arguments[1];
