@@ -75,6 +75,10 @@ std::uint64_t size_of(const Path& path, const FileSystem& files) {
   return status_of(path, files).bytes;
 }
 
+void set_mode(const Path& path, unsigned mode) {
+  if (::chmod(path.c_str(), mode) != 0) throw system_error("cannot protect " + path.string(), errno);
+}
+
 std::vector<Path> list_folder(const Path& folder) {
   return list(folder, false);
 }

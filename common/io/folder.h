@@ -22,6 +22,7 @@ bool may_write_into(const Path& folder);
 bool appears(const Path& path, const FileSystem& files = disk());
 
 std::uint64_t size_of(const Path& path, const FileSystem& files = disk());
+void set_mode(const Path& path, unsigned mode);  // as chmod(2)
 
 struct FileStatus {
   std::uint64_t bytes = 0;

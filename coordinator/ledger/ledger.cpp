@@ -35,15 +35,15 @@ std::string new_run_id() {
 
 void private_folder(const io::Path& folder) {
   io::make_folders(folder);
-  if (::chmod(folder.c_str(), 0700) != 0) throw system_error("cannot protect " + folder.string(), errno);
+  io::set_mode(folder, 0700);
 }
 
 // SQLite gives its log the mode of the main file.
 void make_private(const io::Path& file) {
   const int descriptor = io::disk().open(file, O_RDWR | O_CREAT, 0600);
   if (descriptor < 0) throw system_error("cannot open " + file.string(), errno);
-  ::fchmod(descriptor, 0600);
-  ::close(descriptor);
+  io::disk().close(descriptor);
+  io::set_mode(file, 0600);
 }
 
 int remember_frames(void* frames, sqlite3*, const char*, int count) {

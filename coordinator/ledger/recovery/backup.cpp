@@ -3,8 +3,6 @@
 #include <algorithm>
 #include <cstdio>
 
-#include <sys/stat.h>
-
 #include "common/base/error.h"
 #include "common/io/file.h"
 #include "common/io/folder.h"
@@ -75,19 +73,19 @@ std::vector<io::Path> backups_of(const io::Path& run_folder) {
 io::Path snapshot_place(const io::Path& run_folder) {
   const io::Path folder = run_folder / "backup";
   io::make_folders(folder);
-  if (::chmod(folder.c_str(), 0700) != 0) throw system_error("cannot protect " + folder.string(), errno);
+  io::set_mode(folder, 0700);
   return folder / ".snapshot.db";
 }
 
-void keep_backup(const io::Path& snapshot, const io::Path& run_folder) {
+void keep_backup(const io::Path& snapshot, const io::Path& run_folder, const io::FileSystem& files) {
   const LedgerState state = look_at_ledger(snapshot, {}, run_folder / "backup" / ".look");
   if (!state.fault.empty())
     throw Error(ErrorKind::kDamaged, "the backup of the ledger does not verify: " + state.fault);
-  io::sync_file(snapshot);
+  io::sync_file(snapshot, files);
   char name[48];
   std::snprintf(name, sizeof name, "ledger-%012llu.db", static_cast<unsigned long long>(state.sequence));
   // Over a backup of the same sequence: the same rows.
-  io::rename_durably(snapshot, run_folder / "backup" / name);
+  io::rename_durably(snapshot, run_folder / "backup" / name, files);
   const auto all = backups_of(run_folder);
   // Older than two that verify, and written by this program: nobody would choose it.
   for (std::size_t i = kBackups; i < all.size(); ++i) io::remove_file(all[i]);

@@ -30,7 +30,8 @@ std::vector<io::Path> backups_of(const io::Path& run_folder);
 
 // Makes a backup of `snapshot` (Ledger::snapshot, in <run folder>/backup): verified, synced, renamed; the
 // newest two stay. Throws when it does not verify.
-void keep_backup(const io::Path& snapshot, const io::Path& run_folder);
+void keep_backup(const io::Path& snapshot, const io::Path& run_folder,
+                 const io::FileSystem& files = io::disk());
 io::Path snapshot_place(const io::Path& run_folder);  // where to put the snapshot
 
 }  // namespace trireme::coordinator::ledger

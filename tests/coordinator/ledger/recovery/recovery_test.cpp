@@ -10,11 +10,12 @@
 #include "common/io/folder.h"
 #include "coordinator/ledger/sql.h"
 #include "tests/coordinator/ledger/sample_ledger.h"
+#include "tests/support/faulty_files.h"
 
 namespace trireme::coordinator::ledger {
 namespace {
 
-class RecoveryTest : public testing::Test {
+class RecoveryTest : public ::testing::Test {
  protected:
   io::Path run = quick_folder() / ("trireme-recovery-" + std::to_string(::getpid()));
   ManualClock clock;
@@ -95,6 +96,25 @@ TEST_F(RecoveryTest, ADamagedSnapshotIsNoBackup) {
   io::write_file_atomic(place, bytes, false);
   EXPECT_THROW(keep_backup(place, run), Error);
   EXPECT_EQ(backups_of(run).size(), 1U);
+}
+
+TEST_F(RecoveryTest, ABackupThatIsNotOnTheDiskReplacesNone) {
+  Ledger ledger(options(1), clock);
+  fill(ledger, 2);
+  back_up(ledger);
+  grant(ledger, 3);
+  const auto before = backups_of(run);
+  trireme::testing::FaultyFiles files;
+  for (int* fault : {&files.sync_fault, &files.rename_fault}) {
+    const io::Path place = snapshot_place(run);
+    ledger.snapshot(place);
+    *fault = EIO;
+    EXPECT_THROW(keep_backup(place, run, files), Error);
+    *fault = 0;
+    EXPECT_EQ(backups_of(run), before);
+  }
+  back_up(ledger);
+  EXPECT_EQ(backups_of(run).size(), 2U);
 }
 
 TEST_F(RecoveryTest, WithoutTheFolderTheBackupIsInstalled) {
