@@ -23,6 +23,7 @@
 #include "coordinator/service/service.h"
 #include "jobs/checkpoint/checkpoint_config.h"
 #include "jobs/specification/spec_paths.h"
+#include "jobs/store/run_files.h"
 
 namespace trireme::coordinator {
 namespace {
@@ -138,7 +139,7 @@ api::ServerOptions server_options(const Arguments& given, const service::RunFold
 service::Outcome serve(MpiWorld& world, const Arguments& given, std::optional<jobs::JobSpec> job,
                        service::RunFolder& folder) {
   const RealClock clock;
-  ledger::Ledger ledger({.folder = folder.path() / "ledger",
+  ledger::Ledger ledger({.folder = store::RunPaths{folder.path()}.ledger(),
                          .incarnation = folder.incarnation(),
                          .traces = checkpoints::traces_of_a_run(folder.path())},
                         clock);

@@ -8,6 +8,7 @@
 #include "common/io/log_tail.h"
 #include "coordinator/api/documents.h"
 #include "coordinator/api/spec_roots.h"
+#include "jobs/store/run_files.h"
 
 namespace trireme::coordinator::api {
 namespace {
@@ -79,7 +80,7 @@ Response list(service::Face& face, const Target& target) {
 
 io::LogTail open_logs(service::Face& face, const ServerOptions& options, const Admission& admission) {
   face.describe(admission.match.job_id);  // throws kNotFound
-  return {options.run_folder / "logs",
+  return {store::RunPaths{options.run_folder}.logs(),
           static_cast<int>(query_number(admission.target, "rank", -1, 0, 1000000)),
           query_number(admission.target, "tail", -1, 0, 1000000)};
 }

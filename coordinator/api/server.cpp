@@ -131,7 +131,7 @@ void Server::State::listen() {
   if (!options.require_token && !wanted.endpoint.address().is_loopback())
     throw Error(ErrorKind::kUsage, "refusing to listen on " + options.listen + " without a token",
                 "the API starts programs' work: keep the token, or listen on 127.0.0.1");
-  if (options.require_token) rules.token = read_or_make_token(options.run_folder / "token");
+  if (options.require_token) rules.token = read_or_make_token(store::RunPaths{options.run_folder}.token());
   error_code code;
   acceptor.open(wanted.endpoint.protocol(), code);
   if (!code) acceptor.set_option(net::socket_base::reuse_address(true), code);

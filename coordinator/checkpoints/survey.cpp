@@ -6,6 +6,7 @@
 
 #include "common/base/error.h"
 #include "common/io/folder.h"
+#include "jobs/store/run_files.h"
 
 namespace trireme::coordinator::checkpoints {
 namespace {
@@ -57,7 +58,7 @@ bool same_series(const ledger::CheckpointRow& row, const io::Path& folder, const
 
 std::vector<Manifest> all_checkpoints(const io::Path& output) {
   std::vector<Manifest> found;
-  for (const auto& stage : folders_in(output / "ckpt"))
+  for (const auto& stage : folders_in(store::RunPaths{output}.checkpoints()))
     for (const auto& folder : folders_in(stage))
       if (!folder.filename().string().starts_with(".tmp-"))
         if (auto manifest = read_manifest(folder)) found.push_back(std::move(*manifest));
@@ -81,7 +82,7 @@ Survey survey_checkpoints(const io::Path& output, const KnownCheckpoints& known)
       survey.broken.push_back(fault);
     }
   }
-  for (const auto& stage : folders_in(output / "ckpt"))
+  for (const auto& stage : folders_in(store::RunPaths{output}.checkpoints()))
     for (const auto& folder : folders_in(stage)) {
       const auto* row = row_at(known.rows, folder);
       const bool half_removed =
@@ -115,13 +116,13 @@ void refuse_unknown(const io::Path& output, const std::string& what_is_wrong,
 
 std::string traces_of_a_run(const io::Path& run_folder) {
   std::vector<std::string> found;
-  if (const io::Path file = run_folder / "progress.json"; io::exists(file)) {
+  if (const io::Path file = store::RunPaths{run_folder}.progress(); io::exists(file)) {
     const auto progress = nlohmann::json::parse(io::read_file(file, 64U << 20), nullptr, false);
     if (progress.is_object() && progress.value("sequence", std::uint64_t{0}) > 0)
       found.push_back("progress.json, which says that a ledger came to sequence " +
                       std::to_string(progress.value("sequence", std::uint64_t{0})));
   }
-  if (holds_anything(run_folder / "backup")) found.push_back("backup/");
+  if (holds_anything(store::RunPaths{run_folder}.backups())) found.push_back("backup/");
   for (auto& name : results_in(run_folder)) found.push_back(std::move(name));
   return list_of(found);
 }

@@ -19,6 +19,7 @@
 #include "coordinator/cli/sweep_runs.h"
 #include "coordinator/sweep/sweep_spec.h"
 #include "jobs/specification/spec_paths.h"
+#include "jobs/store/run_files.h"
 
 namespace trireme::coordinator::cli {
 namespace {
@@ -99,7 +100,7 @@ void print_end(const SweepOptions& options, const sweep::Sweep& sweep, const Swe
     out << count_text(runs.tasks_reused()) << (runs.tasks_reused() == 1 ? " task was" : " tasks were")
         << " not run again: an earlier run of the sweep had the result\n";
   out << "table   " << (sweep.output / "sweep.csv").string() << "\nreport  "
-      << (sweep.output / "report.html").string() << "\n";
+      << store::RunPaths{sweep.output}.report().string() << "\n";
 }
 
 SupervisorResult run_fleet(const SweepOptions& options, const sweep::Sweep& sweep, SweepRuns& runs,
@@ -134,7 +135,7 @@ int sweep_jobs(const SweepOptions& options) {
   std::ostream& out = *options.fleet.out;
   if (options.dry_run) return print_runs(sweep, out);
   io::make_folders(sweep.output);
-  const io::FileLock lock(sweep.output / "LOCK");
+  const io::FileLock lock(store::RunPaths{sweep.output}.lock());
   const RealClock clock;
   std::ostream nowhere(nullptr);
   Display display(options.json ? nowhere : out, options.fleet.is_terminal && !options.json, clock);

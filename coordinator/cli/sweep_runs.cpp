@@ -218,8 +218,8 @@ void SweepRuns::write() {
   io::write_file_atomic(sweep_.output / "sweep.json", sweep::sweep_json(sweep_, results_, table, made));
   io::write_file_atomic(sweep_.output / "sweep.csv", sweep::table_csv(sweep_, table), false);
   io::write_file_atomic(sweep_.output / "runs.csv", sweep::runs_csv(sweep_, results_, table), false);
-  io::write_file_atomic(sweep_.output / "report.html", sweep::sweep_page(sweep_, results_, table, made),
-                        false);
+  io::write_file_atomic(store::RunPaths{sweep_.output}.report(),
+                        sweep::sweep_page(sweep_, results_, table, made), false);
 }
 
 std::string SweepRuns::table_text() const {

@@ -4,6 +4,7 @@
 #include "common/base/error.h"
 #include "common/io/file.h"
 #include "coordinator/planner/graph_state.h"
+#include "jobs/store/run_files.h"
 
 namespace trireme::coordinator::planner {
 
@@ -168,7 +169,7 @@ std::vector<jobs::InputFile> GraphState::artifact_files(const Part& part) const 
 }
 
 std::string GraphState::inputs_path(const Part& part) const {
-  return output + "/stages/" + stages[part.stage].name + "/inputs.jsonl";
+  return (store::RunPaths{output}.stage(stages[part.stage].name) / "inputs.jsonl").string();
 }
 
 void GraphState::write_inputs(std::size_t index) const {
@@ -254,8 +255,8 @@ jobs::Task GraphState::task(std::size_t index, std::int64_t item) const {
   task.output = output_base(store, part.kind, place);
   cover(part, item, task);
   if (part.kind == jobs::TaskKind::kTrain) {
-    task.stage_folder = output + "/stages/" + task.stage;
-    task.checkpoint_folder = output + "/ckpt/" + task.stage;
+    task.stage_folder = store::RunPaths{output}.stage(task.stage).string();
+    task.checkpoint_folder = (store::RunPaths{output}.checkpoints() / task.stage).string();
     task.checkpoint_every_steps = job.spec.checkpoint.every_steps;
     task.checkpoint_every_seconds = job.spec.checkpoint.every_seconds;
   }

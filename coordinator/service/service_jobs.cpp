@@ -5,6 +5,7 @@
 #include "common/base/error.h"
 #include "common/base/log.h"
 #include "coordinator/service/service.h"
+#include "jobs/store/run_files.h"
 
 namespace trireme::coordinator::service {
 
@@ -63,7 +64,7 @@ void Service::look_and_plan(const Job& job) {
     try {
       const auto survey = CheckpointBook::look_into(spec.spec.output, known, output_known);
       foreign = false;
-      io::write_file_atomic(io::Path(spec.spec.output) / "spec.json", jobs::effective_json(spec) + "\n");
+      io::write_file_atomic(store::RunPaths{spec.spec.output}.spec(), jobs::effective_json(spec) + "\n");
       auto graph = std::make_shared<std::unique_ptr<planner::TaskGraph>>(
           std::make_unique<planner::TaskGraph>(spec, options_.list(spec), id));
       for (const auto& remark : (*graph)->remarks()) log_info("data", remark);

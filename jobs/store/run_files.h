@@ -28,6 +28,10 @@ struct RunPaths {
   io::Path progress() const { return path / "progress.json"; }
   io::Path endpoint() const { return path / "endpoint.json"; }
   io::Path incarnation() const { return path / "incarnation"; }
+  io::Path token() const { return path / "token"; }
+  io::Path backups() const { return path / "backup"; }
+  io::Path spec() const { return path / "spec.json"; }
+  io::Path store() const { return path / "store"; }  // unless the job names another
 };
 
 // Adds one to the stored number, durably, and returns the new one; the first is 1. Throws kDamaged when the

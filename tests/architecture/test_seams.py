@@ -62,7 +62,7 @@ def test_no_test_sleeps():
 
 
 STATE = re.compile(r"^(?! )(?:(?:static|thread_local|inline) )*(?!using|namespace|template|class|struct|enum|extern|return|typedef|friend|"
-                   r"constexpr|const\b|static_assert|public|private|protected)[\w:<>,*& ]+?[ &*](\w+)(?: = [^;()]*|\{[^;]*\})?;$")
+                   r"constexpr|(?:constinit )?const\b|static_assert|public|private|protected)[\w:<>,*& ]+?[ &*](\w+)(?: = [^;()]*|\{[^;]*\})?;$")
 # What is process-wide by its nature: a signal handler's counter, torch's number of threads, the functions of the one
 # CUDA plug-in that a process can load. The list only shrinks.
 STATEFUL = {

@@ -9,6 +9,7 @@
 #include "common/base/error.h"
 #include "common/io/folder.h"
 #include "jobs/specification/job_spec.h"
+#include "jobs/store/run_files.h"
 
 namespace trireme::worker::exchange {
 namespace {
@@ -27,7 +28,7 @@ void need(bool fine, const std::string& field, const std::string& target, const 
 }
 
 std::unique_ptr<models::DualEncoder> open_for_export(const std::string& folder) {
-  const io::Path trained = io::Path(folder) / "final";  // of a run
+  const io::Path trained = store::RunPaths{folder}.model();  // of a run
   auto model =
       models::DualEncoder::load(io::is_file(trained / "model.safetensors") ? trained.string() : folder);
   for (const auto& [name, tensor] : model->state())

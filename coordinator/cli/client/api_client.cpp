@@ -11,6 +11,7 @@
 #include "coordinator/cli/client/http_client.h"
 #include "coordinator/cli/client/json_members.h"
 #include "coordinator/cli/launch/run_files.h"
+#include "jobs/store/run_files.h"
 
 namespace trireme::coordinator::cli {
 namespace {
@@ -54,7 +55,7 @@ HttpCall call_to(const io::Path& run_folder) {
   HttpCall call;
   call.host = endpoint.host;
   call.port = endpoint.port;
-  const io::Path token_file = run_folder / "token";
+  const io::Path token_file = store::RunPaths{run_folder}.token();
   if (io::exists(token_file)) {
     std::string token = io::read_file(token_file, 4096);
     token.erase(token.find_last_not_of(" \r\n") + 1);

@@ -12,6 +12,7 @@
 #include "coordinator/cli/client/format.h"
 #include "coordinator/cli/launch/run_files.h"
 #include "coordinator/ledger/ledger.h"
+#include "jobs/store/run_files.h"
 
 namespace trireme::coordinator::cli {
 namespace {
@@ -42,7 +43,7 @@ void mark_current(std::vector<Listed>& all) {
 }
 
 std::vector<Listed> all_of(const io::Path& output) {
-  const io::Path file = output / "spec.json";
+  const io::Path file = store::RunPaths{output}.spec();
   const std::string now = io::exists(file) ? io::read_file(file, 64U << 20) : "";
   std::vector<Listed> all;
   for (auto& manifest : checkpoints::all_checkpoints(output)) {
@@ -105,9 +106,9 @@ std::vector<io::Path> chosen_folders(const std::vector<Listed>& all, const io::P
 // The ledger first, as everywhere: what it calls retired may go.
 void retire_in_ledger(const io::Path& run_folder, const std::vector<io::Path>& folders) {
   const RealClock clock;
-  ledger::Ledger ledger(
-      {.folder = run_folder / "ledger", .incarnation = Incarnation{store::raise_incarnation({run_folder})}},
-      clock);
+  ledger::Ledger ledger({.folder = store::RunPaths{run_folder}.ledger(),
+                         .incarnation = Incarnation{store::raise_incarnation({run_folder})}},
+                        clock);
   ledger::Batch batch;
   for (auto row : ledger.checkpoints()) {
     if (std::find(folders.begin(), folders.end(), io::Path(row.folder)) == folders.end()) continue;
@@ -129,7 +130,7 @@ int list_checkpoints(const io::Path& output, bool as_json, std::ostream& out) {
     return 0;
   }
   if (all.empty()) {
-    out << "There is no checkpoint in " << (output / "ckpt").string() << "\n";
+    out << "There is no checkpoint in " << store::RunPaths{output}.checkpoints().string() << "\n";
     return 0;
   }
   std::vector<std::vector<std::string>> table{{"checkpoint", "step", "size", "settings"}};
@@ -144,8 +145,8 @@ int remove_checkpoints(const io::Path& output, const io::Path& run_folder,
                        const std::vector<std::string>& names, std::ostream& out) {
   const io::Path place = io::absolute(output).lexically_normal();
   const auto folders = chosen_folders(all_of(place), place, names);
-  const io::FileLock lock(run_folder / "LOCK");
-  if (!io::exists(run_folder / "ledger" / "state.db"))
+  const io::FileLock lock(store::RunPaths{run_folder}.lock());
+  if (!io::exists(store::RunPaths{run_folder}.ledger() / "state.db"))
     throw Error(
         ErrorKind::kNotFound, "there is no ledger in " + run_folder.string(),
         "name the run folder of the standing coordinator with --run-dir; see 'trireme ledger check' for a "

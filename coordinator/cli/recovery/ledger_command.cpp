@@ -13,6 +13,7 @@
 #include "coordinator/cli/client/format.h"
 #include "coordinator/cli/launch/run_files.h"
 #include "coordinator/ledger/recovery/restore.h"
+#include "jobs/store/run_files.h"
 
 namespace trireme::coordinator::cli {
 namespace {
@@ -68,8 +69,9 @@ using Gather = std::function<Rows(ledger::Ledger&)>;
 void tell_ledger(const io::Path& run_folder, std::uint64_t seen, const std::string& event,
                  const Gather& gather) {
   const RealClock clock;
-  ledger::Ledger ledger({.folder = run_folder / "ledger", .incarnation = next_incarnation(run_folder, seen)},
-                        clock);
+  ledger::Ledger ledger(
+      {.folder = store::RunPaths{run_folder}.ledger(), .incarnation = next_incarnation(run_folder, seen)},
+      clock);
   const Rows rows = gather(ledger);
   ledger::Batch batch(rows.begin(), rows.end());
   batch.emplace_back(ledger::Event{event, "", json{{"checkpoints", rows.size()}}.dump()});
@@ -140,7 +142,7 @@ bool goes_on_by_itself(const io::Path& run_folder, const io::Path& output, const
 
 int check_ledger_of(const io::Path& run_folder, bool as_json, std::ostream& out) {
   require_run_folder(run_folder);
-  const io::FileLock lock(run_folder / "LOCK");
+  const io::FileLock lock(store::RunPaths{run_folder}.lock());
   const auto situation = ledger::look_at_run(run_folder);
   const auto on_disk = checkpoints::all_checkpoints(run_folder);
   const std::string traces = checkpoints::traces_of_a_run(run_folder);
@@ -182,7 +184,7 @@ int check_ledger_of(const io::Path& run_folder, bool as_json, std::ostream& out)
 
 int restore_ledger(const io::Path& run_folder, bool afresh, std::ostream& out) {
   require_run_folder(run_folder);
-  const io::FileLock lock(run_folder / "LOCK");
+  const io::FileLock lock(store::RunPaths{run_folder}.lock());
   if (afresh) {
     start_afresh(run_folder, run_folder, {}, out);
     return 0;
@@ -225,15 +227,16 @@ void start_from_checkpoint(const io::Path& run_folder, const io::Path& output, c
   if (!io::is_folder(folder))
     throw Error(ErrorKind::kNotFound, "there is no checkpoint " + given.string(),
                 "see 'trireme checkpoints " + output.string() + "'");
-  if (folder.parent_path().parent_path() != output / "ckpt")
-    throw Error(ErrorKind::kInvalid,
-                folder.string() + " does not lie in " + (output / "ckpt").string() + "/<stage>/",
-                "copy it there: a run goes on from checkpoints of its own output only");
+  if (folder.parent_path().parent_path() != store::RunPaths{output}.checkpoints())
+    throw Error(
+        ErrorKind::kInvalid,
+        folder.string() + " does not lie in " + store::RunPaths{output}.checkpoints().string() + "/<stage>/",
+        "copy it there: a run goes on from checkpoints of its own output only");
   const auto manifest = checkpoints::read_manifest(folder);
   if (!manifest) throw Error(ErrorKind::kInvalid, folder.string() + " has no manifest.json of a checkpoint");
   if (const std::string fault = checkpoints::fault_of(*manifest); !fault.empty())
     throw Error(ErrorKind::kDamaged, "the checkpoint cannot be used: " + fault, "choose another one");
-  const io::FileLock lock(run_folder / "LOCK");
+  const io::FileLock lock(store::RunPaths{run_folder}.lock());
   if (goes_on_by_itself(run_folder, output, *manifest)) {
     out << "The ledger is whole and knows this checkpoint: nothing was changed.\n";
     return;

@@ -7,6 +7,7 @@
 #include "common/io/file.h"
 #include "common/io/folder.h"
 #include "coordinator/ledger/start_check.h"
+#include "jobs/store/run_files.h"
 
 namespace trireme::coordinator::ledger {
 namespace {
@@ -62,7 +63,7 @@ LedgerState look_at_ledger(const io::Path& state_db, const io::Path& mark, const
 
 std::vector<io::Path> backups_of(const io::Path& run_folder) {
   std::vector<io::Path> found;
-  for (const auto& path : io::list_folder_if_there(run_folder / "backup")) {
+  for (const auto& path : io::list_folder_if_there(store::RunPaths{run_folder}.backups())) {
     const std::string name = path.filename().string();
     if (name.starts_with("ledger-") && name.ends_with(".db")) found.push_back(path);
   }
@@ -71,21 +72,21 @@ std::vector<io::Path> backups_of(const io::Path& run_folder) {
 }
 
 io::Path snapshot_place(const io::Path& run_folder) {
-  const io::Path folder = run_folder / "backup";
+  const io::Path folder = store::RunPaths{run_folder}.backups();
   io::make_folders(folder);
   io::set_mode(folder, 0700);
   return folder / ".snapshot.db";
 }
 
 void keep_backup(const io::Path& snapshot, const io::Path& run_folder, const io::FileSystem& files) {
-  const LedgerState state = look_at_ledger(snapshot, {}, run_folder / "backup" / ".look");
+  const LedgerState state = look_at_ledger(snapshot, {}, store::RunPaths{run_folder}.backups() / ".look");
   if (!state.fault.empty())
     throw Error(ErrorKind::kDamaged, "the backup of the ledger does not verify: " + state.fault);
   io::sync_file(snapshot, files);
   char name[48];
   std::snprintf(name, sizeof name, "ledger-%012llu.db", static_cast<unsigned long long>(state.sequence));
   // Over a backup of the same sequence: the same rows.
-  io::rename_durably(snapshot, run_folder / "backup" / name, files);
+  io::rename_durably(snapshot, store::RunPaths{run_folder}.backups() / name, files);
   const auto all = backups_of(run_folder);
   // Older than two that verify, and written by this program: nobody would choose it.
   for (std::size_t i = kBackups; i < all.size(); ++i) io::remove_file(all[i]);

@@ -6,12 +6,13 @@
 #include "common/io/hash.h"
 #include "coordinator/ledger/mark.h"
 #include "coordinator/ledger/tables.h"
+#include "jobs/store/run_files.h"
 
 namespace trireme::coordinator::ledger {
 namespace {
 
 io::Path ledger_of(const io::Path& run_folder) {
-  return run_folder / "ledger";
+  return store::RunPaths{run_folder}.ledger();
 }
 
 std::uint64_t acknowledged_in(const io::Path& mark, const std::string& run_id) {
@@ -33,7 +34,7 @@ LedgerSituation look_at_run(const io::Path& run_folder) {
                                        : look_at_ledger(folder / "state.db", {}, scratch);
   situation.acknowledged = acknowledged_in(folder / "mark", situation.current_without_mark.run_id);
   for (const auto& backup : backups_of(run_folder))
-    situation.backups.push_back(look_at_ledger(backup, {}, run_folder / "backup" / ".look"));
+    situation.backups.push_back(look_at_ledger(backup, {}, store::RunPaths{run_folder}.backups() / ".look"));
   return situation;
 }
 

@@ -7,6 +7,7 @@
 #include "common/io/folder.h"
 #include "coordinator/checkpoints/difference.h"
 #include "coordinator/ledger/recovery/backup.h"
+#include "jobs/store/run_files.h"
 
 namespace trireme::coordinator::service {
 namespace {
@@ -44,7 +45,7 @@ checkpoints::KnownCheckpoints CheckpointBook::known() const {
 
 bool CheckpointBook::knows_of(const io::Path& output) const {
   return std::any_of(rows_.begin(), rows_.end(), [&](const auto& row) {
-    return io::Path(row.folder).parent_path().parent_path() == output / "ckpt";
+    return io::Path(row.folder).parent_path().parent_path() == store::RunPaths{output}.checkpoints();
   });
 }
 

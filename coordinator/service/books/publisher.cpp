@@ -7,6 +7,7 @@
 #include "coordinator/ledger/result_json.h"
 #include "coordinator/report/report.h"
 #include "coordinator/service/books/outputs.h"
+#include "jobs/store/run_files.h"
 
 namespace trireme::coordinator::service {
 namespace {
@@ -118,7 +119,7 @@ void Publisher::write_report(const Job& job, const std::vector<StageView>& stage
   ledger_.for_each_lease(job.row.job,
                          [&](const ledger::LeaseRow& row) { add_lease(input, row, job.row.started_ms); });
   aside_.run([input = std::move(input), then = std::move(then)] {
-    then(fault_of([&] { report::write_report(input, input.output / "report.html"); }));
+    then(fault_of([&] { report::write_report(input, store::RunPaths{input.output}.report()); }));
   });
 }
 

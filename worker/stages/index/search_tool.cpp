@@ -13,6 +13,7 @@
 #include "common/base/error.h"
 #include "common/base/log.h"
 #include "common/io/folder.h"
+#include "jobs/store/run_files.h"
 #include "worker/data/batches/image_batch.h"
 #include "worker/data/shards/shard_reader.h"
 #include "worker/embedding/texts.h"
@@ -72,7 +73,7 @@ std::string first_caption(const IndexedItem& item) {
 std::string write_page(const SearchOptions& options, const IndexFolder& index,
                        const std::vector<search::Hit>& hits) {
   if (options.html == "none") return "";
-  const bool is_run = io::exists(io::Path(options.run) / "index");
+  const bool is_run = io::exists(store::RunPaths{options.run}.index());
   // Nothing is ever written into an index folder: its files are listed by hash.
   const io::Path page = !options.html.empty()
                             ? io::Path(options.html)
