@@ -6,7 +6,9 @@
 
 #include "common/base/error.h"
 #include "tests/worker/stages/support/stage_fixture.h"
+#include "worker/checkpoint/features.h"
 #include "worker/data/batches/scores.h"
+#include "worker/models/dual_encoder.h"
 
 namespace trireme::worker::stages::pair_scores {
 namespace {
