@@ -69,7 +69,9 @@ class ServiceTest : public ::testing::Test {
     if (meanwhile) other = std::thread([&] { meanwhile(service); });
     const Outcome outcome = service.run();
     if (other.joinable()) other.join();
-    if (outcome.orderly) EXPECT_TRUE(eventually([&] { return fakes->left == workers; }));
+    if (outcome.orderly) {
+      EXPECT_TRUE(eventually([&] { return fakes->left == workers; }));
+    }
     return outcome;
   }
 
@@ -207,7 +209,7 @@ TEST_F(ServiceTest, ALostLedgerIsRefusedAndOtherSettingsKeepTheirCheckpoints) {
   overrides = {"spec.stages.train.optimizer.learning_rate=0.5"};
   EXPECT_EQ(run().exit_code, 75);
   const auto both = sealed();
-  EXPECT_EQ(both.size(), 4U) << testing::PrintToString(both);
+  EXPECT_EQ(both.size(), 4U) << ::testing::PrintToString(both);
   for (const char* name : {"step-00000010", "step-00000020"})
     EXPECT_TRUE(std::find(both.begin(), both.end(), name) != both.end());
   EXPECT_EQ(fakes->resumed_from.at(0), "");

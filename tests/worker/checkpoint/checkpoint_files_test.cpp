@@ -17,7 +17,7 @@ namespace {
 namespace fs = std::filesystem;
 using Names = std::vector<std::string>;
 
-fs::path scratch(const std::string& name) {
+fs::path held_file(const std::string& name) {
   const auto folder = fs::temp_directory_path() / ("trireme_checkpoint_files_" + std::to_string(::getpid()));
   fs::create_directories(folder);
   return folder / name;
@@ -45,19 +45,19 @@ TEST(WrapperNames, OfAnAveragedCopyTheRawWeightsAreTaken) {
 }
 
 TEST(ShardedCheckpoint, IsOneFileToItsReader) {
-  write_safetensors(scratch("part-1.safetensors"), {{"a", at::ones({2})}}, {}, false);
-  write_safetensors(scratch("part-2.safetensors"), {{"module.b", at::full({3}, 2)}}, {}, false);
-  std::ofstream(scratch("model.safetensors.index.json"))
+  write_safetensors(held_file("part-1.safetensors"), {{"a", at::ones({2})}}, {}, false);
+  write_safetensors(held_file("part-2.safetensors"), {{"module.b", at::full({3}, 2)}}, {}, false);
+  std::ofstream(held_file("model.safetensors.index.json"))
       << R"({"weight_map": {"a": "part-1.safetensors", "module.b": "part-2.safetensors"}})";
-  const auto file = SafetensorsFile::of_checkpoint(scratch("model.safetensors.index.json"));
+  const auto file = SafetensorsFile::of_checkpoint(held_file("model.safetensors.index.json"));
   EXPECT_EQ(file.names(), (Names{"a", "b"}));
   EXPECT_EQ(file.load("b").sum().item<double>(), 6);
   for (const char* damaged :
        {R"({"weight_map": {"a": "part-1.safetensors", "c": "part-2.safetensors"}})",
         R"({"weight_map": {"a": "../part-1.safetensors"}})", R"({"weight_map": {"a": 3}})", "{}",
         R"({"weight_map": {"a": "part-3.safetensors"}})"}) {
-    std::ofstream(scratch("bad.safetensors.index.json")) << damaged;
-    EXPECT_THROW(SafetensorsFile::of_checkpoint(scratch("bad.safetensors.index.json")), Error) << damaged;
+    std::ofstream(held_file("bad.safetensors.index.json")) << damaged;
+    EXPECT_THROW(SafetensorsFile::of_checkpoint(held_file("bad.safetensors.index.json")), Error) << damaged;
   }
 }
 
