@@ -13,7 +13,7 @@
 namespace trireme::worker::checkpoint {
 namespace {
 
-class FeaturesFile : public testing::Test {
+class FeaturesFile : public ::testing::Test {
  protected:
   ~FeaturesFile() override { std::filesystem::remove(path_); }
   io::Path path_ = std::filesystem::temp_directory_path() /

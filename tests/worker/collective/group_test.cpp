@@ -18,7 +18,7 @@ namespace {
 
 using namespace std::chrono_literals;
 
-class LocalGroups : public testing::TestWithParam<int> {};
+class LocalGroups : public ::testing::TestWithParam<int> {};
 
 TEST_P(LocalGroups, PassTheSuite) {
   for (const auto& [name, check] : group_checks())
@@ -27,7 +27,7 @@ TEST_P(LocalGroups, PassTheSuite) {
     });
 }
 
-INSTANTIATE_TEST_SUITE_P(Sizes, LocalGroups, testing::Values(1, 2, 3, 4, 5, 8));
+INSTANTIATE_TEST_SUITE_P(Sizes, LocalGroups, ::testing::Values(1, 2, 3, 4, 5, 8));
 
 TEST(LocalGroup, APeerThatDoesNotComeIsNamedWithinTheDeadline) {
   auto groups = make_local_groups(2, {.deadline = 30ms});
@@ -62,7 +62,7 @@ TEST(LocalGroup, ARankThatLeavesFreesTheOthers) {
 
 TEST(CudaPlugin, SaysWhatIsMissing) {
   try {
-    CudaPlugin plugin(testing::TempDir());
+    CudaPlugin plugin(::testing::TempDir());
     FAIL();
   } catch (const Error& error) {
     EXPECT_EQ(error.kind(), ErrorKind::kNotFound);

@@ -58,7 +58,7 @@ at::Tensor sum_with(int ranks, std::int64_t slots, std::int64_t length) {
   return result;
 }
 
-class SlotCounts : public testing::TestWithParam<std::int64_t> {};
+class SlotCounts : public ::testing::TestWithParam<std::int64_t> {};
 
 TEST_P(SlotCounts, EveryNumberOfRanksGivesTheSameBits) {
   const auto slots = GetParam();
@@ -74,7 +74,7 @@ TEST_P(SlotCounts, EveryNumberOfRanksGivesTheSameBits) {
     }
 }
 
-INSTANTIATE_TEST_SUITE_P(Slots, SlotCounts, testing::Values(1, 4, 6, 7, 8, 12));
+INSTANTIATE_TEST_SUITE_P(Slots, SlotCounts, ::testing::Values(1, 4, 6, 7, 8, 12));
 
 TEST(SlotAccumulator, HoldsOneTensorPerOpenSubtree) {
   // In order, the number of open subtrees is that of ones in a binary counter.

@@ -15,7 +15,7 @@
 namespace trireme::worker::data {
 namespace {
 
-class PairCountsFiles : public testing::Test {
+class PairCountsFiles : public ::testing::Test {
  protected:
   PairCountsFiles() { std::filesystem::create_directories(folder_); }
   ~PairCountsFiles() override { std::filesystem::remove_all(folder_); }

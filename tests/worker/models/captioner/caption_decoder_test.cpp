@@ -77,9 +77,9 @@ TEST(CaptionDecoder, GradientsOfTheLossAreTransformers) {
         << names[i];
 }
 
-class CaptionDecoderForms : public testing::TestWithParam<CrossForm> {};
+class CaptionDecoderForms : public ::testing::TestWithParam<CrossForm> {};
 INSTANTIATE_TEST_SUITE_P(Both, CaptionDecoderForms,
-                         testing::Values(CrossForm::kProjected, CrossForm::kAbsorbed));
+                         ::testing::Values(CrossForm::kProjected, CrossForm::kAbsorbed));
 
 TEST_P(CaptionDecoderForms, StepByStepIsTheSameAsAtOnce) {
   const at::NoGradGuard no_grad;

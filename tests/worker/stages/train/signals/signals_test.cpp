@@ -151,7 +151,7 @@ TEST(TruthOfNoise, IsAboutThePairNotThePicture) {
     EXPECT_EQ(truth_of_noise(other), Truth::kUnknown);
 }
 
-class SignalsOfARun : public testing::Test {
+class SignalsOfARun : public ::testing::Test {
  protected:
   std::string folder =
       std::filesystem::temp_directory_path() / ("trireme-signals-" + std::to_string(::getpid()));

@@ -15,9 +15,9 @@ std::vector<std::string> lines_of(const io::Path& path) {
   return lines;
 }
 
-class StepLogTest : public testing::Test {
+class StepLogTest : public ::testing::Test {
  protected:
-  io::Path path_ = io::Path(testing::TempDir()) / "trireme-step-log" / "log.jsonl";
+  io::Path path_ = io::Path(::testing::TempDir()) / "trireme-step-log" / "log.jsonl";
   void SetUp() override { std::filesystem::remove_all(path_.parent_path()); }
 };
 
