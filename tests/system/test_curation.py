@@ -50,11 +50,12 @@ def truth(run):
 def everything(run):
     """Bytes of all that a user reads: verdicts, facts, exported tars."""
     kept = {}
-    for stage in ("curate", "arm-c", "arm-ca", "arm-random"):
+    for stage in ("curate", "arm-c", "arm-ca", "arm-strict", "arm-random"):
         for ending in (".verdicts.jsonl", ".facts.jsonl", ".thumbnails.jsonl"):
             kept[stage, ending] = [open(p, "rb").read() for p in outputs(run, stage, ending)]
-    kept["clusters"] = [open(p, "rb").read() for p in outputs(run, "near", ".near_clusters.jsonl")]
-    assert len(kept["clusters"]) == 1
+    for stage in ("near", "alike", "said-alike"):
+        kept[stage, "clusters"] = [open(p, "rb").read() for p in outputs(run, stage, ".near_clusters.jsonl")]
+        assert len(kept[stage, "clusters"]) == 1
     folder = run.output / "export/kept"
     for path in sorted(folder.iterdir()):
         kept[path.name] = path.read_bytes()
@@ -342,6 +343,13 @@ def test_all_rules_together_at_a_readable_size(launch, tmp_path):
     key = next(k for k, v in found.items() if "spotted_text" in v.get("rules", []))
     told = trireme("filter", run.output, "--explain", key, check=True).stdout
     assert "rule spotted_text" in told and "text in the picture" in told
+
+
+def test_the_strict_arm_drops_by_every_rule(curated):
+    """All but those that other rules of the same arm leave nothing for: no caption can be read in pictures of 64 px."""
+    dropped = collections.Counter(rule for verdict in verdicts(curated, "arm-strict").values() for rule in verdict.get("rules", []))
+    assert {"short_side", "aspect", "duplicate_image", "duplicate_pair", "near_duplicate_image", "near_duplicate_embedding", "near_duplicate_text",
+            "against", "images_per_text", "language", "complexity", "action"} <= set(dropped), dropped
 
 
 def test_the_control_has_the_size_of_its_model(curated):

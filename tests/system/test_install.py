@@ -76,6 +76,12 @@ def test_what_is_installed(moved):
     assert sorted(p.name for p in (share / "trireme/weights").iterdir()) == sorted(p.name for p in (ROOT / ".trireme/weights").iterdir())
 
 
+def test_every_program_has_the_version_of_the_project(moved, tmp_path):
+    version = re.search(r"project\(trireme VERSION ([\d.]+)", (ROOT / "CMakeLists.txt").read_text()).group(1)
+    for name in PROGRAMS:
+        assert version in hidden(moved, name, "--version", cwd=tmp_path).stdout, name
+
+
 def test_completion_and_man_page_know_every_command(moved, tmp_path):
     told = hidden(moved, "trireme", "--help", cwd=tmp_path).stdout.split("Subcommands:", 1)[1]
     commands = set(re.findall(r"^  ([a-z]+) ", told, re.M))
