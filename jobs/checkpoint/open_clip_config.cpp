@@ -22,9 +22,14 @@ void block_facts(ConfigObject& config, bool quick) {
   norm.finish();
   config.fact(tower + "layer_scale", Json(config.has("ls_init_value")), "ls_init_value");
   config.only("block_type", Json("default"));
-  for (const char* name :
-       {"qk_norm", "scaled_cosine_attn", "scale_heads", "scale_attn_inner", "scale_attn", "scale_fc"})
-    config.only(name);
+  for (const char* name : {"qk_norm", "scaled_cosine_attn", "scale_heads", "scale_attn"}) config.only(name);
+  if (config.tower() == "image") {
+    config.fact("image/attention_norm", Json(config.flag("scale_attn_inner").value_or(false)),
+                "scale_attn_inner");
+    config.fact("image/mlp_norm", Json(config.flag("scale_fc").value_or(false)), "scale_fc");
+  }
+  for (const char* name : {"scale_attn_inner", "scale_fc"})
+    if (config.tower() == "text") config.only(name);
   config.harmless({"output_tokens", "layers", "width", "mlp_ratio"});  // shapes show them
 }
 
@@ -77,7 +82,8 @@ void tokenizer_facts(ConfigObject& text) {
   const auto named = text.text("hf_tokenizer_name");
   ConfigObject kwargs = text.object("tokenizer_kwargs", "text");
   const std::string cleaning = kwargs.text("clean").value_or(named ? "whitespace" : "lower");
-  if (cleaning != "lower" && cleaning != "whitespace" && cleaning != "canonicalize") kwargs.refuse("clean");
+  const bool known = cleaning == "lower" || cleaning == "whitespace" || cleaning == "canonicalize";
+  if (!known) kwargs.refuse("clean");
   kwargs.only("reduction_mask", Json(""));
   const bool strip = kwargs.flag("strip_sep_token").value_or(false);
   kwargs.finish();
@@ -105,7 +111,7 @@ void tokenizer_facts(ConfigObject& text) {
   }
   text.fact("text/tokenizer/kind", Json(kind),
             named ? "hf_tokenizer_name" : "tokenizer (CLIP's, none is named)");
-  text.fact("text/tokenizer/cleaning", Json(cleaning), "tokenizer_kwargs.clean");
+  if (known) text.fact("text/tokenizer/cleaning", Json(cleaning), "tokenizer_kwargs.clean");
 }
 
 void text_facts(ConfigObject text, bool quick, bool class_allowed) {
@@ -124,7 +130,7 @@ void text_facts(ConfigObject text, bool quick, bool class_allowed) {
   if (embed) {
     readout = "class";
     text.only("pad_id", Json(0));
-  } else if (pool == "none") {
+  } else if (pool != "argmax" && pool != "eos" && pool != "first" && pool != "last") {
     return text.refuse("pool_type");
   }
   text.fact("text/readout", Json(readout), embed ? "embed_cls" : "pool_type");
@@ -148,11 +154,15 @@ void read_open_clip_preprocess(ConfigObject config) {
   if (const auto std = channels_of(config, "std")) config.fact("image/std", *std, "std");
   std::string interpolation = config.text("interpolation").value_or("bicubic");
   if (interpolation == "random") interpolation = "bicubic";  // of training; evaluation is bicubic
-  if (interpolation != "bicubic" && interpolation != "bilinear") config.refuse("interpolation");
-  config.fact("image/interpolation", Json(interpolation), "interpolation");
+  if (interpolation != "bicubic" && interpolation != "bilinear")
+    config.refuse("interpolation");
+  else
+    config.fact("image/interpolation", Json(interpolation), "interpolation");
   const std::string mode = config.text("resize_mode").value_or("shortest");
-  if (mode != "shortest" && mode != "longest" && mode != "squash") config.refuse("resize_mode");
-  config.fact("image/resize_mode", Json(mode == "squash" ? "square" : mode), "resize_mode");
+  if (mode != "shortest" && mode != "longest" && mode != "squash")
+    config.refuse("resize_mode");
+  else
+    config.fact("image/resize_mode", Json(mode == "squash" ? "square" : mode), "resize_mode");
   if (mode == "longest")
     config.fact("image/fill_level", Json(config.whole("fill_color").value_or(0)), "fill_color");
   config.harmless({"fill_color"});

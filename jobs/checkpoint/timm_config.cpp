@@ -99,8 +99,10 @@ void read_timm_preprocess(ConfigObject config) {
   if (const auto mean = channels_of(config, "mean")) config.fact("image/mean", *mean, "mean");
   if (const auto std = channels_of(config, "std")) config.fact("image/std", *std, "std");
   const std::string filter = config.text("interpolation").value_or("bicubic");
-  if (filter != "bicubic" && filter != "bilinear") config.refuse("interpolation");
-  config.fact("image/interpolation", Json(filter), "interpolation");
+  if (filter != "bicubic" && filter != "bilinear")
+    config.refuse("interpolation");
+  else
+    config.fact("image/interpolation", Json(filter), "interpolation");
   const std::string mode = config.text("crop_mode").value_or("center");
   if (mode != "center" && mode != "squash") config.refuse("crop_mode");
   config.fact("image/resize_mode", Json(mode == "squash" ? "square" : "shortest"), "crop_mode");
