@@ -12,76 +12,76 @@ TINY = EXAMPLES / "tiny.json"
 
 
 @pytest.fixture(scope="module")
-def stopped(tmp_path_factory):
-    """The tiny job, stopped half way with a checkpoint."""
-    run = Launch(TINY, tmp_path_factory.mktemp("stopped") / "run", sets=["spec.checkpoint.every_steps=20"])
+def left(tmp_path_factory):
+    """The tiny job, stopped half way with checkpoints: where it ran, and a whole copy of that."""
+    base = tmp_path_factory.mktemp("left")
+    run = Launch(TINY, base / "run", sets=["spec.checkpoint.every_steps=20"])
     try:
         run.wait_for(lambda: run.step() >= 50, what="step 50")
         run.process.send_signal(signal.SIGTERM)
-        run.wait(30)
+        assert run.wait(30) == 75
     finally:
         run.stop()
-    return run
+    shutil.copytree(run.output, base / "whole")
+    return run.output, base / "whole"
+
+
+@pytest.fixture
+def folder(left):
+    """The run's folder as it was left; a test may lose some of it."""
+    shutil.rmtree(left[0])
+    shutil.copytree(left[1], left[0])
+    return left[0]
+
+
+@pytest.fixture
+def go_on(folder):
+    started = []
+
+    def start():
+        started.append(Launch(TINY, folder, sets=["spec.checkpoint.every_steps=20"]))
+        return started[-1]
+
+    yield start
+    for run in started:
+        run.stop()
 
 
 def files_of(folder):
-    return {p.relative_to(folder).as_posix(): p.stat().st_size for p in folder.rglob("*") if p.is_file()}
+    return {p.relative_to(folder).as_posix() for p in folder.rglob("*") if p.is_file()}
 
 
-def copied(stopped, tmp_path):
-    shutil.copytree(stopped.output, tmp_path / "run")
-    return tmp_path / "run"
-
-
-def newest(folder):
-    return sorted((folder / "ckpt/train").glob("step-*"))[-1]
-
-
-@pytest.mark.parametrize("lost, words", [
-    ("ledger/mark", "mark is missing"),
-    ("ledger/state.db", "ledger"),
-])
-def test_a_copy_without_a_part_of_the_ledger_is_refused_by_name(stopped, launch, tmp_path, lost, words):
-    folder = copied(stopped, tmp_path)
-    (folder / lost).unlink()
-    before = files_of(folder)
-    run = launch(TINY)
+def refused_and_whole(run, folder, before, words):
     assert run.wait(60) == 65, run.text()
     said = run.text() + run.rank_logs()
-    assert words in said and str(folder) in said, said
-    assert not set(before) - set(files_of(folder))
+    assert all(word in said for word in words), said
+    assert not before - files_of(folder)
 
 
-def test_a_copy_whose_checkpoint_is_cut_goes_on_from_the_one_before(stopped, launch, tmp_path, tiny_run):
-    folder = copied(stopped, tmp_path)
-    cut = newest(folder) / "optimizer.safetensors"
+@pytest.mark.parametrize("lost", ["mark", "state.db"])
+def test_a_copy_without_a_part_of_the_ledger_is_refused_by_name(folder, go_on, lost):
+    (folder / "ledger" / lost).unlink()
+    refused_and_whole(go_on(), folder, files_of(folder), ["ledger", str(folder)])
+
+
+def test_a_copy_whose_newest_checkpoint_is_cut_goes_on_from_the_one_before(folder, go_on, tiny_run):
+    cut = sorted((folder / "ckpt/train").glob("step-*"))[-1] / "optimizer.safetensors"
     cut.write_bytes(cut.read_bytes()[:1000])
-    run = launch(TINY).succeed()
+    run = go_on().succeed()
     assert "optimizer.safetensors" in run.rank_logs() + run.text()
     assert weights(run) == weights(tiny_run)
 
 
-def test_a_copy_whose_checkpoints_are_all_cut_is_damage_and_stays(stopped, launch, tmp_path):
-    folder = copied(stopped, tmp_path)
+def test_a_copy_whose_checkpoints_are_all_cut_is_damage_and_stays(folder, go_on):
     for one in (folder / "ckpt/train").glob("step-*/model.safetensors"):
         one.write_bytes(one.read_bytes()[:-1])
-    before = files_of(folder)
-    run = launch(TINY)
-    assert run.wait(60) == 65, run.text()
-    assert "model.safetensors" in run.text() + run.rank_logs()
-    assert not set(before) - set(files_of(folder))
-
-
-def test_outputs_that_were_not_copied_are_made_again(stopped, launch, tmp_path, tiny_run):
-    folder = copied(stopped, tmp_path)
-    shutil.rmtree(folder / "store/inspect")
-    assert weights(launch(TINY).succeed()) == weights(tiny_run)
+    refused_and_whole(go_on(), folder, files_of(folder), ["model.safetensors"])
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root can become somebody else")
-def test_another_users_run_folder_is_named_and_left_alone(stopped, tmp_path):
-    tmp_path.parents[1].chmod(0o755), tmp_path.parent.chmod(0o755), tmp_path.chmod(0o755)
-    folder = copied(stopped, tmp_path)
+def test_another_users_run_folder_is_named_and_left_alone(folder):
+    for above in (folder, *list(folder.parents)[:3]):
+        above.chmod(0o755)
     before = files_of(folder)
     done = subprocess.run([BIN / "trireme", "launch", "-n", "1", TINY, "--set", f"spec.output={folder}"], cwd="/", env=environment(HOME="/tmp"),
                           user=65534, group=65534, capture_output=True, text=True, timeout=60)
