@@ -12,8 +12,8 @@ namespace {
 
 TEST(Gelu, ExactAndQuick) {
   const at::Tensor x = at::tensor({1.0, -1.0}, at::kDouble);
-  EXPECT_NEAR(gelu(x)[0].item<double>(), .8413447, 1e-7);
-  EXPECT_NEAR(gelu(x)[1].item<double>(), -.1586553, 1e-7);
+  EXPECT_NEAR(nn::gelu(x)[0].item<double>(), .8413447, 1e-7);
+  EXPECT_NEAR(nn::gelu(x)[1].item<double>(), -.1586553, 1e-7);
   EXPECT_NEAR(activate(x, Activation::kQuickGelu)[0].item<double>(), .8458, 1e-4);
   EXPECT_NEAR(activate(x, Activation::kQuickGelu)[1].item<double>(), -.1542, 1e-4);
 }
