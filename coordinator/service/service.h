@@ -87,7 +87,7 @@ class Service final : public Face {
   void handle(Arrival& arrival, Decision& decision);
   void hello(const Arrival& arrival, const jobs::Hello& hello, Decision& decision);
   void checkpoint_written(const Arrival& arrival, const jobs::CheckpointWritten& written, Decision& decision);
-  void checkpoint_sealed(LeaseId lease, const ledger::CheckpointRow& row, Decision& decision);
+  void checkpoint_sealed(LeaseId lease, const ledger::CheckpointRow* row, Decision& decision);
   void prepare_gangs();
   void gang_found(const planner::TaskRef& ref, const CheckpointBook::Start& start, Decision& decision);
   // service_jobs.cpp

@@ -65,17 +65,21 @@ void Service::checkpoint_written(const Arrival& arrival, const jobs::CheckpointW
   order.incarnation = folder_.incarnation().value;
   order.written = written;
   checkpoints_.seal(std::move(order), running()->spec.spec.checkpoint.keep_last,
-                    [this, id = written.lease](const ledger::CheckpointRow& row, Decision& decision) {
+                    [this, id = written.lease](const ledger::CheckpointRow* row, Decision& decision) {
                       checkpoint_sealed(id, row, decision);
                     });
 }
 
-void Service::checkpoint_sealed(LeaseId lease, const ledger::CheckpointRow& row, Decision& decision) {
+void Service::checkpoint_sealed(LeaseId lease, const ledger::CheckpointRow* row, Decision& decision) {
+  if (row == nullptr) {  // a gang that stops would wait for it until the time is up
+    if (run_ != nullptr && stopping_) run_->stop(false, "its checkpoint could not be committed", decision);
+    return;
+  }
   jobs_.note_progress(decision);
   if (run_ == nullptr) return;
   for (const auto& member : fleet_.members())
     if (const auto* gang = run_->gang_lease(lease, member.rank); gang != nullptr)
-      for (const Rank rank : gang->workers) decision.send(rank, jobs::CheckpointCommitted{lease, row.step});
+      for (const Rank rank : gang->workers) decision.send(rank, jobs::CheckpointCommitted{lease, row->step});
 }
 
 // What a gang resumes from is verified before it starts.

@@ -110,13 +110,16 @@ void CheckpointBook::seal(checkpoints::SealOrder order, std::int64_t keep_last, 
       world_.events->push([this, row, keep_last, then](Decision& decision) {
         --sealing_;
         sealed(row, keep_last, decision);
-        then(row, decision);
+        then(&row, decision);
       });
     } catch (const std::exception& failure) {
       metrics.count("trireme_checkpoint_failures_total", 1, {{"cause", kind_of(failure)}});
       log_error("service",
                 std::string("a checkpoint was not committed, training goes on: ") + failure.what());
-      world_.events->push([this](Decision&) { --sealing_; });
+      world_.events->push([this, then](Decision& decision) {
+        --sealing_;
+        then(nullptr, decision);
+      });
     }
   });
 }

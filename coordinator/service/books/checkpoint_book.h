@@ -39,9 +39,9 @@ class CheckpointBook {
   bool knows_of(const io::Path& output) const;
 
   // ---- While a gang trains ----
-  using Sealed = std::function<void(const ledger::CheckpointRow&, Decision&)>;
+  using Sealed = std::function<void(const ledger::CheckpointRow*, Decision&)>;
   // Reads it again, renames it into place and commits it; `then` within the decision that commits. A failure
-  // is counted and logged. `keep_last`: how many older ones stay.
+  // is counted and logged, and `then` gets nullptr. `keep_last`: how many older ones stay.
   void seal(checkpoints::SealOrder order, std::int64_t keep_last, Sealed then);
   bool sealing() const { return sealing_ > 0; }
 

@@ -56,9 +56,10 @@ class CheckpointBookTest : public testing::Test {
   void seal(std::int64_t step, const std::string& address, std::int64_t keep_last = 2) {
     bool told = false;
     book->seal(written_checkpoint(run, step, address, ledger->run_id()), keep_last,
-               [&](const ledger::CheckpointRow& row, Decision&) {
+               [&](const ledger::CheckpointRow* row, Decision&) {
                  told = true;
-                 EXPECT_EQ(row.step, step);
+                 ASSERT_NE(row, nullptr);
+                 EXPECT_EQ(row->step, step);
                });
     EXPECT_TRUE(book->sealing());
     while (!told) settle();
@@ -100,6 +101,17 @@ TEST_F(CheckpointBookTest, OlderOnesOfTheSameSettingsAreRetiredAndOthersStay) {
   EXPECT_EQ(state_of(10), "retired");
   EXPECT_EQ(book->highest_step(), 30);
   EXPECT_EQ(book->resume_step(), 30);
+}
+
+TEST_F(CheckpointBookTest, WhatIsNotAsTheGangReportedIsToldAndNotCommitted) {
+  auto order = written_checkpoint(run, 10, "aaaaaaaa11", ledger->run_id());
+  io::write_file_atomic(io::Path(order.written.folder) / "model.safetensors", "other", false);
+  bool told = false;
+  book->seal(order, 2, [&](const ledger::CheckpointRow* row, Decision&) { told = row == nullptr; });
+  while (book->sealing()) settle();
+  EXPECT_TRUE(told);
+  EXPECT_TRUE(ledger->checkpoints().empty());
+  EXPECT_TRUE(on_disk().empty());
 }
 
 TEST_F(CheckpointBookTest, EverySettingGoesOnWhereItWas) {
