@@ -238,6 +238,22 @@ TEST_F(SupervisorTest, OutputIsKept) {
   EXPECT_EQ(file("logs/mpirun.log"), "out\nerr\n");
 }
 
+TEST(StopSignals, AClosedTerminalIsOneUnlessItIsIgnored) {
+  struct sigaction before {};
+  ::sigaction(SIGHUP, nullptr, &before);
+  reset_stop_signals();
+  ::signal(SIGHUP, SIG_IGN);  // as under nohup
+  catch_stop_signals();
+  ::raise(SIGHUP);
+  EXPECT_EQ(stop_signals(), 0);
+  ::signal(SIGHUP, SIG_DFL);
+  catch_stop_signals();
+  ::raise(SIGHUP);
+  EXPECT_EQ(stop_signals(), 1);
+  reset_stop_signals();
+  ::sigaction(SIGHUP, &before, nullptr);
+}
+
 TEST(Backoff, FirstRetryAtOnceThenDoubling) {
   const auto seconds = [](int failures) { return backoff(failures, 1, 60).count(); };
   EXPECT_EQ(seconds(0), 0);
