@@ -1,3 +1,4 @@
+#include "common/base/error.h"
 #include "worker/stages/train/objectives/captioning/captioning_objective.h"
 #include "worker/stages/train/objectives/contrastive/contrastive_objective.h"
 #include "worker/stages/train/objectives/objective.h"
@@ -5,8 +6,10 @@
 namespace trireme::worker::stages::train {
 
 std::unique_ptr<Objective> make_objective(const ObjectiveSetup& setup) {
-  if (setup.settings.objective == "captioning") return std::make_unique<CaptioningObjective>(setup);
-  return std::make_unique<ContrastiveObjective>(setup);
+  const std::string& objective = setup.settings.objective;
+  if (objective == "contrastive") return std::make_unique<ContrastiveObjective>(setup);
+  if (objective == "captioning") return std::make_unique<CaptioningObjective>(setup);
+  throw Error(ErrorKind::kInternal, "there is no objective '" + objective + "'");
 }
 
 }  // namespace trireme::worker::stages::train
