@@ -109,6 +109,7 @@ struct Task {
     v.field("count", count);
     v.field("part", part);
     v.field("parts", parts);
+    v.field("inputs", inputs);
     v.field("inputs_file", inputs_file);
     v.field("address", address);
     v.field("output", output);
