@@ -50,8 +50,8 @@ bool holds_anything(const io::Path& folder) {
 }
 
 bool same_series(const ledger::CheckpointRow& row, const io::Path& folder, const std::string& address) {
-  return (row.state == "committed" || row.state == "bad") && row.address == address &&
-         io::Path(row.folder).parent_path() == folder;
+  return (row.state == "committed" || row.state == "bad" || row.state == "adopted") &&
+         row.address == address && io::Path(row.folder).parent_path() == folder;
 }
 
 }  // namespace
@@ -140,6 +140,7 @@ Rows superseded(const Rows& rows, const ledger::CheckpointRow& newest, std::int6
   std::int64_t whole = 0;
   bool best_kept = false;
   for (const auto& row : resumable(rows, io::Path(newest.folder).parent_path().string(), newest.address)) {
+    if (row.state == "adopted") continue;  // of another ledger
     if (row.state == "bad") {
       if (whole >= keep_last) out.push_back(row);
       continue;

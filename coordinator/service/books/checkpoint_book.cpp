@@ -164,7 +164,7 @@ void CheckpointBook::find_start(const jobs::Task& task, const std::string& spec,
         fault = checkpoints::checkpoint_fault(row);
       }
       if (fault.empty()) {
-        row.state = "committed";
+        row.state = row.state == "chosen" || row.state == "adopted" ? "adopted" : "committed";
         start.resume_from = row.folder;
         start.step = row.step;
         break;

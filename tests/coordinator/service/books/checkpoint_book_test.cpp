@@ -167,11 +167,12 @@ TEST_F(CheckpointBookTest, TheOneThatAPersonNamedIsTakenOrRefusedByItsDifference
   EXPECT_EQ(other.kind, ErrorKind::kInvalid);
   EXPECT_NE(other.fault.find("optimizer.learning_rate was 0.1 and is 0.2"), std::string::npos) << other.fault;
   EXPECT_EQ(start("aaaaaaaa11").step, 10);
-  EXPECT_EQ(state_of(10), "committed");
+  EXPECT_EQ(state_of(10), "adopted");
+  EXPECT_EQ(start("aaaaaaaa11").step, 10);
   seal(20, "aaaaaaaa11", 1);
   aside.finish();
-  EXPECT_EQ(on_disk(), (std::vector<std::string>{"step-00000020", "step-00000020-aaaaaaaa"}))
-      << "what the lost ledger wrote stays; what this one was told to go on from is its own";
+  EXPECT_EQ(on_disk(), (std::vector<std::string>{"step-00000010", "step-00000020", "step-00000020-aaaaaaaa"}))
+      << "what another ledger wrote stays, also the one that this one goes on from";
 }
 
 TEST_F(CheckpointBookTest, WhatTheLedgerDoesNotKnowIsRefusedAndUntouched) {
