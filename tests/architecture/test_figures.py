@@ -16,15 +16,15 @@ def test_no_function_is_longer_than_sixty_lines():
         if lines > 60:
             path = where.split(":")[0]
             found[path] = found.get(path, 0) + 1
-    assert found == LONG_FUNCTIONS
+    assert all(count <= LONG_FUNCTIONS.get(path, 0) for path, count in found.items()), found
 
 
 def test_no_source_is_longer_than_four_hundred_lines():
-    assert {where for lines, where in figures.source_lines() if lines > 400} == LONG_SOURCES
+    assert {where for lines, where in figures.source_lines() if lines > 400} <= LONG_SOURCES
 
 
 def test_no_folder_holds_more_than_twenty_sources():
-    assert {folder for count, folder in figures.folder_sizes() if count > 20} == FULL_FOLDERS
+    assert {folder for count, folder in figures.folder_sizes() if count > 20} <= FULL_FOLDERS
 
 
 def test_a_kind_is_known_in_few_places():
