@@ -1,5 +1,6 @@
 #include <cmath>
 #include <cstring>
+#include <tuple>
 
 #include <gtest/gtest.h>
 
@@ -42,6 +43,8 @@ TEST(Codec, MembersArriveAsSent) {
     EXPECT_EQ(got.kind, sent.kind);
     EXPECT_EQ(got.output, sent.output);  // any bytes
     EXPECT_EQ(got.members, sent.members);
+    EXPECT_EQ(std::tuple(got.first, got.count, got.part, got.parts),
+              std::tuple(sent.first, sent.count, sent.part, sent.parts));
     EXPECT_EQ(got.checkpoint_every_seconds, sent.checkpoint_every_seconds);
     ASSERT_EQ(got.shard.has_value(), sent.shard.has_value());
     if (sent.shard) {
@@ -49,7 +52,10 @@ TEST(Codec, MembersArriveAsSent) {
       EXPECT_EQ(got.shard->bytes, sent.shard->bytes);
     }
     ASSERT_EQ(got.inputs.size(), sent.inputs.size());
-    for (std::size_t i = 0; i < sent.inputs.size(); ++i) EXPECT_EQ(got.inputs[i].xxh3, sent.inputs[i].xxh3);
+    for (std::size_t i = 0; i < sent.inputs.size(); ++i) {
+      EXPECT_EQ(got.inputs[i].role, sent.inputs[i].role);
+      EXPECT_EQ(got.inputs[i].xxh3, sent.inputs[i].xxh3);
+    }
     EXPECT_EQ(to_json(task_from_json(to_json(sent))), to_json(sent));
   }
 }
