@@ -1,6 +1,7 @@
 #include "coordinator/cli/explain.h"
 
 #include <algorithm>
+#include <map>
 #include <vector>
 
 #include "common/base/log.h"
@@ -59,7 +60,50 @@ void print_captions(const json& facts, std::ostream& out) {
   }
 }
 
-void print_story(const std::string& stage, const json& verdict, const json& facts, std::ostream& out) {
+// The settings of the stage by which a rule drops, "name value"; "" where it has none.
+std::string threshold_of(const json& settings, const std::string& rule) {
+  static const std::map<std::string, std::vector<const char*>> kSettings = {
+      {"short_side", {"short_side_over_px"}},
+      {"aspect", {"aspect_below"}},
+      {"texts_per_image", {"max_texts_per_image"}},
+      {"images_per_text", {"max_images_per_text"}},
+      {"rare_ngram", {"max_ngrams", "min_ngram_count"}},
+      {"min_words", {"min_words"}},
+      {"max_words", {"max_words"}},
+      {"language", {"languages", "keep_unknown_language"}},
+      {"complexity", {"min_complexity"}},
+      {"action", {"min_actions"}},
+      {"spotted_text", {"spotted_text_below", "spot_confidence"}},
+      {"keep_list", {"keep_list"}},
+      {"drop_list", {"drop_list"}},
+      {"against", {"against"}}};
+  std::string text;
+  const auto add = [&](const std::string& name, const json& value) {
+    if (value.is_null() || (value.is_array() && value.empty())) return;
+    text += (text.empty() ? "" : ", ") + name + " " + value.dump();
+  };
+  if (const auto found = kSettings.find(rule); found != kSettings.end())
+    for (const char* name : found->second) add(name, settings.value(name, json()));
+  for (const auto& column : settings.value("columns", json::array())) {
+    if (rule != "column." + text_of(column, "name")) continue;
+    for (const auto& [name, value] : column.items())
+      if (name != "name" && name != "sidecar" && name != "keep_missing") add(name, value);
+  }
+  return text;
+}
+
+// Of the run's effective job; an empty object where there is none.
+json settings_of(const std::string& run, const std::string& stage) {
+  const io::Path file = io::Path(run) / "spec.json";
+  const json document = io::exists(file) ? json::parse(io::read_file(file), nullptr, false) : json();
+  if (document.is_object() && document.contains("spec"))
+    for (const auto& one : document["spec"].value("stages", json::array()))
+      if (one.is_object() && text_of(one, "name") == stage) return one;
+  return json::object();
+}
+
+void print_story(const std::string& stage, const json& verdict, const json& facts, const json& settings,
+                 std::ostream& out) {
   const bool kept = flag_of(verdict, "kept");
   out << stage << ": " << (kept ? "kept" : "dropped") << "\n";
   if (facts.is_object()) {
@@ -83,7 +127,9 @@ void print_story(const std::string& stage, const json& verdict, const json& fact
       const std::string entry = name == "bad_decode"                         ? "reason"
                                 : name == "min_words" || name == "max_words" ? "words"
                                                                              : name;
-      out << "    rule " << name << (evidence.contains(entry) ? ": " + evidence[entry].dump() : "") << "\n";
+      const std::string threshold = threshold_of(settings, name);
+      out << "    rule " << name << (evidence.contains(entry) ? ": " + evidence[entry].dump() : "")
+          << (threshold.empty() ? "" : " (" + threshold + ")") << "\n";
     }
   if (kept && verdict.contains("captions"))
     out << "    captions that passed: " << verdict["captions"].dump() << "\n";
@@ -118,7 +164,8 @@ int explain_sample(const std::string& run, const std::string& key, const std::st
     return 0;
   }
   for (const auto& story : stories)
-    print_story(story["stage"].get<std::string>(), story["verdict"], story["facts"], out);
+    print_story(story["stage"].get<std::string>(), story["verdict"], story["facts"],
+                settings_of(run, story["stage"].get<std::string>()), out);
   return 0;
 }
 

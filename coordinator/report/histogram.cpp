@@ -55,7 +55,7 @@ std::string outline(const HistogramSeries& series, const Bins& bins, const char*
 }  // namespace
 
 std::string histogram_chart(const std::vector<HistogramSeries>& series, double low, double high,
-                            const std::string& title) {
+                            const std::string& title, const std::vector<double>& cuts) {
   if (series.empty()) return "";
   const Bins bins = used_bins(series);
   if (bins.first >= bins.last) return "";
@@ -72,6 +72,16 @@ std::string histogram_chart(const std::vector<HistogramSeries>& series, double l
     out += "<g fill='" + std::string(colour) + "'><text x='" + rounded(x, 6) +
            "' y='29' style='fill:" + colour + "'>" + escape(name) + "</text></g>";
     x += 14 + 6.2 * static_cast<double>(name.size());
+  }
+  for (const double cut : cuts) {
+    const double place = (cut - low) / width - static_cast<double>(bins.first);
+    const double at = kLeft + (kWidth - 2 * kLeft) * place / static_cast<double>(bins.last - bins.first);
+    if (!(at >= kLeft && at <= kWidth - kLeft)) continue;
+    out += "<line class='cut' x1='" + rounded(at, 6) + "' x2='" + rounded(at, 6) + "' y1='" +
+           rounded(kTop - 6, 6) + "' y2='" + rounded(kHeight - kBottom, 6) +
+           "' stroke='#c0392b' stroke-width='1.5' stroke-dasharray='4 3'><title>cut at " + rounded(cut) +
+           "</title></line><text x='" + rounded(at, 6) +
+           "' y='165' text-anchor='middle' style='fill:#c0392b'>" + rounded(cut) + "</text>";
   }
   return out + "<text x='8' y='165'>" + edge(bins.first) + "</text><text x='352' y='165' text-anchor='end'>" +
          edge(bins.last) + "</text></svg>";

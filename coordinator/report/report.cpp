@@ -3,7 +3,7 @@
 #include <algorithm>
 #include <cmath>
 #include <cstdlib>
-#include <limits>
+#include <optional>
 
 #include <nlohmann/json.hpp>
 
@@ -80,26 +80,126 @@ std::string few_shot_chart(const OrderedJson& document, const std::string& stage
   return line_chart(arms, {.title = "Few-shot: " + stage, .x_label = "shots per class", .y_label = "acc1"});
 }
 
-std::string evaluations(const ReportInput& input) {
-  std::vector<std::vector<std::string>> rows;
-  std::string charts;
+struct Evaluation {
+  std::string stage;
+  OrderedJson document;
+
+  double number(const char* member, const std::string& metric) const {
+    const auto values = document.find(member);
+    if (values == document.end() || !values->is_object()) return std::nan("");
+    const auto value = values->find(metric);
+    return value != values->end() && value->is_number() ? value->get<double>() : std::nan("");
+  }
+  double value(const std::string& metric) const { return number("metrics", metric); }
+};
+
+// Those of one task on one data set stand side by side: the arms of the job.
+struct Arms {
+  std::string task, dataset;
+  std::vector<Evaluation> each;
+  std::vector<std::string> metrics;  // of any of them, in the order written
+};
+
+std::vector<Arms> arms_of(const ReportInput& input) {
+  std::vector<Arms> all;
   for (const auto& stage : input.stages) {
     const io::Path file = store::RunPaths{input.output}.stage(stage.name) / "evaluation.json";
     if (!io::exists(file)) continue;
     const auto document = OrderedJson::parse(io::read_file(file), nullptr, false);
     if (!document.is_object() || !document.contains("metrics") || !document["metrics"].is_object()) continue;
-    charts += few_shot_chart(document, stage.name);
-    const OrderedJson chance = document.value("chance", OrderedJson::object());
+    const auto task = document.value("task", std::string()),
+               dataset = document.value("dataset", std::string());
+    auto arms = std::find_if(all.begin(), all.end(),
+                             [&](const Arms& one) { return one.task == task && one.dataset == dataset; });
+    if (arms == all.end()) arms = all.insert(all.end(), Arms{task, dataset, {}, {}});
+    arms->each.push_back({stage.name, document});
     for (const auto& [metric, value] : document["metrics"].items())
-      rows.push_back({stage.name, document.value("dataset", std::string()), metric,
-                      value.is_number() ? rounded(value.get<double>()) : value.dump(),
-                      rounded(chance.is_object() && chance.contains(metric) && chance[metric].is_number()
-                                  ? chance[metric].get<double>()
-                                  : std::nan(""))});
+      if (std::find(arms->metrics.begin(), arms->metrics.end(), metric) == arms->metrics.end())
+        arms->metrics.push_back(metric);
   }
-  return rows.empty() ? ""
-                      : "<h2>Evaluation</h2>" +
-                            table({"stage", "data set", "metric", "value", "chance"}, rows) + charts;
+  return all;
+}
+
+// Position of the best arm; none where fewer than two have a number, or all the same.
+std::optional<std::size_t> best_arm(const Arms& arms, const std::string& metric) {
+  const double sign =
+      metric.find("loss") == std::string::npos && metric.find("perplexity") == std::string::npos ? 1 : -1;
+  std::optional<std::size_t> best;
+  double least = INFINITY, most = -INFINITY;
+  for (std::size_t i = 0; i < arms.each.size(); ++i) {
+    const double value = sign * arms.each[i].value(metric);
+    if (std::isnan(value)) continue;
+    if (value > most) best = i;
+    most = std::max(most, value);
+    least = std::min(least, value);
+  }
+  return least < most ? best : std::nullopt;
+}
+
+std::string difference(double value, double to) {
+  const double by = value - to;
+  return std::isnan(by) ? "" : (by < 0 ? "−" : "+") + rounded(std::abs(by), 3);
+}
+
+std::string arms_table(const Arms& arms) {
+  std::string out = "<h3>" + escape(arms.task + (arms.dataset.empty() ? "" : " on " + arms.dataset)) +
+                    "</h3><table class='arms'><thead><tr><th>metric</th>";
+  for (const auto& one : arms.each) out += "<th>" + escape(one.stage) + "</th>";
+  out += "<th>chance</th></tr></thead><tbody>";
+  for (const auto& metric : arms.metrics) {
+    const auto best = best_arm(arms, metric);
+    const double first = arms.each.front().value(metric);
+    double chance = std::nan("");
+    out += "<tr><td>" + escape(metric) + "</td>";
+    for (std::size_t i = 0; i < arms.each.size(); ++i) {
+      const double value = arms.each[i].value(metric);
+      if (std::isnan(chance)) chance = arms.each[i].number("chance", metric);
+      out += std::string(best == i ? "<td class='best'>" : "<td>") + rounded(value) +
+             (i == 0 ? "" : " <small class='quiet'>" + difference(value, first) + "</small>") + "</td>";
+    }
+    out += "<td class='quiet'>" + rounded(chance) + "</td></tr>";
+  }
+  return out + "</tbody></table>";
+}
+
+std::string evaluations(const std::vector<Arms>& all) {
+  std::string out, charts;
+  for (const auto& arms : all) {
+    out += arms_table(arms);
+    for (const auto& one : arms.each) charts += few_shot_chart(one.document, one.stage);
+  }
+  return out.empty() ? "" : "<h2>Evaluation</h2>" + out + charts;
+}
+
+// What the job bought, in a line: what was kept, and for each evaluation its chief number with the arm that
+// has the best.
+std::string headline(const ReportInput& input, const std::vector<Arms>& all) {
+  std::vector<std::string> parts;
+  for (const auto& stage : input.stages) {
+    const auto in = stage.counts.find("in"), kept = stage.counts.find("kept");
+    if (in == stage.counts.end() || kept == stage.counts.end() || in->second < 1) continue;
+    const double share = 100 * static_cast<double>(kept->second) / static_cast<double>(in->second);
+    parts.push_back("<b>" + rounded(share, 3) + " %</b> of " + with_commas(in->second) + " samples kept by " +
+                    escape(stage.name));
+  }
+  for (const auto& arms : all) {
+    if (arms.metrics.empty()) continue;
+    std::string chief = arms.metrics.front();
+    for (const char* metric : {"mean_recall@1", "acc1", "CIDEr"})
+      if (std::find(arms.metrics.begin(), arms.metrics.end(), metric) != arms.metrics.end()) chief = metric;
+    const auto best = best_arm(arms, chief);
+    const Evaluation& told = arms.each[best.value_or(0)];
+    std::string part = escape(chief + (arms.dataset.empty() ? "" : " on " + arms.dataset)) + ": <b>" +
+                       rounded(told.value(chief)) + "</b>";
+    if (arms.each.size() > 1) part += " by " + escape(told.stage);
+    if (best.value_or(0) > 0)
+      part += " (" + difference(told.value(chief), arms.each.front().value(chief)) + " to " +
+              escape(arms.each.front().stage) + ")";
+    parts.push_back(std::move(part));
+  }
+  std::string out;
+  for (const auto& part : parts) out += (out.empty() ? "" : " · ") + part;
+  return out.empty() ? "" : "<p class='bought'>" + out + "</p>";
 }
 
 std::string stages_table(const ReportInput& input) {
@@ -123,11 +223,13 @@ std::string pictures(const ReportInput& input) {
 }  // namespace
 
 std::string render_report(const ReportInput& input) {
-  std::string out = page_head(input.name);
+  const auto arms = arms_of(input);
+  std::string out =
+      page_head(input.name, ".best{font-weight:700;background:#2a9d6322}.bought{font-size:1.15rem}");
   out += "<h1>" + escape(input.name) + "</h1><p class='quiet'>job " + escape(input.job_id) + " · <b>" +
          escape(input.state) + "</b>" + (input.cause.empty() ? "" : " · " + escape(input.cause)) +
-         " · written " + utc_now() + "</p>";
-  out += stages_table(input) + evaluations(input) + funnel(input) + sources(input) + damaged_shards(input) +
+         " · written " + utc_now() + "</p>" + headline(input, arms);
+  out += stages_table(input) + evaluations(arms) + funnel(input) + sources(input) + damaged_shards(input) +
          column_sections(input) + caption_sections(input) + training_sections(input) + pictures(input) +
          timeline_section(input.timeline);
   return out + "<h2>Effective job file</h2><details><summary>Show</summary>" + preformatted(input.spec_json) +

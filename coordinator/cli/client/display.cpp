@@ -73,6 +73,18 @@ std::string workers_text(const JobView& job) {
          (lost > 0 ? ", " + std::to_string(lost) + " silent" : "");
 }
 
+std::string plain_text(const JobView& job, const StageView& stage) {
+  const auto* training = training_of(job, stage);
+  if (stage.state != "running") return stage.state;
+  return training != nullptr ? training_text(*training) : tasks_text(stage);
+}
+
+std::string text_of_stage(const JobView& job, const std::string& name) {
+  for (const auto& stage : job.stages)
+    if (stage.name == name) return plain_text(job, stage);
+  return "";
+}
+
 }  // namespace
 
 std::vector<std::string> progress_lines(const JobView& job, int width) {
@@ -90,18 +102,13 @@ std::vector<std::string> progress_lines(const JobView& job, int width) {
   return lines;
 }
 
-std::string plain_line(const JobView& job) {
+std::string plain_line(const JobView& job, const JobView* before) {
   std::string line = (job.name.empty() ? job.id : job.name) + " " + job.state;
   for (const auto& stage : job.stages) {
     if (stage.state == "waiting" || (stage.state == "done" && stage.implicit)) continue;
-    line += "; " + stage.name + ": ";
-    const auto* training = training_of(job, stage);
-    if (stage.state == "done")
-      line += "done";
-    else if (stage.state == "running" && training != nullptr)
-      line += training_text(*training);
-    else
-      line += stage.state == "running" ? tasks_text(stage) : stage.state;
+    const std::string text = plain_text(job, stage);
+    const auto was = before == nullptr ? std::string() : text_of_stage(*before, stage.name);
+    if (text != was) line += "; " + stage.name + ": " + text;
   }
   if (job.eta_seconds && !job.terminal()) line += "; about " + duration_text(*job.eta_seconds) + " left";
   return printable(line);
@@ -121,8 +128,8 @@ void Display::draw() {
   drawn_ = lines.size() + (preface_.empty() ? 0 : 1);
 }
 
-std::string Display::plain(const JobView& job) const {
-  return (preface_.empty() ? "" : printable(preface_) + "; ") + plain_line(job);
+std::string Display::plain(const JobView& job, const JobView* before) const {
+  return (preface_.empty() ? "" : printable(preface_) + "; ") + plain_line(job, before);
 }
 
 void Display::update(const JobView& job) {
@@ -135,10 +142,11 @@ void Display::update(const JobView& job) {
     erase();
     draw();
   } else {
-    const std::string line = plain(job);
+    const std::string line = plain(job);  // all of it, which is what is compared
     if (line == last_line_) return;
-    out_ << line << "\n";
+    out_ << plain(job, printed_ ? &*printed_ : nullptr) << "\n";
     last_line_ = line;
+    printed_ = job;
   }
   out_.flush();
   any_ = true;
@@ -158,9 +166,10 @@ void Display::finish() {
   if (is_terminal_) {
     erase();
     draw();
-  } else if (const std::string line = plain(last_job_); line != last_line_) {
-    out_ << line << "\n";
+  } else if (plain(last_job_) != last_line_) {
+    out_ << plain(last_job_, printed_ ? &*printed_ : nullptr) << "\n";
   }
+  printed_.reset();
   out_.flush();
   drawn_ = 0;
   any_ = false;

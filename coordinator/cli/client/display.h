@@ -2,6 +2,7 @@
 #pragma once
 
 #include <chrono>
+#include <optional>
 #include <ostream>
 #include <string>
 #include <vector>
@@ -13,8 +14,8 @@ namespace trireme::coordinator::cli {
 
 // One line per stage that has begun or is next, the training line, the ETA. Pure; no control characters.
 std::vector<std::string> progress_lines(const JobView& job, int width);
-// Everything in one line, for logs and pipes.
-std::string plain_line(const JobView& job);
+// Everything in one line, for logs and pipes; of the stages only those that differ from `before`, if given.
+std::string plain_line(const JobView& job, const JobView* before = nullptr);
 
 class Display {
  public:
@@ -32,7 +33,7 @@ class Display {
  private:
   void erase();
   void draw();
-  std::string plain(const JobView& job) const;
+  std::string plain(const JobView& job, const JobView* before = nullptr) const;
   std::ostream& out_;
   bool is_terminal_;
   const Clock& clock_;
@@ -42,6 +43,7 @@ class Display {
   SteadyTime last_{};
   std::string last_line_, last_state_, preface_;
   JobView last_job_;
+  std::optional<JobView> printed_;  // what the lines so far have told
 };
 
 }  // namespace trireme::coordinator::cli

@@ -126,6 +126,8 @@ std::string shell_word(const std::string& word) {
   return plain ? word : quoted_for_shell(word);
 }
 
+constexpr int kGaveUp = 93;  // the supervisor's exit code
+
 // Open MPI's frame round the line that matters.
 bool says_nothing(const std::string& line) {
   for (const char* frame : {"Primary job  terminated normally", "Primary job terminated normally",
@@ -155,16 +157,19 @@ int report_end(const LaunchOptions& options, const io::Path& run_folder, const S
   const auto progress = read_progress(run_folder);
   if (progress && progress->job && result.state == "SUCCEEDED") out << "\n" << results_text(*progress->job);
   if (result.exit_code == 0) return 0;
+  // What mpirun said is worth reading only where the coordinator could not say why; ours is the last word.
+  const auto told = store::read_terminal({run_folder});
+  const bool by_coordinator = told && told->state == "FAILED" && told->exit_code != kGaveUp;
+  if (result.state == "FAILED" && !by_coordinator)
+    if (const std::string complaints = last_complaints(run_folder); !complaints.empty())
+      out << "\nLast lines of mpirun:\n" << complaints;
   out << "\n" << result.state << ": " << printable_lines(result.reason) << "\n";
   if (result.exit_code == 75) {
-    const auto terminal = store::read_terminal({run_folder});
     out << "Start the same command again to go on"
-        << (terminal && terminal->step > 0 ? " at step " + std::to_string(terminal->step) : "") << ".\n";
+        << (told && told->step > 0 ? " at step " + std::to_string(told->step) : "") << ".\n";
   } else if (result.state == "FAILED") {
-    const std::string complaints = last_complaints(run_folder);
-    if (!complaints.empty())
-      out << "Last lines of " << store::RunPaths{run_folder}.mpirun_log().string() << ":\n" << complaints;
-    out << "Logs per rank: " << store::RunPaths{run_folder}.logs().string() << "/rank-<r>.log\n";
+    out << "Logs: " << store::RunPaths{run_folder}.logs().string()
+        << "/rank-<r>.log, and mpirun.log beside them\n";
   }
   return result.exit_code;
 }

@@ -6,6 +6,7 @@
 
 #include "common/base/log.h"
 #include "coordinator/cli/launch/process.h"
+#include "coordinator/cli/plan/spec_file.h"
 #include "jobs/specification/json/json_document.h"
 
 namespace trireme::coordinator::cli {
@@ -55,7 +56,7 @@ ModelCosts ask_model_costs(const jobs::JobSpec& job) {
   const Captured answer = capture(command, std::chrono::seconds(60));
   if (answer.exit_code != 0)
     return {"\nmodels\n  note: FLOPs and memory are left out: trireme-worker tool model-info failed: " +
-                printable(answer.output, 300) + "\n",
+                one_line(answer.output, 300) + "\n",
             "{}"};
   std::istringstream lines(answer.output);
   ModelCosts costs{"\nmodels\n", ""};

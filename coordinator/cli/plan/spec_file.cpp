@@ -1,17 +1,26 @@
 #include "coordinator/cli/plan/spec_file.h"
 
+#include <sstream>
+
 #include "common/base/error.h"
 #include "common/base/log.h"
 #include "common/io/file.h"
 
 namespace trireme::coordinator::cli {
 
+std::string one_line(const std::string& text, std::size_t limit) {
+  std::istringstream words(text);
+  std::string line;
+  for (std::string word; words >> word;) line += (line.empty() ? "" : " ") + word;
+  return printable(line, limit);
+}
+
 std::string faults_text(const std::vector<jobs::SpecFault>& faults) {
   std::string text;
   for (const auto& fault : faults) {
     text += "\n  " + (fault.pointer.empty() ? "(document)" : printable(fault.pointer)) + ": " +
-            printable(fault.detail);
-    if (!fault.hint.empty()) text += " (" + printable(fault.hint) + ")";
+            one_line(fault.detail);
+    if (!fault.hint.empty()) text += " (" + one_line(fault.hint) + ")";
   }
   return text;
 }

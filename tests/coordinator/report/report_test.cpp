@@ -101,6 +101,44 @@ TEST_F(ReportTest, ShowsCaptionsOfAllFiles) {
   }
 }
 
+// METHODS has the arms of a job beside one another; a reader must not subtract in his head.
+TEST_F(ReportTest, ArmsStandSideBySideWithTheBestMarked) {
+  const auto write = [&](const std::string& stage, const std::string& text) {
+    io::write_file_atomic(folder / "stages" / stage / "evaluation.json", text);
+  };
+  write("all",
+        R"({"task":"zeroshot_retrieval","dataset":"test","metrics":{"mean_recall@1":0.25,"token_loss":3},)"
+        R"("chance":{"mean_recall@1":0.01}})");
+  write(
+      "kept",
+      R"({"task":"zeroshot_retrieval","dataset":"test","metrics":{"mean_recall@1":0.375,"token_loss":3.5}})");
+  write("other", R"({"task":"captioning","dataset":"test","metrics":{"CIDEr":0.5}})");
+  ReportInput input;
+  input.output = folder;
+  input.spec_json = R"({"spec":{"stages":[{"name":"rules","columns":[{"name":"clip","least":0.3}]}]}})";
+  for (const char* name : {"rules", "all", "kept", "other"}) {
+    ReportStage stage;
+    stage.name = name;
+    input.stages.push_back(stage);
+  }
+  input.stages[0].counts = {{"in", 1000}, {"kept", 640}};
+  std::string facts;
+  for (int i = 0; i <= 100; ++i) facts += "{\"columns\":{\"clip\":" + std::to_string(0.01 * i) + "}}\n";
+  io::write_file_atomic(folder / "f.jsonl", facts);
+  input.stages[0].facts_files = {(folder / "f.jsonl").string()};
+  const std::string html = render_report(input);
+  EXPECT_NE(html.find("<th>metric</th><th>all</th><th>kept</th><th>chance</th>"), std::string::npos);
+  EXPECT_NE(html.find("<td class='best'>0.375 <small class='quiet'>+0.125</small></td>"), std::string::npos);
+  EXPECT_NE(html.find("<td class='best'>3</td>"), std::string::npos) << "the lower loss is the better one";
+  EXPECT_EQ(count(html, "class='best'"), 2U) << "nothing is best alone";
+  EXPECT_NE(
+      html.find("<b>64 %</b> of 1,000 samples kept by rules · mean_recall@1 on test: <b>0.375</b> by kept "
+                "(+0.125 to all) · CIDEr on test: <b>0.5</b>"),
+      std::string::npos);
+  EXPECT_EQ(count(html, "class='cut'"), 1U);
+  EXPECT_NE(html.find("cut at 0.3<"), std::string::npos);
+}
+
 TEST_F(ReportTest, DrawsTheFewShotCurves) {
   io::write_file_atomic(
       folder / "stages/few/evaluation.json",

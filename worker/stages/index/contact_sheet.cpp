@@ -12,8 +12,10 @@ constexpr const char* kHead =
     "<!doctype html><html lang='en'><meta charset='utf-8'><meta name='viewport' content='width=device-width'>"
     "<style>body{font:15px/1.4 system-ui,sans-serif;margin:2rem;color:#222;background:#fff}"
     ".grid{display:grid;grid-template-columns:repeat(auto-fill,minmax(12rem,1fr));gap:1rem}"
-    "figure{margin:0}img,.gone{width:100%;height:12rem;object-fit:contain;background:#f2f2f2;display:block}"
-    ".gone{line-height:12rem;text-align:center;color:#777}figcaption{font-size:.85rem}b{font-variant-numeric:"
+    "figure{margin:0;min-width:0}img,.gone{width:100%;height:12rem;object-fit:contain;background:#f2f2f2;"
+    "display:block}"
+    ".gone{line-height:12rem;text-align:center;color:#777}figcaption{font-size:.85rem;overflow-wrap:anywhere}"
+    "b{font-variant-numeric:"
     "tabular-nums}@media(prefers-color-scheme:dark){body{background:#181818;color:#ddd}img,.gone{background:#"
     "222}}"
     "</style>";
