@@ -22,6 +22,7 @@ from safetensors.torch import save_file
 torch.set_num_threads(1)
 VOCABULARY, LAYERS, TOLERANCE = 1000, 2, 1e-5
 CREATE = timm.create_model
+SLOW = ('trunc_normal_', 'normal_', 'kaiming_uniform_', 'xavier_uniform_', 'uniform_')
 
 
 def shallow(name, **kwargs):
@@ -44,14 +45,22 @@ def build(config):
     arguments = {key: value for key, value in config.items() if key != 'custom_text'}
     arguments['text_cfg'] = {k: v for k, v in config['text_cfg'].items() if k not in ('hf_tokenizer_name', 'tokenizer_kwargs')}
     timm.create_model = shallow
+    kept = {name: getattr(torch.nn.init, name) for name in SLOW}
+    for name in SLOW:  # the values come below
+        setattr(torch.nn.init, name, lambda tensor, *_, **__: tensor)
     try:
         kind = CoCa if 'multimodal_cfg' in config else CustomTextCLIP if config.get('custom_text') else CLIP
         model = kind(**arguments).eval()
     finally:
         timm.create_model = CREATE
+        for name, function in kept.items():
+            setattr(torch.nn.init, name, function)
     with torch.no_grad():  # what a pooling, a mask or a bias changes must show
-        for parameter in model.parameters():
-            parameter.mul_(2.) if parameter.dim() >= 2 else parameter.add_(torch.randn_like(parameter) * .1)
+        for name, parameter in model.named_parameters():
+            if parameter.dim() >= 2:
+                parameter.uniform_(-1, 1).mul_(2 * (3 / parameter[0].numel()) ** .5)
+            elif parameter.dim() == 1:
+                parameter.uniform_(-.2, .2).add_(1. if name.endswith(('weight', 'gamma')) else 0.)
             parameter.copy_(parameter.half())  # the file holds them so
     return model
 
