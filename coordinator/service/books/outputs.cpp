@@ -102,7 +102,12 @@ io::Path empty_aside(const io::Path& place) {
 
 void publish_folder(const io::Path& from, const io::Path& to, const io::FileSystem& files) {
   const io::Path aside = empty_aside(to);
-  io::link_or_copy_tree(from, aside, files);
+  try {
+    io::link_or_copy_tree(from, aside, files);
+  } catch (const Error&) {
+    io::remove_tree(aside);  // ours: half made, and a full disk needs the room
+    throw;
+  }
   put_in_place(aside, to, as_published(to), files);
 }
 

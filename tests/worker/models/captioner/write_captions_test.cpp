@@ -77,8 +77,10 @@ TEST(WriteCaptions, TokenForTokenAsTransformers) {
       (ended ? ends : cut) += 1;
       if (options.rules.any() || options.method != DecodingMethod::kBeam || options.beams == 1) continue;
       const double tokens = static_cast<double>(ids.size() + (ended ? 1 : 0));
-      EXPECT_NEAR(one.log_probability / std::pow(tokens, options.length_penalty),
-                  golden().load("scores." + name)[i].item<double>(), 1e-4);
+      const double expected = golden().load("scores." + name)[i].item<double>();
+      // A sum of float32 logarithms: its last digits depend on the processor's vector width.
+      EXPECT_NEAR(one.log_probability / std::pow(tokens, options.length_penalty), expected,
+                  1e-4 + 2e-6 * std::abs(expected));
     }
   }
   EXPECT_GE(ends, 10);  // the golden file shows both

@@ -23,13 +23,22 @@ class ScoreCaptionsTest : public testing::StageTest {
     io::write_file_atomic(folder_ / "captions" / name, lines, false);
   }
 
-  jobs::TaskDone run() {
+  void prepare() {
     task_.settings = jobs::settings_json(settings_);
     std::vector<jobs::InputsLine> lines = {{task_.shard, {}}};
     for (const auto& one : task_.inputs) lines.push_back({{}, one});
     set_inputs(task_, lines);
     task_.output = out("scores", "");
+  }
+
+  jobs::TaskDone run() {
+    prepare();
     return EvaluateStage().run(task_, context_);
+  }
+
+  runtime::OpenTask<jobs::EvaluateSettings> opened() {
+    prepare();
+    return {jobs::TaskKind::kEvaluate, task_};
   }
 
   jobs::Task task_;
@@ -51,7 +60,7 @@ TEST_F(ScoreCaptionsTest, JoinedByKeyWithEverythingCounted) {
   EXPECT_NE(text.find("\"CIDEr\""), std::string::npos) << text;
   for (const char* count : {"\"empty\":1", "\"missing\":0", "\"repeated\":1", "\"unknown\":1"})
     EXPECT_NE(done.summary.find(count), std::string::npos) << done.summary;
-  const auto made = evaluate_captions(task_, settings_, [] {});
+  const auto made = evaluate_captions(opened(), [] {});
   EXPECT_NEAR(made.scores.rouge_l_each.at(0), 1, 1e-12);
   EXPECT_NEAR(made.scores.rouge_l_each.at(3), 1, 1e-12) << "case and punctuation are no difference";
   EXPECT_EQ(made.scores.rouge_l_each.at(2), 0);
@@ -68,7 +77,7 @@ TEST_F(ScoreCaptionsTest, WhyASampleHasNoCaptionIsTold) {
         "{\"format\": \"trireme-captions\", \"shard_sha256\": \"0123\"}\n"
         "{\"key\": \"k3\", \"caption\": \"a dog runs\"}\n");
   try {
-    evaluate_captions(task_, settings_, [] {});
+    evaluate_captions(opened(), [] {});
     ADD_FAILURE() << "k3 has no line but a stale one";
   } catch (const Error& error) {
     const std::string text = error.what();
@@ -76,7 +85,7 @@ TEST_F(ScoreCaptionsTest, WhyASampleHasNoCaptionIsTold) {
     EXPECT_NE(text.find("1 were written for other shards"), std::string::npos) << text;
   }
   write("c.captions.jsonl", "{\"key\": \"k3\", \"caption\": \"a dog\"}\n");
-  const auto made = evaluate_captions(task_, settings_, [] {});
+  const auto made = evaluate_captions(opened(), [] {});
   EXPECT_EQ(made.counts.at("images"), 3);
   EXPECT_EQ(made.counts.at("undecodable"), 1);
   EXPECT_EQ(made.counts.at("stale"), 1);
@@ -84,7 +93,7 @@ TEST_F(ScoreCaptionsTest, WhyASampleHasNoCaptionIsTold) {
   EXPECT_EQ(made.counts.at("unknown"), 0);
   write("c.captions.jsonl",
         "{\"key\": \"k3\", \"caption\": \"a dog\"}\n{\"key\": \"k3\", \"caption\": \"a cat\"}\n");
-  EXPECT_THROW(evaluate_captions(task_, settings_, [] {}), Error) << "two captions, and no telling which";
+  EXPECT_THROW(evaluate_captions(opened(), [] {}), Error) << "two captions, and no telling which";
 }
 
 TEST_F(ScoreCaptionsTest, SidecarsOfAStage) {

@@ -245,7 +245,8 @@ TEST(VocabularyFile, FaultsNameFileAndLine) {
     make_tokenizer({"wordpiece", hole.string()});
     FAIL();
   } catch (const Error& error) {
-    EXPECT_NE(std::string(error.what()).find("hole.txt:3: the line is empty"), std::string::npos) << error.what();
+    EXPECT_NE(std::string(error.what()).find("hole.txt:3: the line is empty"), std::string::npos)
+        << error.what();
   }
   const auto truncated = scratch_file("cut.gz", std::string("\x1f\x8b\x08\0\0\0\0\0\0\x03\x4b", 11));
   EXPECT_THROW(make_tokenizer({"clip_bpe", truncated.string(), 0}), Error);
