@@ -56,10 +56,29 @@ LineLosses softmax(const Lines& lines, const ContrastiveOptions& o, double share
   return result;
 }
 
+LineLosses of_lines(const Lines& lines, const ContrastiveOptions& options, double share) {
+  return options.kind == ContrastiveKind::kSigmoid ? sigmoid(lines, share) : softmax(lines, options, share);
+}
+
+// What torch's loops leave over of whole vectors is computed by other functions, which may differ in the last
+// bit: so that a line's value does not depend on how many stand beside it, there is never a remainder.
+constexpr std::int64_t kWholeVectors = 64;
+
 }  // namespace
 
 LineLosses line_losses(const Lines& lines, const ContrastiveOptions& options, double share) {
-  return options.kind == ContrastiveKind::kSigmoid ? sigmoid(lines, share) : softmax(lines, options, share);
+  const std::int64_t n = lines.live_n.size(0), more = (kWholeVectors - n % kWholeVectors) % kWholeVectors;
+  if (more == 0) return of_lines(lines, options, share);
+  const auto dead = [&](const at::Tensor& values, double value) {
+    return at::constant_pad_nd(values, {0, more}, value);
+  };
+  LineLosses whole = of_lines({.statistics_7n = dead(lines.statistics_7n, 1),
+                               .live_n = dead(lines.live_n, 0),
+                               .weight_n = dead(lines.weight_n, 0),
+                               .positives_n = dead(lines.positives_n, 1),
+                               .negatives_n = dead(lines.negatives_n, 0)},
+                              options, share);
+  return {.loss_n = whole.loss_n.narrow(0, 0, n), .coefficients_5n = whole.coefficients_5n.narrow(1, 0, n)};
 }
 
 }  // namespace trireme::worker::losses
