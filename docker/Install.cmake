@@ -21,7 +21,7 @@ if(TARGET trireme-worker)
 endif()
 if(TARGET trireme_cuda)
   set_target_properties(trireme_cuda PROPERTIES INSTALL_RPATH "$ORIGIN")
-  install(TARGETS trireme_cuda LIBRARY DESTINATION ${TRIREME_LIBRARIES})
+  install(TARGETS trireme_cuda LIBRARY DESTINATION ${TRIREME_LIBRARIES} OPTIONAL)  # built by `all` alone
 endif()
 
 install(DIRECTORY .trireme/weights/ DESTINATION ${TRIREME_SHARE}/weights OPTIONAL FILES_MATCHING PATTERN "*.safetensors" PATTERN "*.txt" PATTERN "*.gz")

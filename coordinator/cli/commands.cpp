@@ -2,6 +2,7 @@
 
 #include <CLI/CLI.hpp>
 #include <algorithm>
+#include <csignal>
 #include <cstdlib>
 #include <functional>
 #include <iostream>
@@ -107,6 +108,11 @@ int requeue_if_asked(bool asked, int code) {
   std::cout << (answer.exit_code == 0 ? "Slurm will start job " + std::string(job) + " again.\n"
                                       : "Slurm did not requeue: " + printable(answer.output, 300) + "\n")
             << std::flush;
+  if (answer.exit_code ==
+      0) {  // Slurm ends the batch script of a job that it requeues; it must not end by itself
+    std::signal(SIGTERM, SIG_DFL);
+    ::sleep(60);
+  }
   return code;
 }
 

@@ -113,7 +113,10 @@ def test_a_host_that_cannot_take_part_is_named(three, tmp_path, before, says):
 
 def test_two_versions_are_refused(three, tmp_path):
     agent = tmp_path / "agent"
-    agent.write_text(f"#!/bin/sh\n[ \"$1\" = {three.addresses[2]} ] && exec {three.agent} \"$@\" '|' sed 's/\"version\":\"[^\"]*\"/\"version\":\"0.0.9\"/'\nexec {three.agent} \"$@\"\n")
+    agent.write_text(f"""#!/bin/sh
+[ "$1" = {three.addresses[2]} ] || exec {three.agent} "$@"
+{three.agent} "$@" | sed 's/"version":"[^"]*"/"version":"0.0.9"/'
+""")
     agent.chmod(0o755)
     code, text = finish(launch(three, ",".join(f"{a}:1" for a in three.addresses), tmp_path / "run", agent=agent))
     assert code == 69 and f"host {three.addresses[2]} has trireme 0.0.9" in text, text
@@ -121,7 +124,10 @@ def test_two_versions_are_refused(three, tmp_path):
 
 def test_a_clock_that_is_an_hour_off_is_a_note(three, tmp_path):
     agent = tmp_path / "agent"
-    agent.write_text(f"#!/bin/sh\n[ \"$1\" = {three.addresses[1]} ] && exec {three.agent} \"$@\" '|' sed 's/\"wall_seconds\":[0-9]*/\"wall_seconds\":1/'\nexec {three.agent} \"$@\"\n")
+    agent.write_text(f"""#!/bin/sh
+[ "$1" = {three.addresses[1]} ] || exec {three.agent} "$@"
+{three.agent} "$@" | sed 's/"wall_seconds":[0-9]*/"wall_seconds":1/'
+""")
     agent.chmod(0o755)
     code, text = finish(launch(three, ",".join(f"{a}:1" for a in three.addresses), tmp_path / "run", "--dry-run", agent=agent))
     assert code == 0 and f"host {three.addresses[1]}: its clock is" in text and "behind" in text, text
