@@ -1,4 +1,5 @@
 """A Slurm of its own on this machine: slurmctld and one slurmd per host of hosts.Hosts, without munge (auth/none, cred/none).
+A requeued job starts again once its old credential has run out (cred_expire).
 
 with Hosts(2) as hosts, Slurm(hosts, folder) as slurm:
     slurm.sbatch("docker/slurm/job.sbatch", "job.json")
@@ -40,6 +41,7 @@ class Slurm:
         self.conf.write_text(f"""ClusterName=test
 SlurmctldHost={self.hosts.names[0]}({self.hosts.addresses[0]})
 AuthType=auth/none
+AuthInfo=cred_expire=5
 CredType=cred/none
 SlurmUser=root
 SlurmdUser=root

@@ -118,8 +118,9 @@ JOB = {
 def test_plan_shows_what_was_taken_over_from_the_config(tmp_path):
     folder = tmp_path / "checkpoint"
     folder.mkdir()
-    header = json.dumps({"logit_scale": {"dtype": "F32", "shape": [], "data_offsets": [0, 4]}}).encode()
-    (folder / "open_clip_model.safetensors").write_bytes(struct.pack("<Q", len(header)) + header + b"\0" * 4)
+    header = json.dumps({"visual.conv1.weight": {"dtype": "F32", "shape": [16, 3, 8, 8], "data_offsets": [0, 12288]},
+                         "positional_embedding": {"dtype": "F32", "shape": [77, 16], "data_offsets": [12288, 17216]}}).encode()
+    (folder / "open_clip_model.safetensors").write_bytes(struct.pack("<Q", len(header)) + header + b"\0" * 17216)
     config = {"model_cfg": {"embed_dim": 8, "vision_cfg": {"width": 16, "head_width": 8, "pool_type": "avg"}, "text_cfg": {"heads": 2, "no_causal_mask": True, "pool_type": "last"}},
               "preprocess_cfg": {"mean": [0.5, 0.5, 0.5], "std": [0.5, 0.5, 0.5], "resize_mode": "longest"}}
     (folder / "open_clip_config.json").write_text(json.dumps(config))
