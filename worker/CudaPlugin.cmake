@@ -30,15 +30,16 @@ if(TRIREME_CUDA_INCLUDE AND TRIREME_NCCL_INCLUDE AND TRIREME_NCCL_LIBRARY AND TR
     file(GLOB_RECURSE kernels CONFIGURE_DEPENDS ${CMAKE_SOURCE_DIR}/worker/kernels/*.cu)
     foreach(kernel IN LISTS kernels)
       get_filename_component(name ${kernel} NAME_WE)
+      file(RELATIVE_PATH source ${CMAKE_SOURCE_DIR} ${kernel})  # so that no binary names the checkout
       set(object ${CMAKE_BINARY_DIR}/cuda/${name}.o)
       add_custom_command(OUTPUT ${object}
         COMMAND ${CMAKE_COMMAND} -E make_directory ${CMAKE_BINARY_DIR}/cuda
         COMMAND ${TRIREME_NVCC} -std=c++20 -O3 --expt-relaxed-constexpr -gencode arch=compute_80,code=sm_80 -gencode
-                arch=compute_90,code=[sm_90,compute_90] -Xcompiler -fPIC,-fvisibility=hidden -D_GLIBCXX_USE_CXX11_ABI=1
+                arch=compute_90,code=[sm_90,compute_90] -Xcompiler -fPIC,-fvisibility=hidden,-fmacro-prefix-map=${CMAKE_SOURCE_DIR}/= -D_GLIBCXX_USE_CXX11_ABI=1
                 -I${CMAKE_SOURCE_DIR} -isystem ${TRIREME_CUDA_TORCH_ROOT}/include
                 -isystem ${TRIREME_CUDA_TORCH_ROOT}/include/torch/csrc/api/include -isystem ${TRIREME_CUDA_INCLUDE}
-                -MD -MF ${object}.d -c ${kernel} -o ${object}
-        DEPENDS ${kernel} DEPFILE ${object}.d COMMENT "nvcc ${name} for sm_80 and sm_90" VERBATIM)
+                -MD -MF ${object}.d -c ${source} -o ${object}
+        WORKING_DIRECTORY ${CMAKE_SOURCE_DIR} DEPENDS ${kernel} DEPFILE ${object}.d COMMENT "nvcc ${name} for sm_80 and sm_90" VERBATIM)
       target_sources(trireme_cuda PRIVATE ${object})
     endforeach()
   else()

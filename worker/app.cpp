@@ -258,6 +258,10 @@ int run_tool(int argc, char** argv) {
 int run(int argc, char** argv) {
   try {
     if (argc > 1 && std::string(argv[1]) == "tool") return run_tool(argc - 2, argv + 2);
+    if (argc == 2 && std::string(argv[1]) == "--version") {
+      char name[] = "version", *tool[] = {name};
+      return run_tool(1, tool);
+    }
     return run_rank(arguments_of(argc, argv));
   } catch (const Error& error) {
     std::cerr << "trireme-worker: " << error.what() << "\n";
