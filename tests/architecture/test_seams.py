@@ -21,16 +21,21 @@ def sources(*tops):
                 yield path.relative_to(ROOT).as_posix(), COMMENT.sub("", path.read_text())
 
 
-def test_files_are_reached_through_common_io():
+def only_as_listed(pattern, home, listed, instead):
+    """Outside of its home the pattern stands as often as the list says: more is a fault, and fewer shrinks the list."""
     found = {}
     for path, text in sources("common", "jobs", "coordinator", "worker"):
-        calls = len(FILES.findall(text))
-        if calls and not path.startswith("common/io/"):
-            found[path] = calls
-    more = {path: count for path, count in found.items() if count > FILE_CALLS.get(path, 0)}
-    assert not more, f"call common/io/file.h and folder.h instead: {more}"
-    fewer = {path: count for path, count in FILE_CALLS.items() if found.get(path, 0) < count}
-    assert not fewer, f"shrink FILE_CALLS: {fewer}"
+        count = len(pattern.findall(text))
+        if count and not path.startswith(home):
+            found[path] = count
+    more = {path: count for path, count in found.items() if count > listed.get(path, 0)}
+    assert not more, f"{instead}: {more}"
+    fewer = {path: count for path, count in listed.items() if found.get(path, 0) < count}
+    assert not fewer, f"shrink the list: {fewer}"
+
+
+def test_files_are_reached_through_common_io():
+    only_as_listed(FILES, "common/io/", FILE_CALLS, "call common/io/file.h and folder.h instead")
 
 
 # A literal that opens an object, ends in a key, or goes on after a value: JSON put together from pieces.
@@ -45,15 +50,7 @@ JSON_PIECES = {
 
 
 def test_json_is_written_by_a_library():
-    found = {}
-    for path, text in sources("common", "jobs", "coordinator", "worker"):
-        pieces = len(JSON_PIECE.findall(text))
-        if pieces and not path.startswith("jobs/specification/json/"):
-            found[path] = pieces
-    more = {path: count for path, count in found.items() if count > JSON_PIECES.get(path, 0)}
-    assert not more, f"build a nlohmann::json and dump it: {more}"
-    fewer = {path: count for path, count in JSON_PIECES.items() if found.get(path, 0) < count}
-    assert not fewer, f"shrink JSON_PIECES: {fewer}"
+    only_as_listed(JSON_PIECE, "jobs/specification/json/", JSON_PIECES, "build a nlohmann::json and dump it")
 
 
 def test_no_test_sleeps():
