@@ -82,7 +82,7 @@ void SampleScan::take(const SampleGroups& groups, std::vector<SampleGroup> found
                     " hidden");
   if (unjoined_ > 0)
     throw Error(ErrorKind::kInvalid,
-                std::to_string(unjoined_) + " of " + std::to_string(index_.samples.size()) +
+                std::to_string(unjoined_) + " of " + std::to_string(looked_up_) +
                     " samples have no row in the parquet that the source names (first: " + first_unjoined_ +
                     ")",
                 "its \"key\" is the sample's name, or its \"uid\" that of the .json");
@@ -110,6 +110,7 @@ void SampleScan::join_columns(const io::Path& shard, const std::vector<SampleGro
 std::string_view SampleScan::json_of(const SampleGroup& group, std::string& storage) {
   const std::string_view own = group.json == kNone ? std::string_view() : places_.bytes(group.json, storage);
   if (!rows_) return own;
+  ++looked_up_;
   auto row = rows_->find(group.key.substr(group.key.rfind('/') + 1));
   if (row == rows_->end())
     if (const auto uid = strings_at(own, "uid"); !uid.empty()) row = rows_->find(uid.front());

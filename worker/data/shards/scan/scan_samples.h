@@ -59,6 +59,7 @@ class SampleScan {
   ShardScan& scan_;
   std::optional<JoinedRows> rows_;
   std::unordered_set<std::string> seen_;
+  std::int64_t looked_up_ = 0;  // samples that asked the parquet for their row
   std::int64_t unjoined_ = 0;
   std::string first_unjoined_;
   std::string joined_;  // backs json_of()
