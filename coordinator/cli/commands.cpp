@@ -16,10 +16,10 @@
 #include "common/base/version.h"
 #include "common/io/folder.h"
 #include "coordinator/cli/build_info.h"
-#include "coordinator/cli/client/client_commands.h"
 #include "coordinator/cli/data_checks.h"
 #include "coordinator/cli/doctor.h"
 #include "coordinator/cli/explain.h"
+#include "coordinator/cli/given.h"
 #include "coordinator/cli/launch/host_report.h"
 #include "coordinator/cli/launch/launch_command.h"
 #include "coordinator/cli/launch/process.h"
@@ -31,48 +31,6 @@
 
 namespace trireme::coordinator::cli {
 namespace {
-
-// What all options are read into; one command runs per process.
-struct Given {
-  std::string job, file, key, state, run = "runs/service", run_folder, listen, resume_from,
-                                     output_format = "text", mpirun = "mpirun";
-  std::vector<std::string> overrides, mpirun_arguments, data_roots, output_roots;
-  std::string hosts, hostfile, rsh_agent, network, metrics_listen, advertise;
-  int workers = 0, rank = -1;
-  std::int64_t limit = 100, tail = -1;
-  std::uint64_t after = 0;
-  std::vector<std::string> removed;
-  bool wait = false, follow = false, retry_failed = false, dry_run = false, afresh = false,
-       share_gpus = false, requeue = false;
-  std::function<int()> command;
-
-  io::Path whole_run_folder() const { return io::absolute(run_folder).lexically_normal(); }
-  bool json() const { return output_format == "json"; }
-  ClientOptions client() const { return {run, json(), &std::cout, ::isatty(STDOUT_FILENO) == 1}; }
-};
-
-void add_format(CLI::App& command, Given& given) {
-  command.add_option("-o,--output", given.output_format, "text for people, json for scripts")
-      ->check(CLI::IsMember({"text", "json"}))
-      ->capture_default_str();
-}
-
-// A command that talks to a coordinator.
-CLI::App& client_command(CLI::App& app, Given& given, const std::string& name, const std::string& help) {
-  CLI::App& command = *app.add_subcommand(name, help);
-  command.add_option("--run", given.run, "run folder of the coordinator ($TRIREME_RUN)")
-      ->envname("TRIREME_RUN")
-      ->capture_default_str();
-  add_format(command, given);
-  return command;
-}
-
-void add_sets(CLI::App& command, Given& given) {
-  command
-      .add_option("--set", given.overrides,
-                  "replace a value, for example --set spec.data.train=PATH (repeatable)")
-      ->allow_extra_args(false);
-}
 
 LaunchOptions launch_options(const Given& given) {
   LaunchOptions options;
@@ -252,6 +210,10 @@ void add_local(CLI::App& app, Given& given) {
       return 0;
     };
   });
+}
+
+// Words about this program, and what the worker's tools do.
+void add_rest(CLI::App& app, Given& given) {
   app.add_subcommand("schema", "print the JSON Schema of job files")->callback([&given] {
     given.command = [] {
       std::cout << jobs::job_schema() << "\n";
@@ -308,61 +270,6 @@ void add_recovery(CLI::App& app, Given& given) {
   });
 }
 
-void add_jobs(CLI::App& app, Given& given) {
-  CLI::App& submit = client_command(app, given, "submit", "send a job to a standing coordinator");
-  submit.add_option("job", given.file, "job file")->required();
-  add_sets(submit, given);
-  submit.add_option("--key", given.key,
-                    "Idempotency-Key: the same key and job is one job, however often it is sent");
-  submit.add_flag("--wait", given.wait, "watch it, and exit with its outcome");
-  submit.callback([&given] {
-    given.command = [&given] {
-      return submit_job(given.client(), given.file, given.overrides, given.key, given.wait);
-    };
-  });
-  CLI::App& list = client_command(app, given, "list", "list jobs");
-  list.add_option("--state", given.state, "only jobs in this state");
-  list.add_option("--limit", given.limit, "at most so many")
-      ->check(CLI::Range(1, 100000))
-      ->capture_default_str();
-  list.callback(
-      [&given] { given.command = [&given] { return list_jobs(given.client(), given.state, given.limit); }; });
-}
-
-void add_one_job(CLI::App& app, Given& given) {
-  const auto with_job = [&](const char* name, const char* help, std::function<int()> run) -> CLI::App& {
-    CLI::App& command = client_command(app, given, name, help);
-    command.add_option("job", given.job, "job id")->required();
-    command.callback([&given, run] { given.command = run; });
-    return command;
-  };
-  with_job("describe", "show one job", [&given] { return describe_job(given.client(), given.job); });
-  with_job("watch", "follow a job until it ends; exits with its outcome",
-           [&given] { return watch_job(given.client(), given.job); });
-  with_job("cancel", "cancel a job; it writes a checkpoint first",
-           [&given] { return cancel_job(given.client(), given.job); });
-  CLI::App& events = with_job("events", "show what happened to a job", [&given] {
-    return show_events(given.client(), given.job, given.after, given.limit);
-  });
-  events.add_option("--after", given.after, "only events after this sequence number");
-  events.add_option("--limit", given.limit, "at most so many")->capture_default_str();
-  CLI::App& report =
-      with_job("report", "write report.html anew and print where it lies (JOB: id or output folder)",
-               [&given] { return make_report(given.client(), given.job, given.file); });
-  report.add_option("--file", given.file, "save the page here");
-  CLI::App& logs = client_command(app, given, "logs",
-                                  "print the logs of the ranks (JOB: id, run folder, or nothing for --run)");
-  logs.add_option("job", given.job, "job id or run folder");
-  logs.add_flag("-f,--follow", given.follow, "go on until the job ends");
-  logs.add_option("--rank", given.rank, "one rank only: 0 is the coordinator")->check(CLI::Range(0, 1000000));
-  logs.add_option("--tail", given.tail, "only the last lines of each rank")->check(CLI::Range(0, 1000000));
-  logs.callback([&given] {
-    given.command = [&given] {
-      return show_logs(given.client(), given.job, given.follow, given.rank, given.tail);
-    };
-  });
-}
-
 // Tensors are the worker's: the whole command line goes to its tool.
 int hand_over(int argument_count, char** arguments) {
   std::string worker = find_program("trireme-worker"), tool = "tool";
@@ -385,6 +292,7 @@ int parse_and_run(int argument_count, char** arguments) {
   add_launch(app, given);
   add_sweep(app, given);
   add_local(app, given);
+  add_rest(app, given);
   add_recovery(app, given);
   add_jobs(app, given);
   add_one_job(app, given);

@@ -42,6 +42,76 @@ void resize_facts(ConfigObject& config, bool clip) {
   config.fact("image/interpolation", Json(filter.value_or(3) == 2 ? "bilinear" : "bicubic"), "resample");
 }
 
+// What tokenizers' configurations carry and ours read from their own files, or not at all.
+constexpr std::initializer_list<const char*> kUsualOfTokenizers = {"tokenizer_class",
+                                                                   "added_tokens_decoder",
+                                                                   "additional_special_tokens",
+                                                                   "bos_token",
+                                                                   "cls_token",
+                                                                   "clean_up_tokenization_spaces",
+                                                                   "eos_token",
+                                                                   "errors",
+                                                                   "mask_token",
+                                                                   "model_max_length",
+                                                                   "name_or_path",
+                                                                   "never_split",
+                                                                   "pad_token",
+                                                                   "processor_class",
+                                                                   "sep_token",
+                                                                   "special_tokens_map_file",
+                                                                   "unk_token",
+                                                                   "max_length",
+                                                                   "stride",
+                                                                   "truncation_strategy",
+                                                                   "backend",
+                                                                   "is_local",
+                                                                   "from_slow",
+                                                                   "extra_special_tokens",
+                                                                   "extra_ids",
+                                                                   "sp_model_kwargs",
+                                                                   "do_lower_case",
+                                                                   "pad_to_multiple_of",
+                                                                   "pad_token_type_id",
+                                                                   "auto_map",
+                                                                   "model_input_names",
+                                                                   "model_specific_special_tokens",
+                                                                   "legacy",
+                                                                   "use_fast",
+                                                                   "tokenize_chinese_chars",
+                                                                   "strip_accents",
+                                                                   "local_files_only",
+                                                                   "full_tokenizer_file",
+                                                                   "add_bos_token",
+                                                                   "add_eos_token",
+                                                                   "init_kwargs",
+                                                                   "tokenizer_file",
+                                                                   "vocab_file",
+                                                                   "merges_file"};
+
+void take_tokenizer_kind(ConfigObject& config) {
+  std::string type = config.text("tokenizer_class").value_or("");
+  if (type.ends_with("Fast")) type.resize(type.size() - 4);
+  if (type == "CLIPTokenizer") {
+    config.fact("text/tokenizer/kind", Json("clip_bpe"), "tokenizer_class");
+    config.fact("text/tokenizer/cleaning", Json("plain"), "tokenizer_class");
+    config.harmless({"do_lower_case"});
+  } else if (type == "BertTokenizer" || type == "MiniLMTokenizer") {
+    const bool lower = config.flag("do_lower_case").value_or(true);
+    config.fact("text/tokenizer/kind", Json("wordpiece"), "tokenizer_class");
+    config.fact("text/tokenizer/lower_case", Json(lower), "do_lower_case");
+    config.fact("text/tokenizer/strip_accents", Json(config.flag("strip_accents").value_or(lower)),
+                "strip_accents");
+    config.fact("text/tokenizer/split_ideographs", Json(config.flag("tokenize_chinese_chars").value_or(true)),
+                "tokenize_chinese_chars");
+  } else if (type == "T5Tokenizer" || type == "SiglipTokenizer") {
+    config.fact("text/tokenizer/kind", Json("sentencepiece"), "tokenizer_class");
+    if (type == "SiglipTokenizer")
+      config.fact("text/tokenizer/cleaning", Json("canonicalize"), "tokenizer_class");
+  } else {
+    config.refuse("tokenizer_class", "a tokenizer that is none of ours");
+  }
+}
+
 }  // namespace
 
 void read_preprocessor_config(const Json& root, const std::string& file, CheckpointConfig& out) {
@@ -71,75 +141,12 @@ void read_preprocessor_config(const Json& root, const std::string& file, Checkpo
 
 void read_tokenizer_config(const Json& root, const std::string& file, CheckpointConfig& out) {
   ConfigObject config(root, file, "", "text", out);
-  std::string type = config.text("tokenizer_class").value_or("");
-  if (type.ends_with("Fast")) type.resize(type.size() - 4);
-  if (type == "CLIPTokenizer") {
-    config.fact("text/tokenizer/kind", Json("clip_bpe"), "tokenizer_class");
-    config.fact("text/tokenizer/cleaning", Json("plain"), "tokenizer_class");
-    config.harmless({"do_lower_case"});
-  } else if (type == "BertTokenizer" || type == "MiniLMTokenizer") {
-    const bool lower = config.flag("do_lower_case").value_or(true);
-    config.fact("text/tokenizer/kind", Json("wordpiece"), "tokenizer_class");
-    config.fact("text/tokenizer/lower_case", Json(lower), "do_lower_case");
-    config.fact("text/tokenizer/strip_accents", Json(config.flag("strip_accents").value_or(lower)),
-                "strip_accents");
-    config.fact("text/tokenizer/split_ideographs", Json(config.flag("tokenize_chinese_chars").value_or(true)),
-                "tokenize_chinese_chars");
-  } else if (type == "T5Tokenizer" || type == "SiglipTokenizer") {
-    config.fact("text/tokenizer/kind", Json("sentencepiece"), "tokenizer_class");
-    if (type == "SiglipTokenizer")
-      config.fact("text/tokenizer/cleaning", Json("canonicalize"), "tokenizer_class");
-  } else {
-    config.refuse("tokenizer_class", "a tokenizer that is none of ours");
-  }
+  take_tokenizer_kind(config);
   config.only("truncation_side", Json("right"));
   config.only("padding_side", Json("right"));
   config.only("add_prefix_space");
   if (!config.flag("do_basic_tokenize").value_or(true)) config.refuse("do_basic_tokenize");
-  config.harmless({"tokenizer_class",
-                   "added_tokens_decoder",
-                   "additional_special_tokens",
-                   "bos_token",
-                   "cls_token",
-                   "clean_up_tokenization_spaces",
-                   "eos_token",
-                   "errors",
-                   "mask_token",
-                   "model_max_length",
-                   "name_or_path",
-                   "never_split",
-                   "pad_token",
-                   "processor_class",
-                   "sep_token",
-                   "special_tokens_map_file",
-                   "unk_token",
-                   "max_length",
-                   "stride",
-                   "truncation_strategy",
-                   "backend",
-                   "is_local",
-                   "from_slow",
-                   "extra_special_tokens",
-                   "extra_ids",
-                   "sp_model_kwargs",
-                   "do_lower_case",
-                   "pad_to_multiple_of",
-                   "pad_token_type_id",
-                   "auto_map",
-                   "model_input_names",
-                   "model_specific_special_tokens",
-                   "legacy",
-                   "use_fast",
-                   "tokenize_chinese_chars",
-                   "strip_accents",
-                   "local_files_only",
-                   "full_tokenizer_file",
-                   "add_bos_token",
-                   "add_eos_token",
-                   "init_kwargs",
-                   "tokenizer_file",
-                   "vocab_file",
-                   "merges_file"});
+  config.harmless(kUsualOfTokenizers);
   config.finish();
 }
 

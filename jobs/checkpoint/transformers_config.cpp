@@ -15,90 +15,88 @@ constexpr Defaults kClip{"quick_gelu", "quick_gelu", 1e-5, 1e-5, 8, 12},
 
 // What every configuration carries and no forward pass of ours reads: generation, training, labels, how the
 // file was written.
-void take_usual(ConfigObject& config) {
-  config.harmless({"_attn_implementation_autoset",
-                   "_commit_hash",
-                   "_name_or_path",
-                   "add_cross_attention",
-                   "architectures",
-                   "attention_dropout",
-                   "attention_probs_dropout_prob",
-                   "attn_implementation",
-                   "auto_map",
-                   "bad_words_ids",
-                   "begin_suppress_tokens",
-                   "bos_token_id",
-                   "chunk_size_feed_forward",
-                   "classifier_dropout",
-                   "cross_attention_hidden_size",
-                   "decoder_start_token_id",
-                   "diversity_penalty",
-                   "do_sample",
-                   "dropout",
-                   "dtype",
-                   "early_stopping",
-                   "encoder_no_repeat_ngram_size",
-                   "exponential_decay_length_penalty",
-                   "finetuning_task",
-                   "forced_bos_token_id",
-                   "forced_eos_token_id",
-                   "gradient_checkpointing",
-                   "hidden_dropout_prob",
-                   "hidden_size",
-                   "id2label",
-                   "initializer_factor",
-                   "initializer_range",
-                   "intermediate_size",
-                   "is_decoder",
-                   "is_encoder_decoder",
-                   "label2id",
-                   "length_penalty",
-                   "logit_scale_init_value",
-                   "max_length",
-                   "max_position_embeddings",
-                   "min_length",
-                   "model_type",
-                   "no_repeat_ngram_size",
-                   "num_beam_groups",
-                   "num_beams",
-                   "num_hidden_layers",
-                   "num_return_sequences",
-                   "output_attentions",
-                   "output_hidden_states",
-                   "output_scores",
-                   "prefix",
-                   "problem_type",
-                   "projection_dim",
-                   "pruned_heads",
-                   "remove_invalid_values",
-                   "repetition_penalty",
-                   "return_dict",
-                   "return_dict_in_generate",
-                   "sep_token_id",
-                   "suppress_tokens",
-                   "task_specific_params",
-                   "temperature",
-                   "tf_legacy_loss",
-                   "tie_encoder_decoder",
-                   "tie_word_embeddings",
-                   "tokenizer_class",
-                   "top_k",
-                   "top_p",
-                   "torch_dtype",
-                   "torchscript",
-                   "transformers_version",
-                   "type_vocab_size",
-                   "typical_p",
-                   "use_bfloat16",
-                   "use_cache",
-                   "vocab_size",
-                   "pad_token_id",
-                   "eos_token_id",
-                   "label_smoothing",
-                   "encoder_hidden_size",
-                   "image_text_hidden_size",
-                   "unk_token_id"});
-}
+constexpr std::initializer_list<const char*> kUsual = {"_attn_implementation_autoset",
+                                                       "_commit_hash",
+                                                       "_name_or_path",
+                                                       "add_cross_attention",
+                                                       "architectures",
+                                                       "attention_dropout",
+                                                       "attention_probs_dropout_prob",
+                                                       "attn_implementation",
+                                                       "auto_map",
+                                                       "bad_words_ids",
+                                                       "begin_suppress_tokens",
+                                                       "bos_token_id",
+                                                       "chunk_size_feed_forward",
+                                                       "classifier_dropout",
+                                                       "cross_attention_hidden_size",
+                                                       "decoder_start_token_id",
+                                                       "diversity_penalty",
+                                                       "do_sample",
+                                                       "dropout",
+                                                       "dtype",
+                                                       "early_stopping",
+                                                       "encoder_no_repeat_ngram_size",
+                                                       "exponential_decay_length_penalty",
+                                                       "finetuning_task",
+                                                       "forced_bos_token_id",
+                                                       "forced_eos_token_id",
+                                                       "gradient_checkpointing",
+                                                       "hidden_dropout_prob",
+                                                       "hidden_size",
+                                                       "id2label",
+                                                       "initializer_factor",
+                                                       "initializer_range",
+                                                       "intermediate_size",
+                                                       "is_decoder",
+                                                       "is_encoder_decoder",
+                                                       "label2id",
+                                                       "length_penalty",
+                                                       "logit_scale_init_value",
+                                                       "max_length",
+                                                       "max_position_embeddings",
+                                                       "min_length",
+                                                       "model_type",
+                                                       "no_repeat_ngram_size",
+                                                       "num_beam_groups",
+                                                       "num_beams",
+                                                       "num_hidden_layers",
+                                                       "num_return_sequences",
+                                                       "output_attentions",
+                                                       "output_hidden_states",
+                                                       "output_scores",
+                                                       "prefix",
+                                                       "problem_type",
+                                                       "projection_dim",
+                                                       "pruned_heads",
+                                                       "remove_invalid_values",
+                                                       "repetition_penalty",
+                                                       "return_dict",
+                                                       "return_dict_in_generate",
+                                                       "sep_token_id",
+                                                       "suppress_tokens",
+                                                       "task_specific_params",
+                                                       "temperature",
+                                                       "tf_legacy_loss",
+                                                       "tie_encoder_decoder",
+                                                       "tie_word_embeddings",
+                                                       "tokenizer_class",
+                                                       "top_k",
+                                                       "top_p",
+                                                       "torch_dtype",
+                                                       "torchscript",
+                                                       "transformers_version",
+                                                       "type_vocab_size",
+                                                       "typical_p",
+                                                       "use_bfloat16",
+                                                       "use_cache",
+                                                       "vocab_size",
+                                                       "pad_token_id",
+                                                       "eos_token_id",
+                                                       "label_smoothing",
+                                                       "encoder_hidden_size",
+                                                       "image_text_hidden_size",
+                                                       "unk_token_id"};
 
 void heads_and_epsilon(ConfigObject& config, std::int64_t heads, double epsilon, bool fixed) {
   config.fact(config.tower() + "/heads", Json(config.whole("num_attention_heads").value_or(heads)),
@@ -126,7 +124,7 @@ void clip_text(ConfigObject text, const Defaults& usual, bool siglip) {
     text.fact("text/readout", Json(end == 2 ? "largest" : "end"), "eos_token_id");
     if (end != 2) text.fact("text/end_token", Json(end), "eos_token_id");
   }
-  take_usual(text);
+  text.harmless(kUsual);
   text.finish();
 }
 
@@ -139,7 +137,7 @@ void clip_image(ConfigObject image, const Defaults& usual, bool siglip) {
   image.fact("image/no_class_token", Json(siglip), "model_type");
   image.only("num_channels", Json(3));
   image.harmless({"image_size", "patch_size"});
-  take_usual(image);
+  image.harmless(kUsual);
   image.finish();
 }
 
@@ -148,7 +146,7 @@ void bert_text(ConfigObject text, const char* kind, const Defaults& usual) {
   heads_and_epsilon(text, usual.text_heads, usual.epsilon, true);
   text.only("hidden_act", Json("gelu"));
   text.only("position_embedding_type", Json("absolute"));
-  take_usual(text);
+  text.harmless(kUsual);
   text.finish();
 }
 
@@ -173,7 +171,7 @@ void align_image(ConfigObject image) {
   image.fact("image/batch_norm/epsilon", Json(image.real("batch_norm_eps").value_or(1e-3)), "batch_norm_eps");
   image.harmless({"image_size", "width_coefficient", "depth_coefficient", "hidden_dim", "batch_norm_momentum",
                   "drop_connect_rate", "dropout_rate", "depthwise_padding"});
-  take_usual(image);
+  image.harmless(kUsual);
   image.finish();
 }
 
@@ -207,7 +205,7 @@ void read_transformers_config(const Json& root, const std::string& file, Checkpo
   }
   whole.harmless(
       {"text_config", "vision_config", "text_config_dict", "vision_config_dict", "temperature_init_value"});
-  take_usual(whole);
+  whole.harmless(kUsual);
   whole.finish();
 }
 

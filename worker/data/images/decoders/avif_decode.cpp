@@ -5,7 +5,7 @@
 #include <memory>
 
 #include "worker/data/images/codec.h"
-#include "worker/data/images/isobmff.h"
+#include "worker/data/images/decoders/isobmff.h"
 
 namespace trireme::worker::data {
 namespace {

@@ -1,4 +1,4 @@
-#include "worker/data/images/isobmff.h"
+#include "worker/data/images/decoders/isobmff.h"
 
 #include <algorithm>
 
