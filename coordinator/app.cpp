@@ -11,7 +11,6 @@
 
 #include "common/base/fault_point.h"
 #include "common/base/log.h"
-#include "common/base/version.h"
 #include "common/io/folder.h"
 #include "common/mailbox/mpi/launcher.h"
 #include "common/mailbox/mpi/world.h"
@@ -22,6 +21,7 @@
 #include "coordinator/ledger/ledger.h"
 #include "coordinator/service/service.h"
 #include "jobs/checkpoint/checkpoint_config.h"
+#include "jobs/protocol/version.h"
 #include "jobs/specification/spec_paths.h"
 #include "jobs/store/run_files.h"
 

@@ -10,12 +10,12 @@
 
 #include "common/base/fault_point.h"
 #include "common/base/log.h"
-#include "common/base/version.h"
 #include "common/io/folder.h"
 #include "common/mailbox/mpi/launcher.h"
 #include "common/mailbox/mpi/world.h"
 #include "common/telemetry/metrics.h"
 #include "common/telemetry/place.h"
+#include "jobs/protocol/version.h"
 #include "worker/collective/cuda_plugin.h"
 #include "worker/collective/gang_group.h"
 #include "worker/collective/mpi/mpi_group.h"

@@ -9,9 +9,9 @@
 #include <vector>
 
 #include "common/base/ids.h"
-#include "common/base/version.h"
 #include "common/io/file.h"
 #include "coordinator/service/face.h"
+#include "jobs/protocol/version.h"
 
 namespace trireme::telemetry {
 class Metrics;

@@ -13,7 +13,6 @@
 #include "common/base/error.h"
 #include "common/base/log.h"
 #include "common/base/nearest_name.h"
-#include "common/base/version.h"
 #include "common/io/folder.h"
 #include "coordinator/cli/build_info.h"
 #include "coordinator/cli/data_checks.h"
@@ -27,6 +26,7 @@
 #include "coordinator/cli/recovery/checkpoints_command.h"
 #include "coordinator/cli/recovery/ledger_command.h"
 #include "coordinator/cli/sweep_command.h"
+#include "jobs/protocol/version.h"
 #include "jobs/specification/job_spec.h"
 
 namespace trireme::coordinator::cli {

@@ -12,12 +12,12 @@
 
 #include "common/base/error.h"
 #include "common/base/log.h"
-#include "common/base/version.h"
 #include "common/io/folder.h"
 #include "coordinator/cli/client/format.h"
 #include "coordinator/cli/client/json_members.h"
 #include "coordinator/cli/launch/mpirun.h"
 #include "coordinator/cli/launch/process.h"
+#include "jobs/protocol/version.h"
 #include "jobs/store/published.h"
 
 namespace trireme::coordinator::cli {

@@ -11,13 +11,13 @@
 
 #include "common/base/error.h"
 #include "common/base/log.h"
-#include "common/base/version.h"
 #include "coordinator/cli/build_info.h"
 #include "coordinator/cli/client/display.h"
 #include "coordinator/cli/client/format.h"
 #include "coordinator/cli/plan/spec_file.h"
 #include "coordinator/cli/sweep_runs.h"
 #include "coordinator/sweep/sweep_spec.h"
+#include "jobs/protocol/version.h"
 #include "jobs/specification/spec_paths.h"
 #include "jobs/store/run_files.h"
 

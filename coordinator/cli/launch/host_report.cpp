@@ -14,10 +14,10 @@
 
 #include "common/base/error.h"
 #include "common/base/log.h"
-#include "common/base/version.h"
 #include "common/io/folder.h"
 #include "coordinator/cli/build_info.h"
 #include "coordinator/cli/launch/process.h"
+#include "jobs/protocol/version.h"
 
 namespace trireme::coordinator::cli {
 namespace {

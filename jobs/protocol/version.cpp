@@ -1,4 +1,4 @@
-#include "common/base/version.h"
+#include "jobs/protocol/version.h"
 
 namespace trireme {
 

@@ -1,0 +1,277 @@
+// The image tower of a model, as data.
+#pragma once
+
+#include <cstdint>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "jobs/specification/json/fields.h"
+
+namespace trireme::jobs {
+
+// Which statistics the batch norms of an image tower use while it trains (evaluation: the stored ones).
+struct BatchNormSpec {
+  std::string policy;       // default: "stored" with weights, "ghost" without
+  std::int64_t group = 16;  // "ghost": samples per group
+  double momentum = 0.01;   // share of the batch in the stored statistics
+  double epsilon = 1e-3;
+
+  template <class Visitor>
+  void visit(Visitor& v) {
+    v.field("policy", policy,
+            {.help = "statistics in training: stored (as they are), batch (of the slot), ghost (of groups); "
+                     "empty: stored with weights, ghost from scratch",
+             .choices = {"", "stored", "batch", "ghost"}});
+    v.field("group", group,
+            {.help = "ghost: samples per group",
+             .least = 1,
+             .most = 65536,
+             .unread = unless(policy.empty() || policy == "ghost", "only policy ghost has groups")});
+    v.field("momentum", momentum,
+            {.help = "share of a step in the stored statistics", .least = 0, .most = 1});
+    v.field("epsilon", epsilon, {.help = "added to the variance", .least = 1e-8, .most = 0.1});
+  }
+};
+
+// How an image becomes a tensor: resize (antialiased) the short side to resize_px, the long side truncated
+// ("shortest"), both sides ("square"), or the long side, the rest filled with fill_level ("longest"); centre
+// crop to image_px, (byte/255 - mean)/std. Training crops at random instead (AugmentSpec). Empty or absent
+// fields take what the config beside the weights says (jobs/checkpoint), else the tower's own values, see
+// model_defaults.h.
+struct ImageTowerSpec {
+  std::string kind = "vit";  // "vit" (CLIP vision transformer), "efficientnet_…"
+  std::string weights;       // safetensors path or "pretrained:<name>"; empty: from scratch
+  bool frozen = false;       // no gradient; its output can be stored once by an embed stage
+  std::int64_t image_px = 224;
+  std::optional<std::int64_t> resize_px;
+  std::string resize_mode, interpolation;
+  std::vector<double> mean, std;  // 3 each
+  std::string projection;         // into the shared space: "matrix", "linear", "none"
+  double stochastic_depth = 0;    // share of samples that skip the last block; linear from 0 at the first
+  bool gradient_checkpointing = false;
+  std::int64_t patch_px = 32;  // vit, as are the next nine
+  std::int64_t width = 768;
+  std::int64_t layers = 12;
+  std::int64_t heads = 12;
+  bool quick_gelu = false;
+  bool ln_pre = true;
+  bool patch_bias = false;
+  double layer_norm_epsilon = 1e-5;
+  double patch_dropout = 0;
+  std::string position_resize = "antialias";
+  std::optional<std::int64_t> mlp_width;  // inside of the blocks' MLPs; 4 width
+  std::string activation;                 // "gelu_tanh" instead of what quick_gelu says
+  std::string pooling;                    // "class", "mean", "attention", "queries"
+  bool norm_after_pooling = false, layer_scale = false, no_class_token = false;
+  // EVA's blocks: norms behind the branches, a gated MLP, norms inside attention and MLP; rotary positions.
+  bool post_norm = false, gated_mlp = false, attention_norm = false, mlp_norm = false;
+  std::string rotary;
+  std::optional<std::int64_t> rotary_offset, rotary_reference;
+  std::optional<std::int64_t> pooling_heads, pooling_queries, pooling_width, pooling_mlp_width;
+  std::optional<std::int64_t> fill_level;            // resize_mode "longest"
+  std::optional<double> width_factor, depth_factor;  // efficientnet, as are the next three
+  std::string padding;
+  std::optional<bool> head_conv;
+  BatchNormSpec batch_norm;
+
+  template <class Visitor>
+  void visit(Visitor& v) {
+    v.field("kind", kind, {.help = "image tower", .choices = image_tower_kinds()});
+    v.field("weights", weights,
+            {.help = "safetensors file or checkpoint folder, or pretrained:efficientnet-lite0; empty: from "
+                     "scratch"});
+    v.field("frozen", frozen,
+            {.help = "keep the tower as it is; its outputs can be stored once by an embed stage"});
+    v.field("image_px", image_px, {.help = "side of the square input", .least = 8, .most = 1024});
+    v.field("resize_px", resize_px, {.help = "side before the centre crop", .least = 8, .most = 2048});
+    v.field(
+        "resize_mode", resize_mode,
+        {.help = "resize_px is the short side (shortest), both sides, which distorts (square), or the long "
+                 "side, the rest filled (longest)",
+         .choices = {"", "shortest", "square", "longest"}});
+    v.field("fill_level", fill_level,
+            {.help = "longest: byte value of what is filled (0)", .least = 0, .most = 255, .quiet = true});
+    v.field("interpolation", interpolation,
+            {.help = "antialiased filter of the resize", .choices = {"", "bicubic", "bilinear"}});
+    v.field("mean", mean, {.help = "per channel, of bytes/255", .most = 3});
+    v.field("std", std, {.help = "per channel, of bytes/255", .most = 3});
+    v.field("projection", projection,
+            {.help = "into the shared space: x P (matrix), x W^T + b (linear), or none, when the tower is as "
+                     "wide as embed_dim; empty: matrix for vit, linear for efficientnet",
+             .choices = {"", "matrix", "linear", "none"}});
+    v.field("stochastic_depth", stochastic_depth,
+            {.help = "share of samples that skip the last residual block; falls linearly to 0 at the first",
+             .least = 0,
+             .most = 0.9});
+    v.field("gradient_checkpointing", gradient_checkpointing,
+            {.help = "keep the input of each block only and compute it again for its gradient"});
+    visit_vit(v);
+    visit_efficientnet(v);
+  }
+
+  static std::vector<std::string> image_tower_kinds() {
+    return {"vit",
+            "efficientnet_b0",
+            "efficientnet_b1",
+            "efficientnet_b2",
+            "efficientnet_b3",
+            "efficientnet_b4",
+            "efficientnet_b5",
+            "efficientnet_b6",
+            "efficientnet_b7",
+            "efficientnet_l2",
+            "efficientnet_lite0",
+            "efficientnet_lite1",
+            "efficientnet_lite2"};
+  }
+
+ private:
+  template <class Visitor>
+  void visit_vit(Visitor& v) {
+    v.field("patch_px", patch_px,
+            {.help = "vit: side of a patch",
+             .least = 1,
+             .most = 256,
+             .unread = unless(kind == "vit", "an efficientnet has none")});
+    v.field("width", width,
+            {.help = "vit: width",
+             .least = 8,
+             .most = 8192,
+             .unread = unless(kind == "vit", "an efficientnet has none")});
+    v.field("layers", layers,
+            {.help = "vit: blocks",
+             .least = 1,
+             .most = 128,
+             .unread = unless(kind == "vit", "an efficientnet has none")});
+    v.field("heads", heads,
+            {.help = "vit: attention heads",
+             .least = 1,
+             .most = 128,
+             .unread = unless(kind == "vit", "an efficientnet has none")});
+    v.field("quick_gelu", quick_gelu,
+            {.help = "vit: x*sigmoid(1.702x) instead of the exact GELU",
+             .unread = unless(kind == "vit", "an efficientnet has none")});
+    v.field("ln_pre", ln_pre,
+            {.help = "vit: layer norm before the first block (CLIP's)",
+             .unread = unless(kind == "vit", "an efficientnet has none")});
+    v.field("patch_bias", patch_bias,
+            {.help = "vit: the patch convolution has a bias (not CLIP's)",
+             .unread = unless(kind == "vit", "an efficientnet has none")});
+    v.field("layer_norm_epsilon", layer_norm_epsilon,
+            {.help = "vit: added to the variance",
+             .least = 1e-12,
+             .most = 0.1,
+             .unread = unless(kind == "vit", "an efficientnet has none")});
+    v.field("patch_dropout", patch_dropout,
+            {.help = "vit: share of patches left out of each training image (FLIP)",
+             .least = 0,
+             .most = 0.95,
+             .unread = unless(kind == "vit", "an efficientnet has none")});
+    v.field(
+        "position_resize", position_resize,
+        {.help = "vit: how position embeddings of another resolution become ours: bicubic with half-pixel "
+                 "centres and antialias, or with aligned corners (older open_clip)",
+         .choices = {"antialias", "align_corners"}});
+    visit_vit_variants(v);
+    visit_vit_pooling(v);
+  }
+  // What other families than CLIP have.
+  template <class Visitor>
+  void visit_vit_variants(Visitor& v) {
+    v.field("mlp_width", mlp_width,
+            {.help = "vit: width inside the blocks' MLPs; null: 4 width",
+             .least = 8,
+             .most = 65536,
+             .quiet = true});
+    v.field("activation", activation,
+            {.help = "vit: gelu_tanh is GELU by its tanh formula; empty: as quick_gelu says",
+             .choices = {"", "gelu_tanh"},
+             .quiet = true});
+    v.field(
+        "pooling", pooling,
+        {.help = "vit: the class token (class, also when empty), the mean of the patches, SigLIP's attention "
+                 "with its MLP (attention), or CoCa's first query (queries)",
+         .choices = {"", "class", "mean", "attention", "queries"},
+         .quiet = true});
+    v.field("norm_after_pooling", norm_after_pooling,
+            {.help = "vit: the last layer norm acts on the pooled vector", .quiet = true});
+    v.field("layer_scale", layer_scale,
+            {.help = "vit: a trained factor per channel of each residual branch", .quiet = true});
+    v.field("no_class_token", no_class_token, {.help = "vit: patches alone, as SigLIP", .quiet = true});
+    v.field("post_norm", post_norm,
+            {.help = "vit: layer norms behind the branches (EVA02-E)", .quiet = true});
+    v.field("gated_mlp", gated_mlp,
+            {.help = "vit: the MLP's input is SiLU of one product times another (EVA02)", .quiet = true});
+    v.field("attention_norm", attention_norm,
+            {.help = "vit: a layer norm before attention's output product", .quiet = true});
+    v.field("mlp_norm", mlp_norm,
+            {.help = "vit: a layer norm before the MLP's output product", .quiet = true});
+    v.field(
+        "rotary", rotary,
+        {.help =
+             "vit: rotary positions of the patches beside the learnt ones, by row and column (ij) or column "
+             "and row (xy)",
+         .choices = {"", "ij", "xy"},
+         .quiet = true});
+    v.field("rotary_offset", rotary_offset,
+            {.help = "vit: number of the first row and column (0)", .least = 0, .most = 16, .quiet = true});
+    v.field(
+        "rotary_reference", rotary_reference,
+        {.help =
+             "vit: patches a side that rotary positions count as, whatever the resolution; null: as many as "
+             "there are",
+         .least = 1,
+         .most = 1024,
+         .quiet = true});
+  }
+  template <class Visitor>
+  void visit_vit_pooling(Visitor& v) {
+    v.field("pooling_heads", pooling_heads,
+            {.help = "vit, pooling by attention or queries: heads; null: as heads, 8 for queries",
+             .least = 1,
+             .most = 128,
+             .quiet = true});
+    v.field("pooling_queries", pooling_queries,
+            {.help = "vit, pooling by queries: how many there are (256)",
+             .least = 1,
+             .most = 4096,
+             .quiet = true});
+    v.field("pooling_mlp_width", pooling_mlp_width,
+            {.help = "vit, pooling by attention: width inside its MLP; null: as in the blocks",
+             .least = 8,
+             .most = 65536,
+             .quiet = true});
+    v.field("pooling_width", pooling_width,
+            {.help = "vit, pooling by queries: width of what they give; null: as width",
+             .least = 8,
+             .most = 8192,
+             .quiet = true});
+  }
+  template <class Visitor>
+  void visit_efficientnet(Visitor& v) {
+    v.field("width_factor", width_factor,
+            {.help = "efficientnet: factor of the widths instead of the kind's own",
+             .least = 0.1,
+             .most = 10,
+             .unread = unless(kind != "vit", "a vit has none")});
+    v.field("depth_factor", depth_factor,
+            {.help = "efficientnet: factor of the repeats instead of the kind's own",
+             .least = 0.1,
+             .most = 10,
+             .unread = unless(kind != "vit", "a vit has none")});
+    v.field("padding", padding,
+            {.help = "efficientnet, stride 2: one pixel less before than after at any size (asymmetric, "
+                     "ALIGN's), TensorFlow's SAME (same), or PyTorch's (symmetric); empty: asymmetric for b0 "
+                     "to l2, same for lite",
+             .choices = {"", "asymmetric", "same", "symmetric"},
+             .unread = unless(kind != "vit", "a vit has none")});
+    v.field("head_conv", head_conv,
+            {.help = "efficientnet: the classifier's 1x1 convolution before the pooling; default: lite only",
+             .unread = unless(kind != "vit", "a vit has none")});
+    v.field("batch_norm", batch_norm,
+            {.help = "efficientnet: batch norm", .unread = unless(kind != "vit", "a vit has none")});
+  }
+};
+
+}  // namespace trireme::jobs
