@@ -74,6 +74,8 @@ struct SourceSpec {
 
   template <class Visitor>
   void visit(Visitor& v) {
+    const bool tar = synthetic.has_value() || path.ends_with(".tar") || format == "webdataset" ||
+                     format == "clip_benchmark";
     v.field("path", path,
             {.help = "a .tar, a folder of them, a CLIP_benchmark folder, a .csv/.tsv/.jsonl of paths and "
                      "captions, or "
@@ -87,8 +89,12 @@ struct SourceSpec {
             {.help = "the same as format",
              .choices = {"", "auto", "webdataset", "clip_benchmark", "table", "files", "class_folders"},
              .quiet = true});
-    v.field("image_column", image_column, {.help = "table: column of image paths", .least = 1});
-    v.field("caption_column", caption_column, {.help = "table: column of captions", .least = 1});
+    v.field(
+        "image_column", image_column,
+        {.help = "table: column of image paths", .least = 1, .unread = unless(!tar, "tars have no columns")});
+    v.field(
+        "caption_column", caption_column,
+        {.help = "table: column of captions", .least = 1, .unread = unless(!tar, "tars have no columns")});
     v.field(
         "key", key,
         {.help =
@@ -106,7 +112,10 @@ struct SourceSpec {
     v.field("caption_field", caption_field,
             {.help = "member of .json that holds the caption", .quiet = true});
     v.field("separator", separator,
-            {.help = "table: the character between two fields (\\t: a tab)", .most = 2, .quiet = true});
+            {.help = "table: the character between two fields (\\t: a tab)",
+             .most = 2,
+             .quiet = true,
+             .unread = unless(!tar, "tars have no columns")});
     v.field(
         "parquet", parquet,
         {.help =

@@ -167,55 +167,72 @@ struct ImageTowerSpec {
             {.help = "vit: share of patches left out of each training image (FLIP)",
              .least = 0,
              .most = 0.95,
-             .unread = unless(kind == "vit", "an efficientnet has none")});
+             .unread = unless(kind == "vit", "an efficientnet has no patches")});
     v.field(
         "position_resize", position_resize,
         {.help = "vit: how position embeddings of another resolution become ours: bicubic with half-pixel "
                  "centres and antialias, or with aligned corners (older open_clip)",
          .choices = {"antialias", "align_corners"}});
-    visit_vit_variants(v);
-    visit_vit_pooling(v);
-  }
-  // What other families than CLIP have.
-  template <class Visitor>
-  void visit_vit_variants(Visitor& v) {
     v.field("mlp_width", mlp_width,
             {.help = "vit: width inside the blocks' MLPs; null: 4 width",
              .least = 8,
              .most = 65536,
-             .quiet = true});
+             .quiet = true,
+             .unread = unless(kind == "vit", "an efficientnet has none")});
     v.field("activation", activation,
             {.help = "vit: gelu_tanh is GELU by its tanh formula; empty: as quick_gelu says",
              .choices = {"", "gelu_tanh"},
-             .quiet = true});
+             .quiet = true,
+             .unread = unless(kind == "vit", "an efficientnet has none")});
     v.field(
         "pooling", pooling,
         {.help = "vit: the class token (class, also when empty), the mean of the patches, SigLIP's attention "
                  "with its MLP (attention), or CoCa's first query (queries)",
          .choices = {"", "class", "mean", "attention", "queries"},
-         .quiet = true});
+         .quiet = true,
+         .unread = unless(kind == "vit", "an efficientnet has none")});
     v.field("norm_after_pooling", norm_after_pooling,
-            {.help = "vit: the last layer norm acts on the pooled vector", .quiet = true});
+            {.help = "vit: the last layer norm acts on the pooled vector",
+             .quiet = true,
+             .unread = unless(kind == "vit", "an efficientnet has none")});
     v.field("layer_scale", layer_scale,
-            {.help = "vit: a trained factor per channel of each residual branch", .quiet = true});
-    v.field("no_class_token", no_class_token, {.help = "vit: patches alone, as SigLIP", .quiet = true});
+            {.help = "vit: a trained factor per channel of each residual branch",
+             .quiet = true,
+             .unread = unless(kind == "vit", "an efficientnet has none")});
+    v.field("no_class_token", no_class_token,
+            {.help = "vit: patches alone, as SigLIP",
+             .quiet = true,
+             .unread = unless(kind == "vit", "an efficientnet has none")});
     v.field("post_norm", post_norm,
-            {.help = "vit: layer norms behind the branches (EVA02-E)", .quiet = true});
+            {.help = "vit: layer norms behind the branches (EVA02-E)",
+             .quiet = true,
+             .unread = unless(kind == "vit", "an efficientnet has none")});
     v.field("gated_mlp", gated_mlp,
-            {.help = "vit: the MLP's input is SiLU of one product times another (EVA02)", .quiet = true});
+            {.help = "vit: the MLP's input is SiLU of one product times another (EVA02)",
+             .quiet = true,
+             .unread = unless(kind == "vit", "an efficientnet has none")});
     v.field("attention_norm", attention_norm,
-            {.help = "vit: a layer norm before attention's output product", .quiet = true});
+            {.help = "vit: a layer norm before attention's output product",
+             .quiet = true,
+             .unread = unless(kind == "vit", "an efficientnet has none")});
     v.field("mlp_norm", mlp_norm,
-            {.help = "vit: a layer norm before the MLP's output product", .quiet = true});
+            {.help = "vit: a layer norm before the MLP's output product",
+             .quiet = true,
+             .unread = unless(kind == "vit", "an efficientnet has none")});
     v.field(
         "rotary", rotary,
         {.help =
              "vit: rotary positions of the patches beside the learnt ones, by row and column (ij) or column "
              "and row (xy)",
          .choices = {"", "ij", "xy"},
-         .quiet = true});
+         .quiet = true,
+         .unread = unless(kind == "vit", "an efficientnet has none")});
     v.field("rotary_offset", rotary_offset,
-            {.help = "vit: number of the first row and column (0)", .least = 0, .most = 16, .quiet = true});
+            {.help = "vit: number of the first row and column (0)",
+             .least = 0,
+             .most = 16,
+             .quiet = true,
+             .unread = unless(kind == "vit" && !rotary.empty(), "rotary is off")});
     v.field(
         "rotary_reference", rotary_reference,
         {.help =
@@ -223,30 +240,33 @@ struct ImageTowerSpec {
              "there are",
          .least = 1,
          .most = 1024,
-         .quiet = true});
-  }
-  template <class Visitor>
-  void visit_vit_pooling(Visitor& v) {
+         .quiet = true,
+         .unread = unless(kind == "vit" && !rotary.empty(), "rotary is off")});
     v.field("pooling_heads", pooling_heads,
             {.help = "vit, pooling by attention or queries: heads; null: as heads, 8 for queries",
              .least = 1,
              .most = 128,
-             .quiet = true});
+             .quiet = true,
+             .unread = unless(kind == "vit" && (pooling == "attention" || pooling == "queries"),
+                              "only pooling by attention or queries has it")});
     v.field("pooling_queries", pooling_queries,
             {.help = "vit, pooling by queries: how many there are (256)",
              .least = 1,
              .most = 4096,
-             .quiet = true});
+             .quiet = true,
+             .unread = unless(kind == "vit" && pooling == "queries", "only pooling by queries has it")});
     v.field("pooling_mlp_width", pooling_mlp_width,
             {.help = "vit, pooling by attention: width inside its MLP; null: as in the blocks",
              .least = 8,
              .most = 65536,
-             .quiet = true});
+             .quiet = true,
+             .unread = unless(kind == "vit" && pooling == "attention", "only pooling by attention has it")});
     v.field("pooling_width", pooling_width,
             {.help = "vit, pooling by queries: width of what they give; null: as width",
              .least = 8,
              .most = 8192,
-             .quiet = true});
+             .quiet = true,
+             .unread = unless(kind == "vit" && pooling == "queries", "only pooling by queries has it")});
   }
   template <class Visitor>
   void visit_efficientnet(Visitor& v) {

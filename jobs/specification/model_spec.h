@@ -38,15 +38,32 @@ struct TokenizerSpec {
              .choices = {"clip_bpe", "wordpiece", "hashed_words", "sentencepiece"}});
     v.field("vocabulary", vocabulary,
             {.help = "merges file, vocab.txt or SentencePiece model; pretrained:clip or pretrained:minilm; "
-                     "stage:<name>"});
-    v.field("buckets", buckets, {.help = "hashed_words: vocabulary size", .least = 16, .most = 1048576});
-    v.field("lower_case", lower_case, {.help = "wordpiece, clip_bpe: false for a cased vocabulary"});
-    v.field("strip_accents", strip_accents, {.help = "wordpiece: null means as lower_case"});
-    v.field("split_ideographs", split_ideographs, {.help = "wordpiece: every CJK ideograph by itself"});
-    v.field("unescape_html", unescape_html, {.help = "clip_bpe: HTML references, twice over"});
+                     "stage:<name>",
+             .unread = unless(kind != "hashed_words", "hashed_words has no vocabulary")});
+    v.field("buckets", buckets,
+            {.help = "hashed_words: vocabulary size",
+             .least = 16,
+             .most = 1048576,
+             .unread = unless(kind == "hashed_words", "only hashed_words has buckets")});
+    v.field(
+        "lower_case", lower_case,
+        {.help = "wordpiece, clip_bpe: false for a cased vocabulary",
+         .unread = unless(kind == "wordpiece" || kind == "clip_bpe", "only wordpiece and clip_bpe have it")});
+    v.field("strip_accents", strip_accents,
+            {.help = "wordpiece: null means as lower_case",
+             .unread = unless(kind == "wordpiece", "only wordpiece has it")});
+    v.field("split_ideographs", split_ideographs,
+            {.help = "wordpiece: every CJK ideograph by itself",
+             .unread = unless(kind == "wordpiece", "only wordpiece has it")});
+    v.field("unescape_html", unescape_html,
+            {.help = "clip_bpe: HTML references, twice over",
+             .unread = unless(kind == "clip_bpe", "only clip_bpe has it")});
     v.field("repair_text", repair_text,
-            {.help = "clip_bpe: mend misread encodings, quotes, widths and controls first, as ftfy would"});
-    v.field("collapse_space", collapse_space, {.help = "clip_bpe: runs of white space to one blank"});
+            {.help = "clip_bpe: mend misread encodings, quotes, widths and controls first, as ftfy would",
+             .unread = unless(kind == "clip_bpe", "only clip_bpe has it")});
+    v.field("collapse_space", collapse_space,
+            {.help = "clip_bpe: runs of white space to one blank",
+             .unread = unless(kind == "clip_bpe", "only clip_bpe has it")});
     v.field(
         "cleaning", cleaning,
         {.help =
@@ -61,9 +78,12 @@ struct TokenizerSpec {
              "sentencepiece: an end mark behind the pieces and padding (t5), the same padded with end marks "
              "(siglip), or fairseq's ids with a start mark too (xlm_roberta); empty: t5",
          .choices = {"", "t5", "siglip", "xlm_roberta"},
-         .quiet = true});
+         .quiet = true,
+         .unread = unless(kind == "sentencepiece", "only sentencepiece has it")});
     v.field("strip_end", strip_end,
-            {.help = "wordpiece: padding instead of the end mark (CLIPA)", .quiet = true});
+            {.help = "wordpiece: padding instead of the end mark (CLIPA)",
+             .quiet = true,
+             .unread = unless(kind == "wordpiece", "only wordpiece has it")});
   }
 };
 
@@ -154,29 +174,39 @@ struct TextTowerSpec {
                  "largest id (largest), first, last of the whole context, or a class token behind it (class, "
                  "CoCa's)",
          .choices = {"", "end", "largest", "first", "last", "class"},
-         .quiet = true});
+         .quiet = true,
+         .unread = unless(kind == "transformer", "only a transformer has it")});
     v.field("end_token", end_token,
             {.help = "transformer: id of the end mark; null: the tokenizer's",
              .least = 0,
              .most = 4194304,
-             .quiet = true});
-    v.field("bidirectional", bidirectional, {.help = "transformer: no causal mask", .quiet = true});
+             .quiet = true,
+             .unread = unless(kind == "transformer", "only a transformer has it")});
+    v.field("bidirectional", bidirectional,
+            {.help = "transformer: no causal mask",
+             .quiet = true,
+             .unread = unless(kind == "transformer", "only a transformer has it")});
     v.field("layer_scale", layer_scale,
-            {.help = "transformer: a trained factor per channel of each residual branch", .quiet = true});
+            {.help = "transformer: a trained factor per channel of each residual branch",
+             .quiet = true,
+             .unread = unless(kind == "transformer", "only a transformer has it")});
     v.field("activation", activation,
             {.help = "transformer: gelu_tanh is GELU by its tanh formula; empty: as quick_gelu says",
              .choices = {"", "gelu_tanh"},
-             .quiet = true});
+             .quiet = true,
+             .unread = unless(kind == "transformer", "only a transformer has it")});
     v.field("mlp_width", mlp_width,
             {.help = "transformer: width inside the blocks' MLPs; null: 4 width",
              .least = 8,
              .most = 65536,
-             .quiet = true});
+             .quiet = true,
+             .unread = unless(kind == "transformer", "only a transformer has it")});
     v.field("layer_norm_epsilon", layer_norm_epsilon,
             {.help = "transformer: added to the variance; null: 1e-5",
              .least = 1e-12,
              .most = 0.1,
-             .quiet = true});
+             .quiet = true,
+             .unread = unless(kind == "transformer", "only a transformer has it")});
     v.field("prompt", prompt,
             {.help = "decoder: what every caption starts with, not learnt and not written (BLIP: \"a picture "
                      "of \")",

@@ -3,6 +3,7 @@
 #include <string>
 
 #include "common/base/error.h"
+#include "jobs/specification/checks/check_unread.h"
 #include "jobs/specification/prompt_template.h"
 
 namespace trireme::jobs {
@@ -20,6 +21,7 @@ void check_synthetic(const SyntheticSpec& s, const std::string& pointer, std::ve
 }  // namespace
 
 void check_data(const DataSpec& data, const std::string& pointer, std::vector<SpecFault>& faults) {
+  check_unread(data, pointer, faults);
   for (std::size_t i = 0; i < data.sources.size(); ++i) {
     const SourceSpec& source = data.sources[i];
     const std::string at = pointer + "/sources/" + std::to_string(i);

@@ -1,4 +1,5 @@
 #include "jobs/specification/checks/check_model.h"
+#include "jobs/specification/checks/check_unread.h"
 
 #include <algorithm>
 #include <string>
@@ -52,8 +53,6 @@ void check_image(const ImageTowerSpec& image, const std::string& at, std::vector
     check_no_vit(image, fault);
   if (image.fill_level && image.resize_mode != "longest")
     fault("fill_level", "belongs to resize_mode longest", "leave it out");
-  if (is_efficientnet(image) && image.patch_dropout > 0)
-    fault("patch_dropout", "an efficientnet has no patches", "leave it out, or use a vit");
   if (image.resize_px && *image.resize_px < image.image_px) fault("resize_px", "is below image_px");
   if (!image.mean.empty() && image.mean.size() != 3) fault("mean", "three channels wanted");
   if (!image.std.empty() && image.std.size() != 3) fault("std", "three channels wanted");
@@ -113,6 +112,7 @@ void check_text(const TextTowerSpec& text, const std::string& at, std::vector<Sp
 }  // namespace
 
 void check_model(const ModelSpec& model, const std::string& pointer, std::vector<SpecFault>& faults) {
+  check_unread(model, pointer, faults);
   check_image(model.image, pointer, faults);
   check_text(model.text, pointer, faults);
   check_frozen(model, pointer, faults);

@@ -6,6 +6,7 @@
 #include "jobs/specification/checks/check_concepts.h"
 #include "jobs/specification/checks/check_filter.h"
 #include "jobs/specification/checks/check_training.h"
+#include "jobs/specification/checks/check_unread.h"
 #include "jobs/specification/json/json_document.h"
 #include "jobs/specification/json/names.h"
 #include "jobs/specification/prompt_template.h"
@@ -34,6 +35,7 @@ class StageChecker {
   void run() {
     if (!stage_.readable) return;
     std::visit([&](const auto& settings) { check(settings); }, stage_.settings);
+    check_unread(stage_.settings, here_, faults_);
   }
 
  private:
@@ -263,6 +265,7 @@ class StageChecker {
     if (s.augment.aspect_min > s.augment.aspect_max)
       fault(here_ + "/augment/aspect_max", "invalid", "is below aspect_min");
     check_training(spec_, s, here_, faults_);
+    check_images(s);
     check_concepts(spec_, s, here_, needs_, faults_);
     if (s.loss.texts == "raw") return;
     if (!named_stage(s.synthetic_caption).empty()) return check_synthetic_captions(s);
@@ -272,6 +275,28 @@ class StageChecker {
       fault(here_ + "/synthetic_caption", "invalid",
             quoted(s.synthetic_caption) + " is a caption stage, and stands for a field of .json here",
             "write \"stage:" + s.synthetic_caption + "\"");
+  }
+
+  // Features that an embed stage stored take the place of pictures.
+  void check_images(const TrainSettings& s) {
+    const auto model = spec_.models.find(s.model);
+    if (model == spec_.models.end()) return;
+    const bool stored = model->second.image.frozen && model->second.text.kind != "decoder" &&
+                        std::ranges::any_of(needs_, [&](const StageSpec* need) {
+                          const auto* embed = std::get_if<EmbedSettings>(&need->settings);
+                          return embed != nullptr && embed->model == s.model &&
+                                 std::ranges::find(embed->data, s.data) != embed->data.end();
+                        });
+    const AugmentSpec a, &b = s.augment;
+    const bool augments = a.scale_min != b.scale_min || a.scale_max != b.scale_max ||
+                          a.aspect_min != b.aspect_min || a.aspect_max != b.aspect_max || a.flip != b.flip;
+    const auto refuse = [&](bool set, const char* field, const std::string& why) {
+      if (set) faults_.push_back(unread_fault(here_ + field, why));
+    };
+    const std::string named = "images of model " + quoted(s.model) + " are ";
+    refuse(stored && augments, "/augment", named + "stored features, of which nothing is cropped");
+    refuse(!stored && s.feature_dropout > 0, "/feature_dropout", named + "no stored features");
+    refuse(!stored && !s.standardize_features, "/standardize_features", named + "no stored features");
   }
 
   // Captions that a stage writes: it comes before, over the same data.

@@ -3,6 +3,7 @@
 #include <cmath>
 #include <set>
 
+#include "jobs/specification/checks/check_unread.h"
 #include "jobs/specification/json/names.h"
 #include "jobs/specification/stages/own_caption.h"
 
@@ -173,6 +174,8 @@ class TrainingChecker {
     std::set<std::string> seen;
     for (std::size_t i = 0; i < o.groups.size(); ++i) {
       const std::string here = at + "/groups/" + std::to_string(i);
+      if (!o.groups[i].layer_adaptation && o.kind != "lamb")
+        faults_.push_back(unread_fault(here + "/layer_adaptation", "only lamb adapts by layer"));
       if (!seen.insert(o.groups[i].names).second)
         fault(here + "/names", "duplicate_name",
               quoted(o.groups[i].names) + " stands twice; the first one holds");

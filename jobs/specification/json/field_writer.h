@@ -67,12 +67,14 @@ class FieldWriter {
     return writer.take();
   }
 
- private:
+  // What a quiet field is not written with.
   static bool is_nothing(const Json& value) {
     return value.is(Json::Type::kNull) || (value.is(Json::Type::kBool) && !value.boolean) ||
            (value.is(Json::Type::kString) && (value.text.empty() || value.text == "auto")) ||
            (value.is(Json::Type::kArray) && value.items.empty());
   }
+
+ private:
   Json object_ = Json::object();
 };
 

@@ -29,7 +29,8 @@ struct FieldRules {
   bool required = false;
   bool quiet =
       false;  // not written while null, false, empty or "auto", so that it changes nothing of older jobs
-  // Why nothing reads the field beside the other values of its struct, null where something does.
+  // Why nothing reads the field beside the other values of its struct, null where something does. A value
+  // that is not the default is then refused with this reason (checks/check_unread.h).
   const char* unread = nullptr;
   // Came after stores had been written: no part of an address while it has its default.
   bool added = false;

@@ -88,11 +88,7 @@ struct SwapCaptionsSpec {
             {.help = "share of the samples that get another's captions, to measure robustness",
              .least = 0,
              .most = 1});
-    v.field("seed", seed,
-            {.help = "which ones",
-             .least = 0,
-             .most = 9007199254740992.0,
-             .unread = unless(share > 0, "share is 0")});
+    v.field("seed", seed, {.help = "which ones", .least = 0, .most = 9007199254740992.0});
   }
 };
 

@@ -142,7 +142,7 @@ TEST(ReadJob, EveryRuleHasItsFault) {
       {"spec.models.frozen.image.weights=\"\"", "/spec/models/frozen/image/weights", "invalid",
        "needs weights"},
       {"spec.models.frozen.text.context=600", "/spec/models/frozen/text/context", "invalid", "positions"},
-      {"spec.models.frozen.image.patch_dropout=0.5", "/spec/models/frozen/image/patch_dropout", "invalid",
+      {"spec.models.frozen.image.patch_dropout=0.5", "/spec/models/frozen/image/patch_dropout", "unread",
        "no patches"},
       {"spec.models.frozen.text.weights=\"\"", "/spec/models/frozen/text/weights", "invalid",
        "needs weights"},
