@@ -103,6 +103,8 @@ std::string address_part(const jobs::SourceSpec& source, const std::string& form
   set("separator", source.separator);
   if (source.captions == "none" || (source.captions == "lines" && format == "files"))
     set("captions", source.captions);
+  if (source.exif_orientation) set("exif_orientation", "true");
+  if (source.icc_to_srgb) set("icc_to_srgb", "true");
   if (!source.parquet.empty()) set("parquet", "joined");
   return jobs::dump_json(part);
 }

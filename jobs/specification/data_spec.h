@@ -68,6 +68,7 @@ struct SourceSpec {
   std::string image_member, text_member;  // suffixes of the parts, where they are not .jpg … and .txt
   std::string caption_field;              // the caption is this member of .json (a string, or a list of them)
   std::string separator;                  // table: "," "\t" ";" "|" …
+  bool exif_orientation = false, icc_to_srgb = false;  // of the pictures, wherever they are decoded
   std::string parquet;  // img2dataset's or DataComp's columns, joined as .json: a file or folder, ".": beside
 
   const std::string& wanted_layout() const { return layout.empty() ? format : layout; }
@@ -116,6 +117,12 @@ struct SourceSpec {
              .most = 2,
              .quiet = true,
              .unread = unless(!tar, "tars have no columns")});
+    v.field("exif_orientation", exif_orientation,
+            {.help = "pictures are turned as their EXIF orientation says (Pillow's ImageOps.exif_transpose)",
+             .quiet = true});
+    v.field("icc_to_srgb", icc_to_srgb,
+            {.help = "pictures with an ICC profile become sRGB (Pillow's ImageCms.profileToProfile)",
+             .quiet = true});
     v.field(
         "parquet", parquet,
         {.help =

@@ -173,6 +173,12 @@ struct ImageTowerSpec {
         {.help = "vit: how position embeddings of another resolution become ours: bicubic with half-pixel "
                  "centres and antialias, or with aligned corners (older open_clip)",
          .choices = {"antialias", "align_corners"}});
+    visit_vit_variants(v);
+    visit_vit_pooling(v);
+  }
+  // What other families than CLIP have.
+  template <class Visitor>
+  void visit_vit_variants(Visitor& v) {
     v.field("mlp_width", mlp_width,
             {.help = "vit: width inside the blocks' MLPs; null: 4 width",
              .least = 8,
@@ -242,6 +248,9 @@ struct ImageTowerSpec {
          .most = 1024,
          .quiet = true,
          .unread = unless(kind == "vit" && !rotary.empty(), "rotary is off")});
+  }
+  template <class Visitor>
+  void visit_vit_pooling(Visitor& v) {
     v.field("pooling_heads", pooling_heads,
             {.help = "vit, pooling by attention or queries: heads; null: as heads, 8 for queries",
              .least = 1,

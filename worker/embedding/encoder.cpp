@@ -62,7 +62,7 @@ ImageRows image_rows(const std::vector<Shard>& shards, const std::vector<data::S
   if (tower.stored) return stored_rows(shards, samples, tower, device);
   ImageRows found;
   const auto bytes = [&](std::size_t i, std::string& storage) {
-    return shard_of(shards, samples[i]).reader->image_bytes(samples[i].sample, storage);
+    return data::encoded_picture(*shard_of(shards, samples[i]).reader, samples[i].sample, storage);
   };
   auto pictures = data::evaluation_batch(samples.size(), bytes, tower.preprocess);
   for (auto& [i, fault] : pictures.faults) found.faults.emplace_back(samples[i], std::move(fault));

@@ -34,6 +34,14 @@ Image in_square(const Image& image, const jobs::ImagePreprocess& preprocess) {
 
 }  // namespace
 
+PictureOptions picture_options(const ShardReader& shard) {
+  return {.exif_orientation = shard.exif_orientation(), .icc_to_srgb = shard.icc_to_srgb()};
+}
+
+EncodedPicture encoded_picture(const ShardReader& shard, std::int64_t sample, std::string& storage) {
+  return {shard.image_bytes(sample, storage), picture_options(shard)};
+}
+
 void evaluation_view(const Image& image, const jobs::ImagePreprocess& preprocess, float* out_CHW) {
   if (preprocess.longest) {
     const Image square = in_square(image, preprocess);
@@ -53,7 +61,8 @@ ImageBatch evaluation_batch(std::size_t count, const PictureBytes& bytes,
   std::string storage;
   for (std::size_t i = 0; i < count; ++i) {
     Image picture;
-    std::string fault = decode_image(bytes(i, storage), {}, picture);
+    const EncodedPicture encoded = bytes(i, storage);
+    std::string fault = decode_image(encoded.bytes, {.options = encoded.options}, picture);
     if (!fault.empty()) {
       batch.faults.emplace_back(i, std::move(fault));
       continue;
@@ -69,7 +78,7 @@ ImageBatch evaluation_batch(std::size_t count, const PictureBytes& bytes,
 ImageBatch evaluation_batch(const ShardReader& shard, const std::vector<std::int64_t>& samples,
                             const jobs::ImagePreprocess& preprocess) {
   const auto bytes = [&](std::size_t i, std::string& storage) {
-    return shard.image_bytes(samples[i], storage);
+    return encoded_picture(shard, samples[i], storage);
   };
   return evaluation_batch(samples.size(), bytes, preprocess);
 }

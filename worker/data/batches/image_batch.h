@@ -16,6 +16,9 @@
 
 namespace trireme::worker::data {
 
+// How the shard's source wants its pictures decoded.
+PictureOptions picture_options(const ShardReader& shard);
+
 // One picture, resized, cropped and normalised, into image_px^2 floats per channel.
 void evaluation_view(const Image& image, const jobs::ImagePreprocess& preprocess, float* out_CHW);
 
@@ -25,8 +28,15 @@ struct ImageBatch {
   std::vector<std::pair<std::size_t, std::string>> faults;  // the others, why (decode_image)
 };
 
-// The encoded bytes of picture i, as ShardReader::image_bytes() gives them.
-using PictureBytes = std::function<std::string_view(std::size_t i, std::string& storage)>;
+// A picture as it is stored (ShardReader::image_bytes()), and how its source wants it decoded.
+struct EncodedPicture {
+  std::string_view bytes;
+  PictureOptions options = {};
+};
+EncodedPicture encoded_picture(const ShardReader& shard, std::int64_t sample, std::string& storage);
+
+// Picture i, its bytes maybe in `storage`.
+using PictureBytes = std::function<EncodedPicture(std::size_t i, std::string& storage)>;
 
 // Of `count` pictures. Thread-safe where `bytes` is.
 ImageBatch evaluation_batch(std::size_t count, const PictureBytes& bytes,

@@ -15,6 +15,7 @@
 #include "common/base/error.h"
 #include "common/base/processor_time.h"
 #include "common/base/random.h"
+#include "worker/data/batches/image_batch.h"
 #include "worker/data/batches/torch_threads.h"
 #include "worker/data/shards/sample_fields.h"
 
@@ -127,9 +128,11 @@ struct BatchLoader::State {
   std::string fill_image(const SamplePosition& position, std::int64_t at_epoch, float* out_CHW) const {
     thread_local std::string storage;
     thread_local Image image;
-    const std::string_view bytes = readers[index_of(position.shard)]->image_bytes(position.sample, storage);
+    const ShardReader& reader = *readers[index_of(position.shard)];
+    const std::string_view bytes = reader.image_bytes(position.sample, storage);
+    const PictureOptions decoding = picture_options(reader);
     ImageInfo info;
-    std::string fault = image_info(bytes, info);
+    std::string fault = image_info(bytes, info, decoding);
     if (!fault.empty()) return fault;
     RandomStream random(options.seed, RandomPurpose::kAugment, sample_key(position),
                         static_cast<std::uint32_t>(at_epoch));
@@ -138,7 +141,7 @@ struct BatchLoader::State {
                                     augment.aspect_min, augment.aspect_max, random);
     const bool mirror = augment.flip && random.uniform() < 0.5;
     const std::int64_t least = options.scaled_decode ? options.image_px : 0;
-    fault = decode_image(bytes, {box.x, box.y, box.width, box.height, least}, image);
+    fault = decode_image(bytes, {box.x, box.y, box.width, box.height, least, decoding}, image);
     if (fault.empty())
       resize_to(image, options.image_px, mirror, options.normalization, out_CHW, options.filter);
     return fault;

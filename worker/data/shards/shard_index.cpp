@@ -12,6 +12,7 @@ namespace {
 
 constexpr std::string_view kMagic = "TRINDEX1";
 constexpr std::uint32_t kVersion = 1;
+constexpr std::uint32_t kExifOrientation = 0x100, kIccToSrgb = 0x200;  // beside the kind
 constexpr std::size_t kHeaderBytes = 8 + 4 + 4 + 8 + 64 + 3 * 8;
 
 using io::get, io::put;
@@ -62,7 +63,8 @@ std::string encode_index(const ShardIndex& index) {
               index.captions.size() * sizeof(IndexRange) + index.pool.size() + 8);
   out += kMagic;
   put(out, kVersion);
-  put(out, static_cast<std::uint32_t>(index.kind));
+  put(out, static_cast<std::uint32_t>(index.kind) | (index.exif_orientation ? kExifOrientation : 0U) |
+               (index.icc_to_srgb ? kIccToSrgb : 0U));
   put(out, index.shard_bytes);
   out += index.sha256;
   put(out, static_cast<std::uint64_t>(index.samples.size()));
@@ -84,10 +86,13 @@ ShardIndex decode_index(std::string_view bytes, const io::Path& path) {
   const std::string_view body = bytes.substr(0, bytes.size() - 8);
   if (io::xxh3_64(body) != get<std::uint64_t>(bytes, body.size())) throw damaged("its checksum is wrong");
   if (get<std::uint32_t>(bytes, 8) != kVersion) throw damaged("written by another version");
-  const auto kind = get<std::uint32_t>(bytes, 12);
+  const auto flags = get<std::uint32_t>(bytes, 12);
+  const auto kind = flags & ~(kExifOrientation | kIccToSrgb);
   if (kind > static_cast<std::uint32_t>(ShardKind::kTarStoredColumns)) throw damaged("unknown kind");
   ShardIndex index;
   index.kind = static_cast<ShardKind>(kind);
+  index.exif_orientation = (flags & kExifOrientation) != 0;
+  index.icc_to_srgb = (flags & kIccToSrgb) != 0;
   index.shard_bytes = get<std::uint64_t>(bytes, 16);
   index.sha256 = std::string(bytes.substr(24, 64));
   const auto samples = get<std::uint64_t>(bytes, 88), captions = get<std::uint64_t>(bytes, 96),

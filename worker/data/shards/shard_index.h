@@ -43,6 +43,7 @@ static_assert(sizeof(IndexSample) == 72);
 
 struct ShardIndex {
   ShardKind kind = ShardKind::kTarWholeText;
+  bool exif_orientation = false, icc_to_srgb = false;  // SourceSpec: how the pictures are decoded
   std::uint64_t shard_bytes = 0;
   std::string sha256;
   std::vector<IndexSample> samples;

@@ -62,6 +62,14 @@ std::int64_t ShardReader::size() const {
   return static_cast<std::int64_t>(state_->index.samples.size());
 }
 
+bool ShardReader::exif_orientation() const {
+  return state_->index.exif_orientation;
+}
+
+bool ShardReader::icc_to_srgb() const {
+  return state_->index.icc_to_srgb;
+}
+
 std::string ShardReader::key(std::int64_t sample) const {
   return std::string(state_->index.pooled(state_->at(sample).key));
 }

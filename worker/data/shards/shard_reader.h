@@ -62,6 +62,9 @@ class ShardReader {
 
   std::int64_t size() const;
   std::string key(std::int64_t sample) const;
+  // What the source says of its pictures (SourceSpec): turned by their EXIF orientation, brought to sRGB.
+  bool exif_orientation() const;
+  bool icc_to_srgb() const;
   // The encoded image. Valid while the reader lives (mapped), or backed by `storage`.
   std::string_view image_bytes(std::int64_t sample, std::string& storage) const;
   // Lines of .txt (CLIP_benchmark) or the whole of it (img2dataset); valid UTF-8, trimmed, cut at 64 KiB.

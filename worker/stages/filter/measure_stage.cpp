@@ -4,6 +4,7 @@
 #include <cmath>
 
 #include "common/io/hash.h"
+#include "worker/data/batches/image_batch.h"
 #include "worker/data/batches/scores.h"
 #include "worker/data/images/image.h"
 #include "worker/runtime/parallel.h"
@@ -29,22 +30,25 @@ std::vector<std::string> paths_of(const Task& task, jobs::Role role) {
 
 // Every byte of a picture is decoded, as one that opens may still end early; its pixels may be few: for
 // spotting half as many a side as it would be read with.
-void look_at_image(std::string_view bytes, const jobs::MeasureSettings& settings, data::Image& picture,
-                   SampleFacts& facts) {
+void look_at_image(std::string_view bytes, const data::PictureOptions& options,
+                   const jobs::MeasureSettings& settings, data::Image& picture, SampleFacts& facts) {
   data::ImageInfo info;
-  facts.decode_fault = data::image_info(bytes, info);
+  facts.decode_fault = data::image_info(bytes, info, options);
   facts.width = info.width;
   facts.height = info.height;
   if (!facts.decode_fault.empty() || !settings.decode) return;
   const std::int64_t side = settings.spot ? std::min({kReadSide, info.width, info.height}) / 2 : kCheckSide;
-  facts.decode_fault = data::decode_image(bytes, {.least_side_px = std::max<std::int64_t>(side, 1)}, picture);
+  const data::DecodeRequest request{.least_side_px = std::max<std::int64_t>(side, 1), .options = options};
+  facts.decode_fault = data::decode_image(bytes, request, picture);
 }
 
 // Whether the picture may have writing; if so it is decoded as large as it is read.
-bool may_be_read(std::string_view bytes, const SampleFacts& facts, data::Image& picture) {
+bool may_be_read(std::string_view bytes, const data::PictureOptions& options, const SampleFacts& facts,
+                 data::Image& picture) {
   const bool whole = picture.width == facts.width || std::min(picture.width, picture.height) >= kReadSide;
   if (!spotting::may_have_text(picture.rgb.data(), picture.width, picture.height, whole)) return false;
-  return whole || data::decode_image(bytes, {.least_side_px = kReadSide}, picture).empty();
+  return whole ||
+         data::decode_image(bytes, {.least_side_px = kReadSide, .options = options}, picture).empty();
 }
 
 std::int64_t others(const data::PairCounts* counts, data::PairFamily family, std::string_view bytes) {
@@ -205,6 +209,7 @@ jobs::TaskDone MeasureStage::work(const Task& task, runtime::TaskContext& contex
     parser_ = std::make_unique<text::CaptionParser>(text::Lexicon::standard());
   const Scores scores = scores_of(task);
   const data::ShardReader shard = task.open_shard();
+  const data::PictureOptions options = data::picture_options(shard);
   const std::int64_t first = task.first(), count = task.size(shard);
   std::vector<SampleFacts> samples(static_cast<std::size_t>(count));
   runtime::parallel_for(
@@ -215,12 +220,12 @@ jobs::TaskDone MeasureStage::work(const Task& task, runtime::TaskContext& contex
         std::string storage;
         const std::string_view image = shard.image_bytes(first + i, storage);
         data::Image picture;
-        look_at_image(image, settings, picture, facts);
+        look_at_image(image, options, settings, picture, facts);
         facts.texts_per_image = others(pairs, data::PairFamily::kImage, image);
         const auto captions = shard.captions(first + i);
         for (const auto& caption : captions)
           facts.captions.push_back(caption_facts(caption, settings, pairs, ngrams, parser_.get()));
-        if (settings.spot && facts.decode_fault.empty() && may_be_read(image, facts, picture))
+        if (settings.spot && facts.decode_fault.empty() && may_be_read(image, options, facts, picture))
           spot(picture, captions, spotters_, facts);
         facts.columns = column_values(shard.json(first + i), settings.columns);
         for (std::size_t s = 0; s < scores.size(); ++s) {

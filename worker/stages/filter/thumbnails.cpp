@@ -3,7 +3,7 @@
 #include <nlohmann/json.hpp>
 
 #include "common/io/base64.h"
-#include "worker/data/images/image.h"
+#include "worker/data/batches/image_batch.h"
 
 namespace trireme::worker::stages::filter {
 namespace {
@@ -16,8 +16,8 @@ constexpr std::size_t kCaptionBytes = 300;
 std::string thumbnail(const data::ShardReader& shard, std::int64_t sample) {
   std::string storage;
   data::Image picture;
-  if (!data::decode_image(shard.image_bytes(sample, storage), {.least_side_px = kSidePx}, picture).empty())
-    return "";
+  const data::DecodeRequest request{.least_side_px = kSidePx, .options = data::picture_options(shard)};
+  if (!data::decode_image(shard.image_bytes(sample, storage), request, picture).empty()) return "";
   return data::jpeg_thumbnail(picture, kSidePx);
 }
 

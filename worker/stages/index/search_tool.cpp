@@ -30,10 +30,10 @@ constexpr std::int64_t kThumbnailPx = 256;
 at::Tensor embed_picture(models::DualEncoder& model, const std::string& path) {
   const std::string bytes = io::read_file(path, std::uint64_t{256} << 20);
   const auto picture = data::evaluation_batch(
-      1, [&](std::size_t, std::string&) { return std::string_view(bytes); }, model.image_preprocess());
+      1, [&](std::size_t, std::string&) { return data::EncodedPicture{bytes}; }, model.image_preprocess());
   if (!picture.faults.empty()) {
     throw Error(ErrorKind::kInvalid, "the picture " + path + " cannot be read: " + picture.faults[0].second,
-                "JPEG, PNG and WebP pictures can be searched for");
+                "JPEG, PNG, WebP, GIF, BMP, TIFF, AVIF and HEIC pictures can be searched for");
   }
   return model.encode_image(picture.image_BCHW);
 }
@@ -51,7 +51,9 @@ class Thumbnails {
       std::string storage;
       data::Image picture;
       const auto bytes = reader->image_bytes(item.sample, storage);
-      if (!data::decode_image(bytes, {.least_side_px = kThumbnailPx}, picture).empty()) return "";
+      const data::DecodeRequest request{.least_side_px = kThumbnailPx,
+                                        .options = data::picture_options(*reader)};
+      if (!data::decode_image(bytes, request, picture).empty()) return "";
       return data::jpeg_thumbnail(picture, kThumbnailPx);
     } catch (const Error& error) {  // shards may have moved since; the ranks stand without pictures
       if (!warned_) log_warning("search", error.what());

@@ -5,6 +5,7 @@
 #include <optional>
 
 #include "jobs/specification/job_spec.h"
+#include "worker/data/batches/image_batch.h"
 #include "worker/data/shards/shard_reader.h"
 #include "worker/data/tallies/near_captions.h"
 #include "worker/data/tallies/near_duplicates.h"
@@ -45,8 +46,9 @@ std::int64_t sign_images(const Task& task, const data::ShardReader& shard, runti
       [&](std::int64_t i) {
         std::string storage;
         data::Image picture;
-        if (data::decode_image(shard.image_bytes(first + i, storage), {.least_side_px = kLeastSide}, picture)
-                .empty())
+        const data::DecodeRequest request{.least_side_px = kLeastSide,
+                                          .options = data::picture_options(shard)};
+        if (data::decode_image(shard.image_bytes(first + i, storage), request, picture).empty())
           found[static_cast<std::size_t>(i)] = data::image_signature(picture);
       },
       [&](std::int64_t done) {

@@ -6,6 +6,7 @@
 
 #include <filesystem>
 
+#include "jobs/store/tar_scan.h"
 #include "tests/support/tar_writer.h"
 
 namespace trireme::worker::data {
@@ -40,6 +41,33 @@ class ImageBatchTest : public ::testing::Test {
 
 jobs::ImagePreprocess small() {
   return {.image_px = 8, .resize_px = 10, .mean = {0.5f, 0.25f, 0}, .std = {0.5f, 2, 1}};
+}
+
+TEST_F(ImageBatchTest, PicturesAreTurnedWhereTheirSourceSaysSo) {
+  std::string jpeg;
+  const std::string golden =
+      io::read_file(io::Path(TRIREME_SOURCE_DIR) / "tests/golden/worker_data_more_images.tar");
+  store::scan_tar(golden, [&](const store::TarMember& m) {
+    if (m.name == "turned-JPEG-6.jpg") jpeg = golden.substr(m.offset, m.size);
+  });
+  io::write_file_atomic(folder_ / "1.tar", testing::TarWriter().add("a.jpg", jpeg).add("a.txt", "b").bytes(),
+                        false);
+  std::vector<std::string> readings;
+  for (const bool turned : {false, true}) {
+    jobs::SourceSpec source;
+    source.exif_orientation = turned;
+    readings.push_back(build_shard_index(folder_ / "1.tar", "webdataset", source, folder_ / "1.idx").reading);
+    const ShardReader reader(folder_ / "1.tar", folder_ / "1.idx");
+    EXPECT_EQ(reader.exif_orientation(), turned);
+    EXPECT_FALSE(reader.icc_to_srgb());
+    Image image;
+    ASSERT_EQ(decode_image(jpeg, {.options = {.exif_orientation = turned}}, image), "");
+    EXPECT_EQ(image.width < image.height, turned);
+    at::Tensor expected = at::empty({3, 8, 8});
+    evaluation_view(image, small(), expected.data_ptr<float>());
+    EXPECT_TRUE(at::equal(evaluation_batch(reader, {0}, small()).image_BCHW[0], expected));
+  }
+  EXPECT_NE(readings[0], readings[1]) << "stages behind would be taken from the store";
 }
 
 TEST_F(ImageBatchTest, RowsAreThePicturesThatCouldBeDecodedInTheOrderAskedFor) {

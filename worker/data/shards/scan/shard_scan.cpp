@@ -59,7 +59,12 @@ void scan_tar_shard(const io::Path& shard, const io::ByteSource& tar, const jobs
   scan.advice = scan_advice(source, groups, samples, places, scan);
 }
 
-ShardScan finished(const ShardIndex& index, ShardScan scan, const io::Path& index_path) {
+ShardScan finished(const jobs::SourceSpec& source, ShardIndex& index, ShardScan scan,
+                   const io::Path& index_path) {
+  index.exif_orientation = source.exif_orientation;
+  index.icc_to_srgb = source.icc_to_srgb;
+  if (source.exif_orientation) scan.reading += " turned";
+  if (source.icc_to_srgb) scan.reading += " srgb";
   scan.sha256 = index.sha256;
   scan.samples = static_cast<std::int64_t>(index.samples.size());
   io::write_file_atomic(index_path, encode_index(index));
@@ -81,7 +86,7 @@ ShardScan build_shard_index(const io::Path& shard, const std::string& format, co
   ShardScan scan;
   index.kind = ShardKind::kFiles;
   scan_folder(shard, format == "class_folders", source, poll, index, scan);
-  return finished(index, std::move(scan), index_path);
+  return finished(source, index, std::move(scan), index_path);
 }
 
 ShardScan build_shard_index(const io::ByteSource& bytes, const io::Path& shard, const std::string& format,
@@ -107,7 +112,7 @@ ShardScan build_shard_index(const io::ByteSource& bytes, const io::Path& shard, 
                                                  : ShardKind::kTarWholeText;
     scan_tar_shard(shard, bytes, source, lines, poll, index, scan);
   }
-  return finished(index, std::move(scan), index_path);
+  return finished(source, index, std::move(scan), index_path);
 }
 
 }  // namespace trireme::worker::data

@@ -55,7 +55,8 @@ TokenLoss::Sum TokenLoss::of_chunk(std::size_t first, std::size_t last) const {
   if (first >= last) return sum;
   const auto bytes = [&](std::size_t i, std::string& storage) {
     const auto& sample = samples_[first + i];
-    return set_.shards[static_cast<std::size_t>(sample.shard)].reader->image_bytes(sample.sample, storage);
+    const data::ShardReader& reader = *set_.shards[static_cast<std::size_t>(sample.shard)].reader;
+    return data::encoded_picture(reader, sample.sample, storage);
   };
   const auto pictures = data::evaluation_batch(last - first, bytes, encoder_.image_preprocess());
   if (pictures.rows.empty()) return sum;
