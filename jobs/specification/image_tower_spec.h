@@ -209,6 +209,10 @@ struct ImageTowerSpec {
             {.help = "vit: patches alone, as SigLIP",
              .quiet = true,
              .unread = unless(kind == "vit", "an efficientnet has none")});
+    visit_vit_eva(v);
+  }
+  template <class Visitor>
+  void visit_vit_eva(Visitor& v) {
     v.field("post_norm", post_norm,
             {.help = "vit: layer norms behind the branches (EVA02-E)",
              .quiet = true,
