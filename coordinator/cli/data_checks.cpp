@@ -31,9 +31,9 @@ std::string counted(const jobs::ShardSummary& summary) {
 Check look_at(const std::string& name, const jobs::ShardRef& shard, const jobs::DataSpec& data) {
   const std::string worker = find_program("trireme-worker");
   if (worker.empty()) return {State::kNote, name, shard.path, "not read: there is no trireme-worker"};
-  const Captured answer = capture(
-      {worker, "tool", "look", shard.path, shard.format, jobs::data_json(data), std::to_string(shard.source)},
-      std::chrono::minutes(10));
+  const Captured answer = capture({worker, "tool", "look", shard.path, std::string(name_of(shard.format)),
+                                   jobs::data_json(data), std::to_string(shard.source)},
+                                  std::chrono::minutes(10));
   if (answer.exit_code != 0) return {State::kMissing, name, shard.path, printable(answer.output, 2000)};
   const auto summary = jobs::summary_from_json(answer.output);
   std::int64_t bad = 0;

@@ -89,20 +89,22 @@ std::string address_part(const jobs::SyntheticSpec& synthetic) {
   return jobs::dump_json(jobs::AddedFields::tree_of(synthetic));
 }
 
-std::string address_part(const jobs::SourceSpec& source, const std::string& format) {
-  jobs::Json part = jobs::Json::object().set("format", format);
-  if (format == "table") part.set("image", source.image_column).set("caption", source.caption_column);
+std::string address_part(const jobs::SourceSpec& source, jobs::DataFormat format) {
+  jobs::Json part = jobs::Json::object().set("format", name_of(format));
+  if (format == jobs::DataFormat::kTable)
+    part.set("image", source.image_column).set("caption", source.caption_column);
   const auto set = [&](const char* name,
-                       const std::string& value) {  // jobs that set none keep their addresses
+                       std::string_view value) {  // jobs that set none keep their addresses
     if (!value.empty() && value != "auto") part.set(name, value);
   };
-  set("key", source.key);
+  set("key", name_of(source.key));
   set("image_member", source.image_member);
   set("text_member", source.text_member);
   set("caption_field", source.caption_field);
   set("separator", source.separator);
-  if (source.captions == "none" || (source.captions == "lines" && format == "files"))
-    set("captions", source.captions);
+  if (source.captions == jobs::CaptionForm::kNone ||
+      (source.captions == jobs::CaptionForm::kLines && format == jobs::DataFormat::kFiles))
+    set("captions", name_of(source.captions));
   if (source.exif_orientation) set("exif_orientation", "true");
   if (source.icc_to_srgb) set("icc_to_srgb", "true");
   if (!source.parquet.empty()) set("parquet", "joined");

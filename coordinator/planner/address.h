@@ -39,6 +39,6 @@ std::string address_part(const jobs::DataSpec& data, std::uint64_t labels);
 // Without settings that came later and are off: what was rendered before them keeps its address.
 std::string address_part(const jobs::SyntheticSpec& synthetic);
 // How a shard of this source is read: format, columns, and what was set or found out beside the defaults.
-std::string address_part(const jobs::SourceSpec& source, const std::string& format);
+std::string address_part(const jobs::SourceSpec& source, jobs::DataFormat format);
 
 }  // namespace trireme::coordinator::planner

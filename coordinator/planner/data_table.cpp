@@ -41,15 +41,13 @@ DataTable::DataTable(std::string name, const jobs::DataSpec& spec, std::int64_t 
       task_samples_(task_samples) {}
 
 void DataTable::add_shard(const jobs::ShardRef& shard, std::uint64_t identity) {
-  auto format = std::ranges::find(formats_, shard.format);
-  if (format == formats_.end()) format = formats_.insert(formats_.end(), shard.format);
   Shard row;
   row.path_at = paths_.size();
   row.path_length = static_cast<std::uint32_t>(shard.path.size());
   row.bytes = shard.bytes;
   row.identity = identity;
   row.source = static_cast<std::uint32_t>(shard.source);
-  row.format = static_cast<std::uint8_t>(format - formats_.begin());
+  row.format = shard.format;
   paths_ += shard.path;
   shards_.push_back(row);
 }
@@ -107,8 +105,9 @@ void DataTable::check_reading(std::int64_t shard, const std::string& path,
   };
   const Shard& row = at(shard);
   const jobs::SourceSpec& source = spec_.sources[row.source];
-  const bool guessed =
-      formats_[row.format] == "webdataset" && source.captions == "auto" && source.wanted_layout() == "auto";
+  const bool guessed = row.format == jobs::DataFormat::kWebdataset &&
+                       source.captions == jobs::CaptionForm::kAuto &&
+                       source.wanted_layout() == jobs::DataFormat::kAuto;
   if (guessed && 2 * count("texts.lines") > count("texts"))
     throw Error(
         ErrorKind::kInvalid,
@@ -226,7 +225,7 @@ jobs::ShardRef DataTable::shard_ref(std::int64_t shard) const {
   ref.data = name_;
   ref.shard = shard;
   ref.path = paths_.substr(row.path_at, row.path_length);
-  ref.format = formats_[row.format];
+  ref.format = row.format;
   ref.source = row.source;
   ref.bytes = row.bytes;
   if (row.samples >= 0) ref.sha256 = hex_of_bytes(row.sha256);

@@ -78,7 +78,7 @@ class DataTable {
     std::int64_t selected_first = 0, selected_count = -1;
     std::uint32_t path_length = 0, source = 0;
     std::int64_t first_range = -1;
-    std::uint8_t format = 0;
+    jobs::DataFormat format = jobs::DataFormat::kUnset;
   };
   const Shard& at(std::int64_t shard) const { return shards_[static_cast<std::size_t>(shard)]; }
   void cut(std::int64_t shard, std::int64_t before, std::vector<std::int64_t>& fresh);
@@ -92,7 +92,6 @@ class DataTable {
   std::int64_t task_samples_;
   std::vector<Shard> shards_;
   std::string paths_;
-  std::vector<std::string> formats_;
   std::vector<std::uint32_t> range_shard_;
   std::int64_t inspected_ = 0, frontier_ = 0, before_frontier_ = 0, usable_ = 0;
   std::map<std::string, std::int64_t> bad_, seen_;

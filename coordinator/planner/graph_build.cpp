@@ -116,7 +116,7 @@ std::string GraphState::Builder::add_synthesizer(std::size_t table, std::size_t 
   for (std::int64_t i = 0; i < synthetic.shards; ++i) {
     jobs::ShardRef shard;
     shard.path = output_path(graph.store, part.kind, graph.address(index, i));
-    shard.format = "clip_benchmark";
+    shard.format = jobs::DataFormat::kClipBenchmark;
     shard.source = static_cast<std::int64_t>(source);
     made.add_shard(shard, 0);
   }

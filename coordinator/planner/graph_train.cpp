@@ -40,7 +40,7 @@ std::vector<std::size_t> trained_on(const Builder& b, const StageSpec& spec,
   auto providers = b.range_inputs(spec, data, settings.model);
   if (data != settings.data) return providers;
   if (const std::string captions = jobs::named_stage(settings.synthetic_caption);
-      !captions.empty() && settings.loss.texts != "raw")
+      !captions.empty() && settings.loss.texts != jobs::LossTexts::kRaw)
     providers.push_back(b.part_over(b.spec_of.at(captions), data));
   providers.insert(providers.end(), concepts.providers.begin(), concepts.providers.end());
   return providers;

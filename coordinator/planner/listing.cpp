@@ -57,7 +57,8 @@ class Lister {
       hash("weights", model.image.weights, at + "/image/weights", jobs::resolve_weights);
       hash("weights", model.text.weights, at + "/text/weights", jobs::resolve_weights);
       hash("init_from", model.init_from, at + "/init_from", jobs::resolve_weights);
-      if (model.text.tokenizer.kind != "hashed_words" && jobs::vocabulary_stage(model.text.tokenizer).empty())
+      if (model.text.tokenizer.kind != jobs::TokenizerKind::kHashedWords &&
+          jobs::vocabulary_stage(model.text.tokenizer).empty())
         hash("vocabulary", model.text.tokenizer.vocabulary, at + "/text/tokenizer/vocabulary",
              jobs::resolve_vocabulary);
     }
@@ -139,7 +140,8 @@ class Lister {
       for (const auto& file : jobs::parquet_of(path, found.resolved.parquet)) {
         std::uint64_t bytes = 0;
         auto& whole = listed_.identities[name].back();
-        whole = io::xxh3_64(io::hex(whole) + io::hex(identity_of(file.string(), "", bytes)));
+        whole = io::xxh3_64(io::hex(whole) +
+                            io::hex(identity_of(file.string(), jobs::DataFormat::kUnset, bytes)));
       }
     if (shard.bytes == 0) throw Error(ErrorKind::kInvalid, path + " is empty", "fetch or write it again");
     listed_.shards[name].push_back(std::move(shard));
@@ -196,7 +198,7 @@ class Lister {
       const auto classes = listed_.classes.find(train->data);
       const bool named = classes != listed_.classes.end() && classes->second > 0;
       for (const auto& source : data.sources)
-        if (source.captions == "none" && !named)
+        if (source.captions == jobs::CaptionForm::kNone && !named)
           faults_.push_back({"/spec/stages/" + std::to_string(i) + "/data", "invalid",
                              "data set \"" + train->data + "\" holds pictures without captions (" +
                                  source.path + "), and training needs a text to each",

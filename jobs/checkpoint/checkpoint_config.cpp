@@ -117,7 +117,7 @@ bool applies(const ConfigFact& fact, const ModelSpec& model) {
   if (fact.field == "text/tokenizer/cleaning" || fact.field.ends_with("/kind")) return true;
   const std::string& field = fact.field;
   if (field == "image/padding" || field.starts_with("image/batch_norm")) return is_efficientnet(model.image);
-  if (field == "text/pooling") return model.text.kind == "bert";
+  if (field == "text/pooling") return model.text.kind == TextTowerKind::kBert;
   return true;
 }
 

@@ -71,7 +71,7 @@ void read_own_config(const Json& root, const std::string& file, CheckpointConfig
   const Json &image = *tree.find("image"), &text = *tree.find("text");
   facts_of(image, "image", {"kind", "mean", "std", "resize_mode", "interpolation", "fill_level"}, file, out);
   facts_of(image, "image", {"resize_px"}, file, out, spec.image.image_px);
-  if (spec.image.kind == "vit")
+  if (spec.image.kind == ImageTowerKind::kVit)
     facts_of(
         image, "image",
         {"heads", "quick_gelu", "ln_pre", "layer_norm_epsilon", "activation", "pooling", "norm_after_pooling",
@@ -81,13 +81,14 @@ void read_own_config(const Json& root, const std::string& file, CheckpointConfig
   else
     facts_of(image, "image", {"padding", "batch_norm/epsilon"}, file, out);
   facts_of(text, "text", {"kind", "heads"}, file, out);
-  if (spec.text.kind == "bert") facts_of(text, "text", {"pooling"}, file, out);
-  if (spec.text.kind == "transformer")
+  if (spec.text.kind == TextTowerKind::kBert) facts_of(text, "text", {"pooling"}, file, out);
+  if (spec.text.kind == TextTowerKind::kTransformer)
     facts_of(text, "text",
              {"quick_gelu", "readout", "end_token", "bidirectional", "layer_scale", "activation",
               "layer_norm_epsilon"},
              file, out);
-  if (spec.text.readout == "class" || spec.text.readout == "last" || spec.text.bidirectional)
+  if (spec.text.readout == TextReadout::kClass || spec.text.readout == TextReadout::kLast ||
+      spec.text.bidirectional)
     facts_of(text, "text", {"context"}, file, out);
   facts_of(text, "text", kTokenizer, file, out);
   out.own = root;

@@ -2,18 +2,15 @@
 
 #include <algorithm>
 #include <array>
-#include <utility>
 
 #include "jobs/specification/model_defaults.h"
 
 namespace trireme::jobs {
 namespace {
 
-constexpr std::pair<std::string_view, double> kEfficientNets[] = {
-    {"efficientnet_b0", 4.0e6},    {"efficientnet_b1", 6.5e6},    {"efficientnet_b2", 7.7e6},
-    {"efficientnet_b3", 10.7e6},   {"efficientnet_b4", 17.5e6},   {"efficientnet_b5", 28.3e6},
-    {"efficientnet_b6", 40.7e6},   {"efficientnet_b7", 63.8e6},   {"efficientnet_l2", 474e6},
-    {"efficientnet_lite0", 3.4e6}, {"efficientnet_lite1", 4.2e6}, {"efficientnet_lite2", 4.8e6}};
+// By ImageTowerKind, a vit apart.
+constexpr std::array<double, names_of(ImageTowerKind{}).size()> kEfficientNets = {
+    0, 4.0e6, 6.5e6, 7.7e6, 10.7e6, 17.5e6, 28.3e6, 40.7e6, 63.8e6, 474e6, 3.4e6, 4.2e6, 4.8e6};
 constexpr double kEfficientNetWidth = 1280, kClipPieces = 49408, kWordPieces = 30522;
 
 double blocks(std::int64_t width, std::int64_t layers, double widths) {
@@ -21,19 +18,20 @@ double blocks(std::int64_t width, std::int64_t layers, double widths) {
 }
 
 double of(const ImageTowerSpec& image) {
-  for (const auto& [kind, parameters] : kEfficientNets)
-    if (image.kind == kind) return parameters;
+  if (is_efficientnet(image)) return kEfficientNets[static_cast<std::size_t>(image.kind)];
   const auto width = static_cast<double>(image.width), patch = static_cast<double>(image.patch_px),
              side = static_cast<double>(image.image_px) / patch;
   return blocks(image.width, image.layers, 12) + width * (3 * patch * patch + side * side);
 }
 
 double of(const TextTowerSpec& text) {
-  const double pieces = text.tokenizer.kind == "hashed_words" ? static_cast<double>(text.tokenizer.buckets)
-                        : text.tokenizer.kind == "clip_bpe"   ? kClipPieces
-                                                              : kWordPieces;
-  const bool decoder = text.kind == "decoder";  // looks at the image in every block, too
-  const auto places = static_cast<double>(text.kind == "transformer" ? text.context : text.positions);
+  const double pieces = text.tokenizer.kind == TokenizerKind::kHashedWords
+                            ? static_cast<double>(text.tokenizer.buckets)
+                        : text.tokenizer.kind == TokenizerKind::kClipBpe ? kClipPieces
+                                                                         : kWordPieces;
+  const bool decoder = text.kind == TextTowerKind::kDecoder;  // looks at the image in every block, too
+  const auto places =
+      static_cast<double>(text.kind == TextTowerKind::kTransformer ? text.context : text.positions);
   return blocks(text.width, text.layers, decoder ? 16 : 12) +
          static_cast<double>(text.width) * (pieces + places);
 }
@@ -45,7 +43,7 @@ double image_width(const ImageTowerSpec& image) {
 }  // namespace
 
 double parameters_of(const ModelSpec& model, bool learnt_alone) {
-  const double projections = model.text.kind == "decoder"
+  const double projections = model.text.kind == TextTowerKind::kDecoder
                                  ? 0
                                  : static_cast<double>(model.embed_dim) *
                                        (image_width(model.image) + static_cast<double>(model.text.width));

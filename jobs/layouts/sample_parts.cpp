@@ -40,13 +40,13 @@ bool is_text_suffix(const std::string& suffix, const SourceSpec& source) {
 }
 
 bool picture_is_enough(const SourceSpec& source) {
-  return source.captions == "none" || (!source.parquet.empty() && !source.caption_field.empty());
+  return source.captions == CaptionForm::kNone || (!source.parquet.empty() && !source.caption_field.empty());
 }
 
 KeyRule key_rule(const std::vector<std::string>& names, const SourceSpec& source) {
   const auto dotted = [](const std::string& suffix) { return suffix.find('.') != std::string::npos; };
-  if (source.key == "last_dot") return KeyRule::kLastDot;
-  if (source.key == "first_dot" || dotted(source.image_member) || dotted(source.text_member) ||
+  if (source.key == SampleKey::kLastDot) return KeyRule::kLastDot;
+  if (source.key == SampleKey::kFirstDot || dotted(source.image_member) || dotted(source.text_member) ||
       std::none_of(names.begin(), names.end(), has_inner_dot))
     return KeyRule::kFirstDot;
   return whole_samples(names, KeyRule::kLastDot, source) > whole_samples(names, KeyRule::kFirstDot, source)

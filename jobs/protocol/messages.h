@@ -14,6 +14,7 @@
 #include "common/base/error.h"
 #include "common/base/ids.h"
 #include "jobs/kinds/task_kinds.h"
+#include "jobs/specification/data_spec.h"
 
 namespace trireme::jobs {
 
@@ -24,7 +25,7 @@ struct ShardRef {
   std::string data;
   std::int64_t shard = 0;  // position in the data set's manifest
   std::string path;
-  std::string format;       // "webdataset", "clip_benchmark", "table"
+  DataFormat format = DataFormat::kUnset;
   std::int64_t source = 0;  // index in DataSpec::sources
   std::uint64_t bytes = 0;
   std::string sha256;         // "" before inspect

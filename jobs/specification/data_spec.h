@@ -1,9 +1,11 @@
 // Named data sets: where image–text pairs come from.
 #pragma once
 
+#include <array>
 #include <cstdint>
 #include <optional>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "jobs/specification/json/fields.h"
@@ -54,29 +56,53 @@ struct SyntheticSpec {
   }
 };
 
+// How a path holds its samples.
+enum class DataFormat : std::uint8_t {
+  kUnset,
+  kAuto,
+  kWebdataset,
+  kClipBenchmark,
+  kTable,
+  kFiles,
+  kClassFolders
+};
+constexpr std::array<std::string_view, 7> names_of(DataFormat) {
+  return {"", "auto", "webdataset", "clip_benchmark", "table", "files", "class_folders"};
+}
+// Where a sample's name ends.
+enum class SampleKey { kAuto, kFirstDot, kLastDot };
+constexpr std::array<std::string_view, 3> names_of(SampleKey) {
+  return {"auto", "first_dot", "last_dot"};
+}
+// What a text holds; none: photographs alone.
+enum class CaptionForm { kAuto, kOne, kLines, kNone };
+constexpr std::array<std::string_view, 4> names_of(CaptionForm) {
+  return {"auto", "one", "lines", "none"};
+}
+
 struct SourceSpec {
   std::string path;  // tar, folder of tars, CLIP_benchmark folder, .csv/.tsv; exactly one of path, synthetic
   std::optional<SyntheticSpec> synthetic;
-  double weight = 1;            // times a sample is seen per epoch; the fraction by a keyed draw per epoch
-  std::string format = "auto";  // "auto", "webdataset", "clip_benchmark", "table", "files", "class_folders"
-  std::string layout;           // another name of format
-  std::string image_column = "filepath";  // table: column names (open_clip's defaults)
+  double weight = 1;  // times a sample is seen per epoch; the fraction by a keyed draw per epoch
+  DataFormat format = DataFormat::kAuto;
+  DataFormat layout = DataFormat::kUnset;  // another name of format
+  std::string image_column = "filepath";   // table: column names (open_clip's defaults)
   std::string caption_column = "title";
   // How members and files become samples; "" and "auto": found out, and shown by plan.
-  std::string key = "auto";               // "first_dot", "last_dot": where a sample's name ends
-  std::string captions = "auto";          // of a text: "one", "lines"; "none": photographs alone
+  SampleKey key = SampleKey::kAuto;
+  CaptionForm captions = CaptionForm::kAuto;
   std::string image_member, text_member;  // suffixes of the parts, where they are not .jpg … and .txt
   std::string caption_field;              // the caption is this member of .json (a string, or a list of them)
   std::string separator;                  // table: "," "\t" ";" "|" …
   bool exif_orientation = false, icc_to_srgb = false;  // of the pictures, wherever they are decoded
   std::string parquet;  // img2dataset's or DataComp's columns, joined as .json: a file or folder, ".": beside
 
-  const std::string& wanted_layout() const { return layout.empty() ? format : layout; }
+  DataFormat wanted_layout() const { return layout == DataFormat::kUnset ? format : layout; }
 
   template <class Visitor>
   void visit(Visitor& v) {
-    const bool tar = synthetic.has_value() || path.ends_with(".tar") || format == "webdataset" ||
-                     format == "clip_benchmark";
+    const bool tar = synthetic.has_value() || path.ends_with(".tar") || format == DataFormat::kWebdataset ||
+                     format == DataFormat::kClipBenchmark;
     v.field("path", path,
             {.help = "a .tar, a folder of them, a CLIP_benchmark folder, a .csv/.tsv/.jsonl of paths and "
                      "captions, or "
@@ -86,10 +112,7 @@ struct SourceSpec {
     v.field("format", format,
             {.help = "layout of path",
              .choices = {"auto", "webdataset", "clip_benchmark", "table", "files", "class_folders"}});
-    v.field("layout", layout,
-            {.help = "the same as format",
-             .choices = {"", "auto", "webdataset", "clip_benchmark", "table", "files", "class_folders"},
-             .quiet = true});
+    v.field("layout", layout, {.help = "the same as format", .quiet = true});
     v.field(
         "image_column", image_column,
         {.help = "table: column of image paths", .least = 1, .unread = unless(!tar, "tars have no columns")});
@@ -101,12 +124,10 @@ struct SourceSpec {
         {.help =
              "where a sample's name ends: at the first dot of a member's name (webdataset) or at the last; "
              "auto: the last where that makes more samples whole",
-         .choices = {"auto", "first_dot", "last_dot"},
          .quiet = true});
-    v.field("captions", captions,
-            {.help = "a text is one caption, or has one a line; none: pictures without captions",
-             .choices = {"auto", "one", "lines", "none"},
-             .quiet = true});
+    v.field(
+        "captions", captions,
+        {.help = "a text is one caption, or has one a line; none: pictures without captions", .quiet = true});
     v.field("image_member", image_member,
             {.help = "suffix of the pictures, when it is no usual one: \"input.jpg\"", .quiet = true});
     v.field("text_member", text_member, {.help = "suffix of the texts, when it is not txt", .quiet = true});

@@ -25,14 +25,14 @@ ImagePreprocess image_preprocess(const ImageTowerSpec& image) {
   if (preprocess.resize_px < preprocess.image_px)
     throw Error(ErrorKind::kInvalid, "image tower: resize_px is smaller than image_px",
                 "set resize_px to at least " + std::to_string(preprocess.image_px));
-  preprocess.square = image.resize_mode == "square";
-  preprocess.longest = image.resize_mode == "longest";
+  preprocess.square = image.resize_mode == ResizeMode::kSquare;
+  preprocess.longest = image.resize_mode == ResizeMode::kLongest;
   preprocess.fill = static_cast<std::uint8_t>(image.fill_level.value_or(0));
   if (preprocess.longest && preprocess.resize_px != preprocess.image_px)
     throw Error(ErrorKind::kInvalid,
                 "image tower: resize_mode longest has no crop, resize_px is not image_px",
                 "leave resize_px out");
-  preprocess.bilinear = image.interpolation == "bilinear";
+  preprocess.bilinear = image.interpolation == Interpolation::kBilinear;
   preprocess.mean = triple(image.mean, "mean", false);
   preprocess.std = triple(image.std, "std", true);
   return preprocess;

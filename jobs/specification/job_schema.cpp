@@ -25,6 +25,13 @@ void set_limits(Json& schema, const FieldRules& rules, const char* least, const 
   if (std::isfinite(rules.most)) schema.set(most, bound(rules.most));
 }
 
+template <class Names>
+Json list_of(const Names& names) {
+  Json list = Json::array();
+  for (const auto& name : names) list.push(Json(name));
+  return list;
+}
+
 Json value_schema(bool, const FieldRules&) {
   return type_schema("boolean");
 }
@@ -43,20 +50,15 @@ Json value_schema(double, const FieldRules& rules) {
 
 Json value_schema(const std::string&, const FieldRules& rules) {
   Json schema = type_schema("string");
-  if (!rules.choices.empty()) {
-    Json choices = Json::array();
-    for (const auto& choice : rules.choices) choices.push(Json(choice));
-    return schema.set("enum", choices);
-  }
+  if (!rules.choices.empty()) return schema.set("enum", list_of(rules.choices));
   set_limits(schema, rules, "minLength", "maxLength");
   return schema;
 }
 
 template <NamedEnum Enum>
-Json value_schema(const Enum&, const FieldRules&) {
-  Json choices = Json::array();
-  for (const std::string_view name : names_of(Enum{})) choices.push(Json(name));
-  return type_schema("string").set("enum", choices);
+Json value_schema(const Enum&, const FieldRules& rules) {
+  return type_schema("string").set(
+      "enum", rules.choices.empty() ? list_of(names_of(Enum{})) : list_of(rules.choices));
 }
 
 Json value_schema(const DataSpec& initial, const FieldRules& rules);

@@ -1,6 +1,7 @@
 // What a model is, as data: two towers, two projections to one space, a temperature. Named in `spec.models`.
 #pragma once
 
+#include <array>
 #include <cstdint>
 #include <optional>
 #include <string>
@@ -13,9 +14,21 @@
 
 namespace trireme::jobs {
 
+enum class TokenizerKind { kClipBpe, kWordPiece, kHashedWords, kSentencePiece };
+constexpr std::array<std::string_view, 4> names_of(TokenizerKind) {
+  return {"clip_bpe", "wordpiece", "hashed_words", "sentencepiece"};
+}
+enum class CaptionCleaning { kUnset, kWhitespace, kLower, kCanonicalize, kPlain };
+constexpr std::array<std::string_view, 5> names_of(CaptionCleaning) {
+  return {"", "whitespace", "lower", "canonicalize", "plain"};
+}
+enum class TokenMarks { kUnset, kT5, kSiglip, kXlmRoberta };
+constexpr std::array<std::string_view, 4> names_of(TokenMarks) {
+  return {"", "t5", "siglip", "xlm_roberta"};
+}
+
 struct TokenizerSpec {
-  std::string kind =
-      "hashed_words";      // "clip_bpe", "wordpiece", "hashed_words" (lower-cased words hashed into buckets)
+  TokenizerKind kind = TokenizerKind::kHashedWords;  // lower-cased words hashed into buckets
   std::string vocabulary;  // clip_bpe: merges file; wordpiece: vocab.txt; a path, "pretrained:<name>", or
                            // "stage:<name>" of a vocabulary stage
   std::int64_t buckets = 4096;        // hashed_words: vocabulary size, specials included
@@ -27,63 +40,59 @@ struct TokenizerSpec {
 
   bool repair_text = false;  // clip_bpe: the part of ftfy that worker/text/repair_text.h has
   // As open_clip cleans captions before any tokenizer: repair_text, HTML references twice, then by kind.
-  std::string cleaning;    // "whitespace", "lower", "canonicalize"; "plain": nothing of all that
-  bool strip_end = false;  // wordpiece: padding where the end mark stood (CLIPA)
-  std::string marks;       // sentencepiece: "t5", "siglip", "xlm_roberta"
+  CaptionCleaning cleaning = CaptionCleaning::kUnset;  // kPlain: nothing of all that
+  bool strip_end = false;                              // wordpiece: padding where the end mark stood (CLIPA)
+  TokenMarks marks = TokenMarks::kUnset;               // sentencepiece
 
   template <class Visitor>
   void visit(Visitor& v) {
-    v.field("kind", kind,
-            {.help = "how a caption becomes token ids",
-             .choices = {"clip_bpe", "wordpiece", "hashed_words", "sentencepiece"}});
+    v.field("kind", kind, {.help = "how a caption becomes token ids"});
     v.field("vocabulary", vocabulary,
             {.help = "merges file, vocab.txt or SentencePiece model; pretrained:clip or pretrained:minilm; "
                      "stage:<name>",
-             .unread = unless(kind != "hashed_words", "hashed_words has no vocabulary")});
+             .unread = unless(kind != TokenizerKind::kHashedWords, "hashed_words has no vocabulary")});
     v.field("buckets", buckets,
             {.help = "hashed_words: vocabulary size",
              .least = 16,
              .most = 1048576,
-             .unread = unless(kind == "hashed_words", "only hashed_words has buckets")});
-    v.field(
-        "lower_case", lower_case,
-        {.help = "wordpiece, clip_bpe: false for a cased vocabulary",
-         .unread = unless(kind == "wordpiece" || kind == "clip_bpe", "only wordpiece and clip_bpe have it")});
+             .unread = unless(kind == TokenizerKind::kHashedWords, "only hashed_words has buckets")});
+    v.field("lower_case", lower_case,
+            {.help = "wordpiece, clip_bpe: false for a cased vocabulary",
+             .unread = unless(kind == TokenizerKind::kWordPiece || kind == TokenizerKind::kClipBpe,
+                              "only wordpiece and clip_bpe have it")});
     v.field("strip_accents", strip_accents,
             {.help = "wordpiece: null means as lower_case",
-             .unread = unless(kind == "wordpiece", "only wordpiece has it")});
+             .unread = unless(kind == TokenizerKind::kWordPiece, "only wordpiece has it")});
     v.field("split_ideographs", split_ideographs,
             {.help = "wordpiece: every CJK ideograph by itself",
-             .unread = unless(kind == "wordpiece", "only wordpiece has it")});
+             .unread = unless(kind == TokenizerKind::kWordPiece, "only wordpiece has it")});
     v.field("unescape_html", unescape_html,
             {.help = "clip_bpe: HTML references, twice over",
-             .unread = unless(kind == "clip_bpe", "only clip_bpe has it")});
+             .unread = unless(kind == TokenizerKind::kClipBpe, "only clip_bpe has it")});
     v.field("repair_text", repair_text,
             {.help = "clip_bpe: mend misread encodings, quotes, widths and controls first, as ftfy would",
-             .unread = unless(kind == "clip_bpe", "only clip_bpe has it")});
+             .unread = unless(kind == TokenizerKind::kClipBpe, "only clip_bpe has it")});
     v.field("collapse_space", collapse_space,
             {.help = "clip_bpe: runs of white space to one blank",
-             .unread = unless(kind == "clip_bpe", "only clip_bpe has it")});
+             .unread = unless(kind == TokenizerKind::kClipBpe, "only clip_bpe has it")});
     v.field(
         "cleaning", cleaning,
         {.help =
              "open_clip's cleaning before any tokenizer, instead of the switches above: text repaired, HTML "
              "references undone twice, white space to blanks (whitespace), lower case too (lower), and "
              "no punctuation (canonicalize); plain: only white space and lower case, as transformers' CLIP",
-         .choices = {"", "whitespace", "lower", "canonicalize", "plain"},
          .quiet = true});
     v.field(
         "marks", marks,
         {.help =
              "sentencepiece: an end mark behind the pieces and padding (t5), the same padded with end marks "
              "(siglip), or fairseq's ids with a start mark too (xlm_roberta); empty: t5",
-         .choices = {"", "t5", "siglip", "xlm_roberta"},
          .quiet = true,
-         .unread = unless(kind == "sentencepiece", "only sentencepiece has it")});
+         .unread = unless(kind == TokenizerKind::kSentencePiece, "only sentencepiece has it")});
     v.field("strip_end", strip_end,
             {.help = "wordpiece: padding instead of the end mark (CLIPA)",
              .quiet = true,
-             .unread = unless(kind == "wordpiece", "only wordpiece has it")});
+             .unread = unless(kind == TokenizerKind::kWordPiece, "only wordpiece has it")});
   }
 };
 
@@ -91,10 +100,23 @@ struct TokenizerSpec {
 inline std::string vocabulary_stage(const TokenizerSpec& tokenizer) {
   return named_stage(tokenizer.vocabulary);
 }
+// kTransformer is CLIP's causal one; kDecoder makes the model a captioner: BLIP's causal BERT that looks at
+// the image tower's tokens.
+enum class TextTowerKind { kTransformer, kBert, kDecoder };
+constexpr std::array<std::string_view, 3> names_of(TextTowerKind) {
+  return {"transformer", "bert", "decoder"};
+}
+enum class TextPooling { kMean, kCls, kPooler };
+constexpr std::array<std::string_view, 3> names_of(TextPooling) {
+  return {"mean", "cls", "pooler"};
+}
+enum class TextReadout { kUnset, kEnd, kLargest, kFirst, kLast, kClass };
+constexpr std::array<std::string_view, 6> names_of(TextReadout) {
+  return {"", "end", "largest", "first", "last", "class"};
+}
 
 struct TextTowerSpec {
-  std::string kind = "transformer";  // "transformer" (CLIP's causal one), "bert"; "decoder" makes the model a
-                                     // captioner: BLIP's causal BERT that looks at the image tower's tokens
+  TextTowerKind kind = TextTowerKind::kTransformer;
   std::string weights;
   bool frozen = false;
   TokenizerSpec tokenizer;
@@ -103,9 +125,9 @@ struct TextTowerSpec {
   std::int64_t layers = 12;
   std::int64_t heads = 8;
   bool quick_gelu = false;
-  std::string pooling = "mean";  // bert
-  std::int64_t positions = 512;  // bert, decoder
-  std::string projection;
+  TextPooling pooling = TextPooling::kMean;  // bert
+  std::int64_t positions = 512;              // bert, decoder
+  ProjectionKind projection = ProjectionKind::kUnset;
   bool gradient_checkpointing = false;
   // decoder: ids behind the tokenizer's vocabulary, the first of which starts a caption (BLIP has 2); without
   // any the tokenizer's own start mark does.
@@ -113,10 +135,10 @@ struct TextTowerSpec {
   bool tied_head = true;
   // transformer: which position is read, CLIP's being the first end mark ("end"); where padding can be seen,
   // sequences are padded to `context`.
-  std::string readout;
+  TextReadout readout = TextReadout::kUnset;
   std::optional<std::int64_t> end_token;  // the id that "end" looks for; null: the tokenizer's
   bool bidirectional = false, layer_scale = false;
-  std::string activation;
+  ActivationKind activation = ActivationKind::kByQuickGelu;
   std::optional<std::int64_t> mlp_width;
   std::optional<double> layer_norm_epsilon;  // 1e-5
   std::string prompt;  // decoder: what captions start with; not learnt, left out of what is written
@@ -124,8 +146,7 @@ struct TextTowerSpec {
   template <class Visitor>
   void visit(Visitor& v) {
     v.field("kind", kind,
-            {.help = "text tower; decoder (BERT blocks with cross-attention) makes the model a captioner",
-             .choices = {"transformer", "bert", "decoder"}});
+            {.help = "text tower; decoder (BERT blocks with cross-attention) makes the model a captioner"});
     v.field("weights", weights,
             {.help = "safetensors file or checkpoint folder, or pretrained:minilm; empty: from scratch"});
     v.field("frozen", frozen,
@@ -137,21 +158,19 @@ struct TextTowerSpec {
     v.field("heads", heads, {.help = "attention heads", .least = 1, .most = 128});
     v.field("quick_gelu", quick_gelu,
             {.help = "transformer: x*sigmoid(1.702x) instead of the exact GELU",
-             .unread = unless(kind == "transformer", "only a transformer has it")});
+             .unread = unless(kind == TextTowerKind::kTransformer, "only a transformer has it")});
     v.field("pooling", pooling,
             {.help = "bert: mean of the tokens, the first token (cls, ALIGN's), or the first through the "
                      "pooler's dense and tanh",
-             .choices = {"mean", "cls", "pooler"},
-             .unread = unless(kind == "bert", "only bert has it")});
+             .unread = unless(kind == TextTowerKind::kBert, "only bert has it")});
     v.field("positions", positions,
             {.help = "bert, decoder: position embeddings",
              .least = 4,
              .most = 4096,
-             .unread = unless(kind != "transformer", "a transformer has as many as context")});
+             .unread = unless(kind != TextTowerKind::kTransformer, "a transformer has as many as context")});
     v.field("projection", projection,
             {.help = "into the shared space: x P (matrix), x W^T + b (linear), or none, when the tower is as "
-                     "wide as embed_dim; empty: matrix for transformer, linear for bert",
-             .choices = {"", "matrix", "linear", "none"}});
+                     "wide as embed_dim; empty: matrix for transformer, linear for bert"});
     v.field("gradient_checkpointing", gradient_checkpointing,
             {.help = "keep the input of each block only and compute it again for its gradient"});
     v.field(
@@ -173,40 +192,38 @@ struct TextTowerSpec {
         {.help = "transformer: the position that is read: the first end mark (end, also when empty), the "
                  "largest id (largest), first, last of the whole context, or a class token behind it (class, "
                  "CoCa's)",
-         .choices = {"", "end", "largest", "first", "last", "class"},
          .quiet = true,
-         .unread = unless(kind == "transformer", "only a transformer has it")});
+         .unread = unless(kind == TextTowerKind::kTransformer, "only a transformer has it")});
     v.field("end_token", end_token,
             {.help = "transformer: id of the end mark; null: the tokenizer's",
              .least = 0,
              .most = 4194304,
              .quiet = true,
-             .unread = unless(kind == "transformer", "only a transformer has it")});
+             .unread = unless(kind == TextTowerKind::kTransformer, "only a transformer has it")});
     v.field("bidirectional", bidirectional,
             {.help = "transformer: no causal mask",
              .quiet = true,
-             .unread = unless(kind == "transformer", "only a transformer has it")});
+             .unread = unless(kind == TextTowerKind::kTransformer, "only a transformer has it")});
     v.field("layer_scale", layer_scale,
             {.help = "transformer: a trained factor per channel of each residual branch",
              .quiet = true,
-             .unread = unless(kind == "transformer", "only a transformer has it")});
+             .unread = unless(kind == TextTowerKind::kTransformer, "only a transformer has it")});
     v.field("activation", activation,
             {.help = "transformer: gelu_tanh is GELU by its tanh formula; empty: as quick_gelu says",
-             .choices = {"", "gelu_tanh"},
              .quiet = true,
-             .unread = unless(kind == "transformer", "only a transformer has it")});
+             .unread = unless(kind == TextTowerKind::kTransformer, "only a transformer has it")});
     v.field("mlp_width", mlp_width,
             {.help = "transformer: width inside the blocks' MLPs; null: 4 width",
              .least = 8,
              .most = 65536,
              .quiet = true,
-             .unread = unless(kind == "transformer", "only a transformer has it")});
+             .unread = unless(kind == TextTowerKind::kTransformer, "only a transformer has it")});
     v.field("layer_norm_epsilon", layer_norm_epsilon,
             {.help = "transformer: added to the variance; null: 1e-5",
              .least = 1e-12,
              .most = 0.1,
              .quiet = true,
-             .unread = unless(kind == "transformer", "only a transformer has it")});
+             .unread = unless(kind == TextTowerKind::kTransformer, "only a transformer has it")});
     v.field("prompt", prompt,
             {.help = "decoder: what every caption starts with, not learnt and not written (BLIP: \"a picture "
                      "of \")",
@@ -233,17 +250,17 @@ struct ModelSpec {
             {.help = "ln(1/temperature) at the start",
              .least = -5,
              .most = 10,
-             .unread = unless(text.kind != "decoder", "a captioner has no shared space")});
+             .unread = unless(text.kind != TextTowerKind::kDecoder, "a captioner has no shared space")});
     v.field("logit_scale_min", logit_scale_min,
             {.help = "lower clamp of ln(1/temperature)",
              .least = -5,
              .most = 10,
-             .unread = unless(text.kind != "decoder", "a captioner has no shared space")});
+             .unread = unless(text.kind != TextTowerKind::kDecoder, "a captioner has no shared space")});
     v.field("logit_scale_max", logit_scale_max,
             {.help = "upper clamp of ln(1/temperature)",
              .least = 0,
              .most = 10,
-             .unread = unless(text.kind != "decoder", "a captioner has no shared space")});
+             .unread = unless(text.kind != TextTowerKind::kDecoder, "a captioner has no shared space")});
     v.field("init_from", init_from,
             {.help = "checkpoint of both towers to start from: a safetensors file or a folder, of open_clip, "
                      "OpenAI CLIP, transformers or Trireme"});

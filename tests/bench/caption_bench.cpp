@@ -40,11 +40,11 @@ trireme::jobs::ModelSpec blip_base() {
   spec.image.patch_px = 16;
   spec.image.ln_pre = false;
   spec.image.patch_bias = true;
-  spec.text.kind = "decoder";
+  spec.text.kind = jobs::TextTowerKind::kDecoder;
   spec.text.width = 768;
   spec.text.heads = 12;
   spec.text.extra_tokens = 2;
-  spec.text.tokenizer.kind = "wordpiece";
+  spec.text.tokenizer.kind = jobs::TokenizerKind::kWordPiece;
   spec.text.tokenizer.vocabulary = "pretrained:minilm";
   return spec;
 }
@@ -53,7 +53,7 @@ void measure(const models::DualEncoder& model, const std::string& method, std::i
   const models::Captioner captioner(model);
   const auto start = captioner.start("a picture of ");
   models::DecodingOptions options;
-  options.method = models::decoding_method_named(method);
+  options.method = *trireme::from_name<models::DecodingMethod>(method);
   options.max_length = static_cast<std::int64_t>(start.size()) + 20;
   options.rules.min_length = options.max_length;  // the end mark never comes
   options.rules.end_id = captioner.end_id();

@@ -39,7 +39,7 @@ struct Data {
 Data open(const std::string& tar) {
   const auto index =
       std::filesystem::temp_directory_path() / ("loader-bench-" + std::to_string(getpid()) + ".idx");
-  const ShardScan scan = build_shard_index(tar, "clip_benchmark", {}, index);
+  const ShardScan scan = build_shard_index(tar, jobs::DataFormat::kClipBenchmark, {}, index);
   Data data{std::make_shared<ShardReader>(tar, index), scan.sha256, nullptr};
   std::filesystem::remove(index);
   ManifestShard shard{scan.sha256, scan.samples, 1, {}};

@@ -67,7 +67,7 @@ double peak_mib() {
 void measure(const Arguments& given) {
   const auto captions = text::read_vocabulary_lines(given.captions);
   jobs::ModelSpec spec;  // the defaults are ViT-B/32
-  spec.text.tokenizer.kind = "clip_bpe";
+  spec.text.tokenizer.kind = jobs::TokenizerKind::kClipBpe;
   spec.text.tokenizer.vocabulary = "pretrained:clip";
   models::DualEncoder encoder(spec, 0);
   DualEncoderModel model(encoder, {});

@@ -68,7 +68,7 @@ void measure_pass(const std::string& tar, int threads, std::int64_t images, std:
   const auto folder = std::filesystem::temp_directory_path() / "trireme-teacher-bench";
   std::filesystem::create_directories(folder);
   const auto index = folder / "0.idx";
-  const auto scan = data::build_shard_index(tar, "clip_benchmark", {}, index);
+  const auto scan = data::build_shard_index(tar, jobs::DataFormat::kClipBenchmark, {}, index);
   jobs::ConceptsSettings settings;
   settings.data = {"train"};
   settings.batch = batch;
@@ -81,7 +81,7 @@ void measure_pass(const std::string& tar, int threads, std::int64_t images, std:
   task.settings = jobs::settings_json(settings);
   task.output = (folder / "teacher").string();
   const auto settled = stages::concepts::ConceptTeacherStage().run(task, context).outputs[0].path;
-  task.shard = jobs::ShardRef{.data = "train", .path = tar, .format = "clip_benchmark"};
+  task.shard = jobs::ShardRef{.data = "train", .path = tar, .format = jobs::DataFormat::kClipBenchmark};
   task.count = std::min(images, scan.samples);
   task.inputs = {input(jobs::Role::kShardIndex, index.string()),
                  input(jobs::Role::kConceptVocabulary, settled)};
@@ -118,7 +118,7 @@ void measure_join(std::int64_t rows, int heads) {
   }
   const auto path = folder / "join.tar", index = folder / "join.idx";
   io::write_file_atomic(path, tar.bytes(), false);
-  data::build_shard_index(path, "webdataset", {}, index);
+  data::build_shard_index(path, jobs::DataFormat::kWebdataset, {}, index);
   stages::train::DataSet set;
   stages::train::DataShard shard;
   shard.ref = {.data = "train", .shard = 0, .path = path.string()};

@@ -49,7 +49,9 @@ int run(int argc, char** argv) {
   }
   const std::vector<std::string> captions = read_vocabulary_lines(argv[3]);
   if (std::string(argv[1]) == "train") return train(argv[2], captions);
-  const auto tokenizer = make_tokenizer({argv[1], argv[2]});
+  const auto kind = from_name<jobs::TokenizerKind>(argv[1]);
+  if (!kind) return 2;
+  const auto tokenizer = make_tokenizer({*kind, argv[2]});
   const int rounds = argc > 4 ? std::atoi(argv[4]) : 5;
   std::size_t tokens = 0;
   const double start = cpu_seconds();

@@ -47,17 +47,17 @@ jobs::ModelSpec spec_of(const std::string& name) {
   spec.text.tokenizer = {"clip_bpe", "pretrained:clip", 0};
   if (name == "vit_b16") spec.image.patch_px = 16;
   if (name == "b0_mini") {
-    spec.image.kind = "efficientnet_b0";
-    spec.image.batch_norm.policy = "batch";
-    spec.text.kind = "bert";
-    spec.text.pooling = "cls";
+    spec.image.kind = jobs::ImageTowerKind::kEfficientNetB0;
+    spec.image.batch_norm.policy = jobs::BatchNormPolicy::kBatch;
+    spec.text.kind = jobs::TextTowerKind::kBert;
+    spec.text.pooling = jobs::TextPooling::kCls;
     spec.text.layers = 4;
     spec.text.width = 256;
     spec.text.heads = 4;
     spec.text.context = 64;
     spec.text.tokenizer = {"wordpiece", "pretrained:minilm", 0};
     spec.embed_dim = 320;
-    spec.image.projection = "none";
+    spec.image.projection = jobs::ProjectionKind::kNone;
   }
   return spec;
 }

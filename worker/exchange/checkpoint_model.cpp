@@ -96,12 +96,12 @@ void recognise_vit(const Shapes& shapes, jobs::ImageTowerSpec& image) {
   image.gated_mlp = shapes.count_of(block + "mlp.c_fc.weight") == 2;
   if (inner > 0 && inner != 4 * image.width) image.mlp_width = inner;
   if (shapes.has("visual.attn_pool.latent")) {
-    image.pooling = "attention";
+    image.pooling = jobs::ImagePooling::kAttention;
     const std::int64_t pooled = shapes.extent("visual.attn_pool.mlp.fc1.weight", 0);
     if (pooled != image.mlp_width.value_or(4 * image.width)) image.pooling_mlp_width = pooled;
   }
   if (shapes.has("visual.attn_pool.query")) {
-    image.pooling = "queries";
+    image.pooling = jobs::ImagePooling::kQueries;
     image.pooling_queries = shapes.extent("visual.attn_pool.query", 0);
     image.pooling_width = shapes.extent("visual.attn_pool.query", 1);
   }
@@ -110,8 +110,8 @@ void recognise_vit(const Shapes& shapes, jobs::ImageTowerSpec& image) {
 // The kind whose widths and depth these are.
 void recognise_efficientnet(const SafetensorsFile& file, checkpoint::Layout layout, bool squeezes,
                             jobs::ImageTowerSpec& image) {
-  for (const std::string& kind : jobs::ImageTowerSpec::image_tower_kinds()) {
-    image.kind = kind;
+  for (std::size_t kind = 0; kind < names_of(image.kind).size(); ++kind) {
+    image.kind = static_cast<jobs::ImageTowerKind>(kind);
     if (!jobs::is_efficientnet(image) || jobs::is_efficientnet_lite(image) == squeezes) continue;
     const auto shape = models::efficientnet_shape(image);
     const Shapes shapes(file, NameMap(layout, shape.repeats));
@@ -131,32 +131,32 @@ void recognise_efficientnet(const SafetensorsFile& file, checkpoint::Layout layo
 }
 
 void recognise_bert(const Shapes& shapes, jobs::TextTowerSpec& text) {
-  text.kind = "bert";
+  text.kind = jobs::TextTowerKind::kBert;
   text.width = shapes.extent("text.embeddings.word_embeddings.weight", 1);
   text.positions = shapes.extent("text.embeddings.position_embeddings.weight", 0);
   text.context = std::min<std::int64_t>(text.positions, 77);
   text.layers = shapes.count("text.encoder.layer.", ".output.dense.weight");
   text.heads = usual_heads(text.width);
-  text.tokenizer.kind = "wordpiece";
+  text.tokenizer.kind = jobs::TokenizerKind::kWordPiece;
 }
 
 void recognise_transformer(const Shapes& shapes, jobs::TextTowerSpec& text) {
-  text.kind = "transformer";
+  text.kind = jobs::TextTowerKind::kTransformer;
   text.width = shapes.extent("token_embedding.weight", 1);
   text.context = shapes.extent("positional_embedding", 0);
   if (shapes.has("cls_emb")) {
-    text.readout = "class";
+    text.readout = jobs::TextReadout::kClass;
     --text.context;
   }
   text.mlp_width = mlp_width(shapes, "transformer.resblocks.0.mlp.c_fc.weight", text.width);
   text.layer_scale = shapes.has("transformer.resblocks.0.ls_1.gamma");
   text.layers = shapes.count("transformer.resblocks.", ".ln_1.weight");
   text.heads = usual_heads(text.width);
-  text.tokenizer.kind = "clip_bpe";
+  text.tokenizer.kind = jobs::TokenizerKind::kClipBpe;
 }
 
 void recognise_decoder(const Shapes& shapes, const CheckpointModel& model, jobs::TextTowerSpec& text) {
-  text.kind = "decoder";
+  text.kind = jobs::TextTowerKind::kDecoder;
   text.width = shapes.extent("decoder.embeddings.word_embeddings.weight", 1);
   text.positions = shapes.extent("decoder.embeddings.position_embeddings.weight", 0);
   text.context = std::min<std::int64_t>(text.positions, 77);
@@ -164,11 +164,12 @@ void recognise_decoder(const Shapes& shapes, const CheckpointModel& model, jobs:
   text.heads = usual_heads(text.width);
   text.tied_head = shapes.same("decoder.head.weight", "decoder.embeddings.word_embeddings.weight");
   text.extra_tokens = model.layout == checkpoint::Layout::kHfBlip ? 2 : 0;
-  text.tokenizer.kind = "wordpiece";
+  text.tokenizer.kind = jobs::TokenizerKind::kWordPiece;
 }
 
-const char* projection_kind(const Shapes& shapes, const char* matrix, const char* linear) {
-  return shapes.has(std::string(linear) + ".bias") ? "linear" : shapes.has(matrix) ? "matrix" : "none";
+jobs::ProjectionKind projection_kind(const Shapes& shapes, const char* matrix, const char* linear) {
+  using enum jobs::ProjectionKind;
+  return shapes.has(std::string(linear) + ".bias") ? kLinear : shapes.has(matrix) ? kMatrix : kNone;
 }
 
 }  // namespace
@@ -204,8 +205,8 @@ void recognise_text(const Shapes& shapes, CheckpointModel& model) {
 // Where no tensor shows it, a tower without projection is as wide as the shared space.
 void recognise_projections(const Shapes& shapes, CheckpointModel& model) {
   jobs::ModelSpec& spec = model.spec;
-  if (spec.text.kind == "decoder") {
-    spec.image.projection = spec.text.projection = "none";
+  if (spec.text.kind == jobs::TextTowerKind::kDecoder) {
+    spec.image.projection = spec.text.projection = jobs::ProjectionKind::kNone;
     return;
   }
   spec.image.projection = projection_kind(shapes, "visual.proj", "visual.projection");
@@ -251,24 +252,25 @@ std::vector<std::pair<std::string, at::Tensor>> read_tensors(const CheckpointMod
   jobs::resolve_model_defaults(spec);
   nn::ParameterSet set(0);
   std::unique_ptr<models::Tower> image, text;
-  const auto project = [&](const std::string& kind, const char* matrix, const char* linear,
+  const auto project = [&](jobs::ProjectionKind kind, const char* matrix, const char* linear,
                            std::int64_t width) {
-    if (kind != "none")
-      models::Projection::make(set, kind, kind == "matrix" ? matrix : linear, width, spec.embed_dim);
+    if (kind != jobs::ProjectionKind::kNone)
+      models::Projection::make(set, kind, kind == jobs::ProjectionKind::kMatrix ? matrix : linear, width,
+                               spec.embed_dim);
   };
   if (model.image) {
-    image = spec.image.kind == "vit" ? models::make_vision_transformer(spec.image, set)
-                                     : models::make_efficientnet(spec.image, set);
+    image = spec.image.kind == jobs::ImageTowerKind::kVit ? models::make_vision_transformer(spec.image, set)
+                                                          : models::make_efficientnet(spec.image, set);
     project(spec.image.projection, "visual.proj", "visual.projection", image->width());
   }
   std::unique_ptr<models::CaptionDecoder> decoder;
-  if (model.text && spec.text.kind == "decoder") {
+  if (model.text && spec.text.kind == jobs::TextTowerKind::kDecoder) {
     if (!model.image)
       throw Error(ErrorKind::kInvalid, model.file + " holds a caption decoder without an image tower",
                   "name the whole captioner");
     decoder = std::make_unique<models::CaptionDecoder>(spec.text, model.vocabulary_size, image->width(), set);
   } else if (model.text) {
-    text = spec.text.kind == "transformer"
+    text = spec.text.kind == jobs::TextTowerKind::kTransformer
                ? models::make_text_transformer(spec.text, {model.vocabulary_size, 0, 0}, set)
                : models::make_bert(spec.text, model.vocabulary_size, 0, set);
     project(spec.text.projection, "text_projection", "text.projection", text->width());

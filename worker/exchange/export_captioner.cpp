@@ -15,11 +15,12 @@ using nlohmann::ordered_json;
 void need_blip(const jobs::ModelSpec& spec) {
   const std::string target = "transformers' BlipForConditionalGeneration";
   const std::string vit = "train a captioner whose image tower is a vit with ln_pre false";
-  need(spec.image.kind == "vit", "image.kind " + spec.image.kind, target, vit);
+  need(spec.image.kind == jobs::ImageTowerKind::kVit, said("image.kind", spec.image.kind), target, vit);
   need(!spec.image.ln_pre, "image.ln_pre", target, vit);
   need_clip_blocks(spec, target);
-  need(!spec.image.mlp_width && spec.image.activation.empty(), "image.mlp_width or activation", target);
-  need(spec.image.resize_mode != "square" || *spec.image.resize_px == spec.image.image_px,
+  need(!spec.image.mlp_width && spec.image.activation == jobs::ActivationKind::kByQuickGelu,
+       "image.mlp_width or activation", target);
+  need(spec.image.resize_mode != jobs::ResizeMode::kSquare || *spec.image.resize_px == spec.image.image_px,
        "a centre crop of a square resize", target, "resize to image_px");
 }
 
@@ -93,8 +94,9 @@ void export_hf_captioner(models::DualEncoder& model, const io::Path& folder, boo
       {{"format", "pt"}});
   write_json_file(folder / "config.json", blip_config(spec, captioner));
   write_json_file(folder / "preprocessor_config.json",
-                  hf_preprocessor(spec.image, spec.image.resize_mode == "square" ? "BlipImageProcessor"
-                                                                                 : "CLIPImageProcessor"));
+                  hf_preprocessor(spec.image, spec.image.resize_mode == jobs::ResizeMode::kSquare
+                                                  ? "BlipImageProcessor"
+                                                  : "CLIPImageProcessor"));
   if (tokenizer) write_wordpiece_tokenizer(model, folder);
 }
 

@@ -2,7 +2,6 @@
 
 #include <cmath>
 #include <iostream>
-#include <map>
 #include <string>
 #include <utility>
 #include <vector>
@@ -27,13 +26,15 @@ namespace {
 using nlohmann::ordered_json;
 
 bool is_clip(const jobs::ModelSpec& spec) {
-  return spec.image.kind == "vit" && spec.text.kind == "transformer" && spec.image.projection == "matrix" &&
-         spec.text.projection == "matrix" && !spec.image.patch_bias;
+  return spec.image.kind == jobs::ImageTowerKind::kVit &&
+         spec.text.kind == jobs::TextTowerKind::kTransformer &&
+         spec.image.projection == jobs::ProjectionKind::kMatrix &&
+         spec.text.projection == jobs::ProjectionKind::kMatrix && !spec.image.patch_bias;
 }
 
 ordered_json hf_clip_config(const jobs::ModelSpec& spec, const text::Tokenizer& tokenizer) {
-  const auto act = [](bool quick, const std::string& named) {
-    return named == "gelu_tanh" ? "gelu_pytorch_tanh" : quick ? "quick_gelu" : "gelu";
+  const auto act = [](bool quick, jobs::ActivationKind named) {
+    return named == jobs::ActivationKind::kGeluTanh ? "gelu_pytorch_tanh" : quick ? "quick_gelu" : "gelu";
   };
   const std::int64_t end = tokenizer.end_id();
   return {{"architectures", {"CLIPModel"}},
@@ -67,15 +68,6 @@ ordered_json hf_clip_config(const jobs::ModelSpec& spec, const text::Tokenizer& 
           {"trireme_model", model_text(spec)}};
 }
 
-double factor_of(const std::optional<double>& given, const std::string& kind, bool width) {
-  static const std::map<std::string, std::pair<double, double>> kFactors{
-      {"efficientnet_b0", {1.0, 1.0}}, {"efficientnet_b1", {1.0, 1.1}}, {"efficientnet_b2", {1.1, 1.2}},
-      {"efficientnet_b3", {1.2, 1.4}}, {"efficientnet_b4", {1.4, 1.8}}, {"efficientnet_b5", {1.6, 2.2}},
-      {"efficientnet_b6", {1.8, 2.6}}, {"efficientnet_b7", {2.0, 3.1}}, {"efficientnet_l2", {4.3, 5.3}}};
-  const auto& [wide, deep] = kFactors.at(kind);
-  return given.value_or(width ? wide : deep);
-}
-
 ordered_json hf_align_config(const jobs::ModelSpec& spec, const text::Tokenizer& tokenizer,
                              double temperature) {
   return {{"architectures", {"AlignModel"}},
@@ -95,8 +87,8 @@ ordered_json hf_align_config(const jobs::ModelSpec& spec, const text::Tokenizer&
             {"pad_token_id", tokenizer.pad_id()}}},
           {"vision_config",
            {{"image_size", spec.image.image_px},
-            {"width_coefficient", factor_of(spec.image.width_factor, spec.image.kind, true)},
-            {"depth_coefficient", factor_of(spec.image.depth_factor, spec.image.kind, false)},
+            {"width_coefficient", models::efficientnet_factors(spec.image).width},
+            {"depth_coefficient", models::efficientnet_factors(spec.image).depth},
             {"depth_divisor", 8},
             {"hidden_dim", models::efficientnet_shape(spec.image).width()},
             {"hidden_act", "swish"},
@@ -110,9 +102,11 @@ void export_hf_clip(models::DualEncoder& model, const io::Path& to, bool tokeniz
   const jobs::ModelSpec& spec = model.spec();
   need(spec.image.ln_pre, "image.ln_pre false", "transformers' CLIPModel");
   need_clip_blocks(spec, "transformers' CLIPModel");
-  need(spec.text.tokenizer.kind == "clip_bpe", "text.tokenizer.kind " + spec.text.tokenizer.kind,
+  need(spec.text.tokenizer.kind == jobs::TokenizerKind::kClipBpe,
+       said("text.tokenizer.kind", spec.text.tokenizer.kind),
        "transformers' CLIPModel, which reads the text at CLIP's end token");
-  need(spec.image.resize_mode == "shortest", "image.resize_mode square", "transformers' CLIPImageProcessor");
+  need(spec.image.resize_mode == jobs::ResizeMode::kShortest, "image.resize_mode square",
+       "transformers' CLIPImageProcessor");
   checkpoint::write_safetensors(
       to / "model.safetensors",
       mapped_tensors(model, checkpoint::NameMap(checkpoint::Layout::kHfClip), "transformers' CLIPModel"),
@@ -126,13 +120,16 @@ void export_hf_align(models::DualEncoder& model, const io::Path& to, bool tokeni
   const jobs::ModelSpec& spec = model.spec();
   const std::string target = "transformers' AlignModel";
   need(jobs::is_efficientnet(spec.image) && !jobs::is_efficientnet_lite(spec.image),
-       "image.kind " + spec.image.kind, target);
+       said("image.kind", spec.image.kind), target);
   need(!*spec.image.head_conv, "image.head_conv", target);
-  need(spec.image.projection == "none", "image.projection " + spec.image.projection, target);
-  need(spec.image.padding == "asymmetric", "image.padding " + spec.image.padding, target);
-  need(spec.text.kind == "bert", "text.kind " + spec.text.kind, target);
-  need(spec.text.pooling == "cls", "text.pooling " + spec.text.pooling, target);
-  need(spec.text.projection == "linear", "text.projection " + spec.text.projection, target);
+  need(spec.image.projection == jobs::ProjectionKind::kNone, said("image.projection", spec.image.projection),
+       target);
+  need(spec.image.padding == jobs::PaddingKind::kAsymmetric, said("image.padding", spec.image.padding),
+       target);
+  need(spec.text.kind == jobs::TextTowerKind::kBert, said("text.kind", spec.text.kind), target);
+  need(spec.text.pooling == jobs::TextPooling::kCls, said("text.pooling", spec.text.pooling), target);
+  need(spec.text.projection == jobs::ProjectionKind::kLinear, said("text.projection", spec.text.projection),
+       target);
   const auto shape = models::efficientnet_shape(spec.image);
   Tensors tensors =
       mapped_tensors(model, checkpoint::NameMap(checkpoint::Layout::kHfAlign, shape.repeats), target);
@@ -147,9 +144,9 @@ void export_hf_align(models::DualEncoder& model, const io::Path& to, bool tokeni
 }
 
 void add_block_options(ordered_json& config, std::int64_t width, std::optional<std::int64_t> mlp_width,
-                       const std::string& activation, double epsilon, bool layer_scale) {
+                       jobs::ActivationKind activation, double epsilon, bool layer_scale) {
   if (mlp_width) config["mlp_ratio"] = (static_cast<double>(*mlp_width) + 0.5) / static_cast<double>(width);
-  if (activation == "gelu_tanh") config["act_kwargs"] = {{"approximate", "tanh"}};
+  if (activation == jobs::ActivationKind::kGeluTanh) config["act_kwargs"] = {{"approximate", "tanh"}};
   if (std::abs(epsilon - 1e-5) > 1e-12) config["norm_kwargs"] = {{"eps", epsilon}};
   if (layer_scale) config["ls_init_value"] = 1e-5;
 }
@@ -161,7 +158,7 @@ ordered_json open_clip_vision(const jobs::ImageTowerSpec& image) {
                       {"head_width", image.width / image.heads},
                       {"patch_size", image.patch_px}};
   if (!image.ln_pre) vision["no_ln_pre"] = true;
-  if (image.pooling == "mean") vision["pool_type"] = "avg";
+  if (image.pooling == jobs::ImagePooling::kMean) vision["pool_type"] = "avg";
   if (image.norm_after_pooling) vision["final_ln_after_pool"] = true;
   if (image.attention_norm) vision["scale_attn_inner"] = true;
   if (image.mlp_norm) vision["scale_fc"] = true;
@@ -171,20 +168,20 @@ ordered_json open_clip_vision(const jobs::ImageTowerSpec& image) {
 }
 
 ordered_json open_clip_text(const jobs::TextTowerSpec& tower, const text::Tokenizer& tokens) {
-  const bool end = tower.readout.empty() || tower.readout == "end";
+  const bool end = tower.readout == jobs::TextReadout::kUnset || tower.readout == jobs::TextReadout::kEnd;
   ordered_json text{{"context_length", tower.context},
                     {"vocab_size", tokens.vocabulary_size()},
                     {"width", tower.width},
                     {"heads", tower.heads},
                     {"layers", tower.layers},
-                    {"pool_type", end                          ? "eos"
-                                  : tower.readout == "largest" ? "argmax"
-                                                               : tower.readout}};
+                    {"pool_type", end                                            ? "eos"
+                                  : tower.readout == jobs::TextReadout::kLargest ? "argmax"
+                                                                                 : name_of(tower.readout)}};
   if (end) text["eos_id"] = tower.end_token.value_or(tokens.end_id());
   if (tower.bidirectional) text["no_causal_mask"] = true;
-  const std::string& cleaning = tower.tokenizer.cleaning;
-  if (cleaning == "whitespace" || cleaning == "canonicalize")
-    text["tokenizer_kwargs"] = {{"clean", cleaning}};
+  const jobs::CaptionCleaning cleaning = tower.tokenizer.cleaning;
+  if (cleaning == jobs::CaptionCleaning::kWhitespace || cleaning == jobs::CaptionCleaning::kCanonicalize)
+    text["tokenizer_kwargs"] = {{"clean", name_of(cleaning)}};
   add_block_options(text, tower.width, tower.mlp_width, tower.activation,
                     tower.layer_norm_epsilon.value_or(1e-5), tower.layer_scale);
   return text;
@@ -208,8 +205,8 @@ void export_open_clip(const std::string& model_folder, const std::string& folder
   const jobs::ModelSpec& spec = model->spec();
   const std::string target = "open_clip";
   need(is_clip(spec), "a model that is no vit with a transformer", target);
-  need(!tokenizer || spec.text.tokenizer.kind == "clip_bpe",
-       "text.tokenizer.kind " + spec.text.tokenizer.kind, target, "--without-tokenizer writes the rest");
+  need(!tokenizer || spec.text.tokenizer.kind == jobs::TokenizerKind::kClipBpe,
+       said("text.tokenizer.kind", spec.text.tokenizer.kind), target, "--without-tokenizer writes the rest");
   need(spec.image.quick_gelu == spec.text.quick_gelu, "quick_gelu of one tower alone", target);
   need(*spec.image.resize_px == spec.image.image_px, "image.resize_px other than image_px", target);
   need(spec.image.width % spec.image.heads == 0, "image.heads", target);
@@ -222,9 +219,11 @@ void export_open_clip(const std::string& model_folder, const std::string& folder
   ordered_json preprocess{
       {"mean", spec.image.mean},
       {"std", spec.image.std},
-      {"interpolation", spec.image.interpolation},
-      {"resize_mode", spec.image.resize_mode == "square" ? "squash" : spec.image.resize_mode}};
-  if (spec.image.resize_mode == "longest") preprocess["fill_color"] = spec.image.fill_level.value_or(0);
+      {"interpolation", name_of(spec.image.interpolation)},
+      {"resize_mode",
+       spec.image.resize_mode == jobs::ResizeMode::kSquare ? "squash" : name_of(spec.image.resize_mode)}};
+  if (spec.image.resize_mode == jobs::ResizeMode::kLongest)
+    preprocess["fill_color"] = spec.image.fill_level.value_or(0);
   write_json_file(to / "open_clip_config.json",
                   {{"model_cfg",
                     {{"embed_dim", spec.embed_dim},

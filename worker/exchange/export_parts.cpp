@@ -59,23 +59,25 @@ void write_json_file(const io::Path& path, const nlohmann::ordered_json& value) 
 
 void need_plain_blocks(const jobs::ModelSpec& spec, const std::string& target) {
   const jobs::ImageTowerSpec& image = spec.image;
-  need(!image.post_norm && !image.gated_mlp && image.rotary.empty(), "image.post_norm, gated_mlp or rotary",
-       target);
+  need(!image.post_norm && !image.gated_mlp && image.rotary == jobs::RotaryOrder::kOff,
+       "image.post_norm, gated_mlp or rotary", target);
   need(!image.no_class_token, "image.no_class_token", target);
-  need(image.pooling != "attention" && image.pooling != "queries", "image.pooling " + image.pooling, target);
-  need(spec.text.readout != "class", "text.readout class", target);
+  need(image.pooling != jobs::ImagePooling::kAttention && image.pooling != jobs::ImagePooling::kQueries,
+       said("image.pooling", image.pooling), target);
+  need(spec.text.readout != jobs::TextReadout::kClass, "text.readout class", target);
 }
 
 void need_clip_blocks(const jobs::ModelSpec& spec, const std::string& target) {
   need_plain_blocks(spec, target);
   const jobs::ImageTowerSpec& image = spec.image;
-  need(image.pooling != "mean", "image.pooling mean", target);
+  need(image.pooling != jobs::ImagePooling::kMean, "image.pooling mean", target);
   need(!image.layer_scale && !image.attention_norm && !image.mlp_norm && !spec.text.layer_scale,
        "layer_scale, attention_norm or mlp_norm", target);
   need(!spec.text.bidirectional, "text.bidirectional", target);
-  need(spec.text.readout.empty() || spec.text.readout == "end" || spec.text.readout == "largest",
-       "text.readout " + spec.text.readout, target);
-  need(image.resize_mode != "longest", "image.resize_mode longest", target);
+  need(spec.text.readout == jobs::TextReadout::kUnset || spec.text.readout == jobs::TextReadout::kEnd ||
+           spec.text.readout == jobs::TextReadout::kLargest,
+       said("text.readout", spec.text.readout), target);
+  need(image.resize_mode != jobs::ResizeMode::kLongest, "image.resize_mode longest", target);
 }
 
 nlohmann::ordered_json model_text(const jobs::ModelSpec& spec) {
@@ -85,14 +87,15 @@ nlohmann::ordered_json model_text(const jobs::ModelSpec& spec) {
 }
 
 nlohmann::ordered_json hf_preprocessor(const jobs::ImageTowerSpec& image, const std::string& processor) {
-  const bool square = image.resize_mode == "square", align = processor == "EfficientNetImageProcessor";
+  const bool square = image.resize_mode == jobs::ResizeMode::kSquare,
+             align = processor == "EfficientNetImageProcessor";
   nlohmann::ordered_json config{{"image_processor_type", processor}, {"do_resize", true}};
   if (square)
     config["size"] = {{"height", *image.resize_px}, {"width", *image.resize_px}};
   else
     config["size"] = {{"shortest_edge", *image.resize_px}};
-  config["resample"] = image.interpolation == "bilinear" ? 2 : 3;  // Pillow's numbers
-  if (processor != "BlipImageProcessor") {                         // which knows no crop
+  config["resample"] = image.interpolation == jobs::Interpolation::kBilinear ? 2 : 3;  // Pillow's numbers
+  if (processor != "BlipImageProcessor") {                                             // which knows no crop
     config["do_center_crop"] = true;
     config["crop_size"] = {{"height", image.image_px}, {"width", image.image_px}};
   }

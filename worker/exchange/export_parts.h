@@ -9,6 +9,7 @@
 #include <ATen/core/Tensor.h>
 #include <nlohmann/json_fwd.hpp>
 
+#include "common/base/enum_names.h"
 #include "common/io/file.h"
 #include "worker/checkpoint/name_map.h"
 #include "worker/models/dual_encoder.h"
@@ -20,6 +21,12 @@ using Tensors = std::vector<std::pair<std::string, at::Tensor>>;
 // kInvalid "<field> has no equal in <target>" unless `fine`.
 void need(bool fine, const std::string& field, const std::string& target,
           const std::string& hint = "trireme weights convert writes single towers");
+
+// "<field> <value>", for need().
+template <NamedEnum Enum>
+std::string said(const char* field, Enum value) {
+  return std::string(field) + " " + std::string(name_of(value));
+}
 
 // The model of a train stage's folder, or of a run's final/. kInvalid for one that was trained on
 // standardised features, which others do not know.

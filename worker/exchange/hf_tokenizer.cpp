@@ -15,11 +15,12 @@ namespace {
 using nlohmann::ordered_json;
 constexpr std::size_t kMerges = 48894;  // of the file, those that count
 
-void need_kind(const models::DualEncoder& model, const char* kind) {
-  const std::string& found = model.spec().text.tokenizer.kind;
+void need_kind(const models::DualEncoder& model, jobs::TokenizerKind kind) {
+  const jobs::TokenizerKind found = model.spec().text.tokenizer.kind;
   if (found != kind)
-    throw Error(ErrorKind::kInvalid, "text.tokenizer.kind " + found + " has no equal in transformers here",
-                std::string("the model needs ") + kind + "; --without-tokenizer writes the rest");
+    throw Error(ErrorKind::kInvalid,
+                "text.tokenizer.kind " + std::string(name_of(found)) + " has no equal in transformers here",
+                "the model needs " + std::string(name_of(kind)) + "; --without-tokenizer writes the rest");
 }
 
 // GPT-2's letters for bytes in the order of their token ids: those that are visible, then the other 68.
@@ -43,7 +44,7 @@ std::vector<std::string> byte_letters() {
 }  // namespace
 
 void write_clip_tokenizer(const models::DualEncoder& model, const io::Path& folder) {
-  need_kind(model, "clip_bpe");
+  need_kind(model, jobs::TokenizerKind::kClipBpe);
   const auto lines = text::read_vocabulary_lines(model.vocabulary_path());
   ordered_json vocabulary = ordered_json::object();
   std::int64_t id = 0;
@@ -74,7 +75,7 @@ void write_clip_tokenizer(const models::DualEncoder& model, const io::Path& fold
 }
 
 void write_wordpiece_tokenizer(const models::DualEncoder& model, const io::Path& folder) {
-  need_kind(model, "wordpiece");
+  need_kind(model, jobs::TokenizerKind::kWordPiece);
   std::string text;
   for (const std::string& line : text::read_vocabulary_lines(model.vocabulary_path())) text += line + "\n";
   io::write_file_atomic(folder / "vocab.txt", text);

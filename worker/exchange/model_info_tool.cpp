@@ -21,8 +21,9 @@ std::string answer(const std::string& line) {
     throw Error(ErrorKind::kNotFound,
                 "parameters are known when stage '" + stage + "' has made the vocabulary");
   const auto vocabulary =
-      models::tokenizer_of(
-          tokenizer, tokenizer.kind == "hashed_words" ? "" : jobs::resolve_vocabulary(tokenizer.vocabulary))
+      models::tokenizer_of(tokenizer, tokenizer.kind == jobs::TokenizerKind::kHashedWords
+                                          ? ""
+                                          : jobs::resolve_vocabulary(tokenizer.vocabulary))
           ->vocabulary_size();
   std::string cost = models::cost_json(spec, models::model_cost(spec, vocabulary));
   try {

@@ -83,7 +83,8 @@ ordered_json model_of(const CheckpointModel& model, const std::string& given) {
   jobs::ModelSpec whole = model.spec;
   if (!model.own) jobs::resolve_model_defaults(whole);
   jobs::TokenizerSpec& words = whole.text.tokenizer;
-  if (words.vocabulary.empty() && words.kind == "clip_bpe") words.vocabulary = "pretrained:clip";
+  if (words.vocabulary.empty() && words.kind == jobs::TokenizerKind::kClipBpe)
+    words.vocabulary = "pretrained:clip";
   const auto beside = [&](const char* name) { return io::Path(model.file).parent_path() / name; };
   for (const char* name : {"vocab.txt", "spiece.model", "tokenizer.model", "sentencepiece.bpe.model"})
     if (words.vocabulary.empty() && io::is_file(beside(name))) words.vocabulary = beside(name);
@@ -196,7 +197,7 @@ int convert(const Arguments& given) {
   const Layout layout = layout_named(to->second);
   const CheckpointModel model = recognise(from);
   std::vector<std::int64_t> repeats;
-  if (model.image && model.spec.image.kind != "vit")
+  if (model.image && model.spec.image.kind != jobs::ImageTowerKind::kVit)
     repeats = models::efficientnet_shape(model.spec.image).repeats;
   const checkpoint::NameMap map(layout, repeats);
   std::vector<std::pair<std::string, at::Tensor>> written;

@@ -26,7 +26,8 @@ at::Tensor padded_to_bucket(const at::Tensor& tokens_NL, std::int64_t context, s
 
 std::string vocabulary_of(const jobs::ModelSpec& spec) {
   const jobs::TokenizerSpec& tokenizer = spec.text.tokenizer;
-  return tokenizer.kind == "hashed_words" ? "" : jobs::resolve_vocabulary(tokenizer.vocabulary);
+  return tokenizer.kind == jobs::TokenizerKind::kHashedWords ? ""
+                                                             : jobs::resolve_vocabulary(tokenizer.vocabulary);
 }
 
 jobs::ModelSpec adopted(jobs::ModelSpec spec) {

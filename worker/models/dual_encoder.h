@@ -105,7 +105,6 @@ TokenBatch tokenize(const text::Tokenizer& tokenizer, const std::vector<std::str
                     std::int64_t context);
 
 // `vocabulary`: resolved path, "" for hashed_words.
-std::unique_ptr<text::Tokenizer> tokenizer_of(const jobs::TokenizerSpec& words,
-                                              const std::string& vocabulary);
+std::unique_ptr<text::Tokenizer> tokenizer_of(jobs::TokenizerSpec words, const std::string& vocabulary);
 
 }  // namespace trireme::worker::models

@@ -67,7 +67,7 @@ struct MapCost {
 
 TowerCost efficientnet_cost(const jobs::ImageTowerSpec& spec) {
   const EfficientNetShape shape = efficientnet_shape(spec);
-  const nn::Padding padding = nn::padding_named(spec.padding);
+  const nn::Padding padding = padding_of(spec.padding);
   MapCost map{0, kFloat * 3 * real(spec.image_px * spec.image_px), spec.image_px};
   map.conv(padding, 3, shape.stem, 3, 2, true);
   double inputs = 0, largest = 0;
@@ -96,18 +96,18 @@ TowerCost efficientnet_cost(const jobs::ImageTowerSpec& spec) {
 
 TowerCost text_cost(const jobs::TextTowerSpec& spec, std::int64_t length) {
   TowerCost cost;
-  const bool quick = spec.kind == "transformer" && spec.quick_gelu;
+  const bool quick = spec.kind == jobs::TextTowerKind::kTransformer && spec.quick_gelu;
   cost.activation_bytes = kFloat * real(length) * real(spec.width);
   add_transformer(cost, spec.layers, spec.width, spec.heads, real(length), quick, spec.gradient_checkpointing,
                   spec.mlp_width.value_or(0));
-  if (spec.kind == "bert" && spec.pooling == "pooler")
+  if (spec.kind == jobs::TextTowerKind::kBert && spec.pooling == jobs::TextPooling::kPooler)
     cost.forward_flops += 2 * real(spec.width * spec.width);
   return cost;
 }
 
 // Tokens that the image tower gives a caption decoder.
 std::int64_t image_positions(const jobs::ImageTowerSpec& spec) {
-  const bool vit = spec.kind == "vit";
+  const bool vit = spec.kind == jobs::ImageTowerKind::kVit;
   const std::int64_t side = vit ? spec.image_px / spec.patch_px : (spec.image_px + 31) / 32;
   return side * side + (vit && !spec.no_class_token ? 1 : 0);
 }
@@ -129,9 +129,9 @@ TowerCost decoder_cost(const jobs::TextTowerSpec& spec, std::int64_t length, std
   return cost;
 }
 
-void add_projection(TowerCost& cost, const std::string& kind, std::int64_t width, std::int64_t embed_dim) {
-  if (kind == "none") return;
-  cost.parameters += width * embed_dim + (kind == "linear" ? embed_dim : 0);
+void add_projection(TowerCost& cost, jobs::ProjectionKind kind, std::int64_t width, std::int64_t embed_dim) {
+  if (kind == jobs::ProjectionKind::kNone) return;
+  cost.parameters += width * embed_dim + (kind == jobs::ProjectionKind::kLinear ? embed_dim : 0);
   cost.forward_flops += 2 * real(width * embed_dim);
 }
 
@@ -141,13 +141,14 @@ ModelCost model_cost(const jobs::ModelSpec& model, std::int64_t vocabulary_size,
   jobs::ModelSpec spec = model;
   jobs::resolve_model_defaults(spec);
   ModelCost cost;
-  const bool vit = spec.image.kind == "vit", transformer = spec.text.kind == "transformer";
+  const bool vit = spec.image.kind == jobs::ImageTowerKind::kVit,
+             transformer = spec.text.kind == jobs::TextTowerKind::kTransformer;
   nn::ParameterSet image_set(0), text_set(0);
   const auto image =
       vit ? make_vision_transformer(spec.image, image_set) : make_efficientnet(spec.image, image_set);
   cost.image = vit ? vit_cost(spec.image) : efficientnet_cost(spec.image);
   const std::int64_t length = text_length > 0 ? text_length : spec.text.context;
-  if (spec.text.kind == "decoder") {
+  if (spec.text.kind == jobs::TextTowerKind::kDecoder) {
     const std::int64_t vocabulary = vocabulary_size + spec.text.extra_tokens;
     const CaptionDecoder decoder(spec.text, vocabulary, image->width(), text_set);
     cost.text = decoder_cost(spec.text, length, vocabulary, image->width(), image_positions(spec.image));

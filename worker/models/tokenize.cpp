@@ -6,11 +6,9 @@
 
 namespace trireme::worker::models {
 
-std::unique_ptr<text::Tokenizer> tokenizer_of(const jobs::TokenizerSpec& words,
-                                              const std::string& vocabulary) {
-  return text::make_tokenizer({words.kind, vocabulary, words.buckets, words.lower_case, words.strip_accents,
-                               words.split_ideographs, words.unescape_html, words.collapse_space,
-                               words.repair_text, words.cleaning, words.strip_end, words.marks});
+std::unique_ptr<text::Tokenizer> tokenizer_of(jobs::TokenizerSpec words, const std::string& vocabulary) {
+  words.vocabulary = vocabulary;
+  return text::make_tokenizer(words);
 }
 
 TokenBatch tokenize(const text::Tokenizer& tokenizer, const std::vector<std::string>& captions,

@@ -7,7 +7,6 @@
 
 #include <ATen/ATen.h>
 
-#include "common/base/error.h"
 
 namespace trireme::worker::nn {
 namespace {
@@ -25,22 +24,6 @@ at::Tensor normalize_group(const ConvNorm& layer, const at::Tensor& y_BCHW, Batc
 }
 
 }  // namespace
-
-Padding padding_named(const std::string& name) {
-  if (name == "asymmetric") return Padding::kAsymmetric;
-  if (name == "same") return Padding::kSame;
-  if (name == "symmetric") return Padding::kSymmetric;
-  throw Error(ErrorKind::kInvalid, "unknown padding '" + name + "'",
-              "known are asymmetric, same and symmetric");
-}
-
-NormPolicy norm_policy_named(const std::string& name) {
-  if (name == "stored") return NormPolicy::kStored;
-  if (name == "batch") return NormPolicy::kBatch;
-  if (name == "ghost") return NormPolicy::kGhost;
-  throw Error(ErrorKind::kInvalid, "unknown batch norm policy '" + name + "'",
-              "known are stored, batch and ghost");
-}
 
 Margin margin_of(Padding padding, std::int64_t side, std::int64_t kernel, std::int64_t stride) {
   const std::int64_t half = (kernel - 1) / 2;

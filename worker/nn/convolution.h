@@ -16,7 +16,6 @@ namespace trireme::worker::nn {
 //   kSame        stride 2: TensorFlow's SAME, ceil(H/s) outputs, the odd zero after
 //   kSymmetric   (k-1)/2 on either side (PyTorch)
 enum class Padding { kAsymmetric, kSame, kSymmetric };
-Padding padding_named(const std::string& name);  // "asymmetric", "same", "symmetric"
 struct Margin {
   std::int64_t before = 0, after = 0;
 };
@@ -27,7 +26,6 @@ std::int64_t side_after(Padding padding, std::int64_t side, std::int64_t kernel,
 // it takes the stored ones. kBatch: all rows of the call; kGhost: consecutive groups of `group` rows (a last
 // group may be smaller). New statistics are not stored here but added to ForwardContext::statistics.
 enum class NormPolicy { kStored, kBatch, kGhost };
-NormPolicy norm_policy_named(const std::string& name);
 
 struct BatchNormOptions {
   NormPolicy policy = NormPolicy::kStored;

@@ -52,11 +52,8 @@ void copy_state(const NamedTensors& into, const NamedTensors& from, const std::s
 }
 
 std::unique_ptr<Optimizer> make_optimizer(const NamedTensors& parameters, const OptimizerOptions& options) {
-  if (options.kind == "adamw")
-    return std::make_unique<AdamW>(parameters, options.beta2, options.epsilon, options.groups);
-  if (options.kind == "lamb")
-    return std::make_unique<Lamb>(parameters, options.beta2, options.epsilon, options.groups);
-  throw Error(ErrorKind::kInvalid, "unknown optimizer '" + options.kind + "'", "known are adamw and lamb");
+  if (options.lamb) return std::make_unique<Lamb>(parameters, options.beta2, options.epsilon, options.groups);
+  return std::make_unique<AdamW>(parameters, options.beta2, options.epsilon, options.groups);
 }
 
 }  // namespace trireme::worker::optim

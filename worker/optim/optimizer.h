@@ -46,13 +46,12 @@ class Optimizer {
 void copy_state(const NamedTensors& into, const NamedTensors& from, const std::string& what);
 
 struct OptimizerOptions {
-  std::string kind = "adamw";           // "adamw", "lamb"
+  bool lamb = false;                    // else AdamW
   double beta2 = 0.98, epsilon = 1e-6;  // beta1 belongs to the schedule
   GroupOptions groups;
 };
 
-// Updates the given tensors in place; contiguous. Throws kInvalid on an unknown kind or a group without
-// parameters.
+// Updates the given tensors in place; contiguous. Throws kInvalid on a group without parameters.
 std::unique_ptr<Optimizer> make_optimizer(const NamedTensors& parameters, const OptimizerOptions& options);
 
 }  // namespace trireme::worker::optim

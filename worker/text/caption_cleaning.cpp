@@ -1,6 +1,5 @@
 #include "worker/text/caption_cleaning.h"
 
-#include "common/base/error.h"
 #include "worker/text/html_entities.h"
 #include "worker/text/repair_text.h"
 #include "worker/text/unicode.h"
@@ -25,13 +24,13 @@ std::string without_punctuation(const std::string& text) {
 
 }  // namespace
 
-std::string clean_caption(std::string_view utf8, std::string_view cleaning) {
-  if (cleaning == "plain") return lower_case(collapse_space(nfc(utf8)));
-  if (cleaning == "whitespace") return collapse_space(basic(utf8));
-  if (cleaning == "lower") return lower_case(collapse_space(basic(utf8)));
-  if (cleaning == "canonicalize") return collapse_space(lower_case(without_punctuation(basic(utf8))));
-  throw Error(ErrorKind::kInvalid, "unknown cleaning '" + std::string(cleaning) + "'",
-              "known are whitespace, lower, canonicalize and plain");
+std::string clean_caption(std::string_view utf8, jobs::CaptionCleaning cleaning) {
+  using enum jobs::CaptionCleaning;
+  if (cleaning == kPlain) return lower_case(collapse_space(nfc(utf8)));
+  if (cleaning == kWhitespace) return collapse_space(basic(utf8));
+  if (cleaning == kLower) return lower_case(collapse_space(basic(utf8)));
+  if (cleaning == kCanonicalize) return collapse_space(lower_case(without_punctuation(basic(utf8))));
+  return std::string(utf8);
 }
 
 }  // namespace trireme::worker::text

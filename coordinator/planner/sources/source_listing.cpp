@@ -19,6 +19,7 @@
 namespace trireme::coordinator::planner {
 namespace {
 
+using jobs::CaptionForm, jobs::DataFormat, jobs::SampleKey;
 constexpr std::size_t kNamed = 5;  // of many files
 
 std::string joined(const std::vector<std::string>& names, std::size_t most = kNamed) {
@@ -144,7 +145,7 @@ class SourceLister {
       folder(given);
     else
       file(given);
-    if (found_.format.empty()) decide_tars();
+    if (found_.format == DataFormat::kUnset) decide_tars();
     refuse_unread();
     return std::move(found_);
   }
@@ -154,33 +155,34 @@ class SourceLister {
     if (const auto packed = jobs::packed_shard(path.filename().string()))
       throw Error(ErrorKind::kInvalid, path.string() + " is packed",
                   "unpack it: " + std::string(packed->unpack));
-    if (jobs::is_table_name(path.string()) || wanted_ == "table") {
-      if (wanted_ != "auto" && wanted_ != "table")
-        throw Error(ErrorKind::kInvalid, path.string() + " is a table, not " + wanted_,
+    if (jobs::is_table_name(path.string()) || wanted_ == DataFormat::kTable) {
+      if (wanted_ != DataFormat::kAuto && wanted_ != DataFormat::kTable)
+        throw Error(ErrorKind::kInvalid, path.string() + " is a table, not " + std::string(name_of(wanted_)),
                     "leave \"format\" out");
       return table(path, false);
     }
-    if (wanted_ == "files" || wanted_ == "class_folders")
-      throw Error(ErrorKind::kInvalid, path.string() + " is a file, and " + wanted_ + " a folder");
+    if (wanted_ == DataFormat::kFiles || wanted_ == DataFormat::kClassFolders)
+      throw Error(ErrorKind::kInvalid,
+                  path.string() + " is a file, and " + std::string(name_of(wanted_)) + " a folder");
     if (path.extension() == ".parquet")
       throw Error(ErrorKind::kInvalid,
                   path.string() +
                       " is a .parquet, which is neither .tar nor .csv nor .tsv: it "
                       "names pictures and holds none",
                   "name the folder of the tars as path, and this file as \"parquet\" of the source");
-    if (path.extension() != ".tar" && wanted_ == "auto")
+    if (path.extension() != ".tar" && wanted_ == DataFormat::kAuto)
       throw Error(ErrorKind::kInvalid, path.string() + " is neither .tar nor .csv nor .tsv",
                   "set \"format\" when the name does not tell");
     found_.paths = {path.string()};
   }
 
   void folder(const io::Path& path) {
-    if (wanted_ == "table")
+    if (wanted_ == DataFormat::kTable)
       throw Error(ErrorKind::kInvalid, path.string() + " is a folder, not a table",
                   "name the .csv, .tsv or .jsonl file");
-    if (wanted_ == "class_folders") return class_folders(path);
-    if (wanted_ == "files") return files(path);
-    if (io::exists(path / "nshards.txt") && wanted_ != "webdataset") {
+    if (wanted_ == DataFormat::kClassFolders) return class_folders(path);
+    if (wanted_ == DataFormat::kFiles) return files(path);
+    if (io::exists(path / "nshards.txt") && wanted_ != DataFormat::kWebdataset) {
       found_.paths = numbered_tars(path);
       numbered_ = true;
       return;
@@ -196,7 +198,7 @@ class SourceLister {
     for (const auto& name : jobs::folders_in(path)) {
       const io::Path split = path / name;
       const bool tars = io::exists(split / "nshards.txt") || !tars_in(split).empty();
-      if (tars || (wanted_ == "auto" && is_split_name(name) && metadata_in(path).empty()))
+      if (tars || (wanted_ == DataFormat::kAuto && is_split_name(name) && metadata_in(path).empty()))
         splits.push_back(name);
     }
     if (splits.size() == 1 && !pictures_in(path)) return folder(path / splits[0]);
@@ -205,8 +207,8 @@ class SourceLister {
       for (const auto& split : splits) names += (names.empty() ? "" : ", ") + (path / split).string();
       throw Error(ErrorKind::kInvalid, path.string() + " has several splits", "name one of: " + names);
     }
-    if (wanted_ == "auto" && !metadata_in(path).empty()) return table(metadata_in(path), true);
-    if (wanted_ == "auto") return files(path);
+    if (wanted_ == DataFormat::kAuto && !metadata_in(path).empty()) return table(metadata_in(path), true);
+    if (wanted_ == DataFormat::kAuto) return files(path);
     throw Error(ErrorKind::kInvalid, "the folder " + path.string() + " holds no .tar file",
                 "name a tar, a folder of tars, a CLIP_benchmark folder or a table");
   }
@@ -220,7 +222,7 @@ class SourceLister {
     const std::string_view text(reinterpret_cast<const char*>(mapped.bytes().data()),
                                 std::min<std::size_t>(mapped.bytes().size(), 1 << 20));
     const std::string before = source.separator;
-    const bool pictures_alone = source.captions == "none";
+    const bool pictures_alone = source.captions == CaptionForm::kNone;
     const jobs::TableForm form = jobs::table_form(
         text, path.string(),
         {source.separator, source.image_column, pictures_alone ? "" : source.caption_column, image_folder});
@@ -229,7 +231,7 @@ class SourceLister {
     source.image_column = form.image_column;
     if (!pictures_alone) source.caption_column = form.caption_column;
     found_.paths = {path.string()};
-    found_.format = "table";
+    found_.format = DataFormat::kTable;
     found_.decided = path.string() + ": a table, " +
                      (form.separator == 0 ? std::string("JSON lines")
                                           : "fields separated by " + jobs::separator_name(form.separator) +
@@ -241,7 +243,7 @@ class SourceLister {
   void files(const io::Path& path) {
     picture_folders(path, found_.paths);
     if (found_.paths.empty()) refuse_empty(path);
-    found_.format = "files";
+    found_.format = DataFormat::kFiles;
     std::int64_t pictures = 0, texts = 0, jsons = 0, labels = 0;
     for (const auto& folder : found_.paths)
       for (const auto& file : jobs::files_of_folder(folder)) {
@@ -254,13 +256,14 @@ class SourceLister {
         labels += split.suffix == "cls" ? 1 : 0;
       }
     jobs::SourceSpec& source = found_.resolved;
-    const bool guessed = source.captions == "auto" && texts + jsons + labels == 0 && source.parquet.empty();
-    if (guessed) source.captions = "none";
-    std::string line =
-        path.string() + ": " + counted(found_.paths.size(), "folder", "folders") + " with " +
-        counted(static_cast<std::size_t>(pictures), "picture", "pictures") + "; captions: " +
-        (source.captions == "none" ? std::string("none, photographs alone") + (guessed ? " (auto)" : "")
-                                   : captions_text(source, source.captions == "lines"));
+    const bool guessed =
+        source.captions == CaptionForm::kAuto && texts + jsons + labels == 0 && source.parquet.empty();
+    if (guessed) source.captions = CaptionForm::kNone;
+    std::string line = path.string() + ": " + counted(found_.paths.size(), "folder", "folders") + " with " +
+                       counted(static_cast<std::size_t>(pictures), "picture", "pictures") + "; captions: " +
+                       (source.captions == CaptionForm::kNone
+                            ? std::string("none, photographs alone") + (guessed ? " (auto)" : "")
+                            : captions_text(source, source.captions == CaptionForm::kLines));
     if (guessed && found_.paths.size() > 1)
       line += "; the folders are no classes (layout \"class_folders\" makes them that)";
     found_.decided = line;
@@ -281,8 +284,8 @@ class SourceLister {
     if (!empty.empty())
       throw Error(ErrorKind::kInvalid, path.string() + ": class folders without a picture: " + joined(empty),
                   "labels count all folders: fill them or take them away");
-    found_.format = "class_folders";
-    if (found_.resolved.captions == "auto") found_.resolved.captions = "none";
+    found_.format = DataFormat::kClassFolders;
+    if (found_.resolved.captions == CaptionForm::kAuto) found_.resolved.captions = CaptionForm::kNone;
     found_.decided = path.string() + ": " + counted(found_.classes.size(), "class folder", "class folders") +
                      ", labels in the order of their names: " + joined(found_.classes);
   }
@@ -290,10 +293,10 @@ class SourceLister {
   // A setting that this layout does not read would be believed to be in force.
   void refuse_unread() const {
     const jobs::SourceSpec& source = found_.resolved;
-    const bool table = found_.format == "table",
-               lines = source.captions == "one" || source.captions == "lines";
+    const bool table = found_.format == DataFormat::kTable,
+               lines = source.captions == CaptionForm::kOne || source.captions == CaptionForm::kLines;
     const std::pair<const char*, bool> unread[] = {
-        {"key", table && source.key != "auto"},
+        {"key", table && source.key != SampleKey::kAuto},
         {"image_member", table && !source.image_member.empty()},
         {"text_member", table && !source.text_member.empty()},
         {"caption_field", table && !source.caption_field.empty()},
@@ -323,7 +326,7 @@ class SourceLister {
   }
 
   static std::string captions_text(const jobs::SourceSpec& source, bool lines) {
-    if (source.captions == "none") return "none, pictures alone";
+    if (source.captions == CaptionForm::kNone) return "none, pictures alone";
     if (!source.caption_field.empty()) return "member \"" + source.caption_field + "\" of .json";
     const std::string member = "." + (source.text_member.empty() ? "txt" : source.text_member);
     return (lines ? "one per line of " : "one per ") + member;
@@ -335,27 +338,28 @@ class SourceLister {
     const io::Path first = found_.paths.front();
     const TarLook look = look_at_tar(first, source.text_member);
     const bool clip = numbered_ || clip_files_beside(first);
-    bool lines = wanted_ == "clip_benchmark" ||
-                 (wanted_ == "auto" && (clip || look.labels || look.caption_per_line()));
-    if (source.captions == "one" || source.captions == "lines") lines = source.captions == "lines";
-    found_.format = lines ? "clip_benchmark" : "webdataset";
+    bool lines = wanted_ == DataFormat::kClipBenchmark ||
+                 (wanted_ == DataFormat::kAuto && (clip || look.labels || look.caption_per_line()));
+    if (source.captions == CaptionForm::kOne || source.captions == CaptionForm::kLines)
+      lines = source.captions == CaptionForm::kLines;
+    found_.format = lines ? DataFormat::kClipBenchmark : DataFormat::kWebdataset;
     const jobs::KeyRule rule = jobs::key_rule(look.names, source);
     std::string line = (found_.paths.size() == 1 ? first.string()
                                                  : first.parent_path().string() + ": " +
                                                        std::to_string(found_.paths.size()) + " tars") +
                        "; captions: " + captions_text(source, lines);
-    if (source.captions == "auto" && source.caption_field.empty())
+    if (source.captions == CaptionForm::kAuto && source.caption_field.empty())
       line += look.texts == 0 ? (look.labels ? "" : " (auto; there is none among the first members)")
                               : " (auto: " + std::to_string(look.texts_of_lines) + " of the first " +
                                     std::to_string(look.texts) + " have several lines)";
     line += std::string("; key: ") + (rule == jobs::KeyRule::kLastDot ? "last_dot" : "first_dot") +
-            (source.key == "auto" ? look.whole ? " (auto)" : " (auto, by the first members)" : "") +
+            (source.key == SampleKey::kAuto ? look.whole ? " (auto)" : " (auto, by the first members)" : "") +
             "; labels: " + (look.labels ? ".cls" : "none");
     if (!source.parquet.empty()) line += "; columns: " + source.parquet;
     found_.decided = line;
   }
 
-  std::string wanted_;
+  DataFormat wanted_;
   ListedSource found_;
   bool numbered_ = false;
 };
@@ -366,15 +370,15 @@ ListedSource list_source(const jobs::SourceSpec& source) {
   return SourceLister(source).run();
 }
 
-std::uint64_t identity_of(const std::string& path, const std::string& format, std::uint64_t& bytes) {
-  if (format == "files" || format == "class_folders") {
-    std::string listing = io::real_path(path).value_or(path).string() + '\n' + format;
+std::uint64_t identity_of(const std::string& path, jobs::DataFormat format, std::uint64_t& bytes) {
+  if (format == DataFormat::kFiles || format == DataFormat::kClassFolders) {
+    std::string listing = io::real_path(path).value_or(path).string() + '\n' + std::string(name_of(format));
     bytes = 0;
-    for (const auto& file : jobs::files_of_folder(path, format == "class_folders")) {
+    for (const auto& file : jobs::files_of_folder(path, format == DataFormat::kClassFolders)) {
       listing += file.name + '\n' + std::to_string(file.bytes) + " " + std::to_string(file.changed_ns) + '\n';
       bytes += file.bytes;
     }
-    if (format == "class_folders") listing += std::to_string(jobs::class_of_folder(path));
+    if (format == DataFormat::kClassFolders) listing += std::to_string(jobs::class_of_folder(path));
     return io::xxh3_64(listing);
   }
   const io::FileStatus status = io::status_of(path);

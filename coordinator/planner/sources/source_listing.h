@@ -20,8 +20,7 @@ namespace trireme::coordinator::planner {
 
 struct ListedSource {
   std::vector<std::string> paths;  // absolute; folders for "files" and "class_folders"
-  std::string
-      format;  // "webdataset", "clip_benchmark" (a caption per line), "table", "files", "class_folders"
+  jobs::DataFormat format = jobs::DataFormat::kUnset;
   jobs::SourceSpec resolved;         // the source with what was found out, where that is not the default
   std::vector<std::string> classes;  // names of class folders
   std::string decided;               // all of it in one line
@@ -32,6 +31,6 @@ struct ListedSource {
 ListedSource list_source(const jobs::SourceSpec& source);
 
 // Size, and hash of real path, size and time of change; of a folder those of its files.
-std::uint64_t identity_of(const std::string& path, const std::string& format, std::uint64_t& bytes);
+std::uint64_t identity_of(const std::string& path, jobs::DataFormat format, std::uint64_t& bytes);
 
 }  // namespace trireme::coordinator::planner

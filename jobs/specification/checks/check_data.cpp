@@ -29,10 +29,11 @@ void check_data(const DataSpec& data, const std::string& pointer, std::vector<Sp
       faults.push_back({at + "/path", "missing", "a source has a path or synthetic", ""});
     if (!source.path.empty() && source.synthetic)
       faults.push_back({at + "/synthetic", "invalid", "a source has a path or synthetic, not both", ""});
-    if (!source.layout.empty() && source.format != "auto" && source.layout != source.format)
+    if (source.layout != DataFormat::kUnset && source.format != DataFormat::kAuto &&
+        source.layout != source.format)
       faults.push_back({at + "/layout", "invalid", "layout and format say different things",
                         "they are one setting with two names: leave one out"});
-    if (source.captions == "none" && !source.caption_field.empty())
+    if (source.captions == CaptionForm::kNone && !source.caption_field.empty())
       faults.push_back({at + "/caption_field", "invalid", "captions \"none\" reads no captions",
                         "leave one of the two out"});
     if (source.synthetic) check_synthetic(*source.synthetic, at + "/synthetic", faults);

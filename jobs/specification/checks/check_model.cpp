@@ -17,16 +17,16 @@ void check_vit(const ImageTowerSpec& image, const auto& fault) {
   if (image.width % image.heads != 0)
     fault("width", std::to_string(image.width) + " is no multiple of heads " + std::to_string(image.heads),
           "");
-  const bool reads_class = image.pooling.empty() || image.pooling == "class";
+  const bool reads_class = image.pooling == ImagePooling::kUnset || image.pooling == ImagePooling::kClass;
   if (image.no_class_token && reads_class && image.weights.empty())
     fault("pooling", "there is no class token to read", "mean or attention");
-  if (image.norm_after_pooling && image.pooling != "mean")
+  if (image.norm_after_pooling && image.pooling != ImagePooling::kMean)
     fault("norm_after_pooling", "belongs to pooling mean", "leave it out");
-  if (image.pooling_queries && image.pooling != "queries")
+  if (image.pooling_queries && image.pooling != ImagePooling::kQueries)
     fault("pooling_queries", "belongs to pooling queries", "leave it out");
-  if (image.rotary.empty() && (image.rotary_offset || image.rotary_reference))
+  if (image.rotary == RotaryOrder::kOff && (image.rotary_offset || image.rotary_reference))
     fault("rotary", "is empty, rotary_offset and rotary_reference belong to it", "ij or xy");
-  if (!image.activation.empty() && image.quick_gelu)
+  if (image.activation != ActivationKind::kByQuickGelu && image.quick_gelu)
     fault("activation", "contradicts quick_gelu", "keep one");
 }
 
@@ -35,9 +35,9 @@ void check_no_vit(const ImageTowerSpec& image, const auto& fault) {
   const auto only = [&](bool given, const char* field) {
     if (given) fault(field, "belongs to a vit", "leave it out");
   };
-  only(!image.pooling.empty(), "pooling");
-  only(!image.activation.empty(), "activation");
-  only(!image.rotary.empty(), "rotary");
+  only(image.pooling != ImagePooling::kUnset, "pooling");
+  only(image.activation != ActivationKind::kByQuickGelu, "activation");
+  only(image.rotary != RotaryOrder::kOff, "rotary");
   only(image.mlp_width.has_value(), "mlp_width");
   only(image.layer_scale, "layer_scale");
   only(image.no_class_token, "no_class_token");
@@ -47,11 +47,11 @@ void check_image(const ImageTowerSpec& image, const std::string& at, std::vector
   const auto fault = [&](const char* field, const std::string& detail, const std::string& hint = "") {
     faults.push_back({at + "/image/" + field, "invalid", detail, hint});
   };
-  if (image.kind == "vit")
+  if (image.kind == ImageTowerKind::kVit)
     check_vit(image, fault);
   else
     check_no_vit(image, fault);
-  if (image.fill_level && image.resize_mode != "longest")
+  if (image.fill_level && image.resize_mode != ResizeMode::kLongest)
     fault("fill_level", "belongs to resize_mode longest", "leave it out");
   if (image.resize_px && *image.resize_px < image.image_px) fault("resize_px", "is below image_px");
   if (!image.mean.empty() && image.mean.size() != 3) fault("mean", "three channels wanted");
@@ -77,8 +77,8 @@ void check_text(const TextTowerSpec& text, const std::string& at, std::vector<Sp
   };
   if (text.width % text.heads != 0)
     fault("width", std::to_string(text.width) + " is no multiple of heads " + std::to_string(text.heads));
-  const bool decoder = text.kind == "decoder";
-  if (decoder && text.tokenizer.kind == "hashed_words")
+  const bool decoder = text.kind == TextTowerKind::kDecoder;
+  if (decoder && text.tokenizer.kind == TokenizerKind::kHashedWords)
     fault("tokenizer/kind", "a captioner writes words, which hashed_words cannot give back",
           "use wordpiece, with the vocabulary of a vocabulary stage or pretrained:minilm");
   if (decoder && text.gradient_checkpointing)
@@ -86,26 +86,28 @@ void check_text(const TextTowerSpec& text, const std::string& at, std::vector<Sp
   if (!decoder && (text.extra_tokens != 0 || !text.tied_head || !text.prompt.empty()))
     fault("kind", "extra_tokens, tied_head and prompt belong to a decoder",
           "set text.kind to decoder, or leave them out");
-  if (text.kind != "transformer" &&
-      (!text.readout.empty() || !text.activation.empty() || text.bidirectional || text.layer_scale ||
-       text.mlp_width || text.layer_norm_epsilon))
+  if (text.kind != TextTowerKind::kTransformer &&
+      (text.readout != TextReadout::kUnset || text.activation != ActivationKind::kByQuickGelu ||
+       text.bidirectional || text.layer_scale || text.mlp_width || text.layer_norm_epsilon))
     fault("kind",
           "readout, activation, bidirectional, layer_scale, mlp_width and layer_norm_epsilon belong to a "
           "transformer",
           "leave them out");
-  if (!text.activation.empty() && text.quick_gelu) fault("activation", "contradicts quick_gelu", "keep one");
-  if (text.tokenizer.strip_end && text.tokenizer.kind != "wordpiece")
+  if (text.activation != ActivationKind::kByQuickGelu && text.quick_gelu)
+    fault("activation", "contradicts quick_gelu", "keep one");
+  if (text.tokenizer.strip_end && text.tokenizer.kind != TokenizerKind::kWordPiece)
     fault("tokenizer/strip_end", "belongs to wordpiece", "leave it out");
-  if ((text.kind == "bert" || decoder) && text.context > text.positions)
+  if ((text.kind == TextTowerKind::kBert || decoder) && text.context > text.positions)
     fault("context",
           std::to_string(text.context) + " is above the tower's positions " + std::to_string(text.positions));
   const TokenizerSpec& tokenizer = text.tokenizer;
-  if (tokenizer.kind != "hashed_words" && tokenizer.vocabulary.empty())
-    fault("tokenizer/vocabulary", tokenizer.kind + " needs a vocabulary file",
-          tokenizer.kind == "wordpiece"       ? "for example pretrained:minilm"
-          : tokenizer.kind == "sentencepiece" ? "spiece.model or tokenizer.model"
-                                              : "for example pretrained:clip");
-  if (text.kind == "bert" && !text.weights.empty() && tokenizer.kind != "wordpiece")
+  if (tokenizer.kind != TokenizerKind::kHashedWords && tokenizer.vocabulary.empty())
+    fault("tokenizer/vocabulary", std::string(name_of(tokenizer.kind)) + " needs a vocabulary file",
+          tokenizer.kind == TokenizerKind::kWordPiece       ? "for example pretrained:minilm"
+          : tokenizer.kind == TokenizerKind::kSentencePiece ? "spiece.model or tokenizer.model"
+                                                            : "for example pretrained:clip");
+  if (text.kind == TextTowerKind::kBert && !text.weights.empty() &&
+      tokenizer.kind != TokenizerKind::kWordPiece)
     fault("tokenizer/kind", "the weights of a bert tower need wordpiece tokens");
 }
 

@@ -103,7 +103,7 @@ class StageChecker {
       return fault(here_ + "/needs", "invalid",
                    "model " + quoted(model_name) + " takes its vocabulary from stage " + quoted(name),
                    "add it to \"needs\"");
-    if (tokenizer.kind != "wordpiece")
+    if (tokenizer.kind != TokenizerKind::kWordPiece)
       return fault(at + "kind", "invalid", "a vocabulary stage makes vocabularies for wordpiece");
     const auto* settings = std::get_if<VocabularySettings>(&(*need)->settings);
     if (settings != nullptr && (settings->lower_case != tokenizer.lower_case ||
@@ -139,7 +139,7 @@ class StageChecker {
   bool trains_captioner(const std::string& stage) const {
     const auto found = std::ranges::find(spec_.stages, stage, &StageSpec::name);
     const auto* train = found == spec_.stages.end() ? nullptr : std::get_if<TrainSettings>(&found->settings);
-    return train != nullptr && train->objective == "captioning";
+    return train != nullptr && train->objective == TrainObjective::kCaptioning;
   }
 
   void check(const CaptionSettings& s) {
@@ -152,9 +152,10 @@ class StageChecker {
       made_vocabulary(s.model);
       if (model == nullptr) return;
       positions = model->text.positions;
-      if (model->text.kind != "decoder")
+      if (model->text.kind != TextTowerKind::kDecoder)
         fault(here_ + "/model", "invalid",
-              "model " + quoted(s.model) + " cannot write: its text.kind is " + model->text.kind,
+              "model " + quoted(s.model) + " cannot write: its text.kind is " +
+                  std::string(name_of(model->text.kind)),
               "name a captioner, whose text.kind is \"decoder\"");
       else if (model->init_from.empty() && (model->image.weights.empty() || model->text.weights.empty()))
         fault(here_ + "/model", "invalid", "captioner " + quoted(s.model) + " has no weights",
@@ -203,7 +204,7 @@ class StageChecker {
     if (const std::string trained = named_stage(s.model); !trained.empty()) return trained_model(trained);
     const ModelSpec* model = known_model(s.model);
     made_vocabulary(s.model);
-    if (model != nullptr && (!model->image.frozen || model->text.kind == "decoder"))
+    if (model != nullptr && (!model->image.frozen || model->text.kind == TextTowerKind::kDecoder))
       fault(here_ + "/model", "invalid", "model " + quoted(s.model) + " has no frozen image tower to run",
             "set \"frozen\": true on its image tower, or name \"stage:<train stage>\"");
   }
@@ -215,7 +216,7 @@ class StageChecker {
     const ModelSpec* model = known_model(s.model);
     made_vocabulary(s.model);
     if (model == nullptr) return;
-    if (model->text.kind == "decoder")
+    if (model->text.kind == TextTowerKind::kDecoder)
       fault(here_ + "/model", "invalid",
             "model " + quoted(s.model) + " is a captioner, which has no similarity",
             "name a model with a text tower");
@@ -240,7 +241,7 @@ class StageChecker {
     data_list(s.data);
     const ModelSpec* model = known_model(s.model);
     made_vocabulary(s.model);
-    if (model != nullptr && model->text.kind == "decoder")
+    if (model != nullptr && model->text.kind == TextTowerKind::kDecoder)
       return fault(here_ + "/model", "invalid",
                    "model " + quoted(s.model) + " is a captioner, which has no features to store");
     if (model != nullptr && !model->image.frozen && !model->text.frozen)
@@ -267,7 +268,7 @@ class StageChecker {
     check_training(spec_, s, here_, faults_);
     check_images(s);
     check_concepts(spec_, s, here_, needs_, faults_);
-    if (s.loss.texts == "raw") return;
+    if (s.loss.texts == LossTexts::kRaw) return;
     if (!named_stage(s.synthetic_caption).empty()) return check_synthetic_captions(s);
     if (std::ranges::any_of(needs_, [&](const StageSpec* need) {
           return std::holds_alternative<CaptionSettings>(need->settings) && need->name == s.synthetic_caption;
@@ -281,7 +282,7 @@ class StageChecker {
   void check_images(const TrainSettings& s) {
     const auto model = spec_.models.find(s.model);
     if (model == spec_.models.end()) return;
-    const bool stored = model->second.image.frozen && model->second.text.kind != "decoder" &&
+    const bool stored = model->second.image.frozen && model->second.text.kind != TextTowerKind::kDecoder &&
                         std::ranges::any_of(needs_, [&](const StageSpec* need) {
                           const auto* embed = std::get_if<EmbedSettings>(&need->settings);
                           return embed != nullptr && embed->model == s.model &&

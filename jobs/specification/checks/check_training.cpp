@@ -26,7 +26,7 @@ class TrainingChecker {
     if (own && *own == 0)
       fault(at_ + "/synthetic_caption", "invalid", quoted(s.synthetic_caption) + " is no caption of a sample",
             "own:1 is the first one");
-    if (s.loss.texts != "raw" && !own && named_stage(s.synthetic_caption).empty())
+    if (s.loss.texts != LossTexts::kRaw && !own && named_stage(s.synthetic_caption).empty())
       needs_json(s.data, "/loss/texts", "synthetic captions");
     check_metric(s);
     for (const ConceptHeadSpec& head : s.concepts.heads)
@@ -41,24 +41,26 @@ class TrainingChecker {
 
   // Captioning knows one text per picture and its next tokens; what belongs to pairs is refused.
   void check_objective(const TrainSettings& s, const ModelSpec& model) {
-    const bool decoder = model.text.kind == "decoder", captioning = s.objective == "captioning";
+    const bool decoder = model.text.kind == TextTowerKind::kDecoder,
+               captioning = s.objective == TrainObjective::kCaptioning;
     if (captioning != decoder)
       return fault(
           at_ + "/objective", "invalid",
-          "model " + quoted(s.model) + " has text.kind " + model.text.kind + ", which " +
-              (decoder ? "learns captioning" : "cannot write captions"),
+          "model " + quoted(s.model) + " has text.kind " + std::string(name_of(model.text.kind)) +
+              ", which " + (decoder ? "learns captioning" : "cannot write captions"),
           decoder ? "set objective to \"captioning\"" : "use a model whose text.kind is \"decoder\"");
     if (!captioning) return;
     const auto refuse = [&](bool set, const char* field) {
       if (set) fault(at_ + field, "invalid", "has no meaning for captioning", "leave it out");
     };
-    refuse(s.loss.texts == "both", "/loss/texts");
-    refuse(s.loss.kind != "softmax", "/loss/kind");
-    refuse(s.loss.positives != "pair", "/loss/positives");
+    refuse(s.loss.texts == LossTexts::kBoth, "/loss/texts");
+    refuse(s.loss.kind != LossKind::kSoftmax, "/loss/kind");
+    refuse(s.loss.positives != LossPositives::kPair, "/loss/positives");
     refuse(s.loss.negative_fraction != 1, "/loss/negative_fraction");
     refuse(s.loss.hard_negatives.alpha != 1 || s.loss.hard_negatives.beta != 0, "/loss/hard_negatives");
     refuse(s.loss.any_gate(), "/loss/gates");
-    refuse(s.loss.temperature.initial.has_value() || s.loss.temperature.parameter != "logit_scale",
+    refuse(s.loss.temperature.initial.has_value() ||
+               s.loss.temperature.parameter != TemperatureParameter::kLogitScale,
            "/loss/temperature");
     refuse(!s.concepts.heads.empty(), "/concepts/heads");
     refuse(s.feature_dropout > 0, "/feature_dropout");
@@ -66,11 +68,13 @@ class TrainingChecker {
 
   void check_metric(const TrainSettings& s) {
     if (s.evaluate_every.steps == 0) return;
-    const bool captioning = s.objective == "captioning", token_loss = s.evaluate_every.metric == "token_loss";
+    const bool captioning = s.objective == TrainObjective::kCaptioning,
+               token_loss = s.evaluate_every.metric == EvaluationMetric::kTokenLoss;
     if (captioning != token_loss)
-      fault(at_ + "/evaluate_every/metric", "invalid",
-            s.evaluate_every.metric + (captioning ? " is of pairs" : " is a captioner's"),
-            captioning ? "set it to \"token_loss\"" : "choose a recall, or acc1 where there are classes");
+      fault(
+          at_ + "/evaluate_every/metric", "invalid",
+          std::string(name_of(s.evaluate_every.metric)) + (captioning ? " is of pairs" : " is a captioner's"),
+          captioning ? "set it to \"token_loss\"" : "choose a recall, or acc1 where there are classes");
   }
 
   // Captions and concepts stand in the .json members of tars; a table has none.
@@ -78,7 +82,8 @@ class TrainingChecker {
     const auto found = spec_.data.find(data);
     if (found == spec_.data.end()) return;
     for (const SourceSpec& source : found->second.sources)
-      if (source.format == "table" || source.path.ends_with(".csv") || source.path.ends_with(".tsv"))
+      if (source.format == DataFormat::kTable || source.path.ends_with(".csv") ||
+          source.path.ends_with(".tsv"))
         fault(at_ + field, "invalid",
               std::string(what) + " stand in the samples' .json, and data set " + quoted(data) +
                   " has a table without them");
@@ -89,7 +94,7 @@ class TrainingChecker {
                                    const std::string& hint) {
       if (wrong) fault(at + "/" + field, "invalid", detail, hint);
     };
-    const bool sigmoid = l.kind == "sigmoid";
+    const bool sigmoid = l.kind == LossKind::kSigmoid;
     const char* const no_denominator = "the sigmoid loss has no denominator to smooth or to re-weight";
     contradiction(sigmoid && l.label_smoothing > 0, "label_smoothing", no_denominator, "leave it 0");
     contradiction(sigmoid && l.hard_negatives.alpha != 1, "hard_negatives/alpha", no_denominator,
@@ -99,14 +104,16 @@ class TrainingChecker {
     for (const auto& [on, name] : {std::pair{l.gates.sample, "gates/sample"},
                                    {l.gates.text, "gates/text"},
                                    {l.gates.caption, "gates/caption"}})
-      contradiction(on && l.texts != "both", name, "gates compare raw texts with synthetic captions", both);
+      contradiction(on && l.texts != LossTexts::kBoth, name,
+                    "gates compare raw texts with synthetic captions", both);
     if (l.any_gate())
       contradiction(l.gates.momentum >= 1, "gates/momentum", "at 1 the running means never move", "use 0.99");
   }
 
   void check(const TemperatureSpec& t, const ModelSpec& model, const std::string& at) {
-    if (!t.initial && t.parameter != "sigma") return;  // the model's own, checked there
-    const double tau = t.initial.value_or(t.parameter == "sigma" ? 1 : std::exp(-model.logit_scale_init));
+    if (!t.initial && t.parameter != TemperatureParameter::kSigma) return;  // the model's own, checked there
+    const double tau = t.initial.value_or(
+        t.parameter == TemperatureParameter::kSigma ? 1 : std::exp(-model.logit_scale_init));
     const double slack = 1e-9, scale = -std::log(tau);
     if (scale > model.logit_scale_max + slack || scale < model.logit_scale_min - slack)
       fault(at + "/initial", "out_of_range",
@@ -134,7 +141,7 @@ class TrainingChecker {
       check_source(head, here);
       check_vocabulary(head.vocabulary, here + "/vocabulary");
     }
-    if (c.sampling == "square_root" && c.heads.empty())
+    if (c.sampling == ConceptSampling::kSquareRoot && c.heads.empty())
       fault(at + "/sampling", "invalid", "without a head there are no concepts to sample by",
             "add heads, or sample uniformly");
   }
@@ -166,7 +173,7 @@ class TrainingChecker {
   }
 
   void check(const OptimizerSpec& o, const std::string& at) {
-    if (o.schedule == "one_cycle" && o.warmup_steps > 0)
+    if (o.schedule == RateSchedule::kOneCycle && o.warmup_steps > 0)
       fault(at + "/warmup_steps", "invalid", "schedule one_cycle has its own rise",
             "set one_cycle.rise, and warmup_steps to 0");
     if (o.one_cycle.beta1_low > o.one_cycle.beta1_high)
@@ -174,7 +181,7 @@ class TrainingChecker {
     std::set<std::string> seen;
     for (std::size_t i = 0; i < o.groups.size(); ++i) {
       const std::string here = at + "/groups/" + std::to_string(i);
-      if (!o.groups[i].layer_adaptation && o.kind != "lamb")
+      if (!o.groups[i].layer_adaptation && o.kind != OptimizerKind::kLamb)
         faults_.push_back(unread_fault(here + "/layer_adaptation", "only lamb adapts by layer"));
       if (!seen.insert(o.groups[i].names).second)
         fault(here + "/names", "duplicate_name",

@@ -90,7 +90,8 @@ namespace reading {
 template <NamedEnum Enum>
 void read(const Place& place, Enum& value, const FieldRules& rules) {
   FieldRules of_name = rules;
-  for (const std::string_view name : names_of(Enum{})) of_name.choices.emplace_back(name);
+  if (of_name.choices.empty())
+    for (const std::string_view name : names_of(Enum{})) of_name.choices.emplace_back(name);
   std::string name(name_of(value));
   read(place, name, of_name);
   value = from_name<Enum>(name).value_or(value);

@@ -25,7 +25,7 @@ struct FieldRules {
   double least =
       -std::numeric_limits<double>::infinity();  // numbers: inclusive range; strings and lists: of the length
   double most = std::numeric_limits<double>::infinity();
-  std::vector<std::string> choices = {};  // strings: the values allowed
+  std::vector<std::string> choices = {};  // strings: the values allowed; enums: when not all of them are
   bool required = false;
   bool quiet =
       false;  // not written while null, false, empty or "auto", so that it changes nothing of older jobs

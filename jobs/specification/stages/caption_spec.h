@@ -1,9 +1,11 @@
 // Captions of pictures, written by a captioner (METHODS 6): what a caption stage decodes with.
 #pragma once
 
+#include <array>
 #include <cstdint>
 #include <optional>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "jobs/specification/json/fields.h"
@@ -11,13 +13,18 @@
 
 namespace trireme::jobs {
 
+enum class CaptionMethod { kGreedy, kBeam, kNucleus };
+constexpr std::array<std::string_view, 3> names_of(CaptionMethod) {
+  return {"greedy", "beam", "nucleus"};
+}
+
 // map. One caption per sample as a JSON line of a sidecar. Lengths count tokens, with the start mark and the
 // prompt, as BLIP's generate does; it has min_length 10 and, sampling, repetition_penalty 1.1.
 struct CaptionSettings {
   static constexpr const char* kKind = "caption";
   std::vector<std::string> data;
   std::string model;  // a name in spec.models whose text.kind is "decoder", or "stage:<train stage>"
-  std::string method = "beam";
+  CaptionMethod method = CaptionMethod::kBeam;
   std::int64_t beams = 3;
   std::int64_t max_length = 30, min_length = 0;
   std::optional<std::string> prompt;  // null: the model's own
@@ -36,14 +43,12 @@ struct CaptionSettings {
             {.help = "a captioner: a name in spec.models (text.kind decoder), or stage:<name> of a train "
                      "stage whose objective is captioning",
              .required = true});
-    v.field("method", method,
-            {.help = "most likely token, beam search, or nucleus sampling",
-             .choices = {"greedy", "beam", "nucleus"}});
+    v.field("method", method, {.help = "most likely token, beam search, or nucleus sampling"});
     v.field("beams", beams,
             {.help = "beam: captions kept at each step",
              .least = 2,
              .most = 64,
-             .unread = unless(method == "beam", "only method beam has beams")});
+             .unread = unless(method == CaptionMethod::kBeam, "only method beam has beams")});
     v.field("max_length", max_length,
             {.help = "tokens at most, start mark and prompt included", .least = 2, .most = 4096});
     v.field(
@@ -54,7 +59,8 @@ struct CaptionSettings {
             {.help = "beam: a caption scores its log-probability / length^this",
              .least = -10,
              .most = 10,
-             .unread = unless(method == "beam", "only method beam compares captions of different lengths")});
+             .unread = unless(method == CaptionMethod::kBeam,
+                              "only method beam compares captions of different lengths")});
     v.field("repetition_penalty", repetition_penalty,
             {.help = "tokens that stand there already: logits over 0 divided, others times this; 1: off",
              .least = 0.1,
@@ -65,17 +71,17 @@ struct CaptionSettings {
             {.help = "nucleus: the likeliest tokens that together have this probability",
              .least = 1e-6,
              .most = 1,
-             .unread = unless(method == "nucleus", "only method nucleus draws")});
+             .unread = unless(method == CaptionMethod::kNucleus, "only method nucleus draws")});
     v.field("temperature", temperature,
             {.help = "nucleus: logits are divided by it",
              .least = 1e-3,
              .most = 100,
-             .unread = unless(method == "nucleus", "only method nucleus draws")});
+             .unread = unless(method == CaptionMethod::kNucleus, "only method nucleus draws")});
     v.field("seed", seed,
             {.help = "nucleus: the draws",
              .least = 0,
              .most = 9007199254740992.0,
-             .unread = unless(method == "nucleus", "only method nucleus draws")});
+             .unread = unless(method == CaptionMethod::kNucleus, "only method nucleus draws")});
     v.field("precision", precision, {.help = "arithmetic"});
     v.field("batch", batch, {.help = "images at once", .least = 1, .most = 4096});
   }

@@ -7,6 +7,7 @@
 #include <string_view>
 #include <vector>
 
+#include "jobs/specification/image_tower_spec.h"
 #include "jobs/specification/json/fields.h"
 #include "jobs/specification/stages/named_stage.h"
 #include "jobs/specification/stages/precision.h"
@@ -52,7 +53,7 @@ struct ConceptsSettings {
   // A classifier's weights, which hold its head (pretrained:efficientnet-lite0 or a file); "stage:<name>" of
   // a train stage, or the folder of a model that Trireme trained.
   std::string teacher = "pretrained:efficientnet-lite0";
-  std::string tower = "efficientnet_lite0";  // of a classifier
+  ImageTowerKind tower = ImageTowerKind::kEfficientNetLite0;  // of a classifier
   // "imagenet"; "stage:<name>" of a concept_vocabulary stage, or its file. Of a trained model: empty means
   // its own concept heads, else it classifies by prompts. Of a classifier: empty means imagenet.
   std::string vocabulary;

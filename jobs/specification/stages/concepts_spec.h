@@ -2,8 +2,10 @@
 // probabilities: those that each sample brings along, a teacher's, or those that its captions name.
 #pragma once
 
+#include <array>
 #include <cstdint>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "jobs/specification/json/fields.h"
@@ -47,23 +49,31 @@ struct ConceptHeadSpec {
   }
 };
 
+// What heads read: the image tower's output, or the unit row after it.
+enum class ConceptInput { kTower, kEmbedding };
+constexpr std::array<std::string_view, 2> names_of(ConceptInput) {
+  return {"tower", "embedding"};
+}
+enum class ConceptSampling { kUniform, kSquareRoot };
+constexpr std::array<std::string_view, 2> names_of(ConceptSampling) {
+  return {"uniform", "square_root"};
+}
+
 struct ConceptsSpec {
   std::vector<ConceptHeadSpec> heads;  // none: off; DiHT has two, objects and attributes
-  std::string on = "tower";  // "tower": the image tower's output; "embedding": the unit row after it
+  ConceptInput on = ConceptInput::kTower;
   // "square_root": concept c is drawn in proportion to sqrt(n_c) and then a sample that has it, so a sample
   // is seen sum over its concepts of n_c^-0.5 times per epoch, scaled to 1 on average.
-  std::string sampling = "uniform";
+  ConceptSampling sampling = ConceptSampling::kUniform;
 
   template <class Visitor>
   void visit(Visitor& v) {
     v.field("heads", heads, {.help = "auxiliary classifiers; none: off", .most = 16});
     v.field("on", on,
             {.help = "what the heads read: the image tower's output, or the embedding",
-             .choices = {"tower", "embedding"},
              .unread = unless(!heads.empty(), "there are no heads")});
     v.field("sampling", sampling,
-            {.help = "samples alike, or concepts in proportion to the root of their frequency",
-             .choices = {"uniform", "square_root"}});
+            {.help = "samples alike, or concepts in proportion to the root of their frequency"});
   }
 };
 

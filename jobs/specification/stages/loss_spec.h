@@ -3,9 +3,11 @@
 // sigmoid.
 #pragma once
 
+#include <array>
 #include <cstdint>
 #include <optional>
 #include <string>
+#include <string_view>
 
 #include "jobs/specification/json/fields.h"
 
@@ -70,15 +72,20 @@ struct GatesSpec {
   }
 };
 
+// ln(1/tau) (CLIP), or tau itself (ALIGN).
+enum class TemperatureParameter { kLogitScale, kSigma };
+constexpr std::array<std::string_view, 2> names_of(TemperatureParameter) {
+  return {"logit_scale", "sigma"};
+}
+
 struct TemperatureSpec {
-  std::string parameter = "logit_scale";  // "logit_scale": ln(1/tau) (CLIP); "sigma": tau itself (ALIGN)
+  TemperatureParameter parameter = TemperatureParameter::kLogitScale;
   bool learnt = true;
   std::optional<double> initial;  // tau; default the model's (sigma: 1)
 
   template <class Visitor>
   void visit(Visitor& v) {
-    v.field("parameter", parameter,
-            {.help = "logit_scale = ln(1/tau), or sigma = tau", .choices = {"logit_scale", "sigma"}});
+    v.field("parameter", parameter, {.help = "logit_scale = ln(1/tau), or sigma = tau"});
     v.field("learnt", learnt, {.help = "false: fixed at its initial value"});
     v.field("initial", initial,
             {.help = "tau at the start; default the model's logit_scale_init, for sigma 1",
@@ -87,14 +94,31 @@ struct TemperatureSpec {
   }
 };
 
+enum class LossKind { kSoftmax, kSigmoid };
+constexpr std::array<std::string_view, 2> names_of(LossKind) {
+  return {"softmax", "sigmoid"};
+}
+enum class LossTexts { kRaw, kCaption, kBoth };
+constexpr std::array<std::string_view, 3> names_of(LossTexts) {
+  return {"raw", "caption", "both"};
+}
+// CLIP and ALIP's code; ALIGN; ALIP's paper.
+enum class LossReduction { kHalfMean, kSumOfMeans, kSum };
+constexpr std::array<std::string_view, 3> names_of(LossReduction) {
+  return {"half_mean", "sum_of_means", "sum"};
+}
+enum class LossPositives { kPair, kLabel };
+constexpr std::array<std::string_view, 2> names_of(LossPositives) {
+  return {"pair", "label"};
+}
+
 struct LossSpec {
-  std::string kind = "softmax";  // "softmax", "sigmoid" (SigLIP)
-  std::string texts = "raw";     // "raw", "caption", "both" (ALIP: image-text plus image-caption)
-  std::string reduction =
-      "half_mean";  // "half_mean" (CLIP, ALIP's code), "sum_of_means" (ALIGN), "sum" (ALIP's paper)
-  std::string positives = "pair";  // "pair", "label" (UniCL: all rows of a label)
-  double label_smoothing = 0;      // ALIGN: 0.1
-  double negative_fraction = 1;    // ALIGN's arm: share of the negatives that is kept
+  LossKind kind = LossKind::kSoftmax;  // kSigmoid: SigLIP
+  LossTexts texts = LossTexts::kRaw;   // kBoth: ALIP, image-text plus image-caption
+  LossReduction reduction = LossReduction::kHalfMean;
+  LossPositives positives = LossPositives::kPair;  // kLabel: UniCL, all rows of a label
+  double label_smoothing = 0;                      // ALIGN: 0.1
+  double negative_fraction = 1;                    // ALIGN's arm: share of the negatives that is kept
   double sigmoid_bias_init = -10;
   HardNegativesSpec hard_negatives;
   GatesSpec gates;
@@ -102,15 +126,11 @@ struct LossSpec {
 
   template <class Visitor>
   void visit(Visitor& v) {
-    v.field("kind", kind,
-            {.help = "softmax, or SigLIP's pairwise sigmoid", .choices = {"softmax", "sigmoid"}});
-    v.field("texts", texts,
-            {.help = "which texts an image is paired with", .choices = {"raw", "caption", "both"}});
-    v.field("reduction", reduction,
-            {.help = "over rows and directions", .choices = {"half_mean", "sum_of_means", "sum"}});
+    v.field("kind", kind, {.help = "softmax, or SigLIP's pairwise sigmoid"});
+    v.field("texts", texts, {.help = "which texts an image is paired with"});
+    v.field("reduction", reduction, {.help = "over rows and directions"});
     v.field("positives", positives,
-            {.help = "pair: the image's own text; label: every text of its class (UniCL)",
-             .choices = {"pair", "label"}});
+            {.help = "pair: the image's own text; label: every text of its class (UniCL)"});
     v.field("label_smoothing", label_smoothing,
             {.help = "softmax only; ALIGN 0.1", .least = 0, .most = 0.99});
     v.field("negative_fraction", negative_fraction,
@@ -119,7 +139,7 @@ struct LossSpec {
             {.help = "sigmoid: learnt bias at the start",
              .least = -100,
              .most = 100,
-             .unread = unless(kind == "sigmoid", "only the sigmoid loss has a bias")});
+             .unread = unless(kind == LossKind::kSigmoid, "only the sigmoid loss has a bias")});
     v.field("hard_negatives", hard_negatives, {.help = "DiHT's HN-NCE"});
     v.field("gates", gates, {.help = "ALIP's gates"});
     v.field("temperature", temperature, {.help = "temperature"});

@@ -1,8 +1,10 @@
 // How training turns gradients into weights, and what it does when they are not finite.
 #pragma once
 
+#include <array>
 #include <cstdint>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "jobs/specification/json/fields.h"
@@ -59,44 +61,55 @@ struct OneCycleSpec {
   }
 };
 
+enum class OptimizerKind { kAdamW, kLamb };
+constexpr std::array<std::string_view, 2> names_of(OptimizerKind) {
+  return {"adamw", "lamb"};
+}
+enum class DecayOn { kMatrices, kAll };
+constexpr std::array<std::string_view, 2> names_of(DecayOn) {
+  return {"matrices", "all"};
+}
+// After the warm-up: cosine or linear to 0, or constant; kOneCycle has none.
+enum class RateSchedule { kCosine, kLinear, kConstant, kOneCycle };
+constexpr std::array<std::string_view, 4> names_of(RateSchedule) {
+  return {"cosine", "linear", "constant", "one_cycle"};
+}
+
 struct OptimizerSpec {
-  std::string kind = "adamw";  // "adamw", "lamb" (ALIGN; its paper has beta2 .999)
+  OptimizerKind kind = OptimizerKind::kAdamW;  // kLamb: ALIGN; its paper has beta2 .999
   double learning_rate = 5e-4;
   double beta1 = 0.9, beta2 = 0.98, epsilon = 1e-6;
   double weight_decay = 0.2;
-  std::string decay_on = "matrices";  // "matrices": gains, biases and the temperature are exempt; "all": ALIP
+  DecayOn decay_on = DecayOn::kMatrices;  // gains, biases and the temperature are exempt; kAll: ALIP
   std::vector<ParameterGroupSpec> groups;
-  double gradient_clip_norm = 0;    // 0: off; the norm is over the global gradient
-  std::int64_t warmup_steps = 0;    // linear from 0
-  std::string schedule = "cosine";  // after the warm-up: "cosine" or "linear" to 0, "constant"; "one_cycle"
+  double gradient_clip_norm = 0;  // 0: off; the norm is over the global gradient
+  std::int64_t warmup_steps = 0;  // linear from 0
+  RateSchedule schedule = RateSchedule::kCosine;
   OneCycleSpec one_cycle;
 
   template <class Visitor>
   void visit(Visitor& v) {
-    v.field("kind", kind, {.help = "rule of the update", .choices = {"adamw", "lamb"}});
+    v.field("kind", kind, {.help = "rule of the update"});
     v.field("learning_rate", learning_rate, {.help = "peak learning rate", .least = 0, .most = 100});
     v.field("beta1", beta1,
             {.help = "decay of the first moment",
              .least = 0,
              .most = 0.999999,
-             .unread = unless(schedule != "one_cycle" || !one_cycle.cycle_beta1,
+             .unread = unless(schedule != RateSchedule::kOneCycle || !one_cycle.cycle_beta1,
                               "one_cycle moves it between beta1_low and beta1_high")});
     v.field("beta2", beta2, {.help = "decay of the second moment", .least = 0, .most = 0.999999});
     v.field("epsilon", epsilon,
             {.help = "added to the root of the second moment", .least = 1e-12, .most = 1});
     v.field("weight_decay", weight_decay, {.help = "decoupled weight decay", .least = 0, .most = 10});
     v.field("decay_on", decay_on,
-            {.help = "matrices: gains, biases and the temperature are exempt; all: every parameter",
-             .choices = {"matrices", "all"}});
+            {.help = "matrices: gains, biases and the temperature are exempt; all: every parameter"});
     v.field("groups", groups, {.help = "parameters treated apart", .most = 64});
     v.field("gradient_clip_norm", gradient_clip_norm, {.help = "0: off", .least = 0, .most = 1e6});
     v.field("warmup_steps", warmup_steps, {.help = "linear warm-up", .least = 0, .most = 1e9});
-    v.field("schedule", schedule,
-            {.help = "learning rate after the warm-up; one_cycle has none",
-             .choices = {"cosine", "linear", "constant", "one_cycle"}});
+    v.field("schedule", schedule, {.help = "learning rate after the warm-up; one_cycle has none"});
     v.field("one_cycle", one_cycle,
             {.help = "shape of schedule one_cycle",
-             .unread = unless(schedule == "one_cycle", "schedule is not one_cycle")});
+             .unread = unless(schedule == RateSchedule::kOneCycle, "schedule is not one_cycle")});
   }
 };
 
@@ -115,30 +128,34 @@ struct WeightAverageSpec {
   }
 };
 
+// Leave the batch out; fail; or the weights go back to the last committed checkpoint, and the batches since
+// are left out.
+enum class OnNonFinite { kSkip, kStop, kRollback };
+constexpr std::array<std::string_view, 3> names_of(OnNonFinite) {
+  return {"skip", "stop", "rollback"};
+}
+
 // What to do when loss or gradient of a step are not finite, also on a second try. Every such step is counted
 // and nothing is updated.
 struct GuardSpec {
-  std::string on_non_finite =
-      "skip";                       // "skip": leave the batch out; "stop": fail; "rollback": the weights go
-                                    // back to the last committed checkpoint, the batches since are left out
+  OnNonFinite on_non_finite = OnNonFinite::kSkip;
   std::int64_t most_in_a_row = 3;   // skip: as many in a row fail the stage
   std::int64_t most_rollbacks = 3;  // rollback: one more fails the stage
 
   template <class Visitor>
   void visit(Visitor& v) {
     v.field("on_non_finite", on_non_finite,
-            {.help = "leave the batch out, fail, or go back to the last committed checkpoint",
-             .choices = {"skip", "stop", "rollback"}});
+            {.help = "leave the batch out, fail, or go back to the last committed checkpoint"});
     v.field("most_in_a_row", most_in_a_row,
             {.help = "skip: so many such steps in a row fail the stage",
              .least = 1,
              .most = 1e6,
-             .unread = unless(on_non_finite == "skip", "on_non_finite is not skip")});
+             .unread = unless(on_non_finite == OnNonFinite::kSkip, "on_non_finite is not skip")});
     v.field("most_rollbacks", most_rollbacks,
             {.help = "rollback: one more than this fails the stage",
              .least = 1,
              .most = 1e6,
-             .unread = unless(on_non_finite == "rollback", "on_non_finite is not rollback")});
+             .unread = unless(on_non_finite == OnNonFinite::kRollback, "on_non_finite is not rollback")});
   }
 };
 

@@ -5,6 +5,7 @@
 #include <cstdint>
 #include <optional>
 #include <string>
+#include <string_view>
 #include <utility>
 #include <variant>
 #include <vector>
@@ -55,10 +56,21 @@ struct AugmentSpec {
   }
 };
 
+enum class EvaluationMetric {
+  kMeanRecall1,
+  kImageRetrievalRecall1,
+  kTextRetrievalRecall1,
+  kAcc1,
+  kTokenLoss
+};
+constexpr std::array<std::string_view, 5> names_of(EvaluationMetric) {
+  return {"mean_recall@1", "image_retrieval_recall@1", "text_retrieval_recall@1", "acc1", "token_loss"};
+}
+
 struct EvaluateEverySpec {
   std::int64_t steps = 0;  // 0: never
   std::string data;        // a data set; retrieval, zero-shot where it has classes, a captioner's loss
-  std::string metric = "mean_recall@1";
+  EvaluationMetric metric = EvaluationMetric::kMeanRecall1;
 
   template <class Visitor>
   void visit(Visitor& v) {
@@ -69,8 +81,6 @@ struct EvaluateEverySpec {
     v.field("metric", metric,
             {.help = "the checkpoint with the highest value is kept as the result; token_loss, a captioner's "
                      "mean cross entropy per token, the lowest",
-             .choices = {"mean_recall@1", "image_retrieval_recall@1", "text_retrieval_recall@1", "acc1",
-                         "token_loss"},
              .unread = unless(steps > 0, "steps is 0, so nothing is evaluated")});
   }
 };
@@ -92,21 +102,30 @@ struct SwapCaptionsSpec {
   }
 };
 
+// kCaptioning: cross entropy of the next token, for a model whose text.kind is "decoder".
+enum class TrainObjective { kContrastive, kCaptioning };
+constexpr std::array<std::string_view, 2> names_of(TrainObjective) {
+  return {"contrastive", "captioning"};
+}
+// The same bits for any W that divides the slots, or for the same W.
+enum class Determinism { kCanonical, kRestart };
+constexpr std::array<std::string_view, 2> names_of(Determinism) {
+  return {"canonical", "restart"};
+}
+
 // gang. Contrastive training over the global batch, or teacher-forced training of a captioner.
 struct TrainSettings {
   static constexpr const char* kKind = "train";
   std::string data;
-  std::string model;                      // a name in spec.models
-  std::string objective = "contrastive";  // "captioning": cross entropy of the next token, for a model whose
-                                          // text.kind is "decoder"
+  std::string model;  // a name in spec.models
+  TrainObjective objective = TrainObjective::kContrastive;
   std::int64_t seed = 0;
   std::int64_t global_batch = 256;
   std::int64_t logical_slots = 8;  // divides global_batch; workers must divide it
   std::int64_t epochs = 1;
   std::optional<std::int64_t> steps;  // instead of epochs
   Precision precision = Precision::kFloat32;
-  std::string deterministic =
-      "canonical";  // "canonical": bitwise equal for any W that divides the slots; "restart": for the same W
+  Determinism deterministic = Determinism::kCanonical;
   LossSpec loss;
   // Field of a sample's .json, or "stage:<name>" of a caption stage, or "own:<n>": its n-th caption, counted
   // from 1, as a captioner without error would write it, which then is no raw text; read where loss.texts is
@@ -132,8 +151,7 @@ struct TrainSettings {
     v.field(
         "objective", objective,
         {.help = "contrastive: loss over pairs; captioning: cross entropy of each next token, for a model "
-                 "whose text.kind is decoder",
-         .choices = {"contrastive", "captioning"}});
+                 "whose text.kind is decoder"});
     v.field("seed", seed,
             {.help = "order, crops, captions, weights", .least = 0, .most = 9007199254740992.0});
     v.field("global_batch", global_batch,
@@ -145,8 +163,7 @@ struct TrainSettings {
             {.help = "stop after so many steps, whatever the epochs", .least = 1, .most = 1e9});
     v.field("precision", precision, {.help = "arithmetic"});
     v.field("deterministic", deterministic,
-            {.help = "canonical: the same bits for any worker count; restart: for the same count",
-             .choices = {"canonical", "restart"}});
+            {.help = "canonical: the same bits for any worker count; restart: for the same count"});
     v.field("loss", loss, {.help = "what is minimised; default InfoNCE"});
     v.field(
         "synthetic_caption", synthetic_caption,
@@ -154,7 +171,7 @@ struct TrainSettings {
                  ".json, stage:<name> of a caption stage, or own:<n>, the sample's n-th caption",
          .least = 1,
          .most = 256,
-         .unread = unless(loss.texts != "raw", "loss.texts is raw")});
+         .unread = unless(loss.texts != LossTexts::kRaw, "loss.texts is raw")});
     v.field("swap_captions", swap_captions, {.help = "wrong pairs on purpose, to measure robustness"});
     v.field("concepts", concepts, {.help = "DiHT's concept heads"});
     v.field("micro_batch", micro_batch,

@@ -44,7 +44,7 @@ ListedJob listing_of(const jobs::JobSpec& job) {
       for (auto shard : fake_shards(name, 2)) {
         shard.source = static_cast<std::int64_t>(i);
         shard.path += "." + std::to_string(i);
-        if (data.sources[i].format != "auto") shard.format = data.sources[i].format;
+        if (data.sources[i].format != jobs::DataFormat::kAuto) shard.format = data.sources[i].format;
         listed.shards[name].push_back(shard);
       }
     }

@@ -15,7 +15,7 @@ class DataTableTest : public ::testing::Test {
     for (int i = 0; i < 2; ++i) {
       jobs::ShardRef shard;
       shard.path = "/d/" + std::to_string(i) + ".tar";
-      shard.format = "webdataset";
+      shard.format = jobs::DataFormat::kWebdataset;
       table_->add_shard(shard, 0);
     }
   }

@@ -30,7 +30,7 @@ inline std::vector<jobs::ShardRef> fake_shards(const std::string& data, std::int
     shard.data = data;
     shard.shard = i;
     shard.path = "/data/" + data + "/" + std::to_string(i) + ".tar";
-    shard.format = "webdataset";
+    shard.format = jobs::DataFormat::kWebdataset;
     shards.push_back(shard);
   }
   return shards;

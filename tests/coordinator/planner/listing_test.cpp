@@ -67,7 +67,7 @@ TEST_F(Listing, IdentityFollowsTheFile) {
                      R"("}, "stages": [{"name": "f", "kind": "filter", "data": ["d"]}]}})");
   const ListedJob before = list_job(job.job);
   EXPECT_EQ(list_job(job.job).identities, before.identities);
-  EXPECT_EQ(before.shards.at("d")[0].format, "clip_benchmark");
+  EXPECT_EQ(before.shards.at("d")[0].format, jobs::DataFormat::kClipBenchmark);
   put("d/0.tar", web_tar() + std::string(512, '\0'));
   put("d/classnames.txt", "cat\ncow\n");
   const ListedJob after = list_job(job.job);

@@ -47,7 +47,7 @@ ModelSpec stated() {
   ModelSpec model;
   model.image.image_px = 64;
   model.image.heads = model.text.heads = 2;
-  model.text.tokenizer.kind = "clip_bpe";
+  model.text.tokenizer.kind = TokenizerKind::kClipBpe;
   return model;
 }
 
@@ -72,17 +72,17 @@ TEST(CheckpointConfig, WhatTheModelLeavesOpenIsTakenOver) {
           R"(, "no_causal_mask": true, "pool_type": "last", "norm_kwargs": {"eps": 1e-6})", "",
           R"({"mean": [0.5, 0.5, 0.5], "std": 0.5, "resize_mode": "squash", "interpolation": "bilinear", "size": 64})"));
   const ModelSpec model = adopted(config);
-  EXPECT_EQ(model.image.pooling, "mean");
+  EXPECT_EQ(name_of(model.image.pooling), "mean");
   EXPECT_TRUE(model.image.norm_after_pooling);
-  EXPECT_EQ(model.image.activation, "gelu_tanh");
+  EXPECT_EQ(name_of(model.image.activation), "gelu_tanh");
   EXPECT_TRUE(model.text.bidirectional);
-  EXPECT_EQ(model.text.readout, "last");
+  EXPECT_EQ(name_of(model.text.readout), "last");
   EXPECT_EQ(model.text.layer_norm_epsilon, 1e-6);
   EXPECT_EQ(model.image.mean, std::vector<double>(3, 0.5));
   EXPECT_EQ(model.image.std, std::vector<double>(3, 0.5));
-  EXPECT_EQ(model.image.resize_mode, "square");
-  EXPECT_EQ(model.image.interpolation, "bilinear");
-  EXPECT_EQ(model.text.tokenizer.cleaning, "lower");
+  EXPECT_EQ(name_of(model.image.resize_mode), "square");
+  EXPECT_EQ(name_of(model.image.interpolation), "bilinear");
+  EXPECT_EQ(name_of(model.text.tokenizer.cleaning), "lower");
   EXPECT_EQ(said(contradictions(model, config, true, true)), "");
 }
 
@@ -135,7 +135,7 @@ TEST(CheckpointConfig, TransformersDefaultsHoldForWhatItsConfigLeavesOut) {
       "config.json", R"({"model_type": "clip", "text_config": {"num_attention_heads": 2, "eos_token_id": 2},
                          "vision_config": {"num_attention_heads": 2, "hidden_act": "gelu", "layer_norm_eps": 1e-3}})");
   ModelSpec model = adopted(config);
-  EXPECT_EQ(model.text.readout, "largest");  // their way with end token 2
+  EXPECT_EQ(name_of(model.text.readout), "largest");  // their way with end token 2
   const std::string faults = said(contradictions(model, config, true, true));
   EXPECT_NE(faults.find("text.quick_gelu = true"), std::string::npos) << faults;
   EXPECT_NE(faults.find("image.layer_norm_epsilon = 0.001, the model has 1e-05"), std::string::npos)
@@ -152,12 +152,12 @@ TEST(CheckpointConfig, SiglipIsBidirectionalAndReadsTheLastPosition) {
   const auto config =
       folder.with("config.json", R"({"model_type": "siglip", "text_config": {}, "vision_config": {}})");
   const ModelSpec model = adopted(config);
-  EXPECT_EQ(model.text.readout, "last");
+  EXPECT_EQ(name_of(model.text.readout), "last");
   EXPECT_TRUE(model.text.bidirectional && model.image.no_class_token);
-  EXPECT_EQ(model.image.pooling, "attention");
-  EXPECT_EQ(model.text.activation, "gelu_tanh");
-  EXPECT_EQ(model.image.resize_mode, "square");
-  EXPECT_EQ(model.image.interpolation, "bilinear");
+  EXPECT_EQ(name_of(model.image.pooling), "attention");
+  EXPECT_EQ(name_of(model.text.activation), "gelu_tanh");
+  EXPECT_EQ(name_of(model.image.resize_mode), "square");
+  EXPECT_EQ(name_of(model.image.interpolation), "bilinear");
 }
 
 TEST(CheckpointConfig, TimmSaysHowPicturesAreCut) {
@@ -202,7 +202,7 @@ TEST(CheckpointConfig, NewFieldsStayOutOfTheTextOfOldModels) {
   for (const char* field :
        {"pooling_", "readout", "cleaning", "rotary", "layer_scale", "activation", "mlp_width"})
     EXPECT_EQ(before.find(field), std::string::npos) << field;
-  model.image.pooling = "mean";
+  model.image.pooling = ImagePooling::kMean;
   EXPECT_NE(model_json(model), before);
   EXPECT_EQ(model_from_json(model_json(model)).image.pooling, "mean");
 }

@@ -85,11 +85,15 @@ TEST(StageKinds, EveryKindTakesRoomOnDisk) {
 TEST(StageKinds, CheckpointsAreOfWhatIsLearnt) {
   PipelineSpec spec;
   ModelSpec& clip = spec.models["clip"];
-  clip.text.tokenizer.kind = "clip_bpe";
+  clip.text.tokenizer.kind = TokenizerKind::kClipBpe;
   EXPECT_NEAR(parameters_of(clip) / 1e6, 151.3, 2);
   ModelSpec& small = spec.models["small"];
-  small.image.kind = "efficientnet_lite0";
-  small.text = {.kind = "bert", .tokenizer = {.kind = "wordpiece"}, .width = 384, .layers = 6, .heads = 12};
+  small.image.kind = ImageTowerKind::kEfficientNetLite0;
+  small.text = {.kind = TextTowerKind::kBert,
+                .tokenizer = {.kind = TokenizerKind::kWordPiece},
+                .width = 384,
+                .layers = 6,
+                .heads = 12};
   small.embed_dim = 256;
   small.image.frozen = small.text.frozen = true;
   EXPECT_NEAR(parameters_of(small) / 1e6, 26.5, 1.5);

@@ -75,10 +75,10 @@ TEST(KeyRule, TheLastDotWhereItMakesMoreSamplesWhole) {
   EXPECT_EQ(key_rule({"Lake 2.20.jpg", "Lake 2.20.txt", "a.jpg", "a.txt"}, source), KeyRule::kLastDot);
   EXPECT_EQ(key_rule({"a.input.jpg", "a.output.txt"}, source), KeyRule::kFirstDot);
   EXPECT_EQ(key_rule({"._a.b.jpg", "._a.b.txt", "a.jpg", "a.txt"}, source), KeyRule::kFirstDot);
-  source.key = "first_dot";
+  source.key = SampleKey::kFirstDot;
   EXPECT_EQ(key_rule({"a.b.jpg", "a.b.txt"}, source), KeyRule::kFirstDot);
-  source.key = "auto";
-  source.captions = "none";
+  source.key = SampleKey::kAuto;
+  source.captions = CaptionForm::kNone;
   EXPECT_EQ(key_rule({"a.1.jpg", "a.2.jpg"}, source), KeyRule::kLastDot);
 }
 

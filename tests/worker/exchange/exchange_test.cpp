@@ -211,7 +211,7 @@ TEST(Exchange, AModelThatOthersCannotExpressIsRefused) {
   model.set_image_standardization(at::ones({16}), at::ones({16}));
   model.save(from, "");
   EXPECT_THROW(export_hf(from, to, false), Error);
-  spec.image.projection = "linear";
+  spec.image.projection = jobs::ProjectionKind::kLinear;
   models::DualEncoder(spec, 1).save(from, "");
   EXPECT_THROW(export_hf(from, to, false), Error);
   EXPECT_THROW(export_open_clip(from, to, false), Error);
@@ -220,16 +220,16 @@ TEST(Exchange, AModelThatOthersCannotExpressIsRefused) {
 // Exported and read back, every field that a model has is there again.
 TEST(Exchange, AnExportReadBackIsTheModel) {
   jobs::ModelSpec spec = testing::small_model_spec(16);
-  spec.image.pooling = "mean";
+  spec.image.pooling = jobs::ImagePooling::kMean;
   spec.image.norm_after_pooling = spec.image.layer_scale = spec.image.mlp_norm = true;
-  spec.image.activation = spec.text.activation = "gelu_tanh";
+  spec.image.activation = spec.text.activation = jobs::ActivationKind::kGeluTanh;
   spec.image.mlp_width = 40;
   spec.image.ln_pre = false;
   spec.image.layer_norm_epsilon = 1e-3;
   spec.image.mean = {0.1, 0.2, 0.3};
-  spec.image.resize_mode = "longest";
+  spec.image.resize_mode = jobs::ResizeMode::kLongest;
   spec.image.fill_level = 9;
-  spec.text.readout = "last";
+  spec.text.readout = jobs::TextReadout::kLast;
   spec.text.bidirectional = true;
   spec.text.layer_norm_epsilon = 1e-4;
   const auto from = scratch("round").string(), to = scratch("round.out").string();
@@ -288,9 +288,9 @@ TEST(Exchange, ACaptionerIsRecognised) {
 jobs::ModelSpec captioner_spec() {
   jobs::ModelSpec spec = testing::small_model_spec(16);
   spec.image.ln_pre = false;
-  spec.text.kind = "decoder";
+  spec.text.kind = jobs::TextTowerKind::kDecoder;
   spec.text.context = spec.text.positions = 8;
-  spec.text.tokenizer.kind = "wordpiece";
+  spec.text.tokenizer.kind = jobs::TokenizerKind::kWordPiece;
   spec.text.tokenizer.vocabulary = scratch("words.txt").string();
   std::ofstream(scratch("words.txt")) << "[PAD]\n[UNK]\n[CLS]\n[SEP]\n[MASK]\na\ndog\n";
   return spec;
@@ -316,7 +316,7 @@ TEST(Exchange, ACaptionerBecomesBlip) {
   const CheckpointModel back = recognise(to), ours = recognise(from);
   EXPECT_EQ(back.layout, checkpoint::Layout::kHfBlip);
   EXPECT_EQ(ours.layout, checkpoint::Layout::kTrireme);
-  EXPECT_EQ(ours.spec.text.kind, "decoder");
+  EXPECT_EQ(name_of(ours.spec.text.kind), "decoder");
   EXPECT_EQ(ours.spec.image.heads, 2);
   EXPECT_EQ(ours.spec.text.heads, 2);
   std::map<std::string, at::Tensor> theirs;
@@ -344,12 +344,12 @@ TEST(Exchange, ACaptionerThatBlipCannotExpressIsRefused) {
   spec.image.ln_pre = true;
   EXPECT_NE(refusal(spec).find("image.ln_pre"), std::string::npos) << refusal(spec);
   spec = captioner_spec();
-  spec.image.resize_mode = "square";
+  spec.image.resize_mode = jobs::ResizeMode::kSquare;
   spec.image.resize_px = 20;
   EXPECT_NE(refusal(spec).find("centre crop"), std::string::npos) << refusal(spec);
   spec = captioner_spec();
   spec.image = {};
-  spec.image.kind = "efficientnet_lite0";
+  spec.image.kind = jobs::ImageTowerKind::kEfficientNetLite0;
   spec.image.width_factor = 0.25;
   spec.image.image_px = 32;
   EXPECT_NE(refusal(spec).find("image.kind efficientnet_lite0"), std::string::npos) << refusal(spec);

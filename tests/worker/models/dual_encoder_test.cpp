@@ -275,10 +275,7 @@ TEST(DualEncoder, SpecificationFaults) {
   spec.image.heads = 3;
   EXPECT_THROW(DualEncoder(spec, 1), Error);
   spec = tiny_spec();
-  spec.image.kind = "efficientnet_b8";
-  EXPECT_THROW(DualEncoder(spec, 1), Error);
-  spec = tiny_spec();
-  spec.image.projection = "none";  // 32 wide, embed_dim 16
+  spec.image.projection = jobs::ProjectionKind::kNone;  // 32 wide, embed_dim 16
   EXPECT_THROW(DualEncoder(spec, 1), Error);
   spec = tiny_spec();
   spec.freeze = {"visual.resblocks.*"};
@@ -288,7 +285,7 @@ TEST(DualEncoder, SpecificationFaults) {
 }
 
 TEST(Tokenize, PadsToTheLongestOfTheBatch) {
-  const auto tokenizer = text::make_tokenizer({"hashed_words", "", 64});
+  const auto tokenizer = text::make_tokenizer({jobs::TokenizerKind::kHashedWords, "", 64});
   const TokenBatch batch = tokenize(*tokenizer, {"a", "a b c", "a b c d e f"}, 6);
   EXPECT_EQ(batch.tokens_NL.sizes(), (at::IntArrayRef{3, 6}));
   EXPECT_EQ(batch.truncated, 1);

@@ -137,13 +137,13 @@ TEST(Families, HfClip) {
 
 TEST(Families, HfAlign) {
   jobs::ModelSpec spec = testing::small_model_spec(8);
-  spec.image.kind = "efficientnet_b0";
+  spec.image.kind = jobs::ImageTowerKind::kEfficientNetB0;
   spec.image.width_factor = 0.1;
   spec.image.depth_factor = 0.6;
   spec.image.image_px = 69;
-  spec.image.projection = "none";
-  spec.text.kind = "bert";
-  spec.text.pooling = "cls";
+  spec.image.projection = jobs::ProjectionKind::kNone;
+  spec.text.kind = jobs::TextTowerKind::kBert;
+  spec.text.pooling = jobs::TextPooling::kCls;
   spec.text.positions = 16;
   spec.text.width = 24;
   spec.text.heads = 3;
@@ -157,17 +157,17 @@ TEST(Families, HfAlign) {
 
 TEST(Families, HfBertWithEachPooling) {
   jobs::ModelSpec spec = testing::small_model_spec(8);
-  spec.text.kind = "bert";
+  spec.text.kind = jobs::TextTowerKind::kBert;
   spec.text.positions = 13;
   spec.text.width = 20;
   spec.text.heads = 5;
   spec.text.layers = 3;
-  spec.text.tokenizer.kind = "hashed_words";
+  spec.text.tokenizer.kind = jobs::TokenizerKind::kHashedWords;
   spec.text.weights = part_of("hf_bert", "weight.");
   const at::Tensor tokens = golden("hf_bert").load("input.tokens");
   double worst_output = 0, worst_gradient = 0;
   for (const std::string pooling : {"mean", "cls", "pooler"}) {
-    spec.text.pooling = pooling;
+    spec.text.pooling = *from_name<jobs::TextPooling>(pooling);
     DualEncoder model(spec, 1);
     const double off = relative(model.text_features(tokens), golden("hf_bert").load("output." + pooling));
     EXPECT_LT(off, 1e-5) << pooling;
@@ -175,7 +175,7 @@ TEST(Families, HfBertWithEachPooling) {
   }
   std::map<std::string, at::Tensor> total;  // the golden gradient is that of the three outputs together
   for (const std::string pooling : {"mean", "cls", "pooler"}) {
-    spec.text.pooling = pooling;
+    spec.text.pooling = *from_name<jobs::TextPooling>(pooling);
     DualEncoder one(spec, 1);
     (one.text_features(tokens) * golden("hf_bert").load("direction." + pooling)).sum().backward();
     for (const auto& [name, tensor] : one.trainable_parameters())
@@ -219,10 +219,10 @@ TEST(Families, TimmEfficientNets) {
   for (const auto& [name, kind, width] :
        {std::tuple{"timm_b0", "efficientnet_b0", 0.3}, {"timm_lite0", "efficientnet_lite0", 0.1}}) {
     const bool lite = std::string(name) == "timm_lite0";
-    spec.image.kind = kind;
+    spec.image.kind = *from_name<jobs::ImageTowerKind>(kind);
     spec.image.width_factor = width;
     spec.image.head_conv = true;
-    spec.image.padding = lite ? "same" : "symmetric";
+    spec.image.padding = lite ? jobs::PaddingKind::kSame : jobs::PaddingKind::kSymmetric;
     spec.image.batch_norm.epsilon = lite ? 1e-3 : 1e-5;
     spec.image.weights = part_of(name, "weight.");
     compare(name, spec, false, [&](DualEncoder& model) {
@@ -260,7 +260,7 @@ TEST(Families, LogitsOfEfficientNetLite0) {
     GTEST_SKIP() << "published weights are not installed: run ./quickstart build";
   }
   jobs::ModelSpec spec = testing::small_model_spec(8);
-  spec.image.kind = "efficientnet_lite0";
+  spec.image.kind = jobs::ImageTowerKind::kEfficientNetLite0;
   spec.image.image_px = 224;
   spec.image.weights = path;
   DualEncoder model(spec, 1);

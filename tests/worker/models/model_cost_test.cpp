@@ -24,7 +24,7 @@ class Ledger final : public c10::MemoryReportingInfoBase {
 
 jobs::ModelSpec small(const std::string& kind) {
   jobs::ModelSpec spec;
-  spec.image.kind = kind;
+  spec.image.kind = *from_name<jobs::ImageTowerKind>(kind);
   spec.image.image_px = 64;
   spec.image.patch_px = 16;
   spec.image.width = 96;
@@ -55,7 +55,7 @@ TEST(ModelCost, ActivationMemoryIsWhatTheGraphKeeps) {
     for (const bool checkpointing : {false, true}) {
       jobs::ModelSpec spec = small(kind);
       spec.image.gradient_checkpointing = spec.text.gradient_checkpointing = checkpointing;
-      spec.image.batch_norm.policy = "batch";
+      spec.image.batch_norm.policy = jobs::BatchNormPolicy::kBatch;
       DualEncoder model(spec, 1);
       const ModelCost cost = model_cost(spec, 64);
       const double image = measured(model, 8, true), text = measured(model, 32, false);
@@ -79,13 +79,14 @@ TEST(ModelCost, FlopsOfPublishedModels) {
   EXPECT_NEAR(model_cost(spec, 49408).image.forward_flops / 2e9, 17.5, 0.2);
   // EfficientNet's paper: B0 0.39 and B7 37 giga-multiply-adds at 224 and 600, heads included;
   // summed by hand over METHODS 4.2's table B7 has 37.74.
-  spec.image.kind = "efficientnet_b0";
+  spec.image.kind = jobs::ImageTowerKind::kEfficientNetB0;
   spec.image.image_px = 224;
   spec.image.head_conv = true;
   EXPECT_NEAR(model_cost(spec, 49408).image.forward_flops / 2e9, 0.39, 0.02);
-  spec.image.kind = "efficientnet_b7";
+  spec.image.kind = jobs::ImageTowerKind::kEfficientNetB7;
   spec.image.image_px = 600;
-  spec.image.padding = "same";  // the paper's; asymmetric maps are a row smaller at odd sides
+  spec.image.padding =
+      jobs::PaddingKind::kSame;  // the paper's; asymmetric maps are a row smaller at odd sides
   EXPECT_NEAR(model_cost(spec, 49408).image.forward_flops / 2e9, 37.74, 0.1);
   const ModelCost cost = model_cost(spec, 49408);
   EXPECT_DOUBLE_EQ(cost.step_flops, 3 * (cost.image.forward_flops + cost.text.forward_flops));

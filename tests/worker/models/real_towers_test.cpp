@@ -15,11 +15,11 @@ namespace {
 
 jobs::ModelSpec real_spec() {
   jobs::ModelSpec spec;
-  spec.image.kind = "efficientnet_lite0";
+  spec.image.kind = jobs::ImageTowerKind::kEfficientNetLite0;
   spec.image.weights = "pretrained:efficientnet-lite0";
-  spec.text.kind = "bert";
+  spec.text.kind = jobs::TextTowerKind::kBert;
   spec.text.weights = "pretrained:minilm";
-  spec.text.tokenizer.kind = "wordpiece";
+  spec.text.tokenizer.kind = jobs::TokenizerKind::kWordPiece;
   spec.text.tokenizer.vocabulary = "pretrained:minilm";
   spec.text.width = 384;
   spec.text.layers = 6;

@@ -32,7 +32,7 @@ TEST(ReplayedTowers, GiveWhatTheyGiveWithoutGraphs) {
   spec.image.heads = spec.text.heads = 2;
   spec.text.context = 40;
   spec.embed_dim = 64;
-  for (const char* kind : {"transformer", "bert"})
+  for (const auto kind : {jobs::TextTowerKind::kTransformer, jobs::TextTowerKind::kBert})
     for (const bool bf16 : {false, true}) {
       spec.text.kind = kind;
       DualEncoder model(spec, 1);

@@ -24,7 +24,7 @@ std::int64_t parameters(const nn::ParameterSet& set) {
 
 jobs::ImageTowerSpec image_spec(const std::string& kind) {
   jobs::ModelSpec spec;
-  spec.image.kind = kind;
+  spec.image.kind = *from_name<jobs::ImageTowerKind>(kind);
   jobs::resolve_model_defaults(spec);
   return spec.image;
 }
@@ -62,8 +62,8 @@ TEST(ParameterCounts, BertFamily) {  // METHODS 4.3
                                                          {12, 768, 250000, 278041344L},
                                                          {24, 1024, 250000, 559887360L}}) {
     jobs::TextTowerSpec spec;
-    spec.kind = "bert";
-    spec.pooling = "pooler";  // the published counts have it
+    spec.kind = jobs::TextTowerKind::kBert;
+    spec.pooling = jobs::TextPooling::kPooler;  // the published counts have it
     spec.layers = layers;
     spec.width = width;
     spec.heads = width / 64;
@@ -95,8 +95,8 @@ TEST(ParameterCounts, ClipAndAlign) {  // METHODS 4.1, 4.3
   nn::ParameterSet set(0);
   make_efficientnet(image_spec("efficientnet_b7"), set);
   jobs::TextTowerSpec bert;
-  bert.kind = "bert";
-  bert.pooling = "pooler";
+  bert.kind = jobs::TextTowerKind::kBert;
+  bert.pooling = jobs::TextPooling::kPooler;
   bert.width = 768;
   bert.heads = 12;
   make_bert(bert, 30522, 0, set);
@@ -127,7 +127,7 @@ TEST(NamePatterns, LastMatchDecides) {
 
 jobs::ModelSpec tiny(const std::string& kind) {
   jobs::ModelSpec spec;
-  spec.image.kind = kind;
+  spec.image.kind = *from_name<jobs::ImageTowerKind>(kind);
   spec.image.image_px = 32;
   spec.image.patch_px = 8;
   spec.image.width = spec.text.width = 16;
@@ -182,7 +182,7 @@ TEST(StochasticDepth, SkipsTheGivenShare) {
   EXPECT_TRUE(at::equal(nn::stochastic_depth(x, 0.25, {}, "layer"), x));
   for (const char* kind : {"vit", "efficientnet_b0"}) {
     jobs::ModelSpec spec = tiny(kind);
-    spec.image.batch_norm.policy = "stored";
+    spec.image.batch_norm.policy = jobs::BatchNormPolicy::kStored;
     const at::Tensor image = at::randn({8, 3, 32, 32});
     spec.image.stochastic_depth = 0.5;
     DualEncoder model(spec, 1);
@@ -258,7 +258,7 @@ TEST(BatchNorm, GhostGroupsAndWhatTheyReport) {
 TEST(BatchNorm, StoredStatisticsMoveByTheMomentum) {
   at::manual_seed(1);
   jobs::ModelSpec spec = tiny("efficientnet_b0");
-  spec.image.batch_norm = {"batch", 16, 0.25, 1e-3};
+  spec.image.batch_norm = {jobs::BatchNormPolicy::kBatch, 16, 0.25, 1e-3};
   DualEncoder model(spec, 1);
   ASSERT_GT(model.norm_channels(), 0);
   nn::BatchStatistics one(model.norm_channels());
@@ -298,9 +298,9 @@ TEST(AnyPair, EveryImageTowerWithEveryTextTower) {
     for (const std::string text : {"transformer", "bert"})
       for (const std::string projection : {"matrix", "linear", "none"}) {
         jobs::ModelSpec spec = tiny(image);
-        spec.text.kind = text;
-        spec.text.projection = projection;
-        spec.image.projection = "linear";
+        spec.text.kind = *from_name<jobs::TextTowerKind>(text);
+        spec.text.projection = *from_name<jobs::ProjectionKind>(projection);
+        spec.image.projection = jobs::ProjectionKind::kLinear;
         DualEncoder model(spec, 1);
         const at::Tensor x = model.encode_image(at::randn({2, 3, 32, 32}));
         const at::Tensor y = model.encode_text(at::tensor({1, 9, 2, 1, 8, 2}, at::kLong).view({2, 3}));

@@ -43,12 +43,12 @@ struct ShardScan {
 
 // Scans the shard once, front to back, and writes its index at `index_path`. Damage is counted, not thrown;
 // kNotFound and kDamaged ("not a tar", empty file) name the file, kInternal what does not add up. `format`:
-// "webdataset", "clip_benchmark", "table", "files", "class_folders" (the shard is one class' folder). `poll`
-// is called many times a second and may throw, to cancel the scan; nothing is written then.
-ShardScan build_shard_index(const io::Path& shard, const std::string& format, const jobs::SourceSpec& source,
+// decided, neither unset nor auto; class_folders: the shard is one class' folder. `poll` is called many times
+// a second and may throw, to cancel the scan; nothing is written then.
+ShardScan build_shard_index(const io::Path& shard, jobs::DataFormat format, const jobs::SourceSpec& source,
                             const io::Path& index_path, const std::function<void()>& poll = {});
 // The same over bytes that lie elsewhere; no folder.
-ShardScan build_shard_index(const io::ByteSource& bytes, const io::Path& shard, const std::string& format,
+ShardScan build_shard_index(const io::ByteSource& bytes, const io::Path& shard, jobs::DataFormat format,
                             const jobs::SourceSpec& source, const io::Path& index_path,
                             const std::function<void()>& poll = {});
 

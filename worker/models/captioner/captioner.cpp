@@ -10,9 +10,10 @@ namespace {
 
 const CaptionDecoder& decoder_of(const DualEncoder& model) {
   if (model.decoder() != nullptr) return *model.decoder();
-  throw Error(ErrorKind::kInvalid,
-              "the model cannot write captions: its text.kind is " + model.spec().text.kind,
-              "use a model whose text.kind is \"decoder\"");
+  throw Error(
+      ErrorKind::kInvalid,
+      "the model cannot write captions: its text.kind is " + std::string(name_of(model.spec().text.kind)),
+      "use a model whose text.kind is \"decoder\"");
 }
 
 }  // namespace

@@ -99,14 +99,6 @@ class Batch {
 
 }  // namespace
 
-DecodingMethod decoding_method_named(const std::string& name) {
-  if (name == "greedy") return DecodingMethod::kGreedy;
-  if (name == "beam") return DecodingMethod::kBeam;
-  if (name == "nucleus") return DecodingMethod::kNucleus;
-  throw Error(ErrorKind::kInvalid, "unknown decoding method '" + name + "'",
-              "known are greedy, beam and nucleus");
-}
-
 std::vector<WrittenCaption> write_captions(const CaptionDecoder& decoder, const at::Tensor& image_NSU,
                                            const std::vector<std::int64_t>& start,
                                            const DecodingOptions& options,

@@ -18,13 +18,13 @@
 
 #include <ATen/core/Tensor.h>
 
+#include "jobs/specification/stages/caption_spec.h"
 #include "worker/models/captioner/caption_decoder.h"
 #include "worker/models/captioner/decoding_rules.h"
 
 namespace trireme::worker::models {
 
-enum class DecodingMethod { kGreedy, kBeam, kNucleus };
-DecodingMethod decoding_method_named(const std::string& name);  // "greedy", "beam", "nucleus"
+using DecodingMethod = jobs::CaptionMethod;
 
 struct DecodingOptions {
   DecodingMethod method = DecodingMethod::kGreedy;

@@ -13,16 +13,6 @@ namespace {
 constexpr double kLayerNormEpsilon = 1e-12;
 constexpr double kInitDeviation = 0.02;
 
-enum class Pooling { kMean, kFirst, kPooler };
-
-Pooling pooling_named(const std::string& name) {
-  if (name == "mean") return Pooling::kMean;
-  if (name == "cls") return Pooling::kFirst;
-  if (name == "pooler") return Pooling::kPooler;
-  throw Error(ErrorKind::kInvalid, "text tower: unknown pooling '" + name + "'",
-              "known are mean, cls and pooler");
-}
-
 // Tokens side by side, without padding where leaving it out saves a tenth: nobody looks at it.
 struct Rows {
   std::int64_t sequences = 0, length = 0;
@@ -85,7 +75,7 @@ class Bert final : public Tower {
  public:
   Bert(const jobs::TextTowerSpec& spec, std::int64_t vocabulary_size, std::int64_t pad_id,
        nn::ParameterSet& set)
-      : spec_(spec), pad_id_(pad_id), pooling_(pooling_named(spec.pooling)) {
+      : spec_(spec), pad_id_(pad_id), pooling_(spec.pooling) {
     const std::string prefix = "text.embeddings.";
     words_ = set.normal(prefix + "word_embeddings.weight", {vocabulary_size, spec.width}, kInitDeviation);
     positions_ =
@@ -94,7 +84,7 @@ class Bert final : public Tower {
     norm_ = nn::make_layer_norm(set, prefix + "LayerNorm", spec.width, kLayerNormEpsilon);
     for (std::int64_t i = 0; i < spec.layers; ++i)
       layers_.push_back(make_layer(set, "text.encoder.layer." + std::to_string(i), spec.width));
-    if (pooling_ == Pooling::kPooler)
+    if (pooling_ == jobs::TextPooling::kPooler)
       pooler_ = nn::make_linear_normal(set, "text.pooler.dense", spec.width, spec.width, kInitDeviation);
   }
 
@@ -112,11 +102,11 @@ class Bert final : public Tower {
     at::Tensor x_MT =
         norm_.forward(at::embedding(words_, tokens_M) +
                       (at::embedding(positions_, places_M.remainder(rows.length)) + types_.select(0, 0)));
-    const bool first = pooling_ != Pooling::kMean;  // then the last layer computes those rows alone
+    const bool first = pooling_ != jobs::TextPooling::kMean;  // then the last layer computes those rows alone
     for (std::size_t i = 0; i < layers_.size(); ++i)
       x_MT = run(layers_[i], x_MT, rows, first && i + 1 == layers_.size());
-    if (pooling_ == Pooling::kFirst) return x_MT;
-    if (pooling_ == Pooling::kPooler) return at::tanh(pooler_.forward(x_MT));
+    if (pooling_ == jobs::TextPooling::kCls) return x_MT;
+    if (pooling_ == jobs::TextPooling::kPooler) return at::tanh(pooler_.forward(x_MT));
     return mean_of(x_MT, rows, tokens_M);
   }
 
@@ -156,7 +146,7 @@ class Bert final : public Tower {
 
   jobs::TextTowerSpec spec_;
   std::int64_t pad_id_;
-  Pooling pooling_;
+  jobs::TextPooling pooling_;
   at::Tensor words_, positions_, types_;
   nn::LayerNorm norm_;
   std::vector<Layer> layers_;

@@ -55,12 +55,18 @@ struct Block {
   }
 };
 
+nn::NormPolicy policy_of(jobs::BatchNormPolicy named) {
+  return named == jobs::BatchNormPolicy::kStored  ? nn::NormPolicy::kStored
+         : named == jobs::BatchNormPolicy::kBatch ? nn::NormPolicy::kBatch
+                                                  : nn::NormPolicy::kGhost;
+}
+
 class EfficientNet final : public Tower {
  public:
   EfficientNet(const jobs::ImageTowerSpec& spec, nn::ParameterSet& set)
       : shape_(efficientnet_shape(spec)),
-        padding_(nn::padding_named(spec.padding)),
-        norm_{nn::norm_policy_named(spec.batch_norm.policy), spec.batch_norm.group, spec.batch_norm.epsilon},
+        padding_(padding_of(spec.padding)),
+        norm_{policy_of(spec.batch_norm.policy), spec.batch_norm.group, spec.batch_norm.epsilon},
         recompute_(spec.gradient_checkpointing) {
     stem_ = conv_norm(set, "visual._conv_stem", "visual._bn0", 3, shape_.stem, 3, 2, 1);
     for (std::size_t i = 0; i < shape_.blocks.size(); ++i) add_block(set, i, spec.stochastic_depth);
@@ -158,6 +164,12 @@ class EfficientNet final : public Tower {
 };
 
 }  // namespace
+
+nn::Padding padding_of(jobs::PaddingKind named) {
+  return named == jobs::PaddingKind::kSame        ? nn::Padding::kSame
+         : named == jobs::PaddingKind::kSymmetric ? nn::Padding::kSymmetric
+                                                  : nn::Padding::kAsymmetric;
+}
 
 std::unique_ptr<Tower> make_efficientnet(const jobs::ImageTowerSpec& spec, nn::ParameterSet& set) {
   return std::make_unique<EfficientNet>(spec, set);

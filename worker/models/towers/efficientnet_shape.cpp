@@ -22,30 +22,20 @@ constexpr std::array<Stage, 7> kStages{{{1, 3, 1, 1, 32, 16},
                                         {1, 3, 1, 6, 192, 320}}};
 constexpr std::int64_t kStem = 32, kHead = 1280;
 
-struct Factors {
-  const char* kind;
-  double width, depth;
-};
-constexpr std::array<Factors, 12> kKinds{{{"efficientnet_b0", 1.0, 1.0},
-                                          {"efficientnet_b1", 1.0, 1.1},
-                                          {"efficientnet_b2", 1.1, 1.2},
-                                          {"efficientnet_b3", 1.2, 1.4},
-                                          {"efficientnet_b4", 1.4, 1.8},
-                                          {"efficientnet_b5", 1.6, 2.2},
-                                          {"efficientnet_b6", 1.8, 2.6},
-                                          {"efficientnet_b7", 2.0, 3.1},
-                                          {"efficientnet_l2", 4.3, 5.3},
-                                          {"efficientnet_lite0", 1.0, 1.0},
-                                          {"efficientnet_lite1", 1.0, 1.1},
-                                          {"efficientnet_lite2", 1.1, 1.2}}};
-
-Factors factors_of(const jobs::ImageTowerSpec& spec) {
-  const auto found =
-      std::find_if(kKinds.begin(), kKinds.end(), [&](const Factors& kind) { return spec.kind == kind.kind; });
-  if (found == kKinds.end())
-    throw Error(ErrorKind::kInvalid, "no EfficientNet is called '" + spec.kind + "'");
-  return {found->kind, spec.width_factor.value_or(found->width), spec.depth_factor.value_or(found->depth)};
-}
+// By ImageTowerKind, a vit apart.
+constexpr std::array<EfficientNetFactors, names_of(jobs::ImageTowerKind{}).size()> kKinds{{{},
+                                                                                           {1.0, 1.0},
+                                                                                           {1.0, 1.1},
+                                                                                           {1.1, 1.2},
+                                                                                           {1.2, 1.4},
+                                                                                           {1.4, 1.8},
+                                                                                           {1.6, 2.2},
+                                                                                           {1.8, 2.6},
+                                                                                           {2.0, 3.1},
+                                                                                           {4.3, 5.3},
+                                                                                           {1.0, 1.0},
+                                                                                           {1.0, 1.1},
+                                                                                           {1.1, 1.2}}};
 
 std::int64_t scaled_width(std::int64_t channels, double factor) {
   const double wanted = static_cast<double>(channels) * factor;
@@ -55,8 +45,14 @@ std::int64_t scaled_width(std::int64_t channels, double factor) {
 
 }  // namespace
 
+EfficientNetFactors efficientnet_factors(const jobs::ImageTowerSpec& spec) {
+  if (!jobs::is_efficientnet(spec)) throw Error(ErrorKind::kInvalid, "a vit is no EfficientNet");
+  const EfficientNetFactors& own = kKinds[static_cast<std::size_t>(spec.kind)];
+  return {spec.width_factor.value_or(own.width), spec.depth_factor.value_or(own.depth)};
+}
+
 EfficientNetShape efficientnet_shape(const jobs::ImageTowerSpec& spec) {
-  const Factors factors = factors_of(spec);
+  const EfficientNetFactors factors = efficientnet_factors(spec);
   const bool lite = jobs::is_efficientnet_lite(spec);
   EfficientNetShape shape;
   shape.relu6 = lite;

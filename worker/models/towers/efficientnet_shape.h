@@ -23,9 +23,15 @@ struct EfficientNetShape {
   std::int64_t width() const { return head > 0 ? head : blocks.back().out; }
 };
 
+// Of the widths and the repeats: the kind's own, or what stands in `spec`. Throws kInvalid for a vit.
+struct EfficientNetFactors {
+  double width = 1, depth = 1;
+};
+EfficientNetFactors efficientnet_factors(const jobs::ImageTowerSpec& spec);
+
 // Channels c of a stage become max(8, round to a multiple of 8), 8 more when that is below 0.9 c; repeats
 // ceil. Lite kinds keep the stem (32), the head (1280) and the repeats of the first and last stage. `spec`
-// with its defaults resolved; throws kInvalid on other kinds.
+// with its defaults resolved; throws kInvalid for a vit.
 EfficientNetShape efficientnet_shape(const jobs::ImageTowerSpec& spec);
 
 }  // namespace trireme::worker::models

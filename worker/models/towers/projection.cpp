@@ -26,13 +26,10 @@ Projection Projection::linear(nn::ParameterSet& set, const std::string& name, st
   return projection;
 }
 
-Projection Projection::make(nn::ParameterSet& set, const std::string& kind, const std::string& name,
+Projection Projection::make(nn::ParameterSet& set, jobs::ProjectionKind kind, const std::string& name,
                             std::int64_t in, std::int64_t out) {
-  if (kind == "matrix") return matrix(set, name, in, out);
-  if (kind == "linear") return linear(set, name, in, out);
-  if (kind != "none")
-    throw Error(ErrorKind::kInvalid, "unknown projection '" + kind + "'",
-                "known are matrix, linear and none");
+  if (kind == jobs::ProjectionKind::kMatrix) return matrix(set, name, in, out);
+  if (kind == jobs::ProjectionKind::kLinear) return linear(set, name, in, out);
   if (in != out)
     throw Error(ErrorKind::kInvalid,
                 "a tower without a projection is " + std::to_string(in) + " wide, embed_dim is " +

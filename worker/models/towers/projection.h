@@ -5,6 +5,7 @@
 
 #include <ATen/core/Tensor.h>
 
+#include "jobs/specification/image_tower_spec.h"
 #include "worker/nn/parameter_set.h"
 
 namespace trireme::worker::models {
@@ -18,8 +19,8 @@ class Projection {
 
   // y = x: the tower is as wide as the shared space (ALIGN's B7 and L2).
   static Projection none() { return {}; }
-  // `kind` as in the tower's spec; throws kInvalid when "none" does not fit.
-  static Projection make(nn::ParameterSet& set, const std::string& kind, const std::string& name,
+  // `kind` as in the tower's resolved spec; throws kInvalid when kNone does not fit.
+  static Projection make(nn::ParameterSet& set, jobs::ProjectionKind kind, const std::string& name,
                          std::int64_t in, std::int64_t out);
 
   // [N, T] -> [N, D], float32 even under autocast; rows of norm 1.

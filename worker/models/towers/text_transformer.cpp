@@ -14,8 +14,8 @@ class TextTransformer final : public Tower {
   TextTransformer(const jobs::TextTowerSpec& spec, const TextIds& ids, nn::ParameterSet& set)
       : spec_(spec),
         ids_(ids),
-        class_(spec.readout == "class"),
-        whole_(class_ || spec.bidirectional || spec.readout == "last"),
+        class_(spec.readout == jobs::TextReadout::kClass),
+        whole_(class_ || spec.bidirectional || spec.readout == jobs::TextReadout::kLast),
         token_embedding_(set.normal("token_embedding.weight", {ids.vocabulary_size, spec.width}, 0.02)),
         positional_embedding_(
             set.normal("positional_embedding", {spec.context + (class_ ? 1 : 0), spec.width}, 0.01)),
@@ -58,10 +58,11 @@ class TextTransformer final : public Tower {
  private:
   // The position of each row that is read.
   at::Tensor read_places(const at::Tensor& tokens_NL) const {
-    if (spec_.readout == "first") return at::zeros({tokens_NL.size(0)}, tokens_NL.options());
-    if (spec_.readout == "last")
+    if (spec_.readout == jobs::TextReadout::kFirst)
+      return at::zeros({tokens_NL.size(0)}, tokens_NL.options());
+    if (spec_.readout == jobs::TextReadout::kLast)
       return at::full({tokens_NL.size(0)}, tokens_NL.size(1) - 1, tokens_NL.options());
-    if (spec_.readout == "largest") return tokens_NL.argmax(1);
+    if (spec_.readout == jobs::TextReadout::kLargest) return tokens_NL.argmax(1);
     return (tokens_NL == ids_.end).to(at::kInt).argmax(1);  // arg-max returns the first of equals
   }
 

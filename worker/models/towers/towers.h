@@ -9,6 +9,7 @@
 
 #include "common/base/error.h"
 #include "jobs/specification/model_spec.h"
+#include "worker/nn/convolution.h"
 #include "worker/nn/forward_context.h"
 #include "worker/nn/layers.h"
 #include "worker/nn/parameter_set.h"
@@ -33,7 +34,9 @@ class Tower {
 };
 
 // What a spec's `activation` and `quick_gelu` mean together.
-nn::Activation activation_of(const std::string& named, bool quick_gelu);
+nn::Activation activation_of(jobs::ActivationKind named, bool quick_gelu);
+// Of a resolved spec.
+nn::Padding padding_of(jobs::PaddingKind named);
 
 // "vit": CLIP's vision transformer, class token after ln_post, or pooled otherwise (ImageTowerSpec::pooling);
 // names "visual.…" but for visual.proj, as open_clip's. patch_dropout and stochastic_depth act in training.

@@ -41,9 +41,9 @@ class VisionTransformer final : public Tower {
                       .stochastic_depth = spec.stochastic_depth,
                       .gradient_checkpointing = spec.gradient_checkpointing},
                      false) {
-    if (spec.pooling == "attention")
+    if (spec.pooling == jobs::ImagePooling::kAttention)
       attention_.emplace(spec, activation_of(spec.activation, spec.quick_gelu), set);
-    if (spec.pooling == "queries") queries_.emplace(spec, set);
+    if (spec.pooling == jobs::ImagePooling::kQueries) queries_.emplace(spec, set);
     ln_post_ = nn::make_layer_norm(set, "visual.ln_post", width(), spec.layer_norm_epsilon);
   }
 
@@ -54,7 +54,7 @@ class VisionTransformer final : public Tower {
   at::Tensor forward(const at::Tensor& image_BCHW, const nn::ForwardContext& context) const override {
     const at::Tensor x_BLT = start(image_BCHW, context);
     const std::int64_t batch = x_BLT.size(0), length = x_BLT.size(1);
-    if (!spec_.pooling.empty() && spec_.pooling != "class")
+    if (spec_.pooling != jobs::ImagePooling::kUnset && spec_.pooling != jobs::ImagePooling::kClass)
       return pool(transformer_.forward(x_BLT, context, rotary(x_BLT)));
     const at::Tensor class_B = at::arange(batch, x_BLT.options().dtype(at::kLong)) * length;
     const at::Tensor x_MT = x_BLT.view({batch * length, spec_.width});
@@ -80,8 +80,9 @@ class VisionTransformer final : public Tower {
   }
 
   nn::Rotary rotary(const at::Tensor& x_BLT) const {
-    if (spec_.rotary.empty()) return {};
-    return nn::rotary_of_square(grid_, spec_.width / spec_.heads, before_, spec_.rotary == "xy",
+    if (spec_.rotary == jobs::RotaryOrder::kOff) return {};
+    return nn::rotary_of_square(grid_, spec_.width / spec_.heads, before_,
+                                spec_.rotary == jobs::RotaryOrder::kXy,
                                 static_cast<double>(spec_.rotary_offset.value_or(0)),
                                 static_cast<double>(spec_.rotary_reference.value_or(grid_)), x_BLT.device());
   }
@@ -131,8 +132,8 @@ class VisionTransformer final : public Tower {
 
 }  // namespace
 
-nn::Activation activation_of(const std::string& named, bool quick_gelu) {
-  if (named == "gelu_tanh") return nn::Activation::kTanhGelu;
+nn::Activation activation_of(jobs::ActivationKind named, bool quick_gelu) {
+  if (named == jobs::ActivationKind::kGeluTanh) return nn::Activation::kTanhGelu;
   return quick_gelu ? nn::Activation::kQuickGelu : nn::Activation::kGelu;
 }
 
@@ -147,11 +148,12 @@ std::unique_ptr<Tower> make_vision_transformer(const jobs::ImageTowerSpec& spec,
                 "image tower: image_px " + std::to_string(spec.image_px) + " is not a multiple of patch_px " +
                     std::to_string(spec.patch_px),
                 "choose image_px as a multiple of patch_px");
-  if (!spec.rotary.empty() && (spec.patch_dropout > 0 || spec.width / spec.heads % 4 != 0))
+  if (spec.rotary != jobs::RotaryOrder::kOff && (spec.patch_dropout > 0 || spec.width / spec.heads % 4 != 0))
     throw Error(ErrorKind::kInvalid,
                 "image tower: rotary positions take heads of a multiple of 4 numbers and all patches",
                 "leave patch_dropout out");
-  if (spec.no_class_token && (spec.pooling.empty() || spec.pooling == "class"))
+  if (spec.no_class_token &&
+      (spec.pooling == jobs::ImagePooling::kUnset || spec.pooling == jobs::ImagePooling::kClass))
     throw Error(ErrorKind::kInvalid, "image tower: without a class token there is none to read",
                 "set pooling to mean or attention");
   return std::make_unique<VisionTransformer>(spec, set);

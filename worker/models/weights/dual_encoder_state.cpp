@@ -35,40 +35,36 @@ DualEncoder::State::State(const jobs::ModelSpec& model, std::uint64_t seed,
 }
 
 void DualEncoder::State::build_image() {
-  if (spec.image.kind == "vit")
+  if (spec.image.kind == jobs::ImageTowerKind::kVit)
     image = make_vision_transformer(spec.image, set);
-  else if (jobs::is_efficientnet(spec.image))
-    image = make_efficientnet(spec.image, set);
   else
-    throw Error(ErrorKind::kInvalid, "unknown image tower kind '" + spec.image.kind + "'",
-                "known are vit and efficientnet_b0 … b7, l2, lite0 … lite2");
+    image = make_efficientnet(spec.image, set);
   image_end = set.entries().size();
-  const std::string& kind = spec.image.projection;
-  if (spec.text.kind != "decoder")
-    image_projection = Projection::make(set, kind, kind == "matrix" ? "visual.proj" : "visual.projection",
-                                        image->width(), spec.embed_dim);
+  const jobs::ProjectionKind kind = spec.image.projection;
+  if (spec.text.kind != jobs::TextTowerKind::kDecoder)
+    image_projection = Projection::make(
+        set, kind, kind == jobs::ProjectionKind::kMatrix ? "visual.proj" : "visual.projection",
+        image->width(), spec.embed_dim);
   image_projection_end = set.entries().size();
 }
 
 void DualEncoder::State::build_text() {
   const std::int64_t vocabulary_size = tokenizer->vocabulary_size();
-  if (spec.text.kind == "decoder") {
+  if (spec.text.kind == jobs::TextTowerKind::kDecoder) {
     decoder = std::make_unique<CaptionDecoder>(spec.text, vocabulary_size + spec.text.extra_tokens,
                                                image->width(), set);
     text_end = text_projection_end = set.entries().size();
     return;
   }
-  if (spec.text.kind == "transformer")
+  if (spec.text.kind == jobs::TextTowerKind::kTransformer)
     text = make_text_transformer(spec.text, {vocabulary_size, tokenizer->end_id(), tokenizer->pad_id()}, set);
-  else if (spec.text.kind == "bert")
-    text = make_bert(spec.text, vocabulary_size, tokenizer->pad_id(), set);
   else
-    throw Error(ErrorKind::kInvalid, "unknown text tower kind '" + spec.text.kind + "'",
-                "known are transformer, bert and decoder");
+    text = make_bert(spec.text, vocabulary_size, tokenizer->pad_id(), set);
   text_end = set.entries().size();
-  const std::string& kind = spec.text.projection;
-  text_projection = Projection::make(set, kind, kind == "matrix" ? "text_projection" : "text.projection",
-                                     text->width(), spec.embed_dim);
+  const jobs::ProjectionKind kind = spec.text.projection;
+  text_projection = Projection::make(
+      set, kind, kind == jobs::ProjectionKind::kMatrix ? "text_projection" : "text.projection", text->width(),
+      spec.embed_dim);
   text_projection_end = set.entries().size();
 }
 

@@ -53,7 +53,8 @@ bool belongs(checkpoint::Layout layout, WeightPart part, const std::string& thei
 at::Tensor fitted(const std::string& name, const at::Tensor& value, const at::Tensor& target,
                   const jobs::ModelSpec& spec) {
   if (value.sizes() == target.sizes() || value.dim() != 2 || target.dim() != 2) return value;
-  const bool cut = !spec.text.bidirectional && spec.text.readout != "last" && spec.text.readout != "class";
+  const bool cut = !spec.text.bidirectional && spec.text.readout != jobs::TextReadout::kLast &&
+                   spec.text.readout != jobs::TextReadout::kClass;
   if (name == "positional_embedding" && cut && value.size(0) > target.size(0) &&
       value.size(1) == target.size(1))
     return value.slice(0, 0, target.size(0));
@@ -62,7 +63,7 @@ at::Tensor fitted(const std::string& name, const at::Tensor& value, const at::Te
   const auto grid = static_cast<std::int64_t>(std::lround(std::sqrt(static_cast<double>(rows))));
   if (rows < 1 || grid * grid != rows) return value;
   return resize_positions(value, spec.image.image_px / spec.image.patch_px,
-                          spec.image.position_resize == "align_corners", before);
+                          spec.image.position_resize == jobs::PositionResize::kAlignCorners, before);
 }
 
 // A file may hold the output layer beside the embeddings that it shares; then both must be the same.
@@ -167,7 +168,7 @@ class WeightLoader {
   }
 
   void run(const std::vector<nn::NamedTensor>& targets, std::unordered_set<std::string>& loaded) {
-    const bool decoder = spec_.text.kind == "decoder" && part_ != WeightPart::kImage;
+    const bool decoder = spec_.text.kind == jobs::TextTowerKind::kDecoder && part_ != WeightPart::kImage;
     if (copy_ && decoder && spec_.text.tied_head) check_tied_head(file_, faults_);
     for (const nn::NamedTensor& target : targets) {
       try {

@@ -25,7 +25,7 @@ using Ids = std::vector<std::int64_t>;
 
 models::DecodingOptions decoding_of(const jobs::CaptionSettings& settings) {
   models::DecodingOptions options;
-  options.method = models::decoding_method_named(settings.method);
+  options.method = settings.method;
   options.beams = settings.beams;
   options.length_penalty = settings.length_penalty;
   options.top_p = settings.top_p;

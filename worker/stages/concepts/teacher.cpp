@@ -35,19 +35,21 @@ std::string head_of(const checkpoint::SafetensorsFile& file, const std::string& 
               "name weights with their head, for example pretrained:efficientnet-lite0");
 }
 
-jobs::ModelSpec tower_spec(const std::string& kind) {
+jobs::ModelSpec tower_spec(jobs::ImageTowerKind kind) {
   jobs::ModelSpec spec;
   spec.image.kind = kind;
   spec.image.weights = "given";
   spec.image.frozen = true;
-  spec.image.image_px = kind == "efficientnet_lite1" ? 240 : kind == "efficientnet_lite2" ? 260 : 224;
+  spec.image.image_px = kind == jobs::ImageTowerKind::kEfficientNetLite1   ? 240
+                        : kind == jobs::ImageTowerKind::kEfficientNetLite2 ? 260
+                                                                           : 224;
   jobs::resolve_model_defaults(spec);
   return spec;
 }
 
 class Classifier final : public Teacher {
  public:
-  Classifier(const std::string& path, const std::string& kind, const std::string& device)
+  Classifier(const std::string& path, jobs::ImageTowerKind kind, const std::string& device)
       : spec_(tower_spec(kind)), set_(0), tower_(models::make_efficientnet(spec_.image, set_)) {
     std::unordered_set<std::string> loaded;
     models::load_weights(path, spec_, models::WeightPart::kImage, set_.entries(), loaded);
@@ -56,7 +58,7 @@ class Classifier final : public Teacher {
     weight_VT_ = file.load(head + ".weight").to(at::Device(device), at::kFloat);
     bias_V_ = file.load(head + ".bias").to(at::Device(device), at::kFloat);
     if (weight_VT_.dim() != 2 || weight_VT_.size(1) != tower_->width())
-      throw Error(ErrorKind::kInvalid, path + ": its classifier does not fit " + kind,
+      throw Error(ErrorKind::kInvalid, path + ": its classifier does not fit " + std::string(name_of(kind)),
                   "set tower to what the weights are of");
     for (const auto& entry : set_.entries()) {
       at::Tensor tensor = entry.tensor;
@@ -164,7 +166,7 @@ jobs::ConceptVocabularies settle_teacher(const jobs::ConceptsSettings& settings,
   if (classifier) {
     const std::string path = jobs::resolve_weights(settings.teacher);
     check_classes(settled, path);
-    identity += settings.tower + "\n" + io::hex(io::xxh3_of_file(path)) + "\n";
+    identity += std::string(name_of(settings.tower)) + "\n" + io::hex(io::xxh3_of_file(path)) + "\n";
   } else {
     for (const char* name : {"model.safetensors", "config.json", models::kHeadsFile})
       if (const io::Path file = io::Path(files.model) / name; io::exists(file))

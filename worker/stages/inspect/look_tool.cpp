@@ -19,7 +19,9 @@ int look(const std::vector<std::string>& arguments, std::ostream& out) {
   task.settings = "{}";
   task.shard.emplace();
   task.shard->path = arguments[0];
-  task.shard->format = arguments[1];
+  const auto format = from_name<jobs::DataFormat>(arguments[1]);
+  if (!format) throw Error(ErrorKind::kUsage, "look: unknown format " + arguments[1]);
+  task.shard->format = *format;
   task.shard->source = std::stoll(arguments[3]);
   task.data = arguments[2];
   const io::Path index = io::temporary_folder() / ("trireme-look-" + std::to_string(::getpid()));

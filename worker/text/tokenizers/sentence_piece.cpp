@@ -12,22 +12,22 @@ constexpr int kUnknownOfFairseq = 3;
 
 }  // namespace
 
-SentencePiece::SentencePiece(const std::string& model_path, const std::string& marks)
+SentencePiece::SentencePiece(const std::string& model_path, jobs::TokenMarks marks)
     : processor_(std::make_unique<sentencepiece::SentencePieceProcessor>()),
-      fairseq_(marks == "xlm_roberta") {
+      fairseq_(marks == jobs::TokenMarks::kXlmRoberta) {
   if (!io::is_file(model_path))
     throw Error(ErrorKind::kNotFound, "SentencePiece model " + model_path + " is not a file",
                 "name the spiece.model or tokenizer.model of the checkpoint");
   if (const auto status = processor_->Load(model_path); !status.ok())
     throw Error(ErrorKind::kInvalid, model_path + " is not a SentencePiece model: " + status.ToString(),
                 "copy or download the file again");
-  if (marks != "t5" && marks != "siglip" && !fairseq_)
-    throw Error(ErrorKind::kInvalid, "unknown marks '" + marks + "'", "known are t5, siglip and xlm_roberta");
   end_ = fairseq_ ? 2 : processor_->eos_id();
-  pad_ = fairseq_ ? 1 : marks == "siglip" ? end_ : processor_->pad_id();
+  pad_ = fairseq_ ? 1 : marks == jobs::TokenMarks::kSiglip ? end_ : processor_->pad_id();
   if (end_ < 0 || pad_ < 0)
     throw Error(ErrorKind::kInvalid, model_path + " has no id for " + (end_ < 0 ? "the end mark" : "padding"),
-                "its marks are not " + marks + "'s");
+                "its marks are not " +
+                    std::string(name_of(marks == jobs::TokenMarks::kUnset ? jobs::TokenMarks::kT5 : marks)) +
+                    "'s");
 }
 
 SentencePiece::~SentencePiece() = default;

@@ -19,13 +19,12 @@ namespace trireme::worker::text {
 class SentencePiece final : public Tokenizer {
  public:
   // `model_path`: spiece.model, tokenizer.model … `marks`:
-  //   t5           pieces, </s>; padded with <pad>
+  //   t5, kUnset   pieces, </s>; padded with <pad>
   //   siglip       pieces, </s>; padded with </s>
-  //   xlm_roberta  <s>, pieces, </s>; ids are those of fairseq: <s> 0, <pad> 1, </s> 2, <unk> 3, pieces one
-  //   higher,
-  //                <mask> last
+  //   xlm_roberta  <s>, pieces, </s>; ids are those of fairseq: <s> 0, <pad> 1, </s> 2, <unk> 3, pieces
+  //                one higher, <mask> last
   // Throws kNotFound / kInvalid naming the file.
-  SentencePiece(const std::string& model_path, const std::string& marks);
+  SentencePiece(const std::string& model_path, jobs::TokenMarks marks);
   ~SentencePiece() override;
 
   Tokens encode(std::string_view caption_utf8, std::int64_t context) const override;

@@ -4,11 +4,12 @@
 
 #include <cstdint>
 #include <memory>
-#include <optional>
 #include <span>
 #include <string>
 #include <string_view>
 #include <vector>
+
+#include "jobs/specification/model_spec.h"
 
 namespace trireme::worker::text {
 
@@ -31,23 +32,7 @@ class Tokenizer {
   virtual std::int64_t end_id() const = 0;  // the last token of every sequence
 };
 
-// As TokenizerSpec, but for `vocabulary`, which is a resolved path.
-struct TokenizerOptions {
-  std::string kind;
-  std::string vocabulary;
-  std::int64_t buckets = 4096;        // hashed_words
-  bool lower_case = true;             // clip_bpe, wordpiece
-  std::optional<bool> strip_accents;  // wordpiece; as lower_case when absent
-  bool split_ideographs = true;       // wordpiece
-  bool unescape_html = true;          // clip_bpe
-  bool collapse_space = true;         // clip_bpe
-  bool repair_text = false;           // clip_bpe
-  std::string cleaning;    // caption_cleaning.h, before any of them and instead of the switches above
-  bool strip_end = false;  // wordpiece: padding where the end mark stood
-  std::string marks;       // sentencepiece
-};
-
-// Throws kNotFound / kInvalid naming the file and line.
-std::unique_ptr<Tokenizer> make_tokenizer(const TokenizerOptions& options);
+// `spec.vocabulary`: a resolved path. Throws kNotFound / kInvalid naming the file and line.
+std::unique_ptr<Tokenizer> make_tokenizer(const jobs::TokenizerSpec& spec);
 
 }  // namespace trireme::worker::text

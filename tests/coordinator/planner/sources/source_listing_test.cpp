@@ -23,13 +23,13 @@ class SourceListing : public ::testing::Test {
   }
   std::string at(const std::string& name) const { return (root_ / name).string(); }
 
-  ListedSource listed(const std::string& name, const std::string& format = "auto") {
+  ListedSource listed(const std::string& name, jobs::DataFormat format = jobs::DataFormat::kAuto) {
     source.path = at(name);
     source.format = format;
     return list_source(source);
   }
   // What goes wrong, "" when nothing does.
-  std::string fault(const std::string& name, const std::string& format = "auto") {
+  std::string fault(const std::string& name, jobs::DataFormat format = jobs::DataFormat::kAuto) {
     try {
       listed(name, format);
     } catch (const Error& error) {
@@ -53,11 +53,11 @@ TEST_F(SourceListing, FoldersOfTarsInNaturalOrder) {
   for (const char* name : {"a/10.tar", "a/9.tar", "a/00001.tar", "a/100.tar"}) put(name, web_tar());
   put("a/00001_stats.json");
   const ListedSource found = listed("a");
-  EXPECT_EQ(found.format, "webdataset");
+  EXPECT_EQ(found.format, jobs::DataFormat::kWebdataset);
   EXPECT_EQ(found.paths,
             (std::vector<std::string>{at("a/00001.tar"), at("a/9.tar"), at("a/10.tar"), at("a/100.tar")}));
   EXPECT_EQ(listed("a/9.tar").paths.size(), 1U);
-  EXPECT_EQ(listed("a", "clip_benchmark").format, "clip_benchmark");
+  EXPECT_EQ(listed("a", jobs::DataFormat::kClipBenchmark).format, jobs::DataFormat::kClipBenchmark);
 }
 
 TEST_F(SourceListing, ClipBenchmarkLayouts) {
@@ -66,8 +66,8 @@ TEST_F(SourceListing, ClipBenchmarkLayouts) {
   EXPECT_TRUE(has(fault("c"), "1.tar is missing"));
   put("c/test/1.tar");
   EXPECT_EQ(listed("c").paths, (std::vector<std::string>{at("c/test/0.tar"), at("c/test/1.tar")}));
-  EXPECT_EQ(listed("c").format, "clip_benchmark");
-  EXPECT_EQ(listed("c/test/0.tar").format, "clip_benchmark");
+  EXPECT_EQ(listed("c").format, jobs::DataFormat::kClipBenchmark);
+  EXPECT_EQ(listed("c/test/0.tar").format, jobs::DataFormat::kClipBenchmark);
   put("c/train/nshards.txt", "1");
   put("c/train/0.tar");
   EXPECT_TRUE(has(fault("c"), at("c/train")));
@@ -81,21 +81,21 @@ TEST_F(SourceListing, TheFirstMembersTellTheLayout) {
   put("texts.tar", testing::TarWriter().add("s0.jpg", "j").add("s0.txt", "one\ntwo\n").bytes());
   put("one.tar", testing::TarWriter().add("s0.jpg", "j").add("s0.txt", "one\n").bytes());
   put("noise.tar", std::string(5000, 'z'));
-  EXPECT_EQ(listed("w.tar").format, "webdataset");
-  EXPECT_EQ(listed("labels.tar").format, "clip_benchmark");
-  EXPECT_EQ(listed("texts.tar").format, "clip_benchmark");
-  EXPECT_EQ(listed("one.tar").format, "webdataset");
-  EXPECT_EQ(listed("noise.tar").format, "webdataset");
+  EXPECT_EQ(listed("w.tar").format, jobs::DataFormat::kWebdataset);
+  EXPECT_EQ(listed("labels.tar").format, jobs::DataFormat::kClipBenchmark);
+  EXPECT_EQ(listed("texts.tar").format, jobs::DataFormat::kClipBenchmark);
+  EXPECT_EQ(listed("one.tar").format, jobs::DataFormat::kWebdataset);
+  EXPECT_EQ(listed("noise.tar").format, jobs::DataFormat::kWebdataset);
 }
 
 TEST_F(SourceListing, TablesAndWrongThings) {
   put("t.tsv", "filepath\ttitle\n");
   put("t.parquet");
   fs::create_directories(root_ / "empty");
-  EXPECT_EQ(listed("t.tsv").format, "table");
+  EXPECT_EQ(listed("t.tsv").format, jobs::DataFormat::kTable);
   EXPECT_TRUE(has(fault("t.parquet"), "neither"));
   EXPECT_TRUE(has(fault("empty"), "no .tar"));
-  EXPECT_TRUE(has(fault("empty", "table"), "a folder"));
+  EXPECT_TRUE(has(fault("empty", jobs::DataFormat::kTable), "a folder"));
   EXPECT_TRUE(has(fault("nowhere"), "no file or folder"));
 }
 
@@ -126,15 +126,15 @@ TEST_F(SourceListing, MostTextsDecideHowTheyAreRead) {
   };
   put("few.tar", tar(4, 12));
   put("most.tar", tar(12, 4));
-  EXPECT_EQ(listed("few.tar").format, "webdataset");
+  EXPECT_EQ(listed("few.tar").format, jobs::DataFormat::kWebdataset);
   EXPECT_TRUE(
       has(listed("few.tar").decided, "captions: one per .txt (auto: 4 of the first 16 have several lines)"))
       << listed("few.tar").decided;
-  EXPECT_EQ(listed("most.tar").format, "clip_benchmark");
-  source.captions = "lines";
-  EXPECT_EQ(listed("few.tar").format, "clip_benchmark");
-  source.captions = "one";
-  EXPECT_EQ(listed("most.tar").format, "webdataset");
+  EXPECT_EQ(listed("most.tar").format, jobs::DataFormat::kClipBenchmark);
+  source.captions = jobs::CaptionForm::kLines;
+  EXPECT_EQ(listed("few.tar").format, jobs::DataFormat::kClipBenchmark);
+  source.captions = jobs::CaptionForm::kOne;
+  EXPECT_EQ(listed("most.tar").format, jobs::DataFormat::kWebdataset);
 }
 
 TEST_F(SourceListing, TheKeyRuleIsShown) {
@@ -145,7 +145,7 @@ TEST_F(SourceListing, TheKeyRuleIsShown) {
                    .add("Lake 2.2.txt", "t")
                    .bytes());
   EXPECT_TRUE(has(listed("d.tar").decided, "key: last_dot (auto)")) << listed("d.tar").decided;
-  source.key = "first_dot";
+  source.key = jobs::SampleKey::kFirstDot;
   EXPECT_TRUE(has(listed("d.tar").decided, "key: first_dot;")) << listed("d.tar").decided;
 }
 
@@ -154,30 +154,30 @@ TEST_F(SourceListing, FoldersOfPictures) {
        {"i/00000/1.jpg", "i/00000/1.txt", "i/00001/2.JPG", "i/00001/2.txt", "i/00002/._3.jpg"})
     put(name);
   const ListedSource found = listed("i");
-  EXPECT_EQ(found.format, "files");
+  EXPECT_EQ(found.format, jobs::DataFormat::kFiles);
   EXPECT_EQ(found.paths, (std::vector<std::string>{at("i/00000"), at("i/00001")}));
-  EXPECT_EQ(found.resolved.captions, "auto");
+  EXPECT_EQ(name_of(found.resolved.captions), "auto");
   EXPECT_TRUE(has(found.decided, "2 folders with 2 pictures; captions: one per .txt")) << found.decided;
   put("photos/cat/1.jpg");
   put("photos/dog/1.jpg");
-  EXPECT_EQ(listed("photos").resolved.captions, "none");
+  EXPECT_EQ(name_of(listed("photos").resolved.captions), "none");
   EXPECT_TRUE(has(listed("photos").decided, "the folders are no classes"));
-  const ListedSource classes = listed("photos", "class_folders");
+  const ListedSource classes = listed("photos", jobs::DataFormat::kClassFolders);
   EXPECT_EQ(classes.classes, (std::vector<std::string>{"cat", "dog"}));
   fs::create_directories(root_ / "photos/empty");
-  EXPECT_TRUE(has(fault("photos", "class_folders"), "without a picture: empty"));
+  EXPECT_TRUE(has(fault("photos", jobs::DataFormat::kClassFolders), "without a picture: empty"));
   std::uint64_t bytes = 0;
-  const auto before = identity_of(at("i/00000"), "files", bytes);
+  const auto before = identity_of(at("i/00000"), jobs::DataFormat::kFiles, bytes);
   EXPECT_EQ(bytes, 2U);
   put("i/00000/1.txt", "other");
-  EXPECT_NE(identity_of(at("i/00000"), "files", bytes), before);
+  EXPECT_NE(identity_of(at("i/00000"), jobs::DataFormat::kFiles, bytes), before);
 }
 
 TEST_F(SourceListing, AnImageFoldersTable) {
   put("h/train/1.jpg");
   put("h/train/metadata.csv", "file_name,text\n1.jpg,one\n");
   const ListedSource found = listed("h");
-  EXPECT_EQ(found.format, "table");
+  EXPECT_EQ(found.format, jobs::DataFormat::kTable);
   EXPECT_EQ(found.paths.at(0), at("h/train/metadata.csv"));
   EXPECT_EQ(found.resolved.image_column, "file_name");
   EXPECT_EQ(found.resolved.caption_column, "text");

@@ -30,7 +30,7 @@ TEST(CheckCaptions, TheExampleIsFine) {
   EXPECT_FALSE(captions.prompt);
   EXPECT_EQ(named_stage(captions.model), "learn");
   EXPECT_EQ(named_stage("learn"), "");
-  EXPECT_EQ(result.job.spec.models.at("captioner").image.projection, "none");
+  EXPECT_EQ(name_of(result.job.spec.models.at("captioner").image.projection), "none");
 }
 
 TEST(CheckCaptions, EveryRuleHasItsFault) {

@@ -186,14 +186,14 @@ TEST(Unread, EverySettingOfEveryKindIsReadOrRefused) {
 
 TEST(Unread, EveryFieldOfModelsAndDataSets) {
   ModelSpec efficientnet;
-  efficientnet.image.kind = "efficientnet_b0";
-  efficientnet.text.kind = "bert";
-  efficientnet.text.tokenizer.kind = "wordpiece";
+  efficientnet.image.kind = ImageTowerKind::kEfficientNetB0;
+  efficientnet.text.kind = TextTowerKind::kBert;
+  efficientnet.text.tokenizer.kind = TokenizerKind::kWordPiece;
   ModelSpec captioner;
-  captioner.text.kind = "decoder";
-  captioner.text.tokenizer.kind = "clip_bpe";
+  captioner.text.kind = TextTowerKind::kDecoder;
+  captioner.text.tokenizer.kind = TokenizerKind::kClipBpe;
   ModelSpec clip = captioner;
-  clip.text.kind = "transformer";
+  clip.text.kind = TextTowerKind::kTransformer;
   const auto found = judge<ModelSpec>("model", {ModelSpec{}, efficientnet, captioner, clip});
   for (const char* name : {"/image/patch_px", "/image/batch_norm/epsilon", "/text/tokenizer/buckets",
                            "/text/pooling", "/logit_scale_init"})

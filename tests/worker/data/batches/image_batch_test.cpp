@@ -34,7 +34,7 @@ class ImageBatchTest : public ::testing::Test {
       tar.add(key + ".txt", "a picture");
     }
     io::write_file_atomic(folder_ / "0.tar", tar.bytes(), false);
-    build_shard_index(folder_ / "0.tar", "webdataset", {}, folder_ / "0.idx");
+    build_shard_index(folder_ / "0.tar", jobs::DataFormat::kWebdataset, {}, folder_ / "0.idx");
     return ShardReader(folder_ / "0.tar", folder_ / "0.idx");
   }
 };
@@ -56,7 +56,9 @@ TEST_F(ImageBatchTest, PicturesAreTurnedWhereTheirSourceSaysSo) {
   for (const bool turned : {false, true}) {
     jobs::SourceSpec source;
     source.exif_orientation = turned;
-    readings.push_back(build_shard_index(folder_ / "1.tar", "webdataset", source, folder_ / "1.idx").reading);
+    readings.push_back(
+        build_shard_index(folder_ / "1.tar", jobs::DataFormat::kWebdataset, source, folder_ / "1.idx")
+            .reading);
     const ShardReader reader(folder_ / "1.tar", folder_ / "1.idx");
     EXPECT_EQ(reader.exif_orientation(), turned);
     EXPECT_FALSE(reader.icc_to_srgb());

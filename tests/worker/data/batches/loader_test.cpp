@@ -37,7 +37,8 @@ class LoaderTest : public ::testing::Test {
       }
       const io::Path path = folder / (std::to_string(shard) + ".tar");
       io::write_file_atomic(path, tar.bytes(), false);
-      hashes.push_back(build_shard_index(path, "clip_benchmark", {}, path.string() + ".idx").sha256);
+      hashes.push_back(
+          build_shard_index(path, jobs::DataFormat::kClipBenchmark, {}, path.string() + ".idx").sha256);
       readers.push_back(std::make_shared<ShardReader>(path, path.string() + ".idx"));
     }
   }

@@ -26,7 +26,7 @@ class ShardTest : public ::testing::Test {
   void SetUp() override { io::make_folders(folder); }
   void TearDown() override { std::filesystem::remove_all(folder); }
 
-  ShardScan scan(const std::string& bytes, const std::string& format = "webdataset") {
+  ShardScan scan(const std::string& bytes, jobs::DataFormat format = jobs::DataFormat::kWebdataset) {
     io::write_file_atomic(shard, bytes, false);
     return build_shard_index(shard, format, source, index);
   }
@@ -73,7 +73,7 @@ TEST_F(ShardTest, ReadsClipBenchmarkTars) {
                                    .add("s2.jpg", "J2")
                                    .add("s2.cls", "dog")
                                    .bytes(),
-                               "clip_benchmark");
+                               jobs::DataFormat::kClipBenchmark);
   EXPECT_EQ(found.samples, 2);
   EXPECT_EQ(found.captions, 3);
   EXPECT_TRUE(found.labels);
@@ -184,7 +184,7 @@ TEST_F(ShardTest, BytesByRangesGiveTheSameIndexAndSamples) {
                                 .bytes();
   scan(bytes);
   const std::string written = io::read_file(index);
-  build_shard_index(testing::RangedSource(bytes), shard, "webdataset", source, index);
+  build_shard_index(testing::RangedSource(bytes), shard, jobs::DataFormat::kWebdataset, source, index);
   EXPECT_EQ(io::read_file(index), written);
   auto ranged = std::make_unique<testing::RangedSource>(bytes);
   const testing::RangedSource& counted = *ranged;
@@ -212,7 +212,7 @@ TEST_F(ShardTest, RefusesWhatIsNoShard) {
   EXPECT_EQ(kind_of(""), ErrorKind::kInvalid);
   EXPECT_EQ(kind_of("hello"), ErrorKind::kInvalid);
   EXPECT_EQ(kind_of(std::string(100000, 'x')), ErrorKind::kInvalid);
-  EXPECT_THROW(build_shard_index(folder / "absent.tar", "webdataset", {}, index), Error);
+  EXPECT_THROW(build_shard_index(folder / "absent.tar", jobs::DataFormat::kWebdataset, {}, index), Error);
   EXPECT_THROW(build_shard_index(shard, "zip", {}, index), Error);
   EXPECT_EQ(scan(std::string(1024, '\0')).samples, 0);  // an empty archive
 }
@@ -278,7 +278,7 @@ TEST_F(ShardTest, TablesGroupCaptionsByImage) {
       "gone,img/none.jpg\n"
       ",img/a.jpg\n"
       "alone\n",
-      "table");
+      jobs::DataFormat::kTable);
   EXPECT_EQ(found.samples, 2);
   EXPECT_EQ(found.captions, 3);
   EXPECT_EQ(found.bad, (Bad{{"bad_row", 1}, {"no_image", 1}}));
@@ -293,7 +293,7 @@ TEST_F(ShardTest, TablesGroupCaptionsByImage) {
   }
   try {
     source.image_column = "file_path";
-    build_shard_index(shard, "table", source, index);
+    build_shard_index(shard, jobs::DataFormat::kTable, source, index);
     FAIL();
   } catch (const Error& error) {
     EXPECT_EQ(error.kind(), ErrorKind::kInvalid);
@@ -325,7 +325,7 @@ TEST_F(ShardTest, NamesWithDotsAreSamplesOfTheirOwn) {
   EXPECT_EQ(found.seen.at("members.kept"), 9) << "a.seg.png is a further part of a";
   EXPECT_NE(found.reading, "") << "version 1 read one sample";
   EXPECT_EQ(ShardReader(shard, index).key(1), "album/Lake 2.20 (edit)");
-  source.key = "first_dot";
+  source.key = jobs::SampleKey::kFirstDot;
   const ShardScan first = scan(tar.bytes());
   EXPECT_EQ(first.samples, 1);
   EXPECT_EQ(first.bad, (Bad{{"unusual_suffix", 3}})) << "each picture counts, also two of one key";
@@ -421,7 +421,7 @@ TEST_F(ShardTest, CaptionsOfTheJson) {
 TEST_F(ShardTest, PhotographsAlone) {
   const std::string tar = TarWriter().add("a.jpg", "J0").add("b.png", "J1").bytes();
   EXPECT_NE(scan(tar).advice.find("captions \"none\""), std::string::npos);
-  source.captions = "none";
+  source.captions = jobs::CaptionForm::kNone;
   const ShardScan found = scan(tar);
   EXPECT_EQ(found.samples, 2);
   EXPECT_TRUE(ShardReader(shard, index).captions(1).empty());
@@ -441,7 +441,7 @@ TEST_F(ShardTest, RowsOfATableAddUp) {
   io::write_file_atomic(folder / "a.jpg", "J", false);
   const ShardScan found = scan(
       "filepath;title\na.jpg;one\na.jpg;two;three\n._a.jpg;x\nnone.jpg;y\na.jpg\n;empty\na.jpg;\"a; b\"\n",
-      "table");
+      jobs::DataFormat::kTable);
   EXPECT_EQ(found.samples, 1);
   EXPECT_EQ(found.captions, 2);
   EXPECT_EQ(found.bad, (Bad{{"bad_row", 3}, {"no_image", 1}}));
@@ -456,7 +456,7 @@ TEST_F(ShardTest, JsonLines) {
   const ShardScan found = scan(
       "{\"file_name\": \"img/a.jpg\", \"text\": \"a dog\", \"score\": 0.25}\r\n\nnonsense\n"
       "{\"file_name\": \"img/none.jpg\", \"text\": \"x\"}\n",
-      "table");
+      jobs::DataFormat::kTable);
   EXPECT_EQ(found.samples, 1);
   EXPECT_EQ(found.bad, (Bad{{"bad_row", 1}, {"no_image", 1}}));
   const ShardReader reader(shard, index);
@@ -472,7 +472,7 @@ TEST_F(ShardTest, AFolderOfPictures) {
     io::write_file_atomic(folder / "p" / name, "text", false);
   io::write_file_atomic(folder / "p/1.json", "{\"a\":1}", false);
   std::filesystem::create_symlink("nowhere.jpg", folder / "p/4.jpg");
-  const auto build = [&] { return build_shard_index(folder / "p", "files", source, index); };
+  const auto build = [&] { return build_shard_index(folder / "p", jobs::DataFormat::kFiles, source, index); };
   const ShardScan found = build();
   EXPECT_EQ(found.samples, 3);
   EXPECT_EQ(found.bad, (Bad{{"not_regular", 1}})) << "a link to nothing is lost with a count";
@@ -492,10 +492,10 @@ TEST_F(ShardTest, ClassFoldersAreLabelledInTheOrderOfTheirNames) {
   io::write_file_atomic(folder / "c/Zebra/deep/1.jpg", "J", false);
   io::write_file_atomic(folder / "c/ant/1.jpg", "J", false);
   io::write_file_atomic(folder / "c/bee/1.jpg", "J", false);
-  source.captions = "none";
-  EXPECT_TRUE(build_shard_index(folder / "c/bee", "class_folders", source, index).labels);
+  source.captions = jobs::CaptionForm::kNone;
+  EXPECT_TRUE(build_shard_index(folder / "c/bee", jobs::DataFormat::kClassFolders, source, index).labels);
   EXPECT_EQ(ShardReader(folder / "c/bee", index).label(0), 2) << "as torchvision: Zebra, ant, bee";
-  build_shard_index(folder / "c/Zebra", "class_folders", source, index);
+  build_shard_index(folder / "c/Zebra", jobs::DataFormat::kClassFolders, source, index);
   EXPECT_EQ(ShardReader(folder / "c/Zebra", index).key(0), "deep/1");
 }
 

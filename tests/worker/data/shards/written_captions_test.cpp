@@ -25,7 +25,8 @@ class WrittenCaptionsTest : public ::testing::Test {
       tar.add("k" + std::to_string(i) + ".txt", "t");
     }
     io::write_file_atomic(folder_ / "s.tar", tar.bytes(), false);
-    sha256_ = build_shard_index(folder_ / "s.tar", "webdataset", {}, folder_ / "s.idx").sha256;
+    sha256_ =
+        build_shard_index(folder_ / "s.tar", jobs::DataFormat::kWebdataset, {}, folder_ / "s.idx").sha256;
     reader_ = std::make_unique<ShardReader>(folder_ / "s.tar", folder_ / "s.idx");
   }
   void TearDown() override { std::filesystem::remove_all(folder_); }

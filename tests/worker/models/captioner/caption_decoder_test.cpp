@@ -213,7 +213,7 @@ TEST(CaptionDecoder, AnyImageTowerAndAHeadOfItsOwn) {
   spec.init_from = "";
   spec.text.tied_head = false;
   spec.image = {};
-  spec.image.kind = "efficientnet_lite0";
+  spec.image.kind = jobs::ImageTowerKind::kEfficientNetLite0;
   spec.image.image_px = 64;
   spec.image.width_factor = 0.25;
   DualEncoder model(spec, 3);

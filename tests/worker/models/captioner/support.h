@@ -66,14 +66,14 @@ inline jobs::ModelSpec blip_spec() {
   spec.image.heads = 3;
   spec.image.ln_pre = false;
   spec.image.patch_bias = true;
-  spec.image.resize_mode = "square";
-  spec.text.kind = "decoder";
+  spec.image.resize_mode = jobs::ResizeMode::kSquare;
+  spec.text.kind = jobs::TextTowerKind::kDecoder;
   spec.text.width = 20;
   spec.text.layers = 3;
   spec.text.heads = 5;
   spec.text.context = spec.text.positions = 24;
   spec.text.extra_tokens = 2;
-  spec.text.tokenizer.kind = "wordpiece";
+  spec.text.tokenizer.kind = jobs::TokenizerKind::kWordPiece;
   spec.text.tokenizer.vocabulary = vocabulary(88);
   spec.init_from = checkpoint_of("blip", weights());
   return spec;

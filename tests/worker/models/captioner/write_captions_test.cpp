@@ -230,7 +230,7 @@ TEST(Captioner, WordsAndStarts) {
   spec.init_from = "";
   DualEncoder own(spec, 0);
   EXPECT_EQ(Captioner(own).start("").front(), 2);  // [CLS]
-  spec.text.kind = "bert";
+  spec.text.kind = jobs::TextTowerKind::kBert;
   DualEncoder pairs(spec, 0);
   EXPECT_THROW(Captioner{pairs}, Error);
 }

@@ -33,12 +33,12 @@ class CaptionTest : public testing::StageTest {
   jobs::ModelSpec spec() const {
     auto spec = testing::small_model(false);
     spec.text = {};
-    spec.text.kind = "decoder";
+    spec.text.kind = jobs::TextTowerKind::kDecoder;
     spec.text.width = 16;
     spec.text.layers = 2;
     spec.text.heads = 2;
     spec.text.context = spec.text.positions = 16;
-    spec.text.tokenizer.kind = "wordpiece";
+    spec.text.tokenizer.kind = jobs::TokenizerKind::kWordPiece;
     spec.text.tokenizer.vocabulary = (folder_ / "vocab.txt").string();
     return spec;
   }
@@ -127,7 +127,7 @@ TEST_F(CaptionTest, BytesDoNotDependOnThreadsOrRepeats) {
 
 TEST_F(CaptionTest, DroppedSamplesAreLeftOut) {
   jobs::CaptionSettings settings;
-  settings.method = "greedy";
+  settings.method = jobs::CaptionMethod::kGreedy;
   settings.max_length = 5;
   auto task = task_of(settings);
   std::string verdicts = "{\"format\":\"trireme-verdicts\",\"version\":1,\"first\":0,\"count\":13}\n";
@@ -143,7 +143,7 @@ TEST_F(CaptionTest, DroppedSamplesAreLeftOut) {
 
 TEST_F(CaptionTest, TheModelOfTheJobIsTheSameCaptioner) {
   jobs::CaptionSettings settings;
-  settings.method = "greedy";
+  settings.method = jobs::CaptionMethod::kGreedy;
   settings.max_length = 8;
   auto task = task_of(settings);
   const auto trained = run(task, "trained");

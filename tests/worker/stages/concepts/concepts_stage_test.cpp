@@ -187,11 +187,12 @@ TEST_F(ConceptsTest, EfficientNetLiteSaysOfPhotographsWhatThePackageSays) {
   settings_.data = {"train"};
   settings_.batch = 8;
   const auto index = folder_ / "f.idx";
-  const auto scan = data::build_shard_index(tar, "clip_benchmark", {}, index);
+  const auto scan = data::build_shard_index(tar, jobs::DataFormat::kClipBenchmark, {}, index);
   jobs::Task task;
   task.stage = "labels";
   task.data = jobs::data_json(testing::test_data());
-  task.shard = jobs::ShardRef{.data = "train", .path = tar.string(), .format = "clip_benchmark"};
+  task.shard =
+      jobs::ShardRef{.data = "train", .path = tar.string(), .format = jobs::DataFormat::kClipBenchmark};
   task.shard->samples = scan.samples;
   task.count = 16;
   task.inputs = {input(jobs::Role::kShardIndex, index.string())};

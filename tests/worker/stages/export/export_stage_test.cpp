@@ -30,7 +30,8 @@ TEST_F(ExportTest, KeptSamplesByteForByteWithTheirKeys) {
   const auto done = ExportStage().run(task, context_);
   EXPECT_EQ(done.counts.at("exported"), 2);
   EXPECT_EQ(done.counts.at("no_uid"), 2);
-  const auto scan = data::build_shard_index(done.outputs[0].path, "clip_benchmark", {}, folder_ / "x.idx");
+  const auto scan =
+      data::build_shard_index(done.outputs[0].path, jobs::DataFormat::kClipBenchmark, {}, folder_ / "x.idx");
   EXPECT_EQ(scan.samples, 2);
   EXPECT_TRUE(scan.bad.empty());
   const data::ShardReader shard(done.outputs[0].path, folder_ / "x.idx");
@@ -55,9 +56,9 @@ TEST_F(ExportTest, UidsOfJson) {
     tar.add(std::to_string(i) + ".jpg", picture)
         .add(std::to_string(i) + ".json", jsons[i])
         .add(std::to_string(i) + ".txt", "a dog");
-  auto task = shard_task("u", {{"x", picture, "y"}}, "webdataset");
+  auto task = shard_task("u", {{"x", picture, "y"}}, jobs::DataFormat::kWebdataset);
   io::write_file_atomic(task.shard->path, tar.bytes(), false);
-  data::build_shard_index(task.shard->path, "webdataset", {}, task.inputs[0].path);
+  data::build_shard_index(task.shard->path, jobs::DataFormat::kWebdataset, {}, task.inputs[0].path);
   task.settings = jobs::settings_json(jobs::ExportSettings{.data = {"train"}});
   const auto done = ExportStage().run(task, context_);
   EXPECT_EQ(done.counts.at("exported"), 4);

@@ -226,9 +226,9 @@ TEST_F(FilterTest, ColumnsScoresAndLists) {
     tar.add(std::to_string(i) + ".jpg", picture)
         .add(std::to_string(i) + ".json", jsons[i])
         .add(std::to_string(i) + ".txt", "a dog");
-  auto task = shard_task("c", {{"x", picture, "y"}}, "webdataset");
+  auto task = shard_task("c", {{"x", picture, "y"}}, jobs::DataFormat::kWebdataset);
   io::write_file_atomic(task.shard->path, tar.bytes(), false);
-  data::build_shard_index(task.shard->path, "webdataset", {}, task.inputs[0].path);
+  data::build_shard_index(task.shard->path, jobs::DataFormat::kWebdataset, {}, task.inputs[0].path);
   task.count = 5;
   task.shard->sha256 = "abc";
   auto settings = only_text();

@@ -27,7 +27,7 @@ class InspectTest : public ::testing::Test {
     task.output = (folder / "store/abc").string();
     task.shard.emplace();
     task.shard->path = (folder / "0.tar").string();
-    task.shard->format = "webdataset";
+    task.shard->format = jobs::DataFormat::kWebdataset;
     context.stop = &stop;
   }
   void TearDown() override { std::filesystem::remove_all(folder); }
@@ -80,7 +80,7 @@ TEST_F(InspectTest, AShardThatChangedIsRefused) {
 TEST_F(InspectTest, TablesUseTheColumnsOfTheirSource) {
   io::write_file_atomic(folder / "a.jpg", "J", false);
   task.shard->path = (folder / "pairs.tsv").string();
-  task.shard->format = "table";
+  task.shard->format = jobs::DataFormat::kTable;
   task.shard->source = 1;
   io::write_file_atomic(task.shard->path, "picture\ttext\na.jpg\ta dog\n", false);
   jobs::DataSpec spec;

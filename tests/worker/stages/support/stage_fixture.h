@@ -64,7 +64,7 @@ class StageTest : public ::testing::Test {
 
   // Writes a tar and its index; a map task over all of it that reads both.
   jobs::Task shard_task(const std::string& name, const std::vector<TestSample>& samples,
-                        const std::string& format = "clip_benchmark") {
+                        jobs::DataFormat format = jobs::DataFormat::kClipBenchmark) {
     TarWriter tar;
     for (const auto& sample : samples) {
       if (!sample.label.empty()) tar.add(sample.key + ".cls", sample.label);

@@ -143,7 +143,7 @@ TEST(TrainStage, TheHeadsAreThoseOfTheBestStep) {
       {.name = "objects", .field = "objects", .vocabulary = {"night", "fog", "square"}, .top_k = 0}};
   job.settings.steps = 12;
   job.settings.optimizer.learning_rate = 0.03;
-  job.settings.optimizer.schedule = "constant";
+  job.settings.optimizer.schedule = jobs::RateSchedule::kConstant;
   job.settings.evaluate_every = {.steps = 1, .data = "test"};
   const auto whole = job.train("whole", 1);
   ASSERT_EQ(whole.error, "");
@@ -176,7 +176,7 @@ TEST(TrainStage, CombinedLossesLearn) {
 TEST(TrainStage, SigmaIsLearntAndBecomesTheModelsTemperature) {
   TinyJob job(folder_of_test());
   job.settings.epochs = 4;
-  job.settings.loss.temperature.parameter = "sigma";
+  job.settings.loss.temperature.parameter = jobs::TemperatureParameter::kSigma;
   job.settings.loss.label_smoothing = 0.1;
   const auto outcome = job.train("w1", 1);
   ASSERT_EQ(outcome.error, "");
@@ -186,7 +186,8 @@ TEST(TrainStage, SigmaIsLearntAndBecomesTheModelsTemperature) {
   EXPECT_GT(loaded->logit_scale().item<double>(), outcome.reports.back().logit_scale * 0.99);
   ASSERT_EQ(job.train("w2", 2).error, "");
   EXPECT_EQ(weights_hash(job, "w1"), weights_hash(job, "w2"));
-  job.settings.loss.temperature = {.parameter = "sigma", .learnt = false, .initial = 1.0 / 32};
+  job.settings.loss.temperature = {
+      .parameter = jobs::TemperatureParameter::kSigma, .learnt = false, .initial = 1.0 / 32};
   const auto fixed = job.train("fixed", 1);
   EXPECT_NEAR(fixed.reports.back().logit_scale, std::log(32.0), 1e-6);
 }
@@ -216,7 +217,7 @@ TEST(TrainStage, StepsThatAreNotFiniteAreSkippedOrEndTheStage) {
   ASSERT_EQ(skipped.error, "");
   EXPECT_EQ(skipped.done.counts.at("skipped_steps"), 4) << "one batch of each epoch";
   EXPECT_NE(io::read_file(job.log("skip")).find("\"non_finite\":true"), std::string::npos);
-  job.settings.guard.on_non_finite = "stop";
+  job.settings.guard.on_non_finite = jobs::OnNonFinite::kStop;
   const auto stopped = job.train("stop", 2);
   EXPECT_EQ(stopped.error_kind, ErrorKind::kInvalid);
   EXPECT_NE(stopped.error.find("was not finite"), std::string::npos) << stopped.error;
@@ -229,7 +230,7 @@ TEST(TrainStage, RollsBackToTheCommittedCheckpoint) {
   job.settings.standardize_features = false;
   job.settings.epochs = 3;
   job.settings.seed = 2;  // the bad sample is not in the first step
-  job.settings.guard = {.on_non_finite = "rollback", .most_rollbacks = 3};
+  job.settings.guard = {.on_non_finite = jobs::OnNonFinite::kRollback, .most_rollbacks = 3};
   job.checkpoint_every_steps = 1;
   job.await_checkpoints = true;
   const auto outcome = job.train("a", 2);
@@ -248,20 +249,20 @@ TEST(TrainStage, RollsBackToTheCommittedCheckpoint) {
 
 TEST(TrainStage, WhatTheLossNeedsMustBeInTheData) {
   TinyJob job(folder_of_test());
-  job.settings.loss.texts = "both";
+  job.settings.loss.texts = jobs::LossTexts::kBoth;
   job.settings.synthetic_caption = "told";
   auto outcome = job.train("a", 1);
   EXPECT_EQ(outcome.error_kind, ErrorKind::kInvalid);
   EXPECT_NE(outcome.error.find("'told'"), std::string::npos) << outcome.error;
-  job.settings.loss.texts = "raw";
+  job.settings.loss.texts = jobs::LossTexts::kRaw;
   job.settings.concepts.heads = {{.name = "h", .field = "objects", .vocabulary = {"x", "y"}, .top_k = 0}};
   outcome = job.train("b", 1);
   EXPECT_NE(outcome.error.find("no concept of head 'h'"), std::string::npos) << outcome.error;
   job.settings.concepts.heads.clear();
-  job.settings.loss.positives = "label";
+  job.settings.loss.positives = jobs::LossPositives::kLabel;
   outcome = job.train("c", 1);
   EXPECT_NE(outcome.error.find("no labels"), std::string::npos) << outcome.error;
-  job.settings.loss.positives = "pair";
+  job.settings.loss.positives = jobs::LossPositives::kPair;
   job.settings.optimizer.groups = {{.names = "head.*"}};
   outcome = job.train("d", 1);
   EXPECT_NE(outcome.error.find("head.*"), std::string::npos) << outcome.error;
@@ -325,7 +326,7 @@ TEST(TrainStage, ACheckpointOfOtherDataIsRefused) {
 TEST(TrainStage, KeepsTheBestCheckpointsWeights) {
   TinyJob job(folder_of_test());
   job.settings.epochs = 6;
-  job.settings.optimizer.schedule = "constant";
+  job.settings.optimizer.schedule = jobs::RateSchedule::kConstant;
   job.settings.optimizer.learning_rate = 0.02;  // rough on purpose
   job.settings.evaluate_every = {.steps = 1, .data = "test"};
   const auto outcome = job.train("a", 2);
@@ -360,7 +361,7 @@ TEST(TrainStage, TrainsProjectionsOnStoredFeatures) {
 TEST(TrainStage, RestartModeTrainsToo) {
   TinyJob job(folder_of_test());
   job.settings.epochs = 2;
-  job.settings.deterministic = "restart";
+  job.settings.deterministic = jobs::Determinism::kRestart;
   ASSERT_EQ(job.train("a", 2).error, "");
   ASSERT_EQ(job.train("b", 2).error, "");
   EXPECT_EQ(weights_hash(job, "a"), weights_hash(job, "b"));

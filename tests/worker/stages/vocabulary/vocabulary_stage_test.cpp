@@ -59,7 +59,7 @@ TEST_F(VocabularyTest, TheSameForAnyRangesAndPartitions) {
 TEST_F(VocabularyTest, ATokenizerReadsIt) {
   const auto shard = shard_task("s", samples());
   trained(shard, 40, {.size = 200});
-  const auto tokenizer = text::make_tokenizer({"wordpiece", path_});
+  const auto tokenizer = text::make_tokenizer({jobs::TokenizerKind::kWordPiece, path_});
   EXPECT_EQ(tokenizer->vocabulary_size(), counts_.at("pieces"));
   const auto tokens = tokenizer->encode("A PHOTO of dogs, caf\xc3\xa9", 32);
   EXPECT_EQ(tokenizer->decode(tokens.ids), "a photo of dogs, cafe");

@@ -20,7 +20,7 @@ TEST(SentencePiece, MakesTheIdsOfTransformers) {
   for (std::string marks, caption, ids;
        std::getline(lines, marks, '\t') && std::getline(lines, caption, '\t') && std::getline(lines, ids);
        ++rows) {
-    const SentencePiece tokenizer(kFolder + marks + ".model", marks);
+    const SentencePiece tokenizer(kFolder + marks + ".model", *from_name<jobs::TokenMarks>(marks));
     std::istringstream expected(ids);
     const std::vector<std::int64_t> wanted{std::istream_iterator<std::int64_t>(expected), {}};
     EXPECT_EQ(tokenizer.encode(nlohmann::json::parse(caption).get<std::string>(), 24).ids, wanted)
@@ -30,8 +30,9 @@ TEST(SentencePiece, MakesTheIdsOfTransformers) {
 }
 
 TEST(SentencePiece, HasTheMarksOfItsFamily) {
-  const SentencePiece t5(kFolder + "t5.model", "t5"), siglip(kFolder + "t5.model", "siglip"),
-      xlm(kFolder + "xlm_roberta.model", "xlm_roberta");
+  const SentencePiece t5(kFolder + "t5.model", jobs::TokenMarks::kT5),
+      siglip(kFolder + "t5.model", jobs::TokenMarks::kSiglip),
+      xlm(kFolder + "xlm_roberta.model", jobs::TokenMarks::kXlmRoberta);
   EXPECT_EQ(t5.pad_id(), 0);
   EXPECT_EQ(t5.end_id(), 1);
   EXPECT_EQ(siglip.pad_id(), 1);
@@ -40,8 +41,8 @@ TEST(SentencePiece, HasTheMarksOfItsFamily) {
   EXPECT_EQ(xlm.vocabulary_size(), t5.vocabulary_size() + 2);
   EXPECT_EQ(t5.decode(t5.encode("a photo of a dog", 64).ids), "a photo of a dog");
   EXPECT_EQ(xlm.decode(xlm.encode("a photo of a dog", 64).ids), "a photo of a dog");
-  EXPECT_THROW(SentencePiece(kFolder + "ids.txt", "t5"), Error);
-  EXPECT_THROW(SentencePiece("/nowhere", "t5"), Error);
+  EXPECT_THROW(SentencePiece(kFolder + "ids.txt", jobs::TokenMarks::kT5), Error);
+  EXPECT_THROW(SentencePiece("/nowhere", jobs::TokenMarks::kT5), Error);
 }
 
 }  // namespace

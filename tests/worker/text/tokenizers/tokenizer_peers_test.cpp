@@ -28,8 +28,8 @@ std::string from_environment(const char* name, const std::string& otherwise) {
 // nullptr when the vocabulary is not installed.
 std::unique_ptr<Tokenizer> make_variant(const std::string& variant) {
   const bool clip = variant.starts_with("clip");
-  TokenizerOptions options;
-  options.kind = clip ? "clip_bpe" : "wordpiece";
+  jobs::TokenizerSpec options;
+  options.kind = clip ? jobs::TokenizerKind::kClipBpe : jobs::TokenizerKind::kWordPiece;
   options.vocabulary = from_environment("TRIREME_WEIGHTS", kSource + "/.trireme/weights") +
                        (clip ? "/clip-merges.txt.gz" : "/minilm-vocab.txt");
   options.lower_case = !variant.ends_with("_cased");

@@ -33,8 +33,9 @@ std::filesystem::path scratch_file(const std::string& name, const std::string& c
 
 class RealVocabulary : public ::testing::Test {
  protected:
-  std::unique_ptr<Tokenizer> make(const std::string& kind) {
-    const std::string file = weights_file(kind == "clip_bpe" ? "clip-merges.txt.gz" : "minilm-vocab.txt");
+  std::unique_ptr<Tokenizer> make(jobs::TokenizerKind kind) {
+    const std::string file =
+        weights_file(kind == jobs::TokenizerKind::kClipBpe ? "clip-merges.txt.gz" : "minilm-vocab.txt");
     if (!std::filesystem::exists(file)) return nullptr;
     return make_tokenizer({kind, file, 0});
   }
@@ -45,7 +46,7 @@ class RealVocabulary : public ::testing::Test {
   GTEST_SKIP() << "weights are not installed: run ./quickstart build, or set TRIREME_WEIGHTS"
 
 TEST_F(RealVocabulary, ClipGoldenIds) {
-  const auto clip = make("clip_bpe");
+  const auto clip = make(jobs::TokenizerKind::kClipBpe);
   NEEDS(clip);
   EXPECT_EQ(clip->vocabulary_size(), 49408);
   EXPECT_EQ(clip->end_id(), 49407);
@@ -72,7 +73,7 @@ TEST_F(RealVocabulary, ClipGoldenIds) {
 }
 
 TEST_F(RealVocabulary, WordPieceGoldenIds) {
-  const auto bert = make("wordpiece");
+  const auto bert = make(jobs::TokenizerKind::kWordPiece);
   NEEDS(bert);
   EXPECT_EQ(bert->vocabulary_size(), 30522);
   EXPECT_EQ(bert->pad_id(), 0);
@@ -94,7 +95,7 @@ TEST_F(RealVocabulary, WordPieceGoldenIds) {
 }
 
 TEST_F(RealVocabulary, TruncationKeepsTheEndMark) {
-  for (const char* const kind : {"clip_bpe", "wordpiece"}) {
+  for (const auto kind : {jobs::TokenizerKind::kClipBpe, jobs::TokenizerKind::kWordPiece}) {
     const auto tokenizer = make(kind);
     NEEDS(tokenizer);
     const Tokens exact = tokenizer->encode("a dog", 4), cut = tokenizer->encode("a dog runs", 4);
@@ -111,7 +112,7 @@ TEST_F(RealVocabulary, HostileCaptions) {
   const std::vector<std::string> captions{std::string(1 << 20, 'a'),      std::string(1 << 20, '!'),
                                           std::string(1 << 20, '\xff'),   std::string("\x00\xf0\x9f\x98", 4),
                                           "<start_of_text><end_of_text>", "&#0;&#xD800;&#99999999999;&"};
-  for (const char* const kind : {"clip_bpe", "wordpiece"}) {
+  for (const auto kind : {jobs::TokenizerKind::kClipBpe, jobs::TokenizerKind::kWordPiece}) {
     const auto tokenizer = make(kind);
     NEEDS(tokenizer);
     for (const std::string& caption : captions) {
@@ -125,32 +126,36 @@ TEST_F(RealVocabulary, HostileCaptions) {
 
 // What the switches change.
 TEST_F(RealVocabulary, CleaningIsSwitchable) {
-  const auto clip = make("clip_bpe");
+  const auto clip = make(jobs::TokenizerKind::kClipBpe);
   NEEDS(clip);
-  const auto ids = [&](TokenizerOptions options, const std::string& caption) {
-    options.vocabulary = weights_file(options.kind == "clip_bpe" ? "clip-merges.txt.gz" : "minilm-vocab.txt");
+  const auto ids = [&](jobs::TokenizerSpec options, const std::string& caption) {
+    options.vocabulary = weights_file(options.kind == jobs::TokenizerKind::kClipBpe ? "clip-merges.txt.gz"
+                                                                                    : "minilm-vocab.txt");
     return make_tokenizer(options)->encode(caption, 64).ids;
   };
-  const auto text = [&](const std::string& caption) { return ids({.kind = "clip_bpe"}, caption); };
+  const auto text = [&](const std::string& caption) {
+    return ids({.kind = jobs::TokenizerKind::kClipBpe}, caption);
+  };
   EXPECT_EQ(text("a&amp;amp;b"), text("a&b"));
-  EXPECT_NE(ids({.kind = "clip_bpe", .unescape_html = false}, "a&amp;b"), text("a&amp;b"));
-  EXPECT_NE(ids({.kind = "clip_bpe", .lower_case = false}, "A Dog"), text("A Dog"));
-  EXPECT_NE(ids({.kind = "clip_bpe", .collapse_space = false},
+  EXPECT_NE(ids({.kind = jobs::TokenizerKind::kClipBpe, .unescape_html = false}, "a&amp;b"), text("a&amp;b"));
+  EXPECT_NE(ids({.kind = jobs::TokenizerKind::kClipBpe, .lower_case = false}, "A Dog"), text("A Dog"));
+  EXPECT_NE(ids({.kind = jobs::TokenizerKind::kClipBpe, .collapse_space = false},
                 "a\x1f"
                 "b"),
             text("a\x1f"
                  "b"));
-  EXPECT_EQ(ids({.kind = "clip_bpe", .collapse_space = false}, "a  b"), text("a b"));
-  const Ids plain = ids({.kind = "wordpiece"}, "caf\xc3\xa9");
-  EXPECT_EQ(plain, ids({.kind = "wordpiece"}, "CAFE"));
-  EXPECT_NE(ids({.kind = "wordpiece", .strip_accents = false}, "caf\xc3\xa9"), plain);
-  EXPECT_NE(ids({.kind = "wordpiece", .lower_case = false}, "CAFE"), plain);
+  EXPECT_EQ(ids({.kind = jobs::TokenizerKind::kClipBpe, .collapse_space = false}, "a  b"), text("a b"));
+  const Ids plain = ids({.kind = jobs::TokenizerKind::kWordPiece}, "caf\xc3\xa9");
+  EXPECT_EQ(plain, ids({.kind = jobs::TokenizerKind::kWordPiece}, "CAFE"));
+  EXPECT_NE(ids({.kind = jobs::TokenizerKind::kWordPiece, .strip_accents = false}, "caf\xc3\xa9"), plain);
+  EXPECT_NE(ids({.kind = jobs::TokenizerKind::kWordPiece, .lower_case = false}, "CAFE"), plain);
   const std::string runs = "\xe6\x9d\xb1\xe4\xba\xac";  // two ideographs
-  EXPECT_NE(ids({.kind = "wordpiece", .split_ideographs = false}, runs), ids({.kind = "wordpiece"}, runs));
+  EXPECT_NE(ids({.kind = jobs::TokenizerKind::kWordPiece, .split_ideographs = false}, runs),
+            ids({.kind = jobs::TokenizerKind::kWordPiece}, runs));
 }
 
 TEST_F(RealVocabulary, Decoding) {
-  const auto clip = make("clip_bpe"), bert = make("wordpiece");
+  const auto clip = make(jobs::TokenizerKind::kClipBpe), bert = make(jobs::TokenizerKind::kWordPiece);
   NEEDS(clip);
   const std::string caption = "It's a photo, isn't it?";
   EXPECT_EQ(clip->decode(clip->encode(caption, 77).ids), "it 's a photo , isn 't it ? ");
@@ -160,11 +165,11 @@ TEST_F(RealVocabulary, Decoding) {
     EXPECT_THROW(tokenizer->decode(Ids{tokenizer->vocabulary_size()}), Error);
     EXPECT_THROW(tokenizer->decode(Ids{-1}), Error);
   }
-  EXPECT_THROW(make_tokenizer({"hashed_words"})->decode(Ids{4}), Error);
+  EXPECT_THROW(make_tokenizer({jobs::TokenizerKind::kHashedWords})->decode(Ids{4}), Error);
 }
 
 TEST(HashedWords, Properties) {
-  const auto words = make_tokenizer({"hashed_words", "", 4096});
+  const auto words = make_tokenizer({jobs::TokenizerKind::kHashedWords, "", 4096});
   EXPECT_EQ(words->vocabulary_size(), 4096);
   const Tokens tokens = words->encode("A red cube, left of 2 spheres.", 77);
   EXPECT_EQ(tokens.ids.size(), 2u + 9u);  // nine words and marks
@@ -177,7 +182,7 @@ TEST(HashedWords, Properties) {
   EXPECT_TRUE(cut.truncated);
   EXPECT_EQ(cut.ids.size(), 4u);
   EXPECT_EQ(cut.ids.back(), words->end_id());
-  EXPECT_THROW(make_tokenizer({"hashed_words", "", 3}), Error);
+  EXPECT_THROW(make_tokenizer({jobs::TokenizerKind::kHashedWords, "", 3}), Error);
 }
 
 // What ftfy makes of broken texts: pairs of JSON strings, recorded by tests/oracles/record_tokenizers.py.
@@ -225,11 +230,10 @@ TEST(Html, Entities) {
 }
 
 TEST(VocabularyFile, FaultsNameFileAndLine) {
-  EXPECT_THROW(make_tokenizer({"clip_bpe", "/nowhere/merges.txt", 0}), Error);
-  EXPECT_THROW(make_tokenizer({"word_piece", "", 0}), Error);
+  EXPECT_THROW(make_tokenizer({jobs::TokenizerKind::kClipBpe, "/nowhere/merges.txt", 0}), Error);
   const auto bad = scratch_file("merges.txt", "#version\na b\nab c\nq\n");
   try {
-    make_tokenizer({"clip_bpe", bad.string(), 0});
+    make_tokenizer({jobs::TokenizerKind::kClipBpe, bad.string(), 0});
     FAIL();
   } catch (const Error& error) {
     EXPECT_EQ(error.kind(), ErrorKind::kInvalid);
@@ -237,25 +241,25 @@ TEST(VocabularyFile, FaultsNameFileAndLine) {
     EXPECT_NE(std::string(error.what()).find(bad.string()), std::string::npos) << error.what();
   }
   const auto no_special = scratch_file("vocab.txt", "[PAD]\n[UNK]\na\n");
-  EXPECT_THROW(make_tokenizer({"wordpiece", no_special.string(), 0}), Error);
+  EXPECT_THROW(make_tokenizer({jobs::TokenizerKind::kWordPiece, no_special.string(), 0}), Error);
   const auto twice = scratch_file("twice.txt", "[PAD]\n[UNK]\n[CLS]\n[SEP]\na\na\n");
-  EXPECT_THROW(make_tokenizer({"wordpiece", twice.string(), 0}), Error);
+  EXPECT_THROW(make_tokenizer({jobs::TokenizerKind::kWordPiece, twice.string(), 0}), Error);
   const auto hole = scratch_file("hole.txt", "[PAD]\n[UNK]\n\n[CLS]\n[SEP]\n");
   try {
-    make_tokenizer({"wordpiece", hole.string()});
+    make_tokenizer({jobs::TokenizerKind::kWordPiece, hole.string()});
     FAIL();
   } catch (const Error& error) {
     EXPECT_NE(std::string(error.what()).find("hole.txt:3: the line is empty"), std::string::npos)
         << error.what();
   }
   const auto truncated = scratch_file("cut.gz", std::string("\x1f\x8b\x08\0\0\0\0\0\0\x03\x4b", 11));
-  EXPECT_THROW(make_tokenizer({"clip_bpe", truncated.string(), 0}), Error);
+  EXPECT_THROW(make_tokenizer({jobs::TokenizerKind::kClipBpe, truncated.string(), 0}), Error);
 }
 
 // Small enough to follow by hand: merges "a b", then "ab c</w>".
 TEST(ClipBpe, MergesLowestRankFirst) {
   const auto path = scratch_file("small.txt", "#version\na b\nab c</w>\n");
-  const auto clip = make_tokenizer({"clip_bpe", path.string(), 0});
+  const auto clip = make_tokenizer({jobs::TokenizerKind::kClipBpe, path.string(), 0});
   EXPECT_EQ(clip->vocabulary_size(), 516);
   EXPECT_EQ(clip->encode("abc", 9).ids, (Ids{514, 513, 515}));
   EXPECT_EQ(clip->encode("!", 9).ids, (Ids{514, 256, 515}));

@@ -95,7 +95,7 @@ std::vector<SampleGroup> SampleGroups::group(jobs::KeyRule rule) {
 std::vector<SampleGroup> SampleGroups::finish() {
   rule_ = jobs::key_rule(names_, source_);
   auto groups = group(rule_);
-  if (rule_ == jobs::KeyRule::kFirstDot || source_.key == "last_dot") return groups;
+  if (rule_ == jobs::KeyRule::kFirstDot || source_.key == jobs::SampleKey::kLastDot) return groups;
   // By the last dot "a.seg.png" is a picture without text; where "a" is a sample it is a further part of it.
   const auto whole = [&](const SampleGroup& one) {
     return one.image != SampleGroup::kNone &&

@@ -37,7 +37,8 @@ void scan_folder(const io::Path& folder, bool is_class, const jobs::SourceSpec& 
                             },
                             [&](std::int32_t member) { return index.intern(groups.name(member)); }, label};
   const auto samples = groups.finish();
-  SampleScan rows(source, text_form(source, source.captions == "lines"), places, index, scan);
+  SampleScan rows(source, text_form(source, source.captions == jobs::CaptionForm::kLines), places, index,
+                  scan);
   rows.join_columns(folder, samples);
   rows.take(groups, samples, false);
   scan.samples = static_cast<std::int64_t>(index.samples.size());

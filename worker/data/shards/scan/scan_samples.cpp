@@ -25,7 +25,7 @@ bool several_lines(std::string_view text) {
 }  // namespace
 
 TextForm text_form(const jobs::SourceSpec& source, bool lines) {
-  if (source.captions == "none") return TextForm::kNone;
+  if (source.captions == jobs::CaptionForm::kNone) return TextForm::kNone;
   if (!source.caption_field.empty()) return TextForm::kField;
   return lines ? TextForm::kLines : TextForm::kWhole;
 }
@@ -249,7 +249,7 @@ std::string scan_advice(const jobs::SourceSpec& source, const SampleGroups& grou
     };
     say("pictures are looked for as .jpg, .png …, texts as .txt; these members are called " +
         census(groups, found, of_odd) + " (name them with image_member and text_member of the source" +
-        (source.key == "first_dot" ? ", or set key to \"last_dot\")" : ")"));
+        (source.key == jobs::SampleKey::kFirstDot ? ", or set key to \"last_dot\")" : ")"));
   }
   if (is_of(scan, "unsupported_image"))
     say("pictures that are not read: " +

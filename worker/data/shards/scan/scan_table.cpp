@@ -29,9 +29,9 @@ class TableScan {
  public:
   TableScan(const io::Path& path, std::string_view bytes, const jobs::SourceSpec& source, ShardScan& scan)
       : path_(path.string()), bytes_(bytes), source_(source), scan_(scan) {
-    form_ = jobs::table_form(
-        bytes, path_,
-        {source.separator, source.image_column, source.captions == "none" ? "" : source.caption_column});
+    form_ = jobs::table_form(bytes, path_,
+                             {source.separator, source.image_column,
+                              source.captions == jobs::CaptionForm::kNone ? "" : source.caption_column});
     if (form_.separator == 0)
       read_json_lines();
     else
@@ -171,7 +171,8 @@ void scan_table(const io::Path& table, std::string_view bytes, const jobs::Sourc
   index.kind = rows.is_json() ? ShardKind::kFiles : ShardKind::kTable;
   for (const Entry& entry : rows.entries()) {
     if (poll) poll();
-    const std::string fault = keep(entry, table.parent_path(), source.captions != "none", index, scan);
+    const std::string fault =
+        keep(entry, table.parent_path(), source.captions != jobs::CaptionForm::kNone, index, scan);
     scan.seen[fault.empty() ? "rows.kept" : "rows.bad"] += entry.rows;
     if (!fault.empty()) scan.blame(entry.image_path, fault);
   }
@@ -185,7 +186,7 @@ void scan_table(const io::Path& table, std::string_view bytes, const jobs::Sourc
   say("bad_text", "the table is not UTF-8: iconv -f LATIN1 -t UTF-8 writes it anew");
   say("no_image", "paths of pictures begin in the table's folder, " + table.parent_path().string());
   if (index.samples.empty() && scan.bad.empty()) scan.advice = "it has a header and no rows with pictures";
-  if (!rows.as_before() || source.captions == "none") scan.reading = reading_of(index);
+  if (!rows.as_before() || source.captions == jobs::CaptionForm::kNone) scan.reading = reading_of(index);
 }
 
 }  // namespace trireme::worker::data

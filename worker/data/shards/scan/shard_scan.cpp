@@ -78,23 +78,24 @@ void ShardScan::blame(const std::string& what, const std::string& reason) {
   if (examples.size() < kExamples) examples.push_back(printable(what, 200) + ": " + reason);
 }
 
-ShardScan build_shard_index(const io::Path& shard, const std::string& format, const jobs::SourceSpec& source,
+ShardScan build_shard_index(const io::Path& shard, jobs::DataFormat format, const jobs::SourceSpec& source,
                             const io::Path& index_path, const std::function<void()>& poll) {
-  if (format != "files" && format != "class_folders")
+  if (format != jobs::DataFormat::kFiles && format != jobs::DataFormat::kClassFolders)
     return build_shard_index(*io::open_source(shard), shard, format, source, index_path, poll);
   ShardIndex index;
   ShardScan scan;
   index.kind = ShardKind::kFiles;
-  scan_folder(shard, format == "class_folders", source, poll, index, scan);
+  scan_folder(shard, format == jobs::DataFormat::kClassFolders, source, poll, index, scan);
   return finished(source, index, std::move(scan), index_path);
 }
 
-ShardScan build_shard_index(const io::ByteSource& bytes, const io::Path& shard, const std::string& format,
+ShardScan build_shard_index(const io::ByteSource& bytes, const io::Path& shard, jobs::DataFormat format,
                             const jobs::SourceSpec& source, const io::Path& index_path,
                             const std::function<void()>& poll) {
-  const bool lines = format == "clip_benchmark";
-  if (!lines && format != "webdataset" && format != "table")
-    throw Error(ErrorKind::kInvalid, "shard " + shard.string() + ": unknown format \"" + format + "\"",
+  const bool lines = format == jobs::DataFormat::kClipBenchmark;
+  if (!lines && format != jobs::DataFormat::kWebdataset && format != jobs::DataFormat::kTable)
+    throw Error(ErrorKind::kInvalid,
+                "shard " + shard.string() + ": unknown format \"" + std::string(name_of(format)) + "\"",
                 "one of webdataset, clip_benchmark, table, files, class_folders");
   if (bytes.size() == 0)
     throw Error(ErrorKind::kInvalid, "shard " + shard.string() + " is empty (0 bytes)",
@@ -102,7 +103,7 @@ ShardScan build_shard_index(const io::ByteSource& bytes, const io::Path& shard, 
   ShardIndex index;
   ShardScan scan;
   index.shard_bytes = bytes.size();
-  if (format == "table") {
+  if (format == jobs::DataFormat::kTable) {
     std::string storage;
     scan_table(shard, bytes.view(0, bytes.size(), storage), source, poll, index, scan);
   } else {

@@ -35,8 +35,8 @@ void require_synthetic_captions(const DataSet& set, const std::string& field) {
 
 TextChoice text_choice(const DataSet& set, const jobs::TrainSettings& settings) {
   TextChoice texts;
-  texts.raw = settings.loss.texts != "caption";
-  texts.synthetic = settings.loss.texts != "raw";
+  texts.raw = settings.loss.texts != jobs::LossTexts::kCaption;
+  texts.synthetic = settings.loss.texts != jobs::LossTexts::kRaw;
   if (!texts.synthetic) return texts;
   texts.source = settings.synthetic_caption;
   const std::string stage = jobs::named_stage(texts.source);

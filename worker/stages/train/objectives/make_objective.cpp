@@ -1,4 +1,3 @@
-#include "common/base/error.h"
 #include "worker/stages/train/objectives/captioning/captioning_objective.h"
 #include "worker/stages/train/objectives/contrastive/contrastive_objective.h"
 #include "worker/stages/train/objectives/objective.h"
@@ -6,10 +5,9 @@
 namespace trireme::worker::stages::train {
 
 std::unique_ptr<Objective> make_objective(const ObjectiveSetup& setup) {
-  const std::string& objective = setup.settings.objective;
-  if (objective == "contrastive") return std::make_unique<ContrastiveObjective>(setup);
-  if (objective == "captioning") return std::make_unique<CaptioningObjective>(setup);
-  throw Error(ErrorKind::kInternal, "there is no objective '" + objective + "'");
+  if (setup.settings.objective == jobs::TrainObjective::kCaptioning)
+    return std::make_unique<CaptioningObjective>(setup);
+  return std::make_unique<ContrastiveObjective>(setup);
 }
 
 }  // namespace trireme::worker::stages::train

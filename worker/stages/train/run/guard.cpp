@@ -19,8 +19,8 @@ GuardAction Guard::after(std::int64_t step, bool non_finite, std::int64_t rollba
   in_a_row_ = non_finite ? in_a_row_ + 1 : 0;
   if (!non_finite) return GuardAction::kGoOn;
   const std::string here = "loss or gradient of step " + std::to_string(step) + " was not finite";
-  if (spec_.on_non_finite == "stop") refuse(here);
-  if (spec_.on_non_finite == "skip") {
+  if (spec_.on_non_finite == jobs::OnNonFinite::kStop) refuse(here);
+  if (spec_.on_non_finite == jobs::OnNonFinite::kSkip) {
     if (in_a_row_ >= spec_.most_in_a_row)
       refuse("loss or gradient of " + std::to_string(in_a_row_) + " steps in a row up to step " +
              std::to_string(step) + " was not finite");

@@ -10,10 +10,10 @@ optim::Schedule schedule_of(const jobs::OptimizerSpec& spec, std::int64_t total_
   schedule.peak = spec.learning_rate;
   schedule.warmup_steps = spec.warmup_steps;
   schedule.total_steps = total_steps;
-  schedule.shape = spec.schedule == "cosine"     ? optim::Shape::kCosine
-                   : spec.schedule == "linear"   ? optim::Shape::kLinear
-                   : spec.schedule == "constant" ? optim::Shape::kConstant
-                                                 : optim::Shape::kOneCycle;
+  schedule.shape = spec.schedule == jobs::RateSchedule::kCosine     ? optim::Shape::kCosine
+                   : spec.schedule == jobs::RateSchedule::kLinear   ? optim::Shape::kLinear
+                   : spec.schedule == jobs::RateSchedule::kConstant ? optim::Shape::kConstant
+                                                                    : optim::Shape::kOneCycle;
   schedule.beta1 = spec.beta1;
   const auto& cycle = spec.one_cycle;
   schedule.one_cycle = {cycle.rise,        cycle.start_divisor, cycle.end_divisor,
@@ -22,8 +22,10 @@ optim::Schedule schedule_of(const jobs::OptimizerSpec& spec, std::int64_t total_
 }
 
 optim::OptimizerOptions optimizer_of(const jobs::OptimizerSpec& spec) {
-  optim::OptimizerOptions options{
-      spec.kind, spec.beta2, spec.epsilon, {spec.weight_decay, spec.decay_on == "all", {}}};
+  optim::OptimizerOptions options{spec.kind == jobs::OptimizerKind::kLamb,
+                                  spec.beta2,
+                                  spec.epsilon,
+                                  {spec.weight_decay, spec.decay_on == jobs::DecayOn::kAll, {}}};
   for (const auto& group : spec.groups)
     options.groups.rules.push_back(
         {group.names, group.learning_rate_factor, group.weight_decay_factor, group.layer_adaptation});

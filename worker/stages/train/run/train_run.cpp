@@ -81,8 +81,8 @@ TrainRun::TrainRun(const jobs::Task& task, const jobs::TrainSettings& settings, 
       settings_(settings),
       guard_(settings_.guard),
       own_(collective::own_slots(settings_.logical_slots, group.size(), group.rank())),
-      pool_(settings_.deterministic == "canonical" ? context.threads : 1,
-            settings_.deterministic == "canonical" ? 1 : context.threads,
+      pool_(settings_.deterministic == jobs::Determinism::kCanonical ? context.threads : 1,
+            settings_.deterministic == jobs::Determinism::kCanonical ? 1 : context.threads,
             [stop = context.stop] { return stop != nullptr && stop->stop_now(); }) {}
 
 jobs::TaskDone TrainRun::run() {
@@ -271,7 +271,7 @@ void TrainRun::evaluate(StepRow& row) {
   const AveragedWeights averaged(step_->average(), objective_->learner());
   const auto metrics = objective_->evaluate();
   row.evaluation = evaluation::to_json(metrics);
-  const double value = evaluation::metric(metrics, settings_.evaluate_every.metric);
+  const double value = evaluation::metric(metrics, std::string(name_of(settings_.evaluate_every.metric)));
   auto& progress = state_.progress;
   if (progress.best_step >= 0 && !objective_->better(value, progress.best_metric)) return;
   progress.best_step = progress.step;

@@ -114,7 +114,7 @@ TEST_F(SwapCaptionsTest, TrainingSeesThemAndTellsThemApart) {
 // Raw texts and the text that stands for a synthetic one come from the same stored features; a sample has one
 // caption here, so there is none left to draw.
 TEST_F(SwapCaptionsTest, OwnCaptionsNeedOneMore) {
-  job_.settings.loss.texts = "both";
+  job_.settings.loss.texts = jobs::LossTexts::kBoth;
   job_.settings.synthetic_caption = "own:1";
   EXPECT_NE(job_.train("run", 1).error.find("own:1"), std::string::npos);
 }

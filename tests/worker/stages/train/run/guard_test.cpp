@@ -8,7 +8,7 @@ namespace trireme::worker::stages::train {
 namespace {
 
 TEST(Guard, SkipsUntilTooManyStepsInARow) {
-  Guard guard({.on_non_finite = "skip", .most_in_a_row = 3});
+  Guard guard({.on_non_finite = jobs::OnNonFinite::kSkip, .most_in_a_row = 3});
   EXPECT_EQ(guard.after(1, true, 0), GuardAction::kGoOn);
   EXPECT_EQ(guard.after(2, true, 0), GuardAction::kGoOn);
   EXPECT_EQ(guard.after(3, false, 0), GuardAction::kGoOn);
@@ -24,13 +24,13 @@ TEST(Guard, SkipsUntilTooManyStepsInARow) {
 }
 
 TEST(Guard, StopsAtTheFirst) {
-  Guard guard({.on_non_finite = "stop"});
+  Guard guard({.on_non_finite = jobs::OnNonFinite::kStop});
   EXPECT_EQ(guard.after(1, false, 0), GuardAction::kGoOn);
   EXPECT_THROW(guard.after(2, true, 0), Error);
 }
 
 TEST(Guard, RollsBackAFewTimes) {
-  Guard guard({.on_non_finite = "rollback", .most_rollbacks = 2});
+  Guard guard({.on_non_finite = jobs::OnNonFinite::kRollback, .most_rollbacks = 2});
   EXPECT_EQ(guard.after(1, false, 0), GuardAction::kGoOn);
   EXPECT_EQ(guard.after(2, true, 0), GuardAction::kRollBack);
   EXPECT_EQ(guard.after(3, true, 1), GuardAction::kRollBack);

@@ -164,7 +164,7 @@ class SignalsOfARun : public ::testing::Test {
 TEST_F(SignalsOfARun, CountEverySampleOfTheLastEpochOnceAndSurviveAResume) {
   TinyJob job(folder);
   job.combine_everything();
-  job.settings.concepts.sampling = "uniform";
+  job.settings.concepts.sampling = jobs::ConceptSampling::kUniform;
   job.settings.epochs = 2;
   job.checkpoint_every_steps = 5;  // of 6: in the middle of the last epoch
   // Truth of the first two shards; a line that is torn, and a key that is not there.

@@ -256,7 +256,7 @@ TEST(TrainingStep, GradientNormIsThatOfTheGlobalLoss) {
 
 TEST(TrainingStep, EveryCombinationHasTheSameBitsForAnyRanks) {
   auto all = combined();
-  all.step.optimizer.kind = "lamb";
+  all.step.optimizer.lamb = true;
   all.step.schedule = {.peak = 0.02, .total_steps = 6, .shape = optim::Shape::kOneCycle};
   all.step.average_decay = 0.9;
   all.step.gradient_clip_norm = 1;

@@ -108,8 +108,8 @@ TinyJob::TinyJob(const std::string& folder) : folder_(folder) {
     tar.append(1024, '\0');
     const auto path = folder_ + "/" + std::to_string(s) + ".tar";
     io::write_file_atomic(path, tar, false);
-    const auto scan = data::build_shard_index(path, "webdataset", {}, path + ".idx");
-    jobs::ShardRef ref{.data = "train", .shard = s, .path = path, .format = "webdataset"};
+    const auto scan = data::build_shard_index(path, jobs::DataFormat::kWebdataset, {}, path + ".idx");
+    jobs::ShardRef ref{.data = "train", .shard = s, .path = path, .format = jobs::DataFormat::kWebdataset};
     ref.bytes = tar.size();
     ref.sha256 = scan.sha256;
     ref.samples = scan.samples;
@@ -135,7 +135,7 @@ TinyJob::TinyJob(const std::string& folder) : folder_(folder) {
 }
 
 void TinyJob::combine_everything() {
-  settings.loss.texts = "both";
+  settings.loss.texts = jobs::LossTexts::kBoth;
   settings.loss.label_smoothing = 0.1;
   settings.loss.negative_fraction = 0.8;
   settings.loss.hard_negatives = {.alpha = 0.999, .beta = 0.25};
@@ -147,13 +147,13 @@ void TinyJob::combine_everything() {
        .vocabulary = {"red", "green", "blue", "yellow", "purple", "top left", "bottom right"},
        .top_k = 0,
        .weight = 0.5}};
-  settings.concepts.sampling = "square_root";
+  settings.concepts.sampling = jobs::ConceptSampling::kSquareRoot;
   settings.micro_batch = 3;
-  settings.optimizer.kind = "lamb";
-  settings.optimizer.schedule = "one_cycle";
+  settings.optimizer.kind = jobs::OptimizerKind::kLamb;
+  settings.optimizer.schedule = jobs::RateSchedule::kOneCycle;
   settings.optimizer.warmup_steps = 0;
   settings.optimizer.learning_rate = 0.02;
-  settings.optimizer.decay_on = "all";
+  settings.optimizer.decay_on = jobs::DecayOn::kAll;
   settings.optimizer.weight_decay = 0.01;
   settings.optimizer.groups = {
       {.names = "concepts.*", .learning_rate_factor = 10, .weight_decay_factor = 0.01}};

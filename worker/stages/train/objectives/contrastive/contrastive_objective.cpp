@@ -12,11 +12,11 @@ namespace {
 
 losses::ContrastiveOptions contrastive_of(const jobs::LossSpec& spec, std::int64_t seed) {
   losses::ContrastiveOptions options;
-  options.kind =
-      spec.kind == "sigmoid" ? losses::ContrastiveKind::kSigmoid : losses::ContrastiveKind::kSoftmax;
-  options.reduction = spec.reduction == "half_mean"      ? losses::Reduction::kHalfMean
-                      : spec.reduction == "sum_of_means" ? losses::Reduction::kSumOfMeans
-                                                         : losses::Reduction::kSum;
+  options.kind = spec.kind == jobs::LossKind::kSigmoid ? losses::ContrastiveKind::kSigmoid
+                                                       : losses::ContrastiveKind::kSoftmax;
+  options.reduction = spec.reduction == jobs::LossReduction::kHalfMean     ? losses::Reduction::kHalfMean
+                      : spec.reduction == jobs::LossReduction::kSumOfMeans ? losses::Reduction::kSumOfMeans
+                                                                           : losses::Reduction::kSum;
   options.smoothing = spec.label_smoothing;
   options.alpha = spec.hard_negatives.alpha;
   options.beta = spec.hard_negatives.beta;
@@ -27,8 +27,9 @@ losses::ContrastiveOptions contrastive_of(const jobs::LossSpec& spec, std::int64
 }
 
 losses::Temperature temperature_of(const jobs::LossSpec& spec, const jobs::ModelSpec& model) {
-  return {spec.temperature.parameter == "sigma" ? losses::TemperatureKind::kSigma
-                                                : losses::TemperatureKind::kLogitScale,
+  return {spec.temperature.parameter == jobs::TemperatureParameter::kSigma
+              ? losses::TemperatureKind::kSigma
+              : losses::TemperatureKind::kLogitScale,
           spec.temperature.learnt, std::exp(model.logit_scale_min), std::exp(model.logit_scale_max)};
 }
 
@@ -49,10 +50,10 @@ DualEncoderOptions encoder_options(const jobs::TrainSettings& settings, const jo
   DualEncoderOptions options;
   options.loss = pair_options(settings, model);
   options.initial_temperature = settings.loss.temperature.initial;
-  if (settings.loss.kind == "sigmoid") options.sigmoid_bias = settings.loss.sigmoid_bias_init;
+  if (settings.loss.kind == jobs::LossKind::kSigmoid) options.sigmoid_bias = settings.loss.sigmoid_bias_init;
   for (const auto& head : settings.concepts.heads)
     options.heads.push_back({head.name, static_cast<std::int64_t>(head.vocabulary.size())});
-  options.heads_on_embedding = settings.concepts.on == "embedding";
+  options.heads_on_embedding = settings.concepts.on == jobs::ConceptInput::kEmbedding;
   options.seed = static_cast<std::uint64_t>(settings.seed);
   options.device = device;
   return options;
@@ -69,7 +70,7 @@ NamedTensors heads_of(const NamedTensors& tensors) {
 // `parameters` have every head of `spec`; as the model folder keeps them.
 models::SavedHeads saved_heads(const jobs::ConceptsSpec& spec, const NamedTensors& parameters) {
   models::SavedHeads saved;
-  saved.on_embedding = spec.on == "embedding";
+  saved.on_embedding = spec.on == jobs::ConceptInput::kEmbedding;
   const auto of = [&](const std::string& name) {
     return std::ranges::find(parameters, "concepts." + name, &NamedTensors::value_type::first)
         ->second.detach()
@@ -106,10 +107,11 @@ void ContrastiveObjective::open_inputs() {
   sidecars_.opened_seconds = data.sidecar_seconds + thread_seconds() - begin;
   inputs_.texts = text_choice(data, settings_);
   sidecars_.any = !settings_.concepts.heads.empty() || inputs_.texts.from_stage;
-  inputs_.labels = settings_.loss.positives == "label";
+  inputs_.labels = settings_.loss.positives == jobs::LossPositives::kLabel;
   if (inputs_.labels) require_labels(data);
   require_concepts(data, inputs_.concepts);
-  if (settings_.concepts.sampling == "square_root") sample_by_square_root(data, inputs_.concepts);
+  if (settings_.concepts.sampling == jobs::ConceptSampling::kSquareRoot)
+    sample_by_square_root(data, inputs_.concepts);
 }
 
 void ContrastiveObjective::open_stored() {

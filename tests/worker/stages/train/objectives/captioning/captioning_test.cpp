@@ -37,15 +37,15 @@ class CaptioningTest : public ::testing::Test {
       lines += std::string(word) + "\n";
     io::write_file_atomic(folder_ / "vocab.txt", lines, false);
     job_.model.text = {};
-    job_.model.text.kind = "decoder";
+    job_.model.text.kind = jobs::TextTowerKind::kDecoder;
     job_.model.text.width = 32;
     job_.model.text.layers = 2;
     job_.model.text.heads = 2;
     job_.model.text.context = job_.model.text.positions = 16;
     job_.model.text.prompt = "a";
-    job_.model.text.tokenizer.kind = "wordpiece";
+    job_.model.text.tokenizer.kind = jobs::TokenizerKind::kWordPiece;
     job_.model.text.tokenizer.vocabulary = (folder_ / "vocab.txt").string();
-    job_.settings.objective = "captioning";
+    job_.settings.objective = jobs::TrainObjective::kCaptioning;
     job_.settings.steps = 6;
   }
   ~CaptioningTest() override { std::filesystem::remove_all(folder_); }
@@ -98,7 +98,7 @@ Baselines baselines_of(const std::vector<std::vector<std::int64_t>>& captions, s
 TEST_F(CaptioningTest, LearnsToCaption) {
   job_.settings.steps = 450;
   job_.settings.optimizer.learning_rate = 1e-2;
-  job_.settings.evaluate_every = {.steps = 450, .data = "test", .metric = "token_loss"};
+  job_.settings.evaluate_every = {.steps = 450, .data = "test", .metric = jobs::EvaluationMetric::kTokenLoss};
   const auto outcome = job_.train("run", 1);
   ASSERT_EQ(outcome.error, "");
   EXPECT_GT(outcome.reports.front().loss, 2.5);  // ln 22 = 3.1
@@ -138,7 +138,7 @@ TEST_F(CaptioningTest, LearnsToCaption) {
 TEST_F(CaptioningTest, TheHeldBackLossIsMeasuredAndTheLowestKept) {
   job_.settings.steps = 6;
   job_.settings.optimizer.learning_rate = 0.05;  // so that it also rises
-  job_.settings.evaluate_every = {.steps = 1, .data = "test", .metric = "token_loss"};
+  job_.settings.evaluate_every = {.steps = 1, .data = "test", .metric = jobs::EvaluationMetric::kTokenLoss};
   const auto outcome = job_.train("one", 1);
   ASSERT_EQ(outcome.error, "");
   std::vector<double> seen;
@@ -173,9 +173,9 @@ TEST_F(CaptioningTest, TheHeldBackLossIsMeasuredAndTheLowestKept) {
 }
 
 TEST_F(CaptioningTest, SameBitsForAnyNumberOfRanksAndChunks) {
-  job_.model.image.kind = "efficientnet_lite0";
+  job_.model.image.kind = jobs::ImageTowerKind::kEfficientNetLite0;
   job_.model.image.width_factor = 0.25;
-  job_.model.image.batch_norm.policy = "ghost";
+  job_.model.image.batch_norm.policy = jobs::BatchNormPolicy::kGhost;
   job_.settings.steps = 3;
   ASSERT_EQ(job_.train("one", 1).error, "");
   ASSERT_EQ(job_.train("two", 2).error, "");
@@ -243,7 +243,7 @@ class JoinTest : public ::testing::Test {
   JoinTest()
       : folder_(std::filesystem::temp_directory_path() / ("trireme_join_" + std::to_string(::getpid()))),
         job_(folder_.string()) {
-    job_.settings.loss.texts = "both";
+    job_.settings.loss.texts = jobs::LossTexts::kBoth;
     job_.settings.steps = 4;
   }
   ~JoinTest() override { std::filesystem::remove_all(folder_); }

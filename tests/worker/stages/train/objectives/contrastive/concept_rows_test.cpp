@@ -31,7 +31,7 @@ class ConceptRowsTest : public ::testing::Test {
     }
     const io::Path path = folder_ / "0.tar";
     io::write_file_atomic(path, tar.bytes(), false);
-    data::build_shard_index(path, "webdataset", {}, path.string() + ".idx");
+    data::build_shard_index(path, jobs::DataFormat::kWebdataset, {}, path.string() + ".idx");
     DataShard shard;
     shard.ref = {.data = "train", .shard = 0, .path = path.string()};
     shard.ref.sha256 = std::string(64, 'c');

@@ -26,7 +26,7 @@ DataSet set_of(const std::vector<std::string>& jsons) {
   }
   const io::Path path = folder / "0.tar";
   io::write_file_atomic(path, tar.bytes(), false);
-  data::build_shard_index(path, "webdataset", {}, path.string() + ".idx");
+  data::build_shard_index(path, jobs::DataFormat::kWebdataset, {}, path.string() + ".idx");
   DataSet set;
   DataShard shard;
   shard.reader = std::make_shared<data::ShardReader>(path, path.string() + ".idx");

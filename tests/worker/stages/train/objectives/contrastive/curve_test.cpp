@@ -22,7 +22,7 @@ constexpr std::int64_t kSteps = 100, kBatch = 8, kSlots = 2, kPx = 32, kContext 
 
 jobs::ModelSpec spec_of(const std::string& kind) {
   jobs::ModelSpec spec;
-  spec.image.kind = kind;
+  spec.image.kind = *from_name<jobs::ImageTowerKind>(kind);
   spec.image.image_px = kPx;
   spec.image.patch_px = 8;
   spec.image.width = spec.text.width = 32;
@@ -107,7 +107,7 @@ TEST(MovingStatistics, DoNotDependOnRanks) {
       jobs::ModelSpec spec = spec_of("efficientnet_b0");
       spec.image.width_factor = 0.1;
       spec.image.depth_factor = 0.5;
-      spec.image.batch_norm = {"ghost", 2, 0.1, 1e-3};
+      spec.image.batch_norm = {jobs::BatchNormPolicy::kGhost, 2, 0.1, 1e-3};
       spec.image.stochastic_depth = 0.2;
       models::DualEncoder encoder(spec, 1);
       DualEncoderModel model(encoder, {});
