@@ -253,6 +253,7 @@ jobs::Task GraphState::task(std::size_t index, std::int64_t item) const {
   task.evaluate_data = part.evaluate_data_json;
   task.address = io::hex(place);
   task.output = output_base(store, part.kind, place);
+  task.device = job.spec.device;
   cover(part, item, task);
   if (part.kind == jobs::TaskKind::kTrain) {
     task.stage_folder = store::RunPaths{output}.stage(task.stage).string();

@@ -15,6 +15,7 @@
 #include "common/base/ids.h"
 #include "jobs/kinds/task_kinds.h"
 #include "jobs/specification/data_spec.h"
+#include "jobs/specification/device_policy.h"
 
 namespace trireme::jobs {
 
@@ -87,6 +88,7 @@ struct Task {
   std::string inputs_file;  // JSON lines: {"shard": ShardRef} or {"input": InputFile}, in manifest order
   std::string address;      // 32 hex digits; equal addresses mean equal bytes
   std::string output;       // output path without extension: <store>/<kind>/<2 hex>/<address>
+  DevicePolicy device = DevicePolicy::kAuto;
   // Gang only.
   std::vector<Rank> members;      // world ranks in gang order; gang rank 0 writes files and reports
   std::string stage_folder;       // <output>/stages/<stage>: log.jsonl
@@ -114,6 +116,7 @@ struct Task {
     v.field("inputs_file", inputs_file);
     v.field("address", address);
     v.field("output", output);
+    v.field("device", device);
     v.field("members", members);
     v.field("stage_folder", stage_folder);
     v.field("checkpoint_folder", checkpoint_folder);

@@ -10,6 +10,7 @@
 #include <vector>
 
 #include "jobs/specification/data_spec.h"
+#include "jobs/specification/device_policy.h"
 #include "jobs/specification/json/fault.h"
 #include "jobs/specification/model_spec.h"
 #include "jobs/specification/stages/stage_spec.h"
@@ -95,6 +96,7 @@ struct PipelineSpec {
   TimeoutSpec timeouts;
   double deadline_seconds = 0;      // 0: none
   std::int64_t task_samples = 256;  // samples per task: one big tar feeds many workers
+  DevicePolicy device = DevicePolicy::kAuto;
 
   template <class Visitor>
   void visit(Visitor& v) {
@@ -109,6 +111,8 @@ struct PipelineSpec {
     v.field("deadline_seconds", deadline_seconds, {.help = "0: none", .least = 0, .most = 1e9});
     v.field("task_samples", task_samples,
             {.help = "samples per task: one big tar feeds many workers", .least = 1, .most = 1e6});
+    v.field("device", device,
+            {.help = "where workers compute; auto: a GPU where one works; cuda: fail where none does"});
   }
 };
 

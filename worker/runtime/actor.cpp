@@ -111,6 +111,10 @@ TaskContext context_of(const jobs::Task& task, Control& control, const ActorOpti
 jobs::Message run_with_group(const jobs::Task& task, const Stages& stages, TaskContext& context,
                              Control& control, const ActorOptions& options) {
   std::unique_ptr<collective::Group> group;
+  if (task.device == jobs::DevicePolicy::kCuda && options.device == "cpu")
+    return failed(task, ErrorKind::kInvalid,
+                  task.stage + ": the job's device is cuda, and this worker has no GPU");
+  if (task.device == jobs::DevicePolicy::kCpu) context.device = "cpu";
   if (!task.members.empty()) {
     try {
       group = options.make_group(task, [&control] { return control.stop().stop_now(); });

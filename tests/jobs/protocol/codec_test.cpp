@@ -43,6 +43,7 @@ TEST(Codec, MembersArriveAsSent) {
     EXPECT_EQ(got.kind, sent.kind);
     EXPECT_EQ(got.output, sent.output);  // any bytes
     EXPECT_EQ(got.members, sent.members);
+    EXPECT_EQ(got.device, sent.device);
     EXPECT_EQ(std::tuple(got.first, got.count, got.part, got.parts),
               std::tuple(sent.first, sent.count, sent.part, sent.parts));
     EXPECT_EQ(got.checkpoint_every_seconds, sent.checkpoint_every_seconds);

@@ -106,6 +106,7 @@ inline Task RandomMessages::task() {
         &task.output, &task.stage_folder, &task.checkpoint_folder, &task.resume_from})
     *member = text();
   if (random_.below(2) == 0) task.shard = shard();
+  task.device = static_cast<DevicePolicy>(random_.below(3));
   task.first = integer();
   task.count = integer();
   task.part = integer();
