@@ -45,8 +45,8 @@ struct CaptionSettings {
              .required = true});
     v.field("method", method, {.help = "most likely token, beam search, or nucleus sampling"});
     v.field("beams", beams,
-            {.help = "beam: captions kept at each step",
-             .least = 2,
+            {.help = "beam: captions kept at each step; 1 is greedy",
+             .least = 1,
              .most = 64,
              .unread = unless(method == CaptionMethod::kBeam, "only method beam has beams")});
     v.field("max_length", max_length,
@@ -59,8 +59,8 @@ struct CaptionSettings {
             {.help = "beam: a caption scores its log-probability / length^this",
              .least = -10,
              .most = 10,
-             .unread = unless(method == CaptionMethod::kBeam,
-                              "only method beam compares captions of different lengths")});
+             .unread = unless(method == CaptionMethod::kBeam && beams > 1,
+                              "only method beam with beams over 1 compares captions of different lengths")});
     v.field("repetition_penalty", repetition_penalty,
             {.help = "tokens that stand there already: logits over 0 divided, others times this; 1: off",
              .least = 0.1,

@@ -26,6 +26,9 @@ using Ids = std::vector<std::int64_t>;
 models::DecodingOptions decoding_of(const jobs::CaptionSettings& settings) {
   models::DecodingOptions options;
   options.method = settings.method;
+  // Also with rules: a beam's change log-probabilities, those of greedy logits, as transformers has both.
+  if (options.method == jobs::CaptionMethod::kBeam && settings.beams == 1)
+    options.method = jobs::CaptionMethod::kGreedy;
   options.beams = settings.beams;
   options.length_penalty = settings.length_penalty;
   options.top_p = settings.top_p;
