@@ -225,7 +225,7 @@ TEST(CheckpointConfig, NewFieldsStayOutOfTheTextOfOldModels) {
     EXPECT_EQ(before.find(field), std::string::npos) << field;
   model.image.pooling = ImagePooling::kMean;
   EXPECT_NE(model_json(model), before);
-  EXPECT_EQ(model_from_json(model_json(model)).image.pooling, "mean");
+  EXPECT_EQ(model_from_json(model_json(model)).image.pooling, ImagePooling::kMean);
 }
 
 }  // namespace

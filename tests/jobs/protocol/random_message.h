@@ -92,7 +92,10 @@ inline InputFile RandomMessages::input() {
           random_.next_u64()};
 }
 inline ShardRef RandomMessages::shard() {
-  return {text(), integer(), text(), text(), integer(), random_.next_u64(), text(), integer()};
+  return {text(),    integer(),
+          text(),    static_cast<DataFormat>(random_.below(names_of(DataFormat{}).size())),
+          integer(), random_.next_u64(),
+          text(),    integer()};
 }
 inline ShardSummary RandomMessages::summary() {
   return {text(), integer(), integer(), random_.below(2) == 0, counts(), {}, counts(), text(), text()};
