@@ -9,6 +9,7 @@
 #include <unistd.h>
 
 #include "common/base/fault_point.h"
+#include "common/base/host_name.h"
 #include "common/base/log.h"
 #include "common/io/folder.h"
 #include "common/mailbox/mpi/launcher.h"
@@ -82,12 +83,6 @@ runtime::Stages all_stages() {
 struct Arguments {
   std::string metrics_listen, advertise;  // common/telemetry/place.h
 };
-
-std::string host_name() {
-  char host[256] = "";
-  ::gethostname(host, sizeof(host) - 1);
-  return host;
-}
 
 jobs::Hello hello(const runtime::CoreShare& cores, const runtime::DeviceChoice& device, int metrics_port,
                   const std::string& metrics_host) {

@@ -14,7 +14,7 @@ namespace {
 
 namespace fs = std::filesystem;
 
-constexpr std::chrono::milliseconds kLook{50}, kPatience{10'000};
+constexpr std::chrono::milliseconds kLook{50};
 
 bool has_type(const Path& path, mode_t type, const FileSystem& files) {
   struct stat found {};
@@ -51,8 +51,8 @@ bool may_write_into(const Path& folder) {
   return ::access(folder.c_str(), W_OK | X_OK) == 0;
 }
 
-bool appears(const Path& path, const FileSystem& files) {
-  for (auto waited = std::chrono::milliseconds(0); waited < kPatience; waited += kLook) {
+bool appears(const Path& path, const FileSystem& files, std::chrono::milliseconds patience) {
+  for (auto waited = std::chrono::milliseconds(0); waited < patience; waited += kLook) {
     if (exists(path, files)) return true;
     files.pause(kLook);
   }

@@ -2,6 +2,7 @@
 // not say otherwise throw Error naming the path.
 #pragma once
 
+#include <chrono>
 #include <optional>
 #include <string>
 #include <vector>
@@ -17,9 +18,10 @@ bool is_folder(const Path& path, const FileSystem& files = disk());
 bool may_run(const Path& program);
 bool may_write_into(const Path& folder);
 
-// exists(), and where it does not, looks again for up to ten seconds: on a network file system another host's
-// rename is seen late.
-bool appears(const Path& path, const FileSystem& files = disk());
+// exists(), and where it does not, looks again for a while: on a network file system another host's rename is
+// seen late.
+bool appears(const Path& path, const FileSystem& files = disk(),
+             std::chrono::milliseconds patience = std::chrono::seconds(10));
 
 std::uint64_t size_of(const Path& path, const FileSystem& files = disk());
 void set_mode(const Path& path, unsigned mode);  // as chmod(2)

@@ -8,6 +8,7 @@
 #include <unistd.h>
 
 #include "common/base/error.h"
+#include "common/base/host_name.h"
 
 namespace trireme::telemetry {
 namespace {
@@ -50,11 +51,7 @@ std::string own_address(const std::string& interface, std::uint32_t network, int
 }
 
 std::string advertised_name(const std::string& advertise) {
-  if (advertise.empty() || advertise == "hostname") {
-    char name[256] = "";
-    ::gethostname(name, sizeof name - 1);
-    return name;
-  }
+  if (advertise.empty() || advertise == "hostname") return host_name();
   const std::size_t slash = advertise.find('/');
   if (slash == std::string::npos) {
     const std::string address = own_address(advertise, 0, 0);

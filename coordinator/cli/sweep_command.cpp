@@ -10,6 +10,7 @@
 #include <unistd.h>
 
 #include "common/base/error.h"
+#include "common/base/host_name.h"
 #include "common/base/log.h"
 #include "coordinator/cli/build_info.h"
 #include "coordinator/cli/client/display.h"
@@ -40,9 +41,7 @@ sweep::Provenance provenance_of(const SweepOptions& options) {
   sweep::Provenance made;
   made.version = version();
   made.commit = build_commit();
-  char host[256] = "";
-  ::gethostname(host, sizeof host - 1);
-  made.host = host;
+  made.host = host_name();
   made.cpu = cpu_model();
   made.cores = std::max(1U, std::thread::hardware_concurrency());
   struct sysinfo info {};

@@ -8,6 +8,7 @@
 
 #include "common/base/error.h"
 #include "common/base/fault_point.h"
+#include "common/base/host_name.h"
 #include "common/base/log.h"
 #include "common/io/hash.h"
 #include "coordinator/planner/listing.h"
@@ -152,8 +153,7 @@ void Service::write_report(const Job& job, std::function<void(const std::string&
 
 std::string Service::service_discovery() {
   return ask<std::string>([this](Decision&) {
-    char name[256] = "";
-    ::gethostname(name, sizeof name - 1);
+    const std::string name = host_name();
     json groups = json::array();
     const auto add = [&](const std::string& target, const std::string& role) {
       groups.push_back(

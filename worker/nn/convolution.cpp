@@ -7,7 +7,6 @@
 
 #include <ATen/ATen.h>
 
-
 namespace trireme::worker::nn {
 namespace {
 

@@ -13,6 +13,7 @@
 #include <nlohmann/json.hpp>
 
 #include "common/base/error.h"
+#include "common/base/host_name.h"
 #include "common/base/log.h"
 #include "common/io/folder.h"
 #include "coordinator/cli/build_info.h"
@@ -23,12 +24,6 @@ namespace trireme::coordinator::cli {
 namespace {
 
 using nlohmann::json;
-
-std::string own_name() {
-  char name[256] = "";
-  ::gethostname(name, sizeof name - 1);
-  return name;
-}
 
 std::string variable(const char* name) {
   const char* value = std::getenv(name);
@@ -167,7 +162,7 @@ std::string quoted_for_shell(const std::string& word) {
 
 HostReport host_report(const io::Path& run_folder, const std::string& token) {
   HostReport report;
-  report.host = own_name();
+  report.host = host_name();
   report.version = version();
   report.commit = build_commit();
   report.wall_seconds = ::time(nullptr);
@@ -177,9 +172,7 @@ HostReport host_report(const io::Path& run_folder, const std::string& token) {
   report.temporary = variable("TMPDIR").empty() ? "/tmp" : variable("TMPDIR");
   report.temporary_fault = write_fault(report.temporary);
   if (report.temporary_fault.empty()) report.temporary_free_bytes = io::free_bytes(report.temporary);
-  const auto until = std::chrono::steady_clock::now() + std::chrono::seconds(2);
-  while (!(report.sees_folder = io::exists(run_folder / token)) && std::chrono::steady_clock::now() < until)
-    std::this_thread::sleep_for(std::chrono::milliseconds(50));
+  report.sees_folder = io::appears(run_folder / token, io::disk(), std::chrono::seconds(2));
   return report;
 }
 
@@ -220,7 +213,7 @@ HostReport host_report_from_json(const std::string& text) {
 }
 
 bool is_local(const std::string& host) {
-  const std::string own = own_name();
+  const std::string own = host_name();
   if (host == own || host == own.substr(0, own.find('.')) || host == "localhost") return true;
   ifaddrs* list = nullptr;
   if (::getifaddrs(&list) != 0) return false;
@@ -239,7 +232,7 @@ std::vector<HostAnswer> ask_hosts(const std::vector<Host>& hosts, const io::Path
                                   const RemoteShell& shell, bool share_gpus) {
   const std::string token = ".hosts-" + std::to_string(::getpid());
   io::make_folders(run_folder);
-  io::write_file_atomic(run_folder / token, own_name() + "\n");
+  io::write_file_atomic(run_folder / token, host_name() + "\n");
   const std::vector<std::string> words{find_program("trireme"), "host-report", run_folder.string(), token};
   const HostReport here = host_report(run_folder, token);
   std::vector<std::future<HostAnswer>> asked;

@@ -18,6 +18,8 @@
 #include <string>
 #include <vector>
 
+#include "common/base/enum_names.h"
+
 namespace trireme::jobs {
 
 struct FieldRules {
