@@ -117,7 +117,7 @@ TEST_F(Listing, TrainingOnPhotographsAloneSaysWhatItLacks) {
   ASSERT_EQ(faults.size(), 1U);
   EXPECT_EQ(faults[0].pointer, "/spec/stages/0/data");
   EXPECT_TRUE(has(faults[0].detail, "without captions"));
-  EXPECT_EQ(listed.data.at("d").sources[0].captions, "none");
+  EXPECT_EQ(listed.data.at("d").sources[0].captions, jobs::CaptionForm::kNone);
 }
 
 // A teacher and its vocabulary as far as files tell: classes, k, lists.
