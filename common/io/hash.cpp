@@ -77,12 +77,6 @@ std::string sha256_hex(std::string_view bytes) {
   return hash.finish_hex();
 }
 
-std::string sha256_of_file(const Path& path) {
-  Sha256 hash;
-  stream_file(path, [&](std::string_view piece) { hash.update(piece); });
-  return hash.finish_hex();
-}
-
 struct Xxh3::State {
   XXH3_state_t* xxh = XXH3_createState();
   ~State() { XXH3_freeState(xxh); }

@@ -30,8 +30,7 @@ struct FolderDigest {
 };
 FolderDigest digest_of_folder(const Path& folder);
 
-// Both streamed in 1 MiB pieces.
-std::string sha256_of_file(const Path& path);
+// Streamed in 1 MiB pieces.
 std::uint64_t xxh3_of_file(const Path& path);
 
 // xxh3-64 of bytes that come in pieces.

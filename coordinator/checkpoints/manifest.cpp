@@ -121,7 +121,7 @@ std::string checkpoint_fault(const ledger::CheckpointRow& row) {
   }
 }
 
-ledger::CheckpointRow row_of(const Manifest& manifest, const std::string& state) {
+ledger::CheckpointRow row_of(const Manifest& manifest, ledger::CheckpointState state) {
   ledger::CheckpointRow row;
   row.folder = manifest.folder.string();
   row.job = manifest.job;
@@ -163,7 +163,7 @@ ledger::CheckpointRow seal_checkpoint(const SealOrder& order, const io::FileSyst
     throw;
   }
   fault_point("ckpt.after_rename_before_commit");
-  return row_of(manifest, "committed");
+  return row_of(manifest, ledger::CheckpointState::kCommitted);
 }
 
 }  // namespace trireme::coordinator::checkpoints

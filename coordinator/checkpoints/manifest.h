@@ -39,7 +39,7 @@ std::string fault_of(const Manifest& manifest);
 // The same, and the manifest is the one that was committed.
 std::string checkpoint_fault(const ledger::CheckpointRow& row);
 
-ledger::CheckpointRow row_of(const Manifest& manifest, const std::string& state);
+ledger::CheckpointRow row_of(const Manifest& manifest, ledger::CheckpointState state);
 
 struct SealOrder {
   std::string run_id, job, stage, address, spec;

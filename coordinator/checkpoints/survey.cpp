@@ -6,6 +6,7 @@
 
 #include "common/base/error.h"
 #include "common/io/folder.h"
+#include "jobs/store/checkpoint.h"
 #include "jobs/store/run_files.h"
 
 namespace trireme::coordinator::checkpoints {
@@ -20,7 +21,8 @@ const ledger::CheckpointRow* row_at(const Rows& rows, const io::Path& folder) {
 }
 
 bool names(const ledger::CheckpointRow* row, const Manifest& manifest) {
-  return row != nullptr && (row->state != "retired" || row->manifest_xxh3 == manifest.xxh3);
+  return row != nullptr &&
+         (row->state != ledger::CheckpointState::kRetired || row->manifest_xxh3 == manifest.xxh3);
 }
 
 std::vector<io::Path> folders_in(const io::Path& parent) {
@@ -32,7 +34,7 @@ std::vector<io::Path> folders_in(const io::Path& parent) {
 // ".tmp-<step>-<incarnation>" of an incarnation that this ledger has seen end.
 bool is_half_written(const std::string& name, const KnownCheckpoints& known) {
   const std::size_t dash = name.rfind('-');
-  if (!name.starts_with(".tmp-") || dash < 5) return false;
+  if (!store::is_checkpoint_aside_name(name) || dash < 5) return false;
   const std::uint64_t incarnation = std::strtoull(name.c_str() + dash + 1, nullptr, 10);
   return incarnation >= known.first_incarnation && incarnation < known.incarnation;
 }
@@ -50,7 +52,8 @@ bool holds_anything(const io::Path& folder) {
 }
 
 bool same_series(const ledger::CheckpointRow& row, const io::Path& folder, const std::string& address) {
-  return (row.state == "committed" || row.state == "bad" || row.state == "adopted") &&
+  return (row.state == ledger::CheckpointState::kCommitted || row.state == ledger::CheckpointState::kBad ||
+          row.state == ledger::CheckpointState::kAdopted) &&
          row.address == address && io::Path(row.folder).parent_path() == folder;
 }
 
@@ -60,7 +63,7 @@ std::vector<Manifest> all_checkpoints(const io::Path& output) {
   std::vector<Manifest> found;
   for (const auto& stage : folders_in(store::RunPaths{output}.checkpoints()))
     for (const auto& folder : folders_in(stage))
-      if (!folder.filename().string().starts_with(".tmp-"))
+      if (!store::is_checkpoint_aside_name(folder.filename().string()))
         if (auto manifest = read_manifest(folder)) found.push_back(std::move(*manifest));
   std::stable_sort(found.begin(), found.end(), [](const auto& a, const auto& b) {
     return std::pair(a.folder.parent_path(), a.step) < std::pair(b.folder.parent_path(), b.step);
@@ -73,11 +76,11 @@ Survey survey_checkpoints(const io::Path& output, const KnownCheckpoints& known)
   for (const auto& manifest : all_checkpoints(output)) {
     const auto* row = row_at(known.rows, manifest.folder);
     if (names(row, manifest)) {
-      if (row->state == "retired") survey.leftovers.push_back(manifest.folder);
+      if (row->state == ledger::CheckpointState::kRetired) survey.leftovers.push_back(manifest.folder);
     } else if (manifest.run_id != known.run_id) {
       survey.unknown.push_back(manifest);
     } else if (const std::string fault = fault_of(manifest); fault.empty()) {
-      survey.adopted.push_back(row_of(manifest, "committed"));
+      survey.adopted.push_back(row_of(manifest, ledger::CheckpointState::kCommitted));
     } else {
       survey.broken.push_back(fault);
     }
@@ -85,8 +88,8 @@ Survey survey_checkpoints(const io::Path& output, const KnownCheckpoints& known)
   for (const auto& stage : folders_in(store::RunPaths{output}.checkpoints()))
     for (const auto& folder : folders_in(stage)) {
       const auto* row = row_at(known.rows, folder);
-      const bool half_removed =
-          row != nullptr && row->state == "retired" && !io::exists(folder / "manifest.json");
+      const bool half_removed = row != nullptr && row->state == ledger::CheckpointState::kRetired &&
+                                !io::exists(folder / "manifest.json");
       if (half_removed || is_half_written(folder.filename().string(), known))
         survey.leftovers.push_back(folder);
     }
@@ -140,8 +143,8 @@ Rows superseded(const Rows& rows, const ledger::CheckpointRow& newest, std::int6
   std::int64_t whole = 0;
   bool best_kept = false;
   for (const auto& row : resumable(rows, io::Path(newest.folder).parent_path().string(), newest.address)) {
-    if (row.state == "adopted") continue;  // of another ledger
-    if (row.state == "bad") {
+    if (row.state == ledger::CheckpointState::kAdopted) continue;  // of another ledger
+    if (row.state == ledger::CheckpointState::kBad) {
       if (whole >= keep_last) out.push_back(row);
       continue;
     }

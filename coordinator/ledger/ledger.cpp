@@ -319,10 +319,6 @@ bool Ledger::restore_reserve() {
   return state_->reserved;
 }
 
-bool Ledger::reserve_held() const {
-  return state_->reserved;
-}
-
 std::uint64_t Ledger::file_bytes(const std::string& file) const {
   const io::Path path = state_->path(file == "wal" ? "state.db-wal" : "state.db");
   return io::exists(path) ? io::size_of(path) : 0;

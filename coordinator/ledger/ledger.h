@@ -57,7 +57,6 @@ class Ledger {
   // Disk full: give the reserve's space back, commit what has to be, take it again when there is room.
   void release_reserve();
   bool restore_reserve();  // false while there is no room
-  bool reserve_held() const;
 
   std::uint64_t file_bytes(const std::string& file) const;  // "db", "wal"
   double start_seconds() const;                             // the start check

@@ -2,12 +2,14 @@
 // wall-clock times are for people and decide nothing.
 #pragma once
 
+#include <array>
 #include <cstdint>
 #include <string>
 #include <string_view>
 #include <variant>
 #include <vector>
 
+#include "common/base/enum_names.h"
 #include "common/base/ids.h"
 
 namespace trireme::coordinator::ledger {
@@ -23,8 +25,10 @@ enum class JobState {
   kFailed,
   kCancelled
 };
-std::string_view name_of(JobState state);  // "QUEUED" …
-JobState job_state_from_name(std::string_view name);
+constexpr std::array<std::string_view, 9> names_of(JobState) {
+  return {"QUEUED",   "STARTING",  "RUNNING", "PAUSED",   "RECOVERING",
+          "STOPPING", "SUCCEEDED", "FAILED",  "CANCELLED"};
+}
 bool is_terminal(JobState state);
 bool may_move(JobState from, JobState to);  // the edges of RELIABILITY 8.9
 
@@ -41,13 +45,23 @@ struct JobRow {
   std::int64_t submitted_ms = 0, started_ms = 0, ended_ms = 0;
 };
 
+enum class StageState { kOpen, kCommitted };
+constexpr std::array<std::string_view, 2> names_of(StageState) {
+  return {"open", "committed"};
+}
+
 struct StageRow {
   std::string job, stage;
   std::int64_t position = 0;
   std::string kind;
-  std::string state;  // "open", "committed"
-  std::string plan;   // JSON: settings hash, seed, logical slots …
+  StageState state = StageState::kOpen;
+  std::string plan;  // JSON: settings hash, seed, logical slots …
 };
+
+enum class LeaseState { kGranted, kDone, kFailed, kLost };
+constexpr std::array<std::string_view, 4> names_of(LeaseState) {
+  return {"granted", "done", "failed", "lost"};
+}
 
 // One row per attempt at a task.
 struct LeaseRow {
@@ -58,11 +72,18 @@ struct LeaseRow {
   std::string address;
   std::string workers;  // "3" or, for a gang, "1,2,3"
   std::uint64_t incarnation = 0;
-  std::string state;   // "granted", "done", "failed", "lost"
+  LeaseState state = LeaseState::kGranted;
   std::string why;     // failed, lost
   std::string result;  // done: result_json()
   std::int64_t granted_ms = 0, ended_ms = 0;
 };
+
+// Committed: verified by re-reading. Of another ledger: kept (never used or removed), chosen to go on from,
+// or adopted once a run went on from it.
+enum class CheckpointState { kCommitted, kRetired, kBad, kKept, kChosen, kAdopted };
+constexpr std::array<std::string_view, 6> names_of(CheckpointState) {
+  return {"committed", "retired", "bad", "kept", "chosen", "adopted"};
+}
 
 struct CheckpointRow {
   std::string folder;  // <output>/ckpt/<stage>/step-00001234
@@ -72,7 +93,7 @@ struct CheckpointRow {
   std::uint64_t manifest_xxh3 = 0;
   std::uint64_t bytes = 0;
   std::uint64_t incarnation = 0;
-  std::string state;  // "committed" (verified by re-reading), "retired", "bad"
+  CheckpointState state = CheckpointState::kCommitted;
   std::int64_t best = 0;
   double metric = 0;
 };

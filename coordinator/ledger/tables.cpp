@@ -2,6 +2,7 @@
 
 #include <cstring>
 
+#include "common/base/error.h"
 #include "common/io/hash.h"
 #include "common/io/little_endian.h"
 
@@ -19,6 +20,12 @@ template <class Number>
 void append_raw(std::string& bytes, char tag, Number value) {
   bytes += tag;
   io::put(bytes, value);
+}
+
+template <NamedEnum State>
+State state_from(std::string_view name) {
+  if (const auto found = from_name<State>(name)) return *found;
+  throw Error(ErrorKind::kDamaged, "the ledger knows no state '" + std::string(name) + "'");
 }
 
 std::string column_names(const TableInfo& info) {
@@ -135,11 +142,21 @@ Cells cells_of(const JobRow& row) {
           row.ended_ms};
 }
 Cells cells_of(const StageRow& row) {
-  return {row.job, row.position, row.stage, row.kind, row.state, row.plan};
+  return {row.job, row.position, row.stage, row.kind, name_of(row.state), row.plan};
 }
 Cells cells_of(const LeaseRow& row) {
-  return {as_signed(row.lease.value), row.job,   row.stage, row.task,   row.address,    row.workers,
-          as_signed(row.incarnation), row.state, row.why,   row.result, row.granted_ms, row.ended_ms};
+  return {as_signed(row.lease.value),
+          row.job,
+          row.stage,
+          row.task,
+          row.address,
+          row.workers,
+          as_signed(row.incarnation),
+          name_of(row.state),
+          row.why,
+          row.result,
+          row.granted_ms,
+          row.ended_ms};
 }
 Cells cells_of(const CheckpointRow& row) {
   return {row.folder,
@@ -151,7 +168,7 @@ Cells cells_of(const CheckpointRow& row) {
           as_signed(row.manifest_xxh3),
           as_signed(row.bytes),
           as_signed(row.incarnation),
-          row.state,
+          name_of(row.state),
           row.best,
           row.metric};
 }
@@ -166,7 +183,7 @@ Cells cells_of(const EventRow& row) {
 JobRow job_from(const Statement& row) {
   JobRow job;
   job.job = row.text(0);
-  job.state = job_state_from_name(row.text(1));
+  job.state = state_from<JobState>(row.text(1));
   job.cause = row.text(2);
   job.idempotency_key = row.text(3);
   job.body_hash = as_unsigned(row.integer(4));
@@ -180,8 +197,12 @@ JobRow job_from(const Statement& row) {
   return job;
 }
 StageRow stage_from(const Statement& row) {
-  return {std::string(row.text(0)), std::string(row.text(2)), row.integer(1),
-          std::string(row.text(3)), std::string(row.text(4)), std::string(row.text(5))};
+  return {std::string(row.text(0)),
+          std::string(row.text(2)),
+          row.integer(1),
+          std::string(row.text(3)),
+          state_from<StageState>(row.text(4)),
+          std::string(row.text(5))};
 }
 LeaseRow lease_from(const Statement& row) {
   LeaseRow lease;
@@ -192,7 +213,7 @@ LeaseRow lease_from(const Statement& row) {
   lease.address = row.text(4);
   lease.workers = row.text(5);
   lease.incarnation = as_unsigned(row.integer(6));
-  lease.state = row.text(7);
+  lease.state = state_from<LeaseState>(row.text(7));
   lease.why = row.text(8);
   lease.result = row.text(9);
   lease.granted_ms = row.integer(10);
@@ -210,7 +231,7 @@ CheckpointRow checkpoint_from(const Statement& row) {
   checkpoint.manifest_xxh3 = as_unsigned(row.integer(6));
   checkpoint.bytes = as_unsigned(row.integer(7));
   checkpoint.incarnation = as_unsigned(row.integer(8));
-  checkpoint.state = row.text(9);
+  checkpoint.state = state_from<CheckpointState>(row.text(9));
   checkpoint.best = row.integer(10);
   checkpoint.metric = row.real(11);
   return checkpoint;

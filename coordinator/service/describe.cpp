@@ -125,7 +125,7 @@ std::string describe_job(const JobView& view) {
   const json eta = left ? json(*left) : json(nullptr);
   return text_of({{"id", view.row.job},
                   {"name", view.name},
-                  {"state", ledger::name_of(view.row.state)},
+                  {"state", name_of(view.row.state)},
                   {"cause", view.row.cause},
                   {"attempt", view.row.attempt},
                   {"output", view.output},
@@ -150,7 +150,7 @@ StageView stage_from_row(const ledger::StageRow& row) {
   view.name = row.stage;
   view.kind = row.kind;
   const json document = parsed(row.plan);
-  view.state = row.state == "committed" ? "done" : "waiting";
+  view.state = row.state == ledger::StageState::kCommitted ? "done" : "waiting";
   if (!document.is_object()) return view;
   view.state = document.value("state", view.state);
   view.implicit = document.value("implicit", false);
@@ -158,7 +158,7 @@ StageView stage_from_row(const ledger::StageRow& row) {
   view.progress.tasks_done = document.value("tasks_done", std::int64_t{0});
   view.progress.tasks_reused = document.value("tasks_reused", std::int64_t{0});
   view.progress.tasks_final = document.value("tasks_final", false);
-  view.progress.committed = row.state == "committed";
+  view.progress.committed = row.state == ledger::StageState::kCommitted;
   view.progress.counts = document.value("counts", std::map<std::string, std::int64_t>{});
   return view;
 }

@@ -43,7 +43,7 @@ JobRun::JobRun(const std::string& job, const jobs::JobSpec& spec, std::unique_pt
       timed_by_stage_(graph_->stages().size()),
       stage_committed_(graph_->stages().size(), false) {}
 
-ledger::LeaseRow JobRun::row_of(const scheduler::Lease& lease, const std::string& state) const {
+ledger::LeaseRow JobRun::row_of(const scheduler::Lease& lease, ledger::LeaseState state) const {
   ledger::LeaseRow row;
   row.lease = lease.id;
   row.job = job_;
@@ -59,17 +59,17 @@ ledger::LeaseRow JobRun::row_of(const scheduler::Lease& lease, const std::string
 
 void JobRun::replay(const ledger::LeaseRow& row, Decision& decision) {
   const planner::TaskRef ref = planner::task_ref_from_key(row.task);
-  if (row.state == "failed") ++failures_[ref];
-  if (row.state == "granted") {
+  if (row.state == ledger::LeaseState::kFailed) ++failures_[ref];
+  if (row.state == ledger::LeaseState::kGranted) {
     ledger::LeaseRow lost = row;
-    lost.state = "lost";
+    lost.state = ledger::LeaseState::kLost;
     lost.why = "incarnation " + std::to_string(row.incarnation) + " ended";
     lost.ended_ms = milliseconds(world_.clock->wall());
     decision.event("LeaseLost", job_, payload({{"lease", row.lease.value}, {"why", lost.why}}));
     decision.writes.push_back(std::move(lost));
   }
   // Of another address: an input file has changed since, so the task is to be done again.
-  if (row.state != "done" || row.address != graph_->address_of(ref)) return;
+  if (row.state != ledger::LeaseState::kDone || row.address != graph_->address_of(ref)) return;
   replayed_done_.push_back(ref);
   complete(ref, ledger::result_from_json(row.result, row.lease));
 }
@@ -182,7 +182,7 @@ bool JobRun::grant(SteadyTime now, Decision& decision) {
       training_stage_ = given.task.stage;
       watch_.emplace(limits_.step);
     }
-    ledger::LeaseRow row = row_of(lease, "granted");
+    ledger::LeaseRow row = row_of(lease, ledger::LeaseState::kGranted);
     decision.event("LeaseGranted", job_,
                    payload({{"lease", lease.id.value}, {"task", row.task}, {"workers", row.workers}}));
     decision.writes.push_back(std::move(row));
@@ -196,19 +196,21 @@ void JobRun::release(Rank rank) {
   if (leases_.of_worker(rank) == nullptr) world_.idle->insert(rank);
 }
 
-void JobRun::end_lease(scheduler::Lease& lease, Rank reporter, const std::string& state,
+void JobRun::end_lease(scheduler::Lease& lease, Rank reporter, ledger::LeaseState state,
                        const std::string& why, const std::string& result, Decision& decision) {
   ledger::LeaseRow row = row_of(lease, state);
   row.why = why;
   row.result = result;
   row.ended_ms = milliseconds(world_.clock->wall());
-  const std::string kind = state == "done" ? "LeaseDone" : state == "failed" ? "LeaseFailed" : "LeaseLost";
+  const std::string kind = state == ledger::LeaseState::kDone     ? "LeaseDone"
+                           : state == ledger::LeaseState::kFailed ? "LeaseFailed"
+                                                                  : "LeaseLost";
   decision.event(kind, job_, payload({{"lease", lease.id.value}, {"task", row.task}}));
   decision.writes.push_back(std::move(row));
   const auto stage = static_cast<std::size_t>(lease.task.stage);
   --leased_by_stage_[stage];
-  count_attempt(stage, state.c_str());
-  if (world_.metrics != nullptr && state == "done")
+  count_attempt(stage, std::string(name_of(state)));
+  if (world_.metrics != nullptr && state == ledger::LeaseState::kDone)
     world_.metrics->observe("trireme_shard_duration_seconds", seconds(world_.clock->now() - lease.granted),
                             {{"stage", graph_->stages()[stage].name}});
   const bool gang = lease.task.slots > 0;
@@ -226,7 +228,7 @@ void JobRun::end_lease(scheduler::Lease& lease, Rank reporter, const std::string
       release(rank);
     } else {
       leaving_[rank] = {id, world_.clock->now()};
-      if (state != "done") decision.send(rank, jobs::Cancel{id, false, why});
+      if (state != ledger::LeaseState::kDone) decision.send(rank, jobs::Cancel{id, false, why});
     }
   }
 }
@@ -240,7 +242,7 @@ void JobRun::task_done(Rank rank, const jobs::TaskDone& done, SteadyTime now, De
   }
   note_speed(rank, *lease, done);
   const planner::TaskRef ref = task_ref(lease->task);
-  end_lease(*lease, rank, "done", "", ledger::result_json(done), decision);
+  end_lease(*lease, rank, ledger::LeaseState::kDone, "", ledger::result_json(done), decision);
   gang_tasks_.erase(ref);
   warn_of_damage(ref, done);
   complete(ref, done);
@@ -291,7 +293,8 @@ void JobRun::task_failed(Rank rank, const jobs::TaskFailed& failed, Decision& de
   const std::string what =
       stage + " task " + planner::key_of(ref) + " on worker " + std::to_string(rank) + ": " + failed.message;
   log_warning("service", what);
-  end_lease(*lease, rank, cancelled ? "lost" : "failed", failed.message, "", decision);
+  end_lease(*lease, rank, cancelled ? ledger::LeaseState::kLost : ledger::LeaseState::kFailed, failed.message,
+            "", decision);
   if (cancelled) return retry(ref);
   const std::int64_t attempts = ++failures_[ref];
   if (!failed.retryable)
@@ -342,7 +345,7 @@ void JobRun::expire(SteadyTime now, Decision& decision) {
     log_warning("service",
                 "lease " + std::to_string(id.value) + " of worker " + std::to_string(first) + " expired");
     // The worker lives, but does not name this lease in its heartbeats: it does not work on it.
-    end_lease(lease, first, "lost", "expired", "", decision);
+    end_lease(lease, first, ledger::LeaseState::kLost, "expired", "", decision);
     retry(ref);
   }
 }
@@ -360,11 +363,11 @@ void JobRun::abandon(const std::string& why, Decision& decision) {
   stopping_ = true;
   for (const LeaseId id : leases_.all()) {
     scheduler::Lease& lease = *leases_.find(id);
-    end_lease(lease, 0, "lost", why, "", decision);
+    end_lease(lease, 0, ledger::LeaseState::kLost, why, "", decision);
   }
 }
 
-void JobRun::count_attempt(std::size_t stage, const char* outcome) {
+void JobRun::count_attempt(std::size_t stage, const std::string& outcome) {
   if (world_.metrics != nullptr)
     world_.metrics->count("trireme_shard_attempts_total", 1,
                           {{"stage", graph_->stages()[stage].name}, {"outcome", outcome}});

@@ -85,7 +85,7 @@ class JobRun {
  private:
   void make_ready(const std::vector<planner::TaskRef>& refs);
   void complete(const planner::TaskRef& ref, const jobs::TaskDone& done);
-  void end_lease(scheduler::Lease& lease, Rank reporter, const std::string& state, const std::string& why,
+  void end_lease(scheduler::Lease& lease, Rank reporter, ledger::LeaseState state, const std::string& why,
                  const std::string& result, Decision& decision);
   bool note_stage(std::size_t stage);  // true: committed just now
   void note_stages();
@@ -93,8 +93,8 @@ class JobRun {
   void release(Rank rank);
   void warn_of_damage(const planner::TaskRef& ref, const jobs::TaskDone& done);
   void note_speed(Rank rank, const scheduler::Lease& lease, const jobs::TaskDone& done);
-  void count_attempt(std::size_t stage, const char* outcome);
-  ledger::LeaseRow row_of(const scheduler::Lease& lease, const std::string& state) const;
+  void count_attempt(std::size_t stage, const std::string& outcome);
+  ledger::LeaseRow row_of(const scheduler::Lease& lease, ledger::LeaseState state) const;
 
   std::string job_;
   jobs::JobSpec spec_;

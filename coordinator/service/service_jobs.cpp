@@ -131,8 +131,9 @@ void Service::settle(SteadyTime now, Decision& decision) {
                  true, decision);
   if (!stopping_) {
     const bool done = run_ != nullptr && run_->finished() && run_->quiet() && !publisher_.writing() &&
-                      std::all_of(job->stages.begin(), job->stages.end(),
-                                  [](const auto& stage) { return stage.second.state == "committed"; });
+                      std::all_of(job->stages.begin(), job->stages.end(), [](const auto& stage) {
+                        return stage.second.state == ledger::StageState::kCommitted;
+                      });
     if (done) end_job(*job, JobState::kSucceeded, "", 0, decision);
     return;
   }
@@ -206,7 +207,8 @@ void Service::end_job(Job& job, JobState state, const std::string& cause, int ex
 // After the commit of its last task: the ledger names every output.
 void Service::commit_stages(Decision& decision) {
   for (const std::size_t stage : run_->take_committed_stages()) {
-    if (running()->stages.at(static_cast<std::int64_t>(stage)).state == "committed") continue;
+    if (running()->stages.at(static_cast<std::int64_t>(stage)).state == ledger::StageState::kCommitted)
+      continue;
     publisher_.expect(jobs_.running_id(), stage);
     decision.after.push_back([this, id = jobs_.running_id(), stage] {
       if (jobs_.running_id() != id || run_ == nullptr) return;

@@ -252,9 +252,6 @@ Task task_from_json(std::string_view text) {
 std::string to_json(const InputFile& input) {
   return text_of(value_of(input));
 }
-InputFile input_from_json(std::string_view text) {
-  return from_text<InputFile>(text);
-}
 std::string to_json(const ShardRef& shard) {
   return text_of(value_of(shard));
 }

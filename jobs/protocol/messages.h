@@ -346,7 +346,6 @@ Envelope decode(std::string_view bytes);
 std::string to_json(const Task& task);
 Task task_from_json(std::string_view text);
 std::string to_json(const InputFile& input);
-InputFile input_from_json(std::string_view text);
 std::string to_json(const ShardRef& shard);
 ShardRef shard_from_json(std::string_view text);
 

@@ -14,10 +14,6 @@ std::string checkpoint_aside_name(std::int64_t step, Incarnation incarnation) {
   return ".tmp-" + std::to_string(step) + "-" + std::to_string(incarnation.value);
 }
 
-bool is_checkpoint_name(const std::string& name) {
-  return name.starts_with("step-");
-}
-
 bool is_checkpoint_aside_name(const std::string& name) {
   return name.starts_with(".tmp-");
 }

@@ -13,7 +13,6 @@ inline constexpr const char* kCheckpointManifest = "manifest.json";
 
 std::string checkpoint_name(std::int64_t step);                                 // "step-00001234"
 std::string checkpoint_aside_name(std::int64_t step, Incarnation incarnation);  // ".tmp-<step>-<incarnation>"
-bool is_checkpoint_name(const std::string& name);
 bool is_checkpoint_aside_name(const std::string& name);
 
 }  // namespace trireme::store

@@ -103,12 +103,4 @@ Features concatenate(const std::vector<Features>& parts) {
           joined(shifted, &Features::label, "label")};
 }
 
-std::map<std::int64_t, std::int64_t> rows_by_sample(const Features& features) {
-  std::map<std::int64_t, std::int64_t> rows;
-  if (!features.sample.defined()) return rows;
-  const auto* const samples = features.sample.data_ptr<std::int64_t>();
-  for (std::int64_t row = 0; row < features.sample.size(0); ++row) rows[samples[row]] = row;
-  return rows;
-}
-
 }  // namespace trireme::worker::checkpoint

@@ -31,7 +31,4 @@ Features read_features(const io::Path& path);
 // spaces or widths; an empty list gives empty Features.
 Features concatenate(const std::vector<Features>& parts);
 
-// Position of a sample in the shard -> its row; empty for empty Features.
-std::map<std::int64_t, std::int64_t> rows_by_sample(const Features& features);
-
 }  // namespace trireme::worker::checkpoint

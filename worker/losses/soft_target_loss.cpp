@@ -2,7 +2,6 @@
 
 #include <ATen/ATen.h>
 
-#include <cmath>
 #include <string>
 
 #include "common/base/error.h"
@@ -50,20 +49,6 @@ std::pair<at::Tensor, at::Tensor> top_k_targets(const at::Tensor& probabilities_
   const auto kept = std::min(k, probabilities_BV.size(1));
   const at::Tensor values = std::get<0>(sorted).narrow(1, 0, kept);
   return {std::get<1>(sorted).narrow(1, 0, kept).contiguous(), values / values.sum(1, true)};
-}
-
-std::vector<double> square_root_sampling(const std::vector<std::int64_t>& counts) {
-  double total = 0;
-  for (std::size_t i = 0; i < counts.size(); ++i) {
-    if (counts[i] < 0)
-      throw Error(ErrorKind::kInvalid, "square-root sampling: concept " + std::to_string(i) + " occurs " +
-                                           std::to_string(counts[i]) + " times");
-    total += std::sqrt(static_cast<double>(counts[i]));
-  }
-  if (total == 0) throw Error(ErrorKind::kInvalid, "square-root sampling: no concept occurs");
-  std::vector<double> shares;
-  for (const auto count : counts) shares.push_back(std::sqrt(static_cast<double>(count)) / total);
-  return shares;
 }
 
 }  // namespace trireme::worker::losses

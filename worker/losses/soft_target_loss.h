@@ -20,8 +20,4 @@ at::Tensor soft_target_loss(const at::Tensor& logits_BV, const at::Tensor& indic
 // ascending within the order of probability, ties to the lower index.
 std::pair<at::Tensor, at::Tensor> top_k_targets(const at::Tensor& probabilities_BV, std::int64_t k);
 
-// Probability of each class when concepts are drawn in proportion to the square root of their frequency.
-// Throws kInvalid for a negative count or when all are 0.
-std::vector<double> square_root_sampling(const std::vector<std::int64_t>& counts);
-
 }  // namespace trireme::worker::losses

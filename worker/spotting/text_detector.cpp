@@ -20,13 +20,13 @@ constexpr double kMostRatio = 1.9;              // of their heights
 constexpr double kSteepest = 0.62;              // of a line
 constexpr std::size_t kLeastLetters = 3, kMostComponents = 4000;
 
-// In the order of line_features().
-constexpr std::array<double, kLineFeatures> kWeights{4.624,  -7.698, 0.938,  -3.986, -8.938, -1.626, 5.027,
-                                                     -2.111, 1.347,  -5.786, -0.269, 3.912,  -1.683};
+// In the order of features_of().
+constexpr std::array kWeights{4.624,  -7.698, 0.938,  -3.986, -8.938, -1.626, 5.027,
+                              -2.111, 1.347,  -5.786, -0.269, 3.912,  -1.683};
 constexpr double kBias = -19.713;
 
 using Line = std::vector<const Component*>;
-using Features = std::array<double, kLineFeatures>;
+using Features = std::array<double, kWeights.size()>;
 
 double middle_x(const Component& c) {
   return 0.5 * (c.left + c.right);
@@ -193,14 +193,6 @@ std::vector<TextLine> find_text_lines(const Plane& plane, double least_score) {
   });
   std::ranges::stable_sort(found, std::greater<>{}, &TextLine::score);
   return found;
-}
-
-std::vector<Features> line_features(const Plane& plane) {
-  std::vector<Features> rows;
-  for_each_line(plane, [&](const Line& line, double height, bool, double) {
-    rows.push_back(features_of(line, height));
-  });
-  return rows;
 }
 
 Plane halved(const Plane& plane) {

@@ -31,10 +31,6 @@ inline constexpr double kTextScore = 0.49;  // lets about a tenth of photographs
 // Lines that score at least so much, best first. A plane of less than 16 px a side has none. Thread-safe.
 std::vector<TextLine> find_text_lines(const Plane& plane, double least_score = kTextScore);
 
-// What the score weighs, for every line of 3 letters and more: one row per line (for fitting the weights).
-inline constexpr int kLineFeatures = 13;
-std::vector<std::array<double, kLineFeatures>> line_features(const Plane& plane);
-
 // Half as wide and high, each pixel the mean of four.
 Plane halved(const Plane& plane);
 

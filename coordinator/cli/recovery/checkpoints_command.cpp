@@ -112,7 +112,7 @@ void retire_in_ledger(const io::Path& run_folder, const std::vector<io::Path>& f
   ledger::Batch batch;
   for (auto row : ledger.checkpoints()) {
     if (std::find(folders.begin(), folders.end(), io::Path(row.folder)) == folders.end()) continue;
-    row.state = "retired";
+    row.state = ledger::CheckpointState::kRetired;
     batch.emplace_back(ledger::Event{"CheckpointRetired", row.job, json{{"step", row.step}}.dump()});
     batch.emplace_back(std::move(row));
   }

@@ -41,7 +41,7 @@ json document_of(const ledger::LedgerState& state) {
           {"jobs", state.jobs},          {"checkpoints", state.checkpoints}};
 }
 
-Rows rows_of(const std::vector<Manifest>& manifests, const std::string& state) {
+Rows rows_of(const std::vector<Manifest>& manifests, ledger::CheckpointState state) {
   Rows rows;
   for (const auto& manifest : manifests) rows.push_back(checkpoints::row_of(manifest, state));
   return rows;
@@ -97,7 +97,8 @@ Rows sealed_since(const ledger::LedgerState& chosen, const io::Path& run_folder,
     for (const auto& manifest : checkpoints::all_checkpoints(output)) {
       if (manifest.run_id != chosen.run_id || manifest.ledger_sequence < chosen.sequence) continue;
       const std::string fault = checkpoints::fault_of(manifest);
-      rows.push_back(checkpoints::row_of(manifest, fault.empty() ? "committed" : "bad"));
+      rows.push_back(checkpoints::row_of(
+          manifest, fault.empty() ? ledger::CheckpointState::kCommitted : ledger::CheckpointState::kBad));
       out << "The checkpoint of step " << manifest.step << " was written after it: "
           << (fault.empty() ? "it verifies, and is known again" : "it is damaged, and left alone") << "\n";
     }
@@ -110,9 +111,9 @@ void start_afresh(const io::Path& run_folder, const io::Path& output, const io::
   std::uint64_t seen = 0;
   const auto situation = ledger::look_at_run(run_folder);
   if (const auto* best = ledger::best_of(situation)) seen = best->incarnation;
-  Rows rows = rows_of(checkpoints::all_checkpoints(output), "kept");
+  Rows rows = rows_of(checkpoints::all_checkpoints(output), ledger::CheckpointState::kKept);
   for (auto& row : rows)
-    if (!chosen.empty() && io::Path(row.folder) == chosen) row.state = "chosen";
+    if (!chosen.empty() && io::Path(row.folder) == chosen) row.state = ledger::CheckpointState::kChosen;
   const io::Path old = ledger::set_aside(run_folder, true);
   // Said by the ledger that has just been set aside; the new one writes its own.
   for (const char* name : {"progress.json", "terminal.json"}) io::remove_file(run_folder / name);

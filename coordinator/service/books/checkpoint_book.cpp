@@ -89,7 +89,7 @@ void CheckpointBook::put(const ledger::CheckpointRow& row, const std::string& ev
 // The rows first; the files go once that is durable.
 void CheckpointBook::retire(const Rows& rows, Decision& decision) {
   for (ledger::CheckpointRow row : rows) {
-    row.state = "retired";
+    row.state = ledger::CheckpointState::kRetired;
     put(row, "CheckpointRetired", decision);
     decision.after.push_back(
         [this, folder = row.folder] { world_.aside->run([folder] { io::remove_tree(folder); }); });
@@ -142,7 +142,8 @@ void CheckpointBook::sealed(const ledger::CheckpointRow& row, std::int64_t keep_
 
 const ledger::CheckpointRow* CheckpointBook::chosen_for(const jobs::Task& task) const {
   for (const auto& row : rows_)
-    if (row.state == "chosen" && io::Path(row.folder).parent_path() == io::Path(task.checkpoint_folder))
+    if (row.state == ledger::CheckpointState::kChosen &&
+        io::Path(row.folder).parent_path() == io::Path(task.checkpoint_folder))
       return &row;
   return nullptr;
 }
@@ -164,13 +165,16 @@ void CheckpointBook::find_start(const jobs::Task& task, const std::string& spec,
         fault = checkpoints::checkpoint_fault(row);
       }
       if (fault.empty()) {
-        row.state = row.state == "chosen" || row.state == "adopted" ? "adopted" : "committed";
+        row.state =
+            row.state == ledger::CheckpointState::kChosen || row.state == ledger::CheckpointState::kAdopted
+                ? ledger::CheckpointState::kAdopted
+                : ledger::CheckpointState::kCommitted;
         start.resume_from = row.folder;
         start.step = row.step;
         break;
       }
       log_error("service", "checkpoint of step " + std::to_string(row.step) + " cannot be used: " + fault);
-      if (row.state == "committed") row.state = "bad";
+      if (row.state == ledger::CheckpointState::kCommitted) row.state = ledger::CheckpointState::kBad;
       if (first_fault.empty()) first_fault = fault;
     }
     if (start.resume_from.empty()) start.fault = first_fault;
@@ -189,8 +193,10 @@ void CheckpointBook::started(const jobs::Task& task, const Start& start, const R
   for (const auto& row : looked_at) {
     const auto known = std::find_if(rows_.begin(), rows_.end(),
                                     [&](const auto& other) { return other.folder == row.folder; });
-    if (known != rows_.end() && known->state != row.state && known->state != "retired")
-      put(row, row.state == "bad" ? "CheckpointBad" : "CheckpointCommitted", decision);
+    if (known != rows_.end() && known->state != row.state &&
+        known->state != ledger::CheckpointState::kRetired)
+      put(row, row.state == ledger::CheckpointState::kBad ? "CheckpointBad" : "CheckpointCommitted",
+          decision);
   }
   if (start.resume_from.empty()) return;
   highest_step_ = std::max(highest_step_, start.step);
@@ -201,7 +207,7 @@ void CheckpointBook::settle_others(const jobs::Task& task, bool keep, Decision& 
   Rows others;
   std::uint64_t bytes = 0;
   for (const auto& row : rows_)
-    if (row.state == "committed" && row.address != task.address &&
+    if (row.state == ledger::CheckpointState::kCommitted && row.address != task.address &&
         io::Path(row.folder).parent_path() == io::Path(task.checkpoint_folder)) {
       others.push_back(row);
       bytes += row.bytes;

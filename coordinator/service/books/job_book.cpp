@@ -93,7 +93,9 @@ void JobBook::plan_fixed(Job& job, const std::vector<std::pair<std::string, std:
   if (!job.stages.empty()) return;
   auto names = nlohmann::ordered_json::array();
   for (const auto& [name, kind] : stages) {
-    ledger::StageRow row{job.row.job, name, static_cast<std::int64_t>(job.stages.size()), kind, "open", "{}"};
+    ledger::StageRow row{
+        job.row.job, name, static_cast<std::int64_t>(job.stages.size()), kind, ledger::StageState::kOpen,
+        "{}"};
     decision.writes.push_back(row);
     names.push_back(name);
     job.stages.emplace(row.position, std::move(row));
@@ -103,7 +105,7 @@ void JobBook::plan_fixed(Job& job, const std::vector<std::pair<std::string, std:
 
 void JobBook::stage_committed(Job& job, std::size_t stage, const std::string& progress, Decision& decision) {
   auto& row = job.stages.at(static_cast<std::int64_t>(stage));
-  row.state = "committed";
+  row.state = ledger::StageState::kCommitted;
   row.plan = progress;
   decision.writes.push_back(row);
   decision.event("StageCommitted", job.row.job, payload({{"stage", row.stage}}));

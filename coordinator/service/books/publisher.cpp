@@ -32,13 +32,14 @@ void add_spans(std::vector<report::ReportSpan>& spans, const ledger::LeaseRow& r
   std::istringstream ranks(row.workers);
   for (std::string rank; std::getline(ranks, rank, ',') && spans.size() < kMostSpans;)
     if (const int worker = std::atoi(rank.c_str()); worker > 0)
-      spans.push_back({stage, worker, since(row.granted_ms), since(row.ended_ms), row.state != "done"});
+      spans.push_back({stage, worker, since(row.granted_ms), since(row.ended_ms),
+                       row.state != ledger::LeaseState::kDone});
 }
 
 void add_lease(report::ReportInput& input, const ledger::LeaseRow& row, std::int64_t started_ms) {
   if (static_cast<std::size_t>(row.stage) >= input.stages.size()) return;
   auto& stage = input.stages[static_cast<std::size_t>(row.stage)];
-  if (row.state == "done")
+  if (row.state == ledger::LeaseState::kDone)
     for (const auto& file : ledger::result_from_json(row.result, row.lease).outputs) {
       const auto made_by = [&](jobs::TaskKind kind) {
         return file.name.empty() && file.path.ends_with(jobs::row_of(kind).extension);
@@ -58,7 +59,7 @@ void Publisher::write_stage(const Job& job, std::size_t stage, const planner::Ta
   const auto& row = job.stages.at(static_cast<std::int64_t>(stage));
   std::vector<std::pair<planner::TaskRef, CommittedTask>> sorted;
   ledger_.for_each_lease(job.row.job, [&](const ledger::LeaseRow& lease) {
-    if (lease.state != "done" || lease.stage != static_cast<std::int64_t>(stage)) return;
+    if (lease.state != ledger::LeaseState::kDone || lease.stage != static_cast<std::int64_t>(stage)) return;
     const planner::TaskRef ref = planner::task_ref_from_key(lease.task);
     if (lease.address == graph.address_of(ref))  // not what was made of an input that has changed since
       sorted.push_back(

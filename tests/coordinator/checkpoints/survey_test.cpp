@@ -53,9 +53,9 @@ TEST_F(SurveyTest, OnlyWhatThisLedgerRetiredOrLeftHalfWrittenMayGo) {
   auto retired = sealed_checkpoint(output, 10, "aaaaaaaa11");
   auto replaced = sealed_checkpoint(output, 20, "aaaaaaaa11");
   auto kept = sealed_checkpoint(output, 30, "bbbbbbbb22", "run-2");
-  retired.state = replaced.state = "retired";
+  retired.state = replaced.state = ledger::CheckpointState::kRetired;
   replaced.manifest_xxh3 ^= 1;  // a person has put another checkpoint there since
-  kept.state = "kept";
+  kept.state = ledger::CheckpointState::kKept;
   known.rows = {retired, replaced, kept};
   for (const char* half : {".tmp-5-2", ".tmp-5-3", ".tmp-5-6", ".tmp-5-7", ".tmp-x", "notes"})
     io::write_file_atomic(output / "ckpt/train" / half / "model.safetensors", "", false);
@@ -91,7 +91,7 @@ TEST_F(SurveyTest, OldOnesGoAndDamagedOnesOnlyBehindWholeOnes) {
     row.folder = "/o/ckpt/train/step-" + std::to_string(step);
     row.address = step == 6 ? "other" : "mine";
     row.step = step;
-    row.state = step == 1 || step == 4 ? "bad" : "committed";
+    row.state = step == 1 || step == 4 ? ledger::CheckpointState::kBad : ledger::CheckpointState::kCommitted;
     row.best = step == 2 ? 1 : 0;
     rows.push_back(row);
   }

@@ -148,7 +148,8 @@ TEST_F(LedgerTest, KillAtEveryFaultPointLosesNothingAcknowledged) {
       ASSERT_TRUE(WIFSIGNALED(status)) << point << " was never hit " << hit << " times";
       Ledger ledger = open(2);
       std::map<std::uint64_t, std::string> states;
-      ledger.for_each_lease("job-1", [&](const LeaseRow& row) { states[row.lease.value] = row.state; });
+      ledger.for_each_lease("job-1",
+                            [&](const LeaseRow& row) { states[row.lease.value] = name_of(row.state); });
       std::size_t granted = 0;
       for (const auto& row : ledger.events("", 0, 100000)) granted += row.event.kind == "LeaseGranted";
       EXPECT_EQ(granted, states.size()) << point;
@@ -174,7 +175,7 @@ TEST(JobStateTest, TerminalIsTerminalAndOnlyStoppingEnds) {
       }
     }
     const auto state = static_cast<JobState>(from);
-    EXPECT_EQ(job_state_from_name(name_of(state)), state);
+    EXPECT_EQ(from_name<JobState>(name_of(state)), state);
   }
   EXPECT_TRUE(may_move(JobState::kRunning, JobState::kRecovering));
   EXPECT_FALSE(may_move(JobState::kQueued, JobState::kRunning));

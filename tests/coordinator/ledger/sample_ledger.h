@@ -12,7 +12,7 @@ inline io::Path quick_folder() {
   return std::filesystem::exists("/dev/shm") ? io::Path("/dev/shm") : std::filesystem::temp_directory_path();
 }
 
-inline LeaseRow sample_lease(int i, const std::string& state) {
+inline LeaseRow sample_lease(int i, LeaseState state) {
   LeaseRow row;
   row.lease = LeaseId{static_cast<std::uint64_t>(i)};
   row.job = "job-1";
@@ -22,28 +22,28 @@ inline LeaseRow sample_lease(int i, const std::string& state) {
   row.workers = std::to_string(1 + i % 4);
   row.incarnation = 1;
   row.state = state;
-  if (state == "done") row.result = R"({"counts":{"in":)" + std::to_string(i) + "}}";
+  if (state == LeaseState::kDone) row.result = R"({"counts":{"in":)" + std::to_string(i) + "}}";
   return row;
 }
 
 inline void grant(Ledger& ledger, int i) {
-  ledger.commit(
-      {sample_lease(i, "granted"), Event{"LeaseGranted", "job-1", R"({"lease":)" + std::to_string(i) + "}"}});
+  ledger.commit({sample_lease(i, LeaseState::kGranted),
+                 Event{"LeaseGranted", "job-1", R"({"lease":)" + std::to_string(i) + "}"}});
 }
 
 inline void fill(Ledger& ledger, int leases) {
   ledger.commit({JobRow{.job = "job-1", .spec = "{}"}, Event{"JobSubmitted", "job-1", "{}"}});
-  ledger.commit({StageRow{"job-1", "filter", 0, "filter", "open", "{}"}, Event{"PlanFixed", "job-1", "{}"}});
+  ledger.commit(
+      {StageRow{"job-1", "filter", 0, "filter", StageState::kOpen, "{}"}, Event{"PlanFixed", "job-1", "{}"}});
   for (int i = 1; i <= leases; ++i) {
     grant(ledger, i);
-    if (i % 2 == 0) ledger.commit({sample_lease(i, "done"), Event{"LeaseDone", "job-1", "{}"}});
+    if (i % 2 == 0) ledger.commit({sample_lease(i, LeaseState::kDone), Event{"LeaseDone", "job-1", "{}"}});
     if (i % 10 == 0) {
       CheckpointRow row;
       row.folder = "/out/ckpt/train/step-" + std::to_string(i);
       row.job = "job-1";
       row.step = i;
       row.metric = 0.125 * i;
-      row.state = "committed";
       ledger.commit({row, QuarantineRow{"sample/1/" + std::to_string(i), "job-1", "bad_decode", ""},
                      Event{"CheckpointCommitted", "job-1", "{}"}});
     }
@@ -55,14 +55,15 @@ inline std::string dump(Ledger& ledger) {
   std::string text = ledger.run_id() + "\n";
   for (const auto& row : ledger.jobs())
     text += row.job + " " + std::string(name_of(row.state)) + " " + row.spec + "\n";
-  for (const auto& row : ledger.stages("job-1")) text += row.stage + " " + row.state + "\n";
+  for (const auto& row : ledger.stages("job-1"))
+    text += row.stage + " " + std::string(name_of(row.state)) + "\n";
   ledger.for_each_lease("job-1", [&](const LeaseRow& row) {
-    text += std::to_string(row.lease.value) + " " + row.task + " " + row.workers + " " + row.state + " " +
-            row.result + " " + row.address + "\n";
+    text += std::to_string(row.lease.value) + " " + row.task + " " + row.workers + " " +
+            std::string(name_of(row.state)) + " " + row.result + " " + row.address + "\n";
   });
   for (const auto& row : ledger.checkpoints())
-    text += row.folder + " " + std::to_string(row.step) + " " + std::to_string(row.metric) + " " + row.state +
-            "\n";
+    text += row.folder + " " + std::to_string(row.step) + " " + std::to_string(row.metric) + " " +
+            std::string(name_of(row.state)) + "\n";
   for (const auto& row : ledger.quarantine()) text += row.item + " " + row.reason + "\n";
   for (const auto& row : ledger.events("", 0, 1000000))
     if (row.event.kind != "RunOpened")

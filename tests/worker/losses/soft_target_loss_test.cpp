@@ -66,11 +66,5 @@ TEST(SoftTargetLoss, TargetsBeyondTheVocabularyAreNamed) {
   EXPECT_THROW(top_k_targets(row({1}), 0), Error);
 }
 
-TEST(SoftTargetLoss, SquareRootSampling) {
-  EXPECT_EQ(square_root_sampling({100, 25, 1}), (std::vector<double>{.625, .3125, .0625}));
-  EXPECT_THROW(square_root_sampling({0, 0}), Error);
-  EXPECT_THROW(square_root_sampling({4, -1}), Error);
-}
-
 }  // namespace
 }  // namespace trireme::worker::losses

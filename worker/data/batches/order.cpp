@@ -196,14 +196,4 @@ std::int64_t steps_per_epoch(std::int64_t epoch_size, std::int64_t global_batch)
   return (epoch_size + global_batch - 1) / global_batch;
 }
 
-StepBatch step_batch(const SampleOrder& order, std::int64_t epoch, std::int64_t step_in_epoch,
-                     std::int64_t global_batch) {
-  StepBatch batch{epoch, step_in_epoch, {}};
-  const std::int64_t size = order.epoch_size(epoch), first = step_in_epoch * global_batch;
-  for (std::int64_t p = first; p < first + global_batch; ++p) {
-    batch.samples.push_back(p < size ? order.at(epoch, p) : SamplePosition{-1, -1});
-  }
-  return batch;
-}
-
 }  // namespace trireme::worker::data

@@ -55,13 +55,7 @@ class SampleOrder {
 std::uint64_t keyed_permutation(std::uint64_t index, std::uint64_t size, std::uint64_t key);
 
 // Slot l of L gets positions [l*B/L, (l+1)*B/L) of step t's batch [t*B, (t+1)*B); the last batch of an epoch
-// may be short: positions beyond the epoch are padding (sample = -1) with weight zero.
-struct StepBatch {
-  std::int64_t epoch = 0, step_in_epoch = 0;
-  std::vector<SamplePosition> samples;  // global_batch entries, padding at the end
-};
+// may be short: positions beyond the epoch are padding with weight zero.
 std::int64_t steps_per_epoch(std::int64_t epoch_size, std::int64_t global_batch);
-StepBatch step_batch(const SampleOrder& order, std::int64_t epoch, std::int64_t step_in_epoch,
-                     std::int64_t global_batch);
 
 }  // namespace trireme::worker::data

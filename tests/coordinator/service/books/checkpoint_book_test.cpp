@@ -87,7 +87,7 @@ class CheckpointBookTest : public testing::Test {
   }
   std::string state_of(std::int64_t step) {
     for (const auto& row : ledger->checkpoints())
-      if (row.step == step) return row.state;
+      if (row.step == step) return std::string(name_of(row.state));
     return "";
   }
 };
@@ -158,8 +158,8 @@ TEST_F(CheckpointBookTest, ADiskThatIsNotThereWritesNothingOff) {
 TEST_F(CheckpointBookTest, TheOneThatAPersonNamedIsTakenOrRefusedByItsDifference) {
   auto chosen = checkpoints::sealed_checkpoint(run, 10, "aaaaaaaa11", "run-lost");
   auto later = checkpoints::sealed_checkpoint(run, 20, "aaaaaaaa11", "run-lost");
-  chosen.state = "chosen";
-  later.state = "kept";
+  chosen.state = ledger::CheckpointState::kChosen;
+  later.state = ledger::CheckpointState::kKept;
   ledger->commit({chosen, later, ledger::Event{"LedgerStartedAfresh", "", "{}"}});
   open(2);
   EXPECT_TRUE(book->knows_of(run));

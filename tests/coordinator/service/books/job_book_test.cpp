@@ -129,9 +129,9 @@ TEST_F(JobBookTest, StagesArePlannedOnceAndReadBack) {
   open(2);
   const auto& stages = book->find("job-000001").stages;
   ASSERT_EQ(stages.size(), 2U);
-  EXPECT_EQ(stages.at(0).state, "open");
+  EXPECT_EQ(name_of(stages.at(0).state), "open");
   EXPECT_EQ(stages.at(1).stage, "train");
-  EXPECT_EQ(stages.at(1).state, "committed");
+  EXPECT_EQ(name_of(stages.at(1).state), "committed");
   EXPECT_EQ(stages.at(1).plan, R"({"done":1})");
 }
 

@@ -54,7 +54,7 @@ TEST_F(PublisherTest, AStagesOutputsAreThoseOfItsCommittedTasks) {
     row.stage = static_cast<std::int64_t>(stage);
     row.task = planner::key_of(ready[i]);
     row.address = i == 2 ? "of another input" : graph.address_of(ready[i]);
-    row.state = "done";
+    row.state = ledger::LeaseState::kDone;
     row.result = R"({"reused":false,"outputs":[],"counts":{"in":)" + std::to_string(i) +
                  R"(},"summary":"","seconds":0})";
     decision.writes.emplace_back(row);
