@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# clang-tidy with .clang-tidy over every source of the rooms without torch: exit 0 means no finding.
+# clang-tidy with .clang-tidy over every source of the rooms without torch: prints the findings and how many there are; exit 0 means none.
 # usage: clang_tidy.sh [BUILD_FOLDER] [files…]   (default build/release, all of them; some minutes on two cores)
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/../.."
@@ -10,6 +10,11 @@ tidy=$(command -v clang-tidy-14 || command -v clang-tidy) || { echo "install cla
 if (($#)); then
   files=("$@")
 else
-  mapfile -t files < <(find common jobs coordinator worker/text worker/spotting worker/data/shards -name '*.cpp' | sort)
+  mapfile -t files < <(find common jobs coordinator worker/text worker/spotting worker/data/{shards,images,tallies} -name '*.cpp' | sort)
 fi
-printf '%s\n' "${files[@]}" | xargs -P "$(nproc)" -n 4 "$tidy" -p "$build" --quiet --extra-arg=-Wno-unknown-warning-option 2>/dev/null
+said=$(printf '%s\n' "${files[@]}" | xargs -P "$(nproc)" -n 4 "$tidy" -p "$build" --quiet --extra-arg=-Wno-unknown-warning-option 2>&1 || true)
+findings=$(grep -E '^[^ ]+:[0-9]+:[0-9]+: (warning|error): ' <<<"$said" | sort -u || true)  # a header's, once
+[[ -z $findings ]] || printf '%s\n' "$findings"
+count=$(grep -c . <<<"$findings" || true)
+echo "clang-tidy: $count findings in ${#files[@]} sources"
+[[ $count == 0 ]]
