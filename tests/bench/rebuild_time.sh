@@ -1,0 +1,18 @@
+#!/usr/bin/env bash
+# How long `ninja trireme-worker` takes after one source of each stage was touched: a line per stage, the slowest last. Wants a quiet machine.
+# usage: rebuild_time.sh [BUILD_FOLDER] [stage…]   (default build/release, every stage); without the compiler cache, which would hide it
+set -euo pipefail
+cd "$(dirname "${BASH_SOURCE[0]}")/../.."
+build=${1:-build/release}
+shift || true
+stages=("$@")
+((${#stages[@]})) || mapfile -t stages < <(find worker/stages -mindepth 1 -maxdepth 1 -type d -printf '%f\n' | sort)
+export CCACHE_DISABLE=1
+ninja -C "$build" trireme-worker >/dev/null
+for stage in "${stages[@]}"; do
+  source=$(find "worker/stages/$stage" -name '*.cpp' | sort | head -1)
+  touch "$source"
+  begin=$(date +%s%N)
+  ninja -C "$build" trireme-worker >/dev/null
+  echo "$((($(date +%s%N) - begin) / 100000000)) $source"
+done | sort -n | awk '{ printf "%6.1f s  %s\n", $1 / 10, $2 }'
