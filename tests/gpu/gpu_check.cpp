@@ -23,6 +23,7 @@
 
 #include <nlohmann/json.hpp>
 
+#include "common/base/error.h"
 #include "worker/collective/cuda_plugin.h"
 #include "worker/collective/gang_group.h"
 #include "worker/collective/local/local_group.h"
