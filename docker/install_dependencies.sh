@@ -49,6 +49,13 @@ if [[ $kinds == *" python "* ]]; then
       echo "Installing Python packages with CUDA: $(list python-gpu | tr '\n' ' ')"
       list python-gpu | while read -r package _; do "$python" -m pip install -q --disable-pip-version-check "$package"; done
     fi
+    nvcc=$(command -v nvcc || ls /usr/local/cuda/bin/nvcc "$destination"/python/lib/python3*/site-packages/nvidia/cu13/bin/nvcc 2>/dev/null | head -1 || true)
+    if [[ -z $nvcc ]]; then
+      mapfile -t compiler < <(list python-nvcc | awk '{print $1}')
+      echo "Installing the CUDA compiler: ${compiler[*]}"
+      "$python" -m pip install -q --disable-pip-version-check --no-deps "${compiler[@]}" ||
+        echo "It cannot be had: torch's own operations will compute the contrastive loss on the GPU, slower (docs/gpu.md)." >&2
+    fi
   fi
   absent=()
   while read -r package only; do

@@ -2,6 +2,9 @@
 # libraries are; with nvcc it also has the kernels (worker/kernels), for sm_80 and sm_90. TRIREME_CUDA_TORCH_ROOT: site-packages/torch of the full wheel, when TRIREME_TORCH_ROOT is CPU-only.
 set(TRIREME_CUDA_TORCH_ROOT "${TRIREME_TORCH_ROOT}" CACHE PATH "site-packages/torch that has libtorch_cuda.so")
 find_path(TRIREME_CUDA_INCLUDE cuda_runtime_api.h HINTS /usr/local/cuda/include ENV CUDA_HOME PATH_SUFFIXES include)
+if(NOT TRIREME_CUDA_INCLUDE)  # no toolkit: the headers that torch's wheels bring
+  find_path(TRIREME_CUDA_INCLUDE cuda_runtime_api.h HINTS ${TRIREME_CUDA_TORCH_ROOT}/../nvidia/cu13/include)
+endif()
 find_path(TRIREME_NCCL_INCLUDE nccl.h
           HINTS ${TRIREME_CUDA_TORCH_ROOT}/../nvidia/nccl/include /usr/local/cuda/include)
 find_library(TRIREME_NCCL_LIBRARY NAMES nccl libnccl.so.2
@@ -11,8 +14,7 @@ find_library(TRIREME_CUDART_LIBRARY NAMES cudart libcudart.so.13
                    /usr/local/cuda/lib64)
 if(TRIREME_CUDA_INCLUDE AND TRIREME_NCCL_INCLUDE AND TRIREME_NCCL_LIBRARY AND TRIREME_CUDART_LIBRARY
    AND EXISTS ${TRIREME_CUDA_TORCH_ROOT}/lib/libtorch_cuda.so)
-  add_library(trireme_cuda SHARED worker/collective/nccl/nccl_group.cpp worker/collective/nccl/nccl_plugin.cpp
-              worker/collective/pairwise_group.cpp)
+  add_library(trireme_cuda SHARED worker/collective/nccl/nccl_calls.cpp worker/collective/nccl/nccl_plugin.cpp)
   target_include_directories(trireme_cuda SYSTEM PRIVATE
     ${TRIREME_CUDA_TORCH_ROOT}/include ${TRIREME_CUDA_TORCH_ROOT}/include/torch/csrc/api/include
     ${TRIREME_CUDA_INCLUDE} ${TRIREME_NCCL_INCLUDE})
@@ -26,6 +28,9 @@ if(TRIREME_CUDA_INCLUDE AND TRIREME_NCCL_INCLUDE AND TRIREME_NCCL_LIBRARY AND TR
 
   # Kernels: nvcc by a command of its own, so that a machine without a GPU or a CUDA language of CMake compiles them.
   find_program(TRIREME_NVCC nvcc HINTS /usr/local/cuda/bin ENV CUDA_HOME PATH_SUFFIXES bin)
+  if(NOT TRIREME_NVCC)  # PyPI's (docker/dependencies.txt)
+    find_program(TRIREME_NVCC nvcc HINTS ${TRIREME_TORCH_ROOT}/../nvidia/cu13/bin ${TRIREME_CUDA_TORCH_ROOT}/../nvidia/cu13/bin)
+  endif()
   if(TRIREME_NVCC)
     file(GLOB_RECURSE kernels CONFIGURE_DEPENDS ${CMAKE_SOURCE_DIR}/worker/kernels/*.cu)
     foreach(kernel IN LISTS kernels)
@@ -43,7 +48,7 @@ if(TRIREME_CUDA_INCLUDE AND TRIREME_NCCL_INCLUDE AND TRIREME_NCCL_LIBRARY AND TR
       target_sources(trireme_cuda PRIVATE ${object})
     endforeach()
   else()
-    message(STATUS "CUDA kernels: not built (needs nvcc)")
+    message(STATUS "CUDA kernels: not built (needs nvcc); torch's own operations will compute the loss on a GPU")
   endif()
 else()
   message(STATUS "CUDA plug-in: not built (needs the CUDA headers, NCCL and a torch with libtorch_cuda.so)")

@@ -8,9 +8,12 @@
 
 #include <unistd.h>
 
+#include <ATen/ATen.h>
+
 #include "common/base/fault_point.h"
 #include "common/base/host_name.h"
 #include "common/base/log.h"
+#include "common/io/file.h"
 #include "common/io/folder.h"
 #include "common/mailbox/mpi/launcher.h"
 #include "common/mailbox/mpi/world.h"
@@ -20,6 +23,7 @@
 #include "worker/collective/cuda_plugin.h"
 #include "worker/collective/gang_group.h"
 #include "worker/collective/mpi/mpi_group.h"
+#include "worker/collective/nccl_log.h"
 #include "worker/exchange/export_model.h"
 #include "worker/exchange/model_info_tool.h"
 #include "worker/exchange/weights_tool.h"
@@ -82,6 +86,7 @@ runtime::Stages all_stages() {
 
 struct Arguments {
   std::string metrics_listen, advertise;  // common/telemetry/place.h
+  bool share_gpus = false;
 };
 
 jobs::Hello hello(const runtime::CoreShare& cores, const runtime::DeviceChoice& device, int metrics_port,
@@ -119,22 +124,70 @@ std::string plugin_folder() {
   return io::is_folder(installed) ? installed : folder;
 }
 
-// Where TRIREME_CUDA_PLUGIN says, else beside us. A GPU without it computes, and talks over MPI.
-std::optional<collective::CudaPlugin> open_plugin(const runtime::DeviceChoice& device) {
-  if (device.device == "cpu") return std::nullopt;
+// Where TRIREME_CUDA_PLUGIN says, else beside us. A GPU without it computes, and talks through the host.
+std::optional<collective::CudaPlugin> open_plugin(const runtime::DeviceChoice& device,
+                                                  telemetry::Metrics& metrics) {
+  const bool gpu = device.device != "cpu";
+  if (!device.fallback.empty()) {
+    log_warning("device", "the GPU is not used: " + device.why);
+    metrics.set("trireme_device_fallback", 1, {{"reason", device.fallback}});
+  }
+  if (!gpu) return std::nullopt;
+  std::optional<collective::CudaPlugin> opened;
   try {
-    collective::CudaPlugin plugin(environment("TRIREME_CUDA_PLUGIN", plugin_folder().c_str()));
+    const collective::CudaPlugin plugin(environment("TRIREME_CUDA_PLUGIN", plugin_folder().c_str()));
     take(plugin, kernels::kPairTileCudaSymbol, kernels::set_pair_tile_cuda);
     take(plugin, kernels::kReplayCudaSymbol, kernels::set_replay);
-    return plugin;
+    opened = plugin;
   } catch (const Error& error) {
-    log_warning("device", std::string("no NCCL, gangs talk over MPI: ") + error.what());
-    return std::nullopt;
+    log_warning("device", std::string("no NCCL, gangs talk through the host: ") + error.what());
+    metrics.set("trireme_device_fallback", 1, {{"reason", "plugin"}});
   }
+  if (kernels::pair_tile_path(at::Device(device.device)) == kernels::PairTilePath::kComposed) {
+    log_warning("device",
+                "the contrastive loss has no CUDA kernels here (built without nvcc): torch's own operations "
+                "compute it, slower and with the same numbers");
+    metrics.set("trireme_device_fallback", 1, {{"reason", "kernels"}});
+  }
+  return opened;
+}
+
+// The GPU and the network under a gang, tried once: NCCL's own words on its network go to a file beside our
+// log.
+void look_at_group(collective::Group& group, const std::string& device) {
+  if (!group.sums_natively()) return;
+  at::Tensor ones = at::ones({1024}, at::TensorOptions().device(at::Device(device)));
+  group.all_reduce_sum(ones);
+  const bool right = ones.eq(group.size()).all().item<bool>();
+  group.confirm();
+  if (!right) throw Error(ErrorKind::kUnavailable, "a sum over " + device + " and its peers comes out wrong");
+  const std::string log = environment("NCCL_DEBUG_FILE");
+  if (log.empty() || !io::exists(log)) return;
+  const std::string network = collective::network_of(io::read_file(log, std::uint64_t{64} << 20));
+  if (!network.empty()) log_info("collective", "NCCL's network: " + network);
+}
+
+// Unless somebody asked NCCL for other words.
+void ask_nccl_for_its_network(const std::string& log_folder, Rank rank) {
+  if (log_folder.empty() || !environment("NCCL_DEBUG").empty()) return;
+  const std::string file = (io::Path(log_folder) / ("nccl-rank-" + std::to_string(rank) + ".log")).string();
+  ::setenv("NCCL_DEBUG", "INFO", 0);
+  ::setenv("NCCL_DEBUG_SUBSYS", "INIT,NET", 0);
+  ::setenv("NCCL_DEBUG_FILE", file.c_str(), 0);
+}
+
+// GPUs of different kinds compute at the pace of the slowest.
+void name_mixed_gpus(collective::Group& host, const std::string& name) {
+  std::int64_t hash = 7;
+  for (const unsigned char c : name) hash = (hash * 31 + c) % 1000000007;
+  const at::Tensor all = host.all_gather(at::full({1}, hash, at::kLong));
+  if (all.ne(hash).any().item<bool>())
+    log_warning("collective",
+                "the gang's devices are of different kinds (here '" + name + "'): the slowest sets the pace");
 }
 
 std::unique_ptr<collective::Group> gang(const MpiWorld& world, const jobs::Task& task,
-                                        const std::string& device,
+                                        const std::string& device, const std::string& device_name,
                                         const std::optional<collective::CudaPlugin>& plugin,
                                         const collective::GroupOptions& options) {
   auto group = collective::make_mpi_group(world.gangs(), task.members, task.lease.value, options);
@@ -142,18 +195,22 @@ std::unique_ptr<collective::Group> gang(const MpiWorld& world, const jobs::Task&
   if (plugin.has_value())
     nccl = {[&plugin] { return plugin->nccl_unique_id(); },
             [&](const std::string& id, int rank, int size, int gpu) {
-              return plugin->nccl_group(id, rank, size, gpu, options);
+              return plugin->nccl_calls(id, rank, size, gpu);
             }};
+  name_mixed_gpus(*group, device == "cpu" ? "cpu" : device_name);
   std::string chosen;
-  group = collective::make_gang_group(std::move(group), device, host_name(), nccl, chosen);
+  group = collective::make_gang_group(std::move(group), device, host_name(), nccl, options, chosen);
   log_info("collective", chosen);
+  look_at_group(*group, device);
   return group;
 }
 
 void serve(MpiWorld& world, Incarnation incarnation, const Arguments& given) {
-  const runtime::DeviceChoice device = runtime::choose_device(world.position_on_host());
+  const runtime::DeviceChoice device =
+      runtime::choose_device({world.position_on_host(), world.workers_on_host(), given.share_gpus},
+                             runtime::device_policy_of_environment());
   log_info("device", device.device + ": " + device.why);
-  const auto plugin = open_plugin(device);
+  ask_nccl_for_its_network(environment("TRIREME_LOG_DIR"), world.rank());
   const runtime::CoreShare cores =
       runtime::settle_on_cores(world.workers_on_host(), world.position_on_host());
   const RealClock clock;
@@ -161,6 +218,7 @@ void serve(MpiWorld& world, Incarnation incarnation, const Arguments& given) {
       telemetry::metrics_place(given.metrics_listen, given.advertise, world.position_on_host() + 1);
   telemetry::Metrics metrics(place.address, place.port, {{"rank", std::to_string(world.rank())}});
   metrics.set("trireme_build_info", 1, {{"version", version()}});
+  const auto plugin = open_plugin(device, metrics);
   const auto mailbox = world.mailbox();
   const std::string run_id = environment("TRIREME_RUN_ID");
   runtime::Control control({.clock = &clock,
@@ -178,10 +236,11 @@ void serve(MpiWorld& world, Incarnation incarnation, const Arguments& given) {
   options.metrics = &metrics;
   options.threads = cores.threads;
   options.device = device.device;
-  options.make_group = [&](const jobs::Task& task, std::function<bool()> stopped) {
+  options.why_device = device.why;
+  options.make_group = [&](const jobs::Task& task, const std::string& on, std::function<bool()> stopped) {
     collective::GroupOptions group;
     group.stopped = std::move(stopped);
-    return gang(world, task, device.device, plugin, group);
+    return gang(world, task, on, device.name, plugin, group);
   };
   runtime::run_actor(control, all_stages(), options);
 }
@@ -197,10 +256,16 @@ Arguments arguments_of(int argc, char** argv) {
   Arguments given;
   for (int i = 1; i < argc; i += 2) {
     const std::string name = argv[i];
+    if (name == "--share-gpus") {
+      given.share_gpus = true;
+      --i;
+      continue;
+    }
     if ((name != "--metrics-listen" && name != "--advertise") || i + 1 == argc)
-      throw Error(ErrorKind::kUsage, "unknown argument '" + name + "', or one without its value",
-                  "`trireme-worker [--metrics-listen ADDRESS] [--advertise NAME]` under mpirun, or "
-                  "`trireme-worker tool search|device|version …`");
+      throw Error(
+          ErrorKind::kUsage, "unknown argument '" + name + "', or one without its value",
+          "`trireme-worker [--metrics-listen ADDRESS] [--advertise NAME] [--share-gpus]` under mpirun, or "
+          "`trireme-worker tool search|device|version …`");
     (name == "--advertise" ? given.advertise : given.metrics_listen) = argv[i + 1];
   }
   return given;
@@ -230,6 +295,17 @@ int run_rank(const Arguments& given) {
   return 0;
 }
 
+// Whether gangs may use NCCL and the loss has kernels, on a GPU.
+std::string plugin_report(const runtime::DeviceChoice& device) {
+  if (device.device == "cpu") return "";
+  telemetry::Metrics nobody("", 0);
+  const bool plugin = open_plugin(device, nobody).has_value();
+  const bool kernels = kernels::pair_tile_path(at::Device(device.device)) == kernels::PairTilePath::kCuda;
+  return std::string("plug-in: ") + (plugin ? "NCCL" : "none, gangs talk through the host") +
+         (kernels ? ", CUDA kernels of the loss\n"
+                  : ", the loss out of torch's operations (no nvcc at the build)\n");
+}
+
 int run_tool(int argc, char** argv) {
   const std::string name = argc > 0 ? argv[0] : "";
   if (name == "search") return stages::index::run_search(argc, argv);
@@ -238,7 +314,8 @@ int run_tool(int argc, char** argv) {
   if (name == "model-info") return exchange::run_model_info(argc, argv);
   if (name == "look") return stages::inspect::look({argv + 1, argv + argc}, std::cout);
   if (name == "device") {
-    std::cout << runtime::device_report(runtime::choose_device(0));
+    const auto choice = runtime::choose_device({.share_gpus = true}, runtime::device_policy_of_environment());
+    std::cout << runtime::device_report(choice) << plugin_report(choice);
     return 0;
   }
   if (name == "version") {

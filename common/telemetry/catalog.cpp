@@ -40,6 +40,13 @@ const std::vector<MetricInfo> kCatalog{
     // collectives (workers)
     {"trireme_collective_duration_seconds", kHistogram, "Time of a collective", {"op", "backend"}, kSeconds},
     {"trireme_collective_bytes_total", kCounter, "Bytes moved by collectives", {"op"}},
+    // devices (workers)
+    {"trireme_device_fallback",
+     kGauge,
+     "1 where a worker goes on without something of its GPU: torch, driver, hidden, health (it computes on "
+     "the CPU), plugin (no NCCL), kernels (the loss out of torch's operations)",
+     {"reason"}},
+    {"trireme_device_peak_bytes", kGauge, "Most memory that tensors took on the GPU at once"},
     // tasks (workers)
     {"trireme_samples_total", kCounter, "Samples by stage kind and outcome", {"stage", "outcome"}},
     {"trireme_task_duration_seconds", kHistogram, "Time of a task", {"kind"}, kSeconds},

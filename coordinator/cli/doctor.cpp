@@ -77,7 +77,12 @@ Check check_torch() {
   std::string text = answer.output;
   std::replace(text.begin(), text.end(), '\n', ';');
   text.erase(text.find_last_not_of("; ") + 1);
-  if (answer.exit_code == 0) return {State::kGood, "torch and device", printable(text, 1000), ""};
+  const bool lacks = text.find("a GPU needs:") != std::string::npos ||
+                     text.find("(no nvcc") != std::string::npos ||
+                     text.find("plug-in: none") != std::string::npos;
+  if (answer.exit_code == 0)
+    return {lacks ? State::kNote : State::kGood, "torch and device", printable(text, 1000),
+            lacks ? "the GPU is not used, or not to the full: docs/gpu.md says what its machine needs" : ""};
   return {State::kMissing, "torch and device", printable(text, 1000),
           "the worker does not start: run docker/install_dependencies.sh, then ./quickstart build"};
 }

@@ -17,6 +17,7 @@ EXAMPLES = ROOT / "jobs/examples"
 
 def environment(**extra):
     env = dict(os.environ, PATH=f"{BIN}:{os.environ['PATH']}", OMPI_ALLOW_RUN_AS_ROOT="1", OMPI_ALLOW_RUN_AS_ROOT_CONFIRM="1")
+    env.setdefault("TRIREME_DEVICE", "cpu")  # what is judged here are the CPU's bits
     env.update({k: str(v) for k, v in extra.items()})
     return env
 

@@ -1,6 +1,7 @@
 #include "worker/collective/cuda_plugin.h"
 
 #include <dlfcn.h>
+#include <torch/version.h>
 
 #include <array>
 
@@ -14,10 +15,16 @@ CudaPlugin::CudaPlugin(const std::string& path) : path_(path) {
   if (io::is_folder(path_)) path_.append("/").append(kCudaPluginName);
   if (!io::exists(path_))
     throw Error(ErrorKind::kNotFound, "the CUDA plug-in " + path_ + " is not there",
-                "build on a machine with the CUDA toolkit and the full torch wheel");
+                "`./quickstart build` on a machine with a GPU makes it");
   library_ = dlopen(path_.c_str(), RTLD_NOW | RTLD_LOCAL);
   if (library_ == nullptr)
     throw Error(ErrorKind::kUnavailable, "the CUDA plug-in cannot be opened: " + std::string(dlerror()));
+  const std::string torch = reinterpret_cast<PluginTorchFunction>(symbol(kPluginTorchSymbol))();
+  if (torch != TORCH_VERSION)
+    throw Error(ErrorKind::kUnavailable,
+                "the CUDA plug-in " + path_ + " was built with torch " + torch + ", this program with " +
+                    TORCH_VERSION,
+                "build both in one build folder");
 }
 
 std::string CudaPlugin::nccl_unique_id() const {
@@ -28,15 +35,15 @@ std::string CudaPlugin::nccl_unique_id() const {
   return {id.data(), id.size()};
 }
 
-std::unique_ptr<Group> CudaPlugin::nccl_group(const std::string& id, int rank, int size, int device,
-                                              const GroupOptions& options) const {
+std::unique_ptr<StreamCalls> CudaPlugin::nccl_calls(const std::string& id, int rank, int size,
+                                                    int device) const {
   if (id.size() != kNcclIdBytes)
     throw Error(ErrorKind::kInternal, "an NCCL id has 128 bytes, not " + std::to_string(id.size()));
-  const auto make = reinterpret_cast<NcclGroupFunction>(symbol(kNcclGroupSymbol));
+  const auto make = reinterpret_cast<NcclCallsFunction>(symbol(kNcclCallsSymbol));
   std::array<char, 512> error{};
-  std::unique_ptr<Group> group(make(id.data(), rank, size, device, &options, error.data(), error.size()));
-  if (group == nullptr) throw Error(ErrorKind::kTryAgain, error.data());
-  return group;
+  std::unique_ptr<StreamCalls> calls(make(id.data(), rank, size, device, error.data(), error.size()));
+  if (calls == nullptr) throw Error(ErrorKind::kTryAgain, error.data());
+  return calls;
 }
 
 void* CudaPlugin::find(const char* name) const {

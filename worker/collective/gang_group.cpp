@@ -8,6 +8,8 @@
 #include <utility>
 
 #include "common/base/error.h"
+#include "worker/collective/staged_group.h"
+#include "worker/collective/stream/stream_group.h"
 
 namespace trireme::worker::collective {
 namespace {
@@ -60,22 +62,47 @@ std::string id_from_first(Group& host, const NcclFactory& nccl) {
   return {static_cast<const char*>(bytes.data_ptr()), static_cast<std::size_t>(bytes.numel())};
 }
 
+// Null where some rank has no NCCL; `why` then says which, and its reason where it is this one.
+std::unique_ptr<StreamCalls> connected(Group& host, const NcclFactory& nccl, int gpu,
+                                       const GroupOptions& options, std::string& why) {
+  std::unique_ptr<StreamCalls> calls;
+  std::string own;
+  try {
+    calls = nccl.calls(id_from_first(host, nccl), host.rank(), host.size(), gpu);
+    connect(*calls, options);
+  } catch (const Error& error) {
+    if (error.kind() == ErrorKind::kCancelled) throw;
+    own = error.what();
+  }
+  const at::Tensor failed = host.all_gather(at::full({1}, own.empty() ? 0 : 1, at::kLong));
+  const auto first = failed.argmax().item<std::int64_t>();
+  if (failed[first].item<std::int64_t>() == 0) return calls;
+  why = "NCCL does not start on rank " + std::to_string(first) + (own.empty() ? "" : ", here: " + own);
+  return nullptr;
+}
+
+std::unique_ptr<Group> through_host(std::unique_ptr<Group> host, bool gpu, const std::string& why,
+                                    std::string& chosen) {
+  chosen = std::string(host->backend()) + (gpu ? ", through the host: " : ": ") + why;
+  return gpu ? make_staged_group(std::move(host)) : std::move(host);
+}
+
 }  // namespace
 
 std::unique_ptr<Group> make_gang_group(std::unique_ptr<Group> host, const std::string& device,
                                        const std::string& machine, const NcclFactory& nccl,
-                                       std::string& chosen) {
+                                       const GroupOptions& options, std::string& chosen) {
   const int gpu = gpu_number(device);
   const at::Tensor offer = at::empty({1, 3}, at::kLong);
-  offer.select(1, 0).fill_(nccl.group ? 1 : 0);
+  offer.select(1, 0).fill_(nccl.calls ? 1 : 0);
   offer.select(1, 1).fill_(gpu);
   offer.select(1, 2).fill_(machine_key(machine));
-  const std::string why = obstacle(host->all_gather(offer));
-  chosen = why.empty() ? "NCCL over " + std::to_string(host->size()) + " GPUs"
-                       : std::string(host->backend()) + ": " + why;
-  if (!why.empty()) return host;
-  const std::string id = id_from_first(*host, nccl);
-  return nccl.group(id, host->rank(), host->size(), gpu);
+  std::string why = obstacle(host->all_gather(offer));
+  if (!why.empty()) return through_host(std::move(host), gpu >= 0, why, chosen);
+  auto calls = connected(*host, nccl, gpu, options, why);
+  if (calls == nullptr) return through_host(std::move(host), true, why, chosen);
+  chosen = calls->describe() + " over " + std::to_string(host->size()) + " GPUs";
+  return make_stream_group(std::move(host), std::move(calls), options);
 }
 
 }  // namespace trireme::worker::collective

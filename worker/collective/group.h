@@ -1,5 +1,6 @@
 // Collectives over tensors among the members of a gang. Backends: local/ (threads), mpi/ (non-blocking host
-// tensors, polled with a deadline), nccl/ (in the CUDA plug-in). One thread per rank drives a group; every
+// tensors, polled with a deadline), stream/ (device tensors on streams: nccl/ in the CUDA plug-in), staged
+// (device tensors through the host). One thread per rank drives a group; every
 // rank calls the same operations in the same order. A peer that does not come within the deadline, or a stop
 // request, throws kTryAgain / kCancelled naming operation and rank; after a throw the group is unusable.
 #pragma once
@@ -61,6 +62,15 @@ class Group {
                                         const char* operation) = 0;
 
   virtual void barrier() = 0;
+
+  // Whether tensors may lie on a GPU; else all must be on the host.
+  virtual bool takes_device_tensors() const { return false; }
+  // Whether all_reduce_sum() is the library's own, in an order of additions of its choice: the fastest sum,
+  // where nobody was promised bits.
+  virtual bool sums_natively() const { return false; }
+  // Operations on device tensors may return before they are done. Once a number that comes of them has been
+  // read on the host, this says, without waiting, whether they went well: it throws what has failed since.
+  virtual void confirm() {}
 };
 
 struct GroupOptions {

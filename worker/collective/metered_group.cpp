@@ -49,6 +49,9 @@ class MeteredGroup final : public Group {
     const Timer timer(*this, "barrier", 0);
     group_->barrier();
   }
+  bool takes_device_tensors() const override { return group_->takes_device_tensors(); }
+  bool sums_natively() const override { return group_->sums_natively(); }
+  void confirm() override { group_->confirm(); }
 
  private:
   using Steady = std::chrono::steady_clock;

@@ -1,5 +1,5 @@
 // Counts bytes and durations of any backend's operations (trireme_collective_*). Bytes are those this rank
-// sends.
+// sends; durations are the host's: an operation that is only put on a stream takes no time.
 #pragma once
 
 #include <memory>

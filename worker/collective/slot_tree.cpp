@@ -108,6 +108,16 @@ at::Tensor by_pieces(std::int64_t slots, const std::vector<at::Tensor>& partials
   return sum.narrow(0, 0, length);
 }
 
+// Own subtrees in the tree's order, the rest by the library: no promise on bits across sizes of the group.
+at::Tensor natively(const std::vector<at::Tensor>& partials, Group& group) {
+  at::Tensor sum = partials.front();
+  for (std::size_t i = 1; i < partials.size(); ++i) sum = at::add(sum, partials[i]);
+  sum = sum.contiguous();
+  group.all_reduce_sum(sum);
+  fault_point("train.mid_reduce");
+  return sum;
+}
+
 }  // namespace
 
 SlotRange own_slots(std::int64_t slots, int ranks, int rank) {
@@ -166,6 +176,7 @@ at::Tensor reduce_slots(std::int64_t slots, const std::vector<at::Tensor>& parti
   if (partials.size() != owned_subtrees(slots, own).size())
     throw Error(ErrorKind::kInternal, "one partial sum per owned subtree is needed");
   if (group.size() == 1) return partials.front();
+  if (group.sums_natively()) return natively(partials, group);
   const bool powers = std::has_single_bit(static_cast<std::uint64_t>(own.size())) &&
                       std::has_single_bit(static_cast<std::uint64_t>(group.size()));
   return powers ? recursive_doubling(partials.front(), group) : by_pieces(slots, partials, group);

@@ -48,7 +48,8 @@ class SlotAccumulator {
 
 // The sum over all slots, the same bits on every rank and for every size of the group. Recursive doubling
 // when each rank owns one subtree and their number is a power of two; else every rank adds one piece of the
-// vectors, which moves each element twice.
+// vectors, which moves each element twice. A group that sums natively does so, on partials.front()'s memory,
+// with no promise on bits.
 at::Tensor reduce_slots(std::int64_t slots, const std::vector<at::Tensor>& partials, Group& group);
 
 // Sum of the rows of [L, k] in the same order, on one rank.

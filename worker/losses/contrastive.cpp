@@ -21,7 +21,6 @@
 namespace trireme::worker::losses {
 namespace {
 
-constexpr std::int64_t kCpuTile = 256, kCudaTile = 8192;  // rows at most
 enum Direction : std::size_t { kRows, kColumns, kDirections };
 
 // Two tiles that meet: an own one of at least one modality.
@@ -70,7 +69,7 @@ class Computation {
         group_(group),
         for_each_(for_each),
         device_(own.front().image_bD.device()),
-        grid_(batch, device_.is_cuda() ? kCudaTile : kCpuTile),
+        grid_(batch, batch.tile),
         ring_(grid_, cut_images(), cut_texts(), group) {}
 
   ContrastiveResult run() {
@@ -259,25 +258,32 @@ class Computation {
     return at::cat(parts);
   }
 
+  // [own slots, pairs] of lines' losses [pair and direction, own lines].
+  at::Tensor losses_of_slots(const at::Tensor& lines) const {
+    at::Tensor sums = at::zeros({batch_.own_slots, batch_.pairs}, at::kDouble);
+    for (std::int64_t list = 0; list < lines.size(0); ++list) {
+      const auto* loss = lines[list].data_ptr<double>();
+      for (std::int64_t i = 0; i < batch_.own_rows(); ++i)
+        sums[i / batch_.rows].data_ptr<double>()[list / kDirections] += loss[i];
+    }
+    return sums;
+  }
+
   // Losses of own lines; coefficients of all.
   void finish_lines(ContrastiveResult& result) {
     const auto own = [&](const at::Tensor& all) {
-      return all.narrow(0, batch_.first_row(), batch_.own_rows());
+      return all.narrow(0, batch_.first_row(), batch_.own_rows()).to(device_);
     };
-    at::Tensor slot_losses = at::zeros({batch_.own_slots, batch_.pairs}, at::kDouble);
-    std::vector<at::Tensor> coefficients;
+    std::vector<at::Tensor> coefficients, loss_n;
     for (std::size_t list = 0; list < statistics_.size(); ++list) {
-      const std::size_t pair = list / kDirections;
-      const auto losses = line_losses({.statistics_7n = statistics_[list].cpu(),
+      const auto losses = line_losses({.statistics_7n = statistics_[list],
                                        .live_n = own(batch_.live_N),
-                                       .weight_n = own_weight(pair),
+                                       .weight_n = own_weight(list / kDirections).to(device_),
                                        .positives_n = own(batch_.positives_N),
                                        .negatives_n = own(negatives_N_)},
                                       options_, share());
       coefficients.push_back(losses.coefficients_5n.t().to(batch_.compute));
-      const auto* loss = losses.loss_n.contiguous().data_ptr<double>();
-      for (std::int64_t i = 0; i < batch_.own_rows(); ++i)
-        slot_losses[i / batch_.rows].data_ptr<double>()[pair] += loss[i];
+      loss_n.push_back(losses.loss_n);
     }
     statistics_.clear();
     const at::Tensor all = group_.all_gather(at::cat(coefficients, 1).contiguous());
@@ -285,9 +291,9 @@ class Computation {
       coefficients_.push_back(
           all.narrow(1, static_cast<std::int64_t>(list) * kernels::kCoefficients, kernels::kCoefficients)
               .t()
-              .contiguous()
-              .to(device_));
-    const at::Tensor total = collective::tree_sum_rows(group_.all_gather(slot_losses)) * share();
+              .contiguous());
+    const at::Tensor total =
+        collective::tree_sum_rows(group_.all_gather(losses_of_slots(at::stack(loss_n).cpu()))) * share();
     for (std::int64_t p = 0; p < batch_.pairs; ++p) {
       result.pair_loss.push_back(total[p].item<double>());
       result.loss += result.pair_loss.back();

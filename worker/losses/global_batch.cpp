@@ -9,6 +9,7 @@
 
 #include "common/base/error.h"
 #include "worker/collective/slot_tree.h"
+#include "worker/kernels/pair_tile/pair_tile.h"
 
 namespace trireme::worker::losses {
 namespace {
@@ -169,9 +170,13 @@ GlobalBatch agree(const std::vector<SlotEmbeddings>& own, std::int64_t slots, co
                   const ContrastiveOptions& options, collective::Group& group) {
   const auto fault = fault_of(own, slots, options, group);
   const auto fields = fields_of(own, slots, point, options, fault.empty());
-  at::Tensor mine = at::empty({1, static_cast<std::int64_t>(fields.size())}, at::kLong);
+  const auto count = static_cast<std::int64_t>(fields.size());
+  at::Tensor mine = at::empty({1, count + 1}, at::kLong);
   for (std::size_t i = 0; i < fields.size(); ++i) mine.data_ptr<std::int64_t>()[i] = fields[i].bits;
-  compare(fields, group.all_gather(mine), fault, group.rank());
+  const bool sound = fault.empty();
+  mine[0][count] = sound ? kernels::largest_tile(own.front().image_bD.device()) : 1;
+  const at::Tensor all = group.all_gather(mine);
+  compare(fields, all.narrow(1, 0, count), fault, group.rank());
 
   const auto range = collective::own_slots(slots, group.size(), group.rank());
   const auto& x = own.front().image_bD;
@@ -181,6 +186,7 @@ GlobalBatch agree(const std::vector<SlotEmbeddings>& own, std::int64_t slots, co
                     .pairs = static_cast<std::int64_t>(own.front().text_bD.size()),
                     .first_slot = range.first,
                     .own_slots = range.size()};
+  batch.tile = all.select(1, count).min().item<std::int64_t>();  // devices may differ
   batch.compute = x.scalar_type() == at::kDouble ? at::kDouble : at::kFloat;
   batch.live_N = gather(own, group, [](const auto& slot) { return slot.live_b; }).ne(0).to(at::kByte);
   batch.live = batch.live_N.sum().item<std::int64_t>();

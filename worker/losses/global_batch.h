@@ -13,6 +13,7 @@ struct GlobalBatch {
   std::int64_t slots = 0, rows = 0, width = 0, pairs = 0;  // rows: of a slot
   std::int64_t first_slot = 0, own_slots = 0;
   std::int64_t live = 0;
+  std::int64_t tile = 0;                // rows of the largest tile that suits every rank's device
   at::Tensor live_N;                    // uint8
   at::Tensor label_N;                   // int64, or undefined
   at::Tensor positives_N;               // int64, |P(i)|; 1 where a row is dead

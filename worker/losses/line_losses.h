@@ -8,7 +8,7 @@
 namespace trireme::worker::losses {
 
 struct Lines {
-  at::Tensor statistics_7n;             // float64, on the CPU
+  at::Tensor statistics_7n;             // float64; all on one device
   at::Tensor live_n;                    // uint8
   at::Tensor weight_n;                  // u, float64
   at::Tensor positives_n, negatives_n;  // |P(i)|, |K(i)|, int64

@@ -8,7 +8,8 @@
 
 namespace trireme::worker::optim {
 namespace {
-constexpr std::int64_t kPortion = 131072;  // elements: some ten microseconds of work
+constexpr std::int64_t kPortion =
+    131072;  // elements: some ten microseconds of a CPU's work; a GPU takes all at once
 }
 
 AdamW::AdamW(const NamedTensors& parameters, double beta2, double epsilon, const GroupOptions& groups)
@@ -22,7 +23,8 @@ AdamW::AdamW(const NamedTensors& parameters, double beta2, double epsilon, const
   std::map<Treatment, std::size_t> last;
   for (const auto index : order) {
     const auto& slot = slots_[index];
-    if (room[slot.treatment] < slot.parameter.numel()) {
+    if (last.count(slot.treatment) == 0 ||
+        (slot.parameter.is_cpu() && room[slot.treatment] < slot.parameter.numel())) {
       last[slot.treatment] = portions_.size();
       portions_.emplace_back();
       room[slot.treatment] = kPortion;

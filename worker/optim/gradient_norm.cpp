@@ -61,20 +61,18 @@ double norm_on_host(const std::vector<at::Tensor>& gradients, const ForEach& for
 double gradient_norm(const std::vector<at::Tensor>& gradients, const ForEach& for_each) {
   if (gradients.empty()) return 0;
   if (gradients.front().is_cpu()) return norm_on_host(gradients, for_each);
-  std::vector<double> squares(gradients.size());
-  for_each(static_cast<std::int64_t>(gradients.size()), [&](std::int64_t i) {
-    const auto norm = at::norm(gradients[static_cast<std::size_t>(i)], 2, at::kDouble).item<double>();
-    squares[static_cast<std::size_t>(i)] = norm * norm;
-  });
-  double sum = 0;
-  for (const double square : squares) sum += square;
-  return std::sqrt(sum);
+  // One look at the device.
+  return at::stack(at::_foreach_norm(gradients, 2, at::kDouble)).square().sum().sqrt().item<double>();
 }
 
 double clip_gradients(const std::vector<at::Tensor>& gradients, double norm, double most,
                       const ForEach& for_each) {
   if (most <= 0 || norm <= most) return 1;
   const double factor = most / norm;
+  if (!gradients.front().is_cpu()) {
+    at::_foreach_mul_(gradients, factor);
+    return factor;
+  }
   for_each(static_cast<std::int64_t>(gradients.size()),
            [&](std::int64_t i) { gradients[static_cast<std::size_t>(i)].mul_(factor); });
   return factor;

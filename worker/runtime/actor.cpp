@@ -10,6 +10,7 @@
 #include "common/telemetry/metrics.h"
 #include "worker/collective/group.h"
 #include "worker/collective/metered_group.h"
+#include "worker/runtime/device.h"
 
 namespace trireme::worker::runtime {
 namespace {
@@ -25,6 +26,7 @@ jobs::TaskFailed out_of_memory(const jobs::Task& task) {
 
 jobs::TaskFailed failed_in_torch(const jobs::Task& task, const c10::Error& error) {
   const std::string text = error.what_without_backtrace();
+  if (device_is_lost(text)) return failed(task, ErrorKind::kUnavailable, task.stage + ": " + text);
   if (text.find("can't allocate memory") != std::string::npos ||
       text.find("out of memory") != std::string::npos)
     return out_of_memory(task);
@@ -91,7 +93,6 @@ TaskContext context_of(const jobs::Task& task, Control& control, const ActorOpti
   context.metrics = options.metrics;
   context.incarnation = control.incarnation();
   context.threads = options.threads;
-  context.device = options.device;
   context.progress = [&control](std::int64_t done, std::int64_t total) { control.progress(done, total); };
   context.report_step = [&control, lease = task.lease](const jobs::StepReport& step) {
     jobs::StepReport report = step;
@@ -111,13 +112,14 @@ TaskContext context_of(const jobs::Task& task, Control& control, const ActorOpti
 jobs::Message run_with_group(const jobs::Task& task, const Stages& stages, TaskContext& context,
                              Control& control, const ActorOptions& options) {
   std::unique_ptr<collective::Group> group;
-  if (task.device == jobs::DevicePolicy::kCuda && options.device == "cpu")
-    return failed(task, ErrorKind::kInvalid,
-                  task.stage + ": the job's device is cuda, and this worker has no GPU");
-  if (task.device == jobs::DevicePolicy::kCpu) context.device = "cpu";
+  try {
+    context.device = device_for_task(task.device, options.device, options.why_device);
+  } catch (const Error& error) {
+    return failed(task, error.kind(), task.stage + ": " + error.what());
+  }
   if (!task.members.empty()) {
     try {
-      group = options.make_group(task, [&control] { return control.stop().stop_now(); });
+      group = options.make_group(task, context.device, [&control] { return control.stop().stop_now(); });
       if (options.metrics != nullptr) group = collective::make_metered(std::move(group), *options.metrics);
     } catch (const Error& error) {
       return failed(task, error.kind(), task.stage + ": no group: " + error.what());
@@ -135,10 +137,14 @@ void run_actor(Control& control, const Stages& stages, const ActorOptions& optio
     control.begin_task(task->lease);
     TaskContext context = context_of(*task, control, options);
     jobs::Message answer = run_with_group(*task, stages, context, control, options);
-    if (const auto* failure = std::get_if<jobs::TaskFailed>(&answer); failure != nullptr)
+    std::string lost;
+    if (const auto* failure = std::get_if<jobs::TaskFailed>(&answer); failure != nullptr) {
       log_warning("actor",
                   task->stage + " failed (" + std::string(name_of(failure->kind)) + "): " + failure->message);
+      if (device_is_lost(failure->message)) lost = failure->message;
+    }
     control.end_task(std::move(answer));
+    if (!lost.empty()) throw Error(ErrorKind::kUnavailable, options.device + " is lost: " + lost);
   }
 }
 

@@ -17,16 +17,18 @@ struct ActorOptions {
   const Clock* clock = nullptr;
   telemetry::Metrics* metrics = nullptr;  // may be null
   int threads = 1;
-  std::string device = "cpu";
-  // The gang of task.members; `stopped` is polled while it waits for a peer.
-  std::function<std::unique_ptr<collective::Group>(const jobs::Task& task, std::function<bool()> stopped)>
+  std::string device = "cpu", why_device;  // of this worker (device.h); a task may want the CPU
+  // The gang of task.members, each on its device; `stopped` is polled while it waits for a peer.
+  std::function<std::unique_ptr<collective::Group>(const jobs::Task& task, const std::string& device,
+                                                   std::function<bool()> stopped)>
       make_group;
 };
 
 // Runs one task to its answer: TaskDone (with lease and seconds) or TaskFailed. Throws nothing.
 jobs::Message run_task(const jobs::Task& task, const Stages& stages, TaskContext& context);
 
-// Tasks until Leave.
+// Tasks until Leave. Throws kUnavailable when the GPU was lost under a task, which has been answered by then:
+// nothing more can be computed in this process.
 void run_actor(Control& control, const Stages& stages, const ActorOptions& options);
 
 }  // namespace trireme::worker::runtime

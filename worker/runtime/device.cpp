@@ -1,21 +1,30 @@
 #include "worker/runtime/device.h"
 
 #include <algorithm>
+#include <cstdlib>
 #include <sstream>
 #include <vector>
 
 #include <dlfcn.h>
 
+#include <ATen/ATen.h>
 #include <ATen/Context.h>
 #include <ATen/Parallel.h>
 #include <ATen/detail/CUDAHooksInterface.h>
+#include <c10/util/Exception.h>
 #include <torch/version.h>
 
+#include "common/base/error.h"
 #include "common/io/file.h"
 #include "common/io/folder.h"
 
 namespace trireme::worker::runtime {
 namespace {
+
+constexpr int kLeastDriver = 580;  // of CUDA 13.0, which torch's wheel is built for
+constexpr std::int64_t kTrialSide = 256;
+constexpr const char* kDriverVersion = "/proc/driver/nvidia/version";
+
 io::Path torch_folder() {
   Dl_info info{};
   // Any symbol that lives in libtorch_cpu.
@@ -25,50 +34,146 @@ io::Path torch_folder() {
 }
 
 bool driver_is_here() {
-  return io::exists("/dev/nvidiactl") || io::exists("/dev/dxg") || io::exists("/proc/driver/nvidia/version");
+  return io::exists("/dev/nvidiactl") || io::exists("/dev/dxg") || io::exists(kDriverVersion);
 }
 
-// "Model: NVIDIA H100 …" of the n-th GPU, "" when the driver does not say.
+// The n-th of CUDA_VISIBLE_DEVICES, where that is a list of numbers.
+int number_on_host(int number) {
+  const char* visible = std::getenv("CUDA_VISIBLE_DEVICES");
+  std::istringstream list(visible == nullptr ? "" : visible);
+  std::string one;
+  for (int i = 0; std::getline(list, one, ','); ++i)
+    if (i == number && !one.empty() && one.find_first_not_of("0123456789") == std::string::npos)
+      return std::atoi(one.c_str());
+  return number;
+}
+
+// "NVIDIA H100 …" of the n-th GPU that we see, "" when the driver does not say.
 std::string model_of(int number) {
   const auto folders = io::list_folder_if_there("/proc/driver/nvidia/gpus");
-  if (number >= static_cast<int>(folders.size())) return "";
-  io::LineReader information(folders[static_cast<std::size_t>(number)] / "information");
+  const int on_host = number_on_host(number);
+  if (on_host >= static_cast<int>(folders.size())) return "";
+  io::LineReader information(folders[static_cast<std::size_t>(on_host)] / "information");
   for (std::string line; information.next(line);)
     if (line.rfind("Model:", 0) == 0) return line.substr(line.find_first_not_of(" \t", 6));
   return "";
 }
-}  // namespace
 
-DeviceChoice choose_device(int position_on_host) {
-  if (!driver_is_here()) return {"cpu", "", "no NVIDIA driver on this machine (/dev/nvidiactl is absent)"};
+std::string old_driver() {
+  const std::string version =
+      io::exists(kDriverVersion) ? driver_version(io::read_file(kDriverVersion, 4096)) : "";
+  if (version.empty() || std::atoi(version.c_str()) >= kLeastDriver) return "";
+  return "the NVIDIA driver is " + version + ", and torch " + TORCH_VERSION + " with CUDA 13 needs " +
+         std::to_string(kLeastDriver) + " or later";
+}
+
+DeviceChoice on_cpu(const std::string& fallback, const std::string& why) {
+  return {"cpu", "", why, fallback};
+}
+
+// All but the trial of the GPU.
+DeviceChoice find_device(const PlaceOnHost& place) {
+  if (!driver_is_here()) return on_cpu("", "no NVIDIA driver on this machine (/dev/nvidiactl is absent)");
   const io::Path library = torch_folder() / "libtorch_cuda.so";
+  const std::string install = "install torch with its CUDA parts (`./quickstart build` on this machine)";
   if (!io::exists(library))
-    return {"cpu", "",
-            "there is a GPU driver, but " + library.string() +
-                " is absent: install torch with its CUDA parts (`./quickstart build` on this machine)"};
+    return on_cpu("torch", "there is a GPU driver, but " + library.string() + " is absent: " + install);
   if (::dlopen(library.c_str(), RTLD_NOW | RTLD_GLOBAL) == nullptr) {
     const char* reason = ::dlerror();
-    return {"cpu", "",
-            std::string("libtorch_cuda.so does not load: ") +
-                (reason != nullptr ? reason : "no reason given") +
-                "; install torch's CUDA parts (`./quickstart build` on this machine)"};
+    return on_cpu("torch", std::string("libtorch_cuda.so does not load: ") +
+                               (reason != nullptr ? reason : "no reason given") + "; " + install);
   }
-  if (!at::globalContext().hasCUDA())
-    return {"cpu", "",
-            "libtorch_cuda.so is loaded, but it finds no usable GPU: the driver may be too old for CUDA " +
-                std::string("of torch ") + TORCH_VERSION + ", or CUDA_VISIBLE_DEVICES hides all"};
-  const int count = at::detail::getCUDAHooks().deviceCount();
-  if (count < 1) return {"cpu", "", "libtorch_cuda.so is loaded, but CUDA_VISIBLE_DEVICES leaves no GPU"};
-  const int number = std::max(position_on_host, 0) % count;
+  const int count = at::globalContext().hasCUDA() ? at::detail::getCUDAHooks().deviceCount() : 0;
+  if (count < 1) {
+    if (const std::string old = old_driver(); !old.empty()) return on_cpu("driver", old);
+    if (std::getenv("CUDA_VISIBLE_DEVICES") != nullptr)
+      return on_cpu("hidden", "CUDA_VISIBLE_DEVICES leaves no GPU that works");
+    return on_cpu("driver", std::string("libtorch_cuda.so of torch ") + TORCH_VERSION +
+                                " is loaded, but finds no GPU: does nvidia-smi?");
+  }
+  if (place.workers > count && !place.share_gpus)
+    throw Error(
+        ErrorKind::kUsage,
+        std::to_string(place.workers) + " workers on a host with " + std::to_string(count) +
+            (count == 1 ? " GPU" : " GPUs"),
+        "start at most that many, or share them (`trireme launch --share-gpus`), or compute on the CPU "
+        "(TRIREME_DEVICE=cpu)");
+  const int number = std::max(place.position, 0) % count;
   return {"cuda:" + std::to_string(number), model_of(number),
           "GPU " + std::to_string(number) + " of " + std::to_string(count) +
-              ", libtorch_cuda.so loaded at run time"};
+              ", libtorch_cuda.so loaded at run time",
+          ""};
+}
+
+}  // namespace
+
+jobs::DevicePolicy device_policy_of_environment() {
+  const char* given = std::getenv("TRIREME_DEVICE");
+  if (given == nullptr || *given == 0) return jobs::DevicePolicy::kAuto;
+  const auto policy = from_name<jobs::DevicePolicy>(given);
+  if (!policy)
+    throw Error(ErrorKind::kUsage, std::string("TRIREME_DEVICE is '") + given + "'", "use auto, cpu or cuda");
+  return *policy;
+}
+
+DeviceChoice choose_device(const PlaceOnHost& place, jobs::DevicePolicy policy) {
+  if (policy == jobs::DevicePolicy::kCpu) return on_cpu("", "TRIREME_DEVICE is cpu");
+  DeviceChoice choice = find_device(place);
+  if (choice.device != "cpu")
+    if (const std::string fault = health_fault(choice.device); !fault.empty())
+      choice = on_cpu("health", choice.device + " " + choice.name + " does not work: " + fault);
+  if (policy == jobs::DevicePolicy::kCuda && choice.device == "cpu")
+    throw Error(ErrorKind::kUnavailable, "TRIREME_DEVICE is cuda: " + choice.why);
+  return choice;
+}
+
+std::string health_fault(const std::string& device) {
+  try {
+    const at::NoGradGuard no_grad;
+    // Whole numbers below 2^24: right or wrong, nothing between.
+    const at::Tensor whole =
+        at::arange(kTrialSide * kTrialSide, at::kFloat).remainder(13).view({kTrialSide, kTrialSide});
+    const at::Tensor there = whole.to(at::Device(device));
+    if (!at::equal(there.cpu(), whole)) return "a copy comes back changed";
+    if (!at::equal(at::mm(there, there).cpu(), at::mm(whole, whole)))
+      return "a matrix product comes out wrong";
+    return "";
+  } catch (const c10::Error& error) {
+    const std::string text = error.what_without_backtrace();
+    return text.substr(0, text.find('\n'));
+  }
+}
+
+std::string device_for_task(jobs::DevicePolicy wanted, const std::string& device, const std::string& why) {
+  if (wanted == jobs::DevicePolicy::kCpu) return "cpu";
+  if (wanted == jobs::DevicePolicy::kCuda && device == "cpu")
+    throw Error(ErrorKind::kInvalid, "the job's device is cuda, and this worker has no GPU: " + why,
+                "give it one, or set spec.device to auto");
+  return device;
+}
+
+bool device_is_lost(const std::string& error) {
+  return error.find("CUDA error") != std::string::npos && error.find("out of memory") == std::string::npos;
+}
+
+std::string driver_version(const std::string& text) {
+  // "NVRM version: NVIDIA UNIX Open Kernel Module for x86_64  580.65.06  Release Build …"
+  std::istringstream words(text.substr(0, text.find('\n')));
+  for (std::string word; words >> word;)
+    if (word.find('.') != std::string::npos && word.find_first_not_of("0123456789.") == std::string::npos)
+      return word;
+  return "";
 }
 
 std::string device_report(const DeviceChoice& choice) {
   std::ostringstream text;
   text << "device: " << choice.device << (choice.name.empty() ? "" : " ") << choice.name << "\n";
   text << "why: " << choice.why << "\n";
+  if (!choice.fallback.empty())
+    text << "a GPU needs: an NVIDIA driver of " << kLeastDriver
+         << " or later, and `./quickstart build` on this "
+         << "machine, which installs torch with its CUDA parts and, without a CUDA toolkit, the compiler "
+            "(docs/gpu.md)\n";
   text << "torch: " << TORCH_VERSION << " in " << torch_folder().string() << "\n";
   text << "cpu capability: " << at::get_cpu_capability() << "\n";
   return text.str();

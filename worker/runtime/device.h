@@ -1,8 +1,10 @@
-// Where a worker computes: on a GPU when there is a driver, a torch with CUDA and a device; on the CPU
-// otherwise. One binary: libtorch_cuda is opened at run time.
+// Where a worker computes: on a GPU when there is a driver, a torch with CUDA and a device that works; on the
+// CPU otherwise, unless it was told which. One binary: libtorch_cuda is opened at run time.
 #pragma once
 
 #include <string>
+
+#include "jobs/specification/device_policy.h"
 
 namespace trireme::worker::runtime {
 
@@ -10,11 +12,36 @@ struct DeviceChoice {
   std::string device = "cpu";  // "cpu" or "cuda:<n>"
   std::string name;            // of the GPU, "" for the CPU
   std::string why;             // which case it is, and what to do when a GPU was to be had
+  // "" where nothing was to be had; else what stands in the way of the GPU: "torch", "driver", "hidden" or
+  // "health" (a label of trireme_device_fallback).
+  std::string fallback;
 };
 
-// The GPU of the worker at `position` on its host (taken in turn when there are fewer GPUs). Call it before
-// anything else of torch: the first answer about CUDA stays.
-DeviceChoice choose_device(int position_on_host);
+// What TRIREME_DEVICE says, else auto. Throws kUsage.
+jobs::DevicePolicy device_policy_of_environment();
+
+struct PlaceOnHost {
+  int position = 0, workers = 1;
+  bool share_gpus = false;  // more workers than GPUs take them in turn; else that is refused
+};
+
+// The GPU of the worker at this place: the place counts, among the GPUs that CUDA_VISIBLE_DEVICES leaves. The
+// GPU is tried (health_fault()). Throws kUnavailable where policy cuda finds none, kUsage where there are
+// more workers than GPUs. Call it before anything else of torch: the first answer about CUDA stays.
+DeviceChoice choose_device(const PlaceOnHost& place, jobs::DevicePolicy policy);
+
+// "" where copies to and from the device and a matrix product there come out right, else what does not.
+std::string health_fault(const std::string& device);
+
+// Where a task computes on a worker that has this device. Throws kInvalid where it wants a GPU and there is
+// none.
+std::string device_for_task(jobs::DevicePolicy wanted, const std::string& device, const std::string& why);
+
+// Whether an error of torch means that the GPU is lost to this process (a CUDA error, other than memory).
+bool device_is_lost(const std::string& error);
+
+// "580.65.06" out of /proc/driver/nvidia/version, "" where it does not say.
+std::string driver_version(const std::string& text);
 
 // Lines for people (`trireme-worker tool device`, `trireme doctor`).
 std::string device_report(const DeviceChoice& choice);

@@ -115,6 +115,7 @@ LaunchPlan plan_of(const LaunchOptions& options, const io::Path& run_folder, std
   for (const auto& [name, value] :
        {std::pair{"--metrics-listen", options.metrics_listen}, {"--advertise", options.advertise}})
     if (!value.empty()) plan.worker_arguments.insert(plan.worker_arguments.end(), {name, value});
+  if (options.share_gpus) plan.worker_arguments.push_back("--share-gpus");
   return plan;
 }
 

@@ -7,6 +7,7 @@
 #include <thread>
 
 #include "common/base/error.h"
+#include "tests/worker/collective/support/recorded_calls.h"
 #include "worker/collective/local/local_group.h"
 
 namespace trireme::worker::collective {
@@ -14,14 +15,14 @@ namespace {
 
 struct Member {
   std::string device, machine;
-  bool plugin = true;
+  bool plugin = true, starts = true;
 };
 
 struct Outcome {
   std::string chosen, error;
   std::string id;  // that the factory got
   int rank = -1, size = 0, gpu = -1;
-  bool fell_back = false;
+  bool fell_back = false, takes_device_tensors = false;
 };
 
 std::vector<Outcome> meet(const std::vector<Member>& members, const std::string& id = std::string(128, 'x')) {
@@ -42,11 +43,16 @@ std::vector<Outcome> meet(const std::vector<Member>& members, const std::string&
                   outcome.rank = rank;
                   outcome.size = size;
                   outcome.gpu = gpu;
-                  return std::unique_ptr<Group>();
+                  if (members[r].starts)
+                    return std::unique_ptr<StreamCalls>(
+                        std::make_unique<RecordedCalls>(nullptr, std::make_shared<Record>()));
+                  throw Error(ErrorKind::kTryAgain, "no memory");
                 }};
       try {
-        outcome.fell_back = make_gang_group(std::move(groups[r]), members[r].device, members[r].machine, nccl,
-                                            outcome.chosen) != nullptr;
+        const auto group = make_gang_group(std::move(groups[r]), members[r].device, members[r].machine, nccl,
+                                           {}, outcome.chosen);
+        outcome.fell_back = std::string(group->backend()) != "recorded";
+        outcome.takes_device_tensors = group->takes_device_tensors();
       } catch (const Error& error) {
         outcome.error = error.what();
       }
@@ -64,27 +70,38 @@ TEST(GangGroup, EveryMemberGetsTheIdOfTheFirstAndItsOwnGpu) {
     EXPECT_EQ(outcome.rank, r);
     EXPECT_EQ(outcome.size, 3);
     EXPECT_EQ(outcome.gpu, gpus[r]);
-    EXPECT_EQ(outcome.chosen, "NCCL over 3 GPUs");
+    EXPECT_EQ(outcome.chosen, "Recorded over 3 GPUs");
   }
 }
 
 TEST(GangGroup, OneMemberWithoutItsOwnGpuOrPluginKeepsAllOnTheHost) {
   const std::vector<std::pair<std::vector<Member>, std::string>> cases{
-      {{{"cuda:0", "a"}, {"cpu", "a"}}, "local: rank 1 has no GPU"},
-      {{{"cuda:0", "a"}, {"cuda:1", "a", false}}, "local: rank 1 has no CUDA plug-in"},
-      {{{"cuda:0", "a"}, {"cuda:0", "a"}}, "local: rank 1 shares GPU 0 with another rank"},
-      {{{"cpu", "a", false}, {"cpu", "b", false}}, "local: rank 0 has no GPU"}};
+      {{{"cuda:0", "a"}, {"cpu", "a"}}, "rank 1 has no GPU"},
+      {{{"cuda:0", "a"}, {"cuda:1", "a", false}}, "rank 1 has no CUDA plug-in"},
+      {{{"cuda:0", "a"}, {"cuda:0", "a"}}, "rank 1 shares GPU 0 with another rank"},
+      {{{"cpu", "a", false}, {"cpu", "b", false}}, "rank 0 has no GPU"}};
   for (const auto& [members, why] : cases)
-    for (const auto& outcome : meet(members)) {
+    for (std::size_t r = 0; const auto& outcome : meet(members)) {
+      const bool gpu = members[r++].device != "cpu";
       EXPECT_TRUE(outcome.fell_back);
       EXPECT_TRUE(outcome.id.empty());
-      EXPECT_EQ(outcome.chosen, why);
+      EXPECT_EQ(outcome.takes_device_tensors, gpu);
+      EXPECT_EQ(outcome.chosen, (gpu ? "local, through the host: " : "local: ") + why);
     }
+}
+
+TEST(GangGroup, WhereNcclDoesNotStartOnOneRankAllGoThroughTheHost) {
+  const auto outcomes = meet({{"cuda:0", "a"}, {"cuda:1", "a", true, false}});
+  for (const auto& outcome : outcomes) {
+    EXPECT_TRUE(outcome.fell_back && outcome.takes_device_tensors);
+    EXPECT_NE(outcome.chosen.find("NCCL does not start on rank 1"), std::string::npos) << outcome.chosen;
+  }
+  EXPECT_NE(outcomes[1].chosen.find("no memory"), std::string::npos) << outcomes[1].chosen;
 }
 
 TEST(GangGroup, AFailureOfTheFirstReachesAllInsteadOfAHang) {
   for (const auto& outcome : meet({{"cuda:0", "a"}, {"cuda:1", "a"}}, ""))
-    EXPECT_NE(outcome.error.find("could not make an NCCL id"), std::string::npos) << outcome.error;
+    EXPECT_NE(outcome.chosen.find("could not make an NCCL id"), std::string::npos) << outcome.chosen;
 }
 
 }  // namespace

@@ -43,17 +43,83 @@ int deadline_is_kept(int rank, const std::vector<int>& members) {
   return 1;
 }
 
+// The suite's tensors lie on the host; here each operation sees them on the GPU.
+class OnDevice final : public Group {
+ public:
+  OnDevice(Group& group, const std::string& device) : group_(group), device_(device) {}
+  int rank() const override { return group_.rank(); }
+  int size() const override { return group_.size(); }
+  const char* backend() const override { return group_.backend(); }
+  bool sums_natively() const override { return group_.sums_natively(); }
+  void barrier() override { group_.barrier(); }
+  at::Tensor all_gather(const at::Tensor& local) override {
+    return back(group_.all_gather(local.to(device_)));
+  }
+  at::Tensor reduce_scatter_sum(const at::Tensor& full) override {
+    return back(group_.reduce_scatter_sum(full.to(device_)));
+  }
+  void all_reduce_sum(at::Tensor& tensor) override {
+    at::Tensor there = tensor.to(device_);
+    group_.all_reduce_sum(there);
+    tensor.copy_(back(there));
+  }
+  void broadcast(at::Tensor& tensor, int root) override {
+    at::Tensor there = tensor.to(device_);
+    group_.broadcast(there, root);
+    tensor.copy_(back(there));
+  }
+  void exchange(int peer, const at::Tensor& out, at::Tensor& in) override {
+    at::Tensor there = in.to(device_);
+    group_.exchange(peer, out.to(device_), there);
+    in.copy_(back(there));
+  }
+  std::unique_ptr<Flight> start(const std::vector<Parcel>& sends, const std::vector<Parcel>& receives,
+                                const char* operation) override {
+    std::vector<Parcel> out, in;
+    for (const auto& [peer, tensor] : sends) out.push_back({peer, tensor.to(device_)});
+    for (const auto& [peer, tensor] : receives) in.push_back({peer, tensor.to(device_)});
+    auto flight = group_.start(out, in, operation);
+    return std::make_unique<Landing>(std::move(flight), receives, in);
+  }
+
+ private:
+  class Landing final : public Flight {
+   public:
+    Landing(std::unique_ptr<Flight> flight, std::vector<Parcel> wanted, std::vector<Parcel> there)
+        : flight_(std::move(flight)), wanted_(std::move(wanted)), there_(std::move(there)) {}
+    bool poll() override { return flight_->poll(); }
+    void wait() override {
+      flight_->wait();
+      for (std::size_t i = 0; i < wanted_.size(); ++i) wanted_[i].tensor.copy_(there_[i].tensor);
+    }
+
+   private:
+    std::unique_ptr<Flight> flight_;
+    std::vector<Parcel> wanted_, there_;
+  };
+  at::Tensor back(const at::Tensor& there) {
+    const at::Tensor here = there.cpu();
+    group_.confirm();
+    return here;
+  }
+  Group& group_;
+  at::Device device_;
+};
+
 int run_over_nccl(const std::string& path, int rank, const std::vector<int>& members) {
   ::dlopen("libtorch_cuda.so", RTLD_NOW | RTLD_GLOBAL);
   const CudaPlugin plugin(path);
-  const NcclFactory nccl{[&] { return plugin.nccl_unique_id(); },
-                         [&](const std::string& id, int at, int size, int gpu) {
-                           return plugin.nccl_group(id, at, size, gpu, {});
-                         }};
+  const NcclFactory nccl{
+      [&] { return plugin.nccl_unique_id(); },
+      [&](const std::string& id, int at, int size, int gpu) { return plugin.nccl_calls(id, at, size, gpu); }};
   std::string chosen;
-  const auto group = make_gang_group(make_mpi_group(MPI_COMM_WORLD, members, 3),
-                                     "cuda:" + std::to_string(rank), "this host", nccl, chosen);
-  if (std::string(group->backend()) == "nccl") return run_checks(*group);
+  const auto device = "cuda:" + std::to_string(rank);
+  const auto group =
+      make_gang_group(make_mpi_group(MPI_COMM_WORLD, members, 3), device, "this host", nccl, {}, chosen);
+  if (std::string(group->backend()) == "nccl") {
+    OnDevice there(*group, device);
+    return run_checks(*group) + run_checks(there);
+  }
   std::printf("FAULT rank %d: %s\n", rank, chosen.c_str());
   return 1;
 }

@@ -55,7 +55,12 @@ class Actor : public ::testing::Test {
       Control control(options);
       ActorOptions actor;
       actor.clock = &clock_;
-      run_actor(control, stages_, actor);
+      actor.why_device = "no driver";
+      try {
+        run_actor(control, stages_, actor);
+      } catch (const Error& error) {
+        ended_by_ = error.what();
+      }
       refused_ = control.refused();
     });
     EXPECT_EQ(expect<jobs::Hello>().host, "here");
@@ -103,6 +108,7 @@ class Actor : public ::testing::Test {
   std::thread worker_;
   std::atomic<bool> fenced_{false};
   std::uint64_t refused_ = 0;
+  std::string ended_by_;
   jobs::Envelope envelope_;
 };
 
@@ -236,6 +242,45 @@ TEST_F(Actor, ErrorsAreAnswersNotDeaths) {
   }
   assign(100, jobs::TaskKind::kEvaluate);  // no such stage here
   EXPECT_EQ(expect<jobs::TaskFailed>().kind, ErrorKind::kInvalid);
+}
+
+TEST_F(Actor, ATaskThatWantsAGpuIsRefusedByNameWhereThereIsNone) {
+  std::string device;
+  stage(jobs::TaskKind::kFilter, [&](const auto&, TaskContext& context) {
+    device = context.device;
+    return jobs::TaskDone{};
+  });
+  start();
+  welcome();
+  jobs::Task task;
+  task.lease = {1};
+  task.kind = jobs::TaskKind::kFilter;
+  task.device = jobs::DevicePolicy::kCuda;
+  say(jobs::Assign{task});
+  const auto failed = expect<jobs::TaskFailed>();
+  EXPECT_EQ(failed.kind, ErrorKind::kInvalid);
+  EXPECT_FALSE(failed.retryable);
+  EXPECT_NE(failed.message.find("this worker has no GPU: no driver"), std::string::npos) << failed.message;
+  task.lease = {2};
+  task.device = jobs::DevicePolicy::kCpu;
+  say(jobs::Assign{task});
+  EXPECT_EQ(expect<jobs::TaskDone>().lease.value, 2U);
+  leave();
+  EXPECT_EQ(device, "cpu");
+}
+
+TEST_F(Actor, AGpuThatIsLostIsAnsweredAndEndsTheWorker) {
+  stage(jobs::TaskKind::kFilter, [](const auto&, auto&) -> jobs::TaskDone {
+    TORCH_CHECK(false, "CUDA error: unspecified launch failure");
+  });
+  start();
+  welcome();
+  assign(1, jobs::TaskKind::kFilter);
+  const auto failed = expect<jobs::TaskFailed>();
+  EXPECT_EQ(failed.kind, ErrorKind::kUnavailable);
+  EXPECT_TRUE(failed.retryable);
+  worker_.join();
+  EXPECT_NE(ended_by_.find("is lost"), std::string::npos) << ended_by_;
 }
 
 TEST_F(Actor, AnEqualTaskIsAnsweredFromItsReceipt) {

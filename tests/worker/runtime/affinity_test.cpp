@@ -5,8 +5,6 @@
 
 #include <gtest/gtest.h>
 
-#include "worker/runtime/device.h"
-
 namespace trireme::worker::runtime {
 namespace {
 TEST(Affinity, SharesAreDisjointAndCoverAllCores) {
@@ -48,13 +46,6 @@ TEST(Affinity, CoreLists) {
     EXPECT_TRUE(parse_core_list(text).empty()) << text;
   EXPECT_FALSE(cores_of_launch().empty());
   EXPECT_GE(cpu_quota(), 0);
-}
-
-TEST(Device, SaysWhichCaseAndWhy) {
-  const DeviceChoice choice = choose_device(0);
-  EXPECT_FALSE(choice.why.empty());
-  EXPECT_TRUE(choice.device == "cpu" || choice.device.rfind("cuda:", 0) == 0);
-  EXPECT_NE(device_report(choice).find(choice.why), std::string::npos);
 }
 }  // namespace
 }  // namespace trireme::worker::runtime

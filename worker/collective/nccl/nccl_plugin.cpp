@@ -1,12 +1,13 @@
 #include "worker/collective/nccl/nccl_plugin.h"
 
 #include <nccl.h>
+#include <torch/version.h>
 
 #include <cstdio>
 #include <cstring>
 #include <exception>
 
-#include "worker/collective/nccl/nccl_group.h"
+#include "worker/collective/nccl/nccl_calls.h"
 
 using namespace trireme::worker::collective;
 
@@ -25,11 +26,14 @@ extern "C" __attribute__((visibility("default"))) int trireme_nccl_unique_id(cha
   return 0;
 }
 
-extern "C" __attribute__((visibility("default"))) Group* trireme_nccl_group(const char id[kNcclIdBytes],
-                                                                            int rank, int size, int device,
-                                                                            const GroupOptions* options,
-                                                                            char* error,
-                                                                            std::size_t error_bytes) {
+extern "C" __attribute__((visibility("default"))) const char* trireme_plugin_torch() {
+  return TORCH_VERSION;
+}
+
+extern "C" __attribute__((visibility("default"))) StreamCalls* trireme_nccl_calls(const char id[kNcclIdBytes],
+                                                                                  int rank, int size,
+                                                                                  int device, char* error,
+                                                                                  std::size_t error_bytes) {
   try {
     int version = 0;
     ncclGetVersion(&version);
@@ -37,7 +41,7 @@ extern "C" __attribute__((visibility("default"))) Group* trireme_nccl_group(cons
       std::snprintf(error, error_bytes, "built with NCCL %d, loaded %d", NCCL_VERSION_CODE, version);
       return nullptr;
     }
-    return make_nccl_group(id, rank, size, device, *options).release();
+    return make_nccl_calls(id, rank, size, device).release();
   } catch (const std::exception& failure) {
     std::snprintf(error, error_bytes, "%s", failure.what());
     return nullptr;

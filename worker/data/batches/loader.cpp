@@ -1,5 +1,6 @@
 #include "worker/data/batches/loader.h"
 
+#include <ATen/Context.h>
 #include <ATen/Functions.h>
 
 #include <algorithm>
@@ -17,6 +18,7 @@
 #include "common/base/random.h"
 #include "worker/data/batches/image_batch.h"
 #include "worker/data/batches/torch_threads.h"
+#include "worker/data/images/resize.h"
 #include "worker/data/shards/sample_fields.h"
 
 namespace trireme::worker::data {
@@ -43,18 +45,24 @@ struct Work {
 // Image tensors that nobody else holds any more are used again: fresh pages cost as much as a resize.
 class TensorPool {
  public:
+  explicit TensorPool(bool bytes = false) : bytes_(bytes) {}
   at::Tensor take(std::int64_t rows, std::int64_t px) {
     for (at::Tensor& tensor : tensors_) {
       const bool free = tensor.use_count() == 1 && tensor.storage().use_count() == 1;  // no view either
       if (free && tensor.size(0) == rows) return tensor;
     }
-    if (tensors_.size() >= kMost) return at::empty({rows, 3, px, px}, at::kFloat);
-    tensors_.push_back(at::empty({rows, 3, px, px}, at::kFloat));
-    return tensors_.back();
+    const at::Tensor fresh =
+        bytes_ ? at::empty({rows, px, px, 3}, pinned_bytes()) : at::empty({rows, 3, px, px}, at::kFloat);
+    if (tensors_.size() < kMost) tensors_.push_back(fresh);
+    return fresh;
   }
 
  private:
+  static at::TensorOptions pinned_bytes() {  // pinned where there is something to pin it for
+    return at::TensorOptions(at::kByte).pinned_memory(at::globalContext().hasCUDA());
+  }
   static constexpr std::size_t kMost = 1024;
+  bool bytes_;
   std::vector<at::Tensor> tensors_;
 };
 
@@ -124,8 +132,14 @@ struct BatchLoader::State {
     return "";
   }
 
+  Image resized(const Image& image) const {
+    return options.filter == Filter::kBilinear ? resize_bilinear(image, options.image_px, options.image_px)
+                                               : resize_bicubic(image, options.image_px, options.image_px);
+  }
+
   // Pixels of the row; "" or the reason why the picture is bad.
-  std::string fill_image(const SamplePosition& position, std::int64_t at_epoch, float* out_CHW) const {
+  std::string fill_image(const SamplePosition& position, std::int64_t at_epoch, std::int64_t row,
+                         SlotBatch& slot) const {
     thread_local std::string storage;
     thread_local Image image;
     const ShardReader& reader = *readers[index_of(position.shard)];
@@ -142,17 +156,29 @@ struct BatchLoader::State {
     const bool mirror = augment.flip && random.uniform() < 0.5;
     const std::int64_t least = options.scaled_decode ? options.image_px : 0;
     fault = decode_image(bytes, {box.x, box.y, box.width, box.height, least, decoding}, image);
-    if (fault.empty())
-      resize_to(image, options.image_px, mirror, options.normalization, out_CHW, options.filter);
+    if (!fault.empty()) return fault;
+    const std::int64_t numbers = 3 * options.image_px * options.image_px;
+    if (options.bytes) {
+      const Image small = resized(image);
+      std::copy_n(small.rgb.data(), numbers, slot.bytes_BHWC.data_ptr<std::uint8_t>() + row * numbers);
+      slot.mirrored[index_of(row)] = mirror ? 1 : 0;
+    } else {
+      resize_to(image, options.image_px, mirror, options.normalization,
+                slot.image_BCHW.data_ptr<float>() + row * numbers, options.filter);
+    }
     return fault;
+  }
+
+  void blank_image(std::int64_t row, SlotBatch& slot) const {
+    if (!options.images || options.bytes) return;  // of bytes, dead rows are zeroed on the device
+    const std::int64_t floats = 3 * options.image_px * options.image_px;
+    std::fill_n(slot.image_BCHW.data_ptr<float>() + row * floats, floats, 0.0F);
   }
 
   void fill_row(Work& work, std::int64_t index) const {
     SlotBatch& slot = work.slots[index_of(index / slot_rows)];
     const std::int64_t row = index % slot_rows;
     const SamplePosition position = slot.samples[index_of(row)];
-    const std::int64_t floats = 3 * options.image_px * options.image_px;
-    float* const pixels = options.images ? slot.image_BCHW.data_ptr<float>() + row * floats : nullptr;
     std::string fault;
     bool live = position.sample >= 0;
     if (live && options.captions) fault = fill_caption(position, work.epoch, row, slot);
@@ -162,9 +188,9 @@ struct BatchLoader::State {
       fault = fill_synthetic(position, row, slot);
       if (!options.written_captions.empty()) work.sidecar_seconds += thread_seconds() - begin;
     }
-    if (live && fault.empty() && options.images) fault = fill_image(position, work.epoch, pixels);
+    if (live && fault.empty() && options.images) fault = fill_image(position, work.epoch, row, slot);
     live = live && fault.empty();
-    if (!live && pixels != nullptr) std::fill(pixels, pixels + floats, 0.0F);
+    if (!live) blank_image(row, slot);
     if (!live) slot.captions[index_of(row)].clear();
     if (!live && synthetic) slot.synthetic_captions[index_of(row)].clear();
     slot.live[index_of(row)] = live ? 1 : 0;
@@ -221,7 +247,9 @@ struct BatchLoader::State {
     std::int64_t position = step * options.global_batch + options.first_slot * slot_rows;
     for (std::int64_t s = options.first_slot; s < options.last_slot; ++s) {
       SlotBatch slot;
-      if (options.images) slot.image_BCHW = tensors.take(slot_rows, options.image_px);
+      if (options.images)
+        (options.bytes ? slot.bytes_BHWC : slot.image_BCHW) = tensors.take(slot_rows, options.image_px);
+      if (options.bytes) slot.mirrored.resize(index_of(slot_rows));
       slot.captions.resize(index_of(slot_rows));
       if (!options.synthetic_caption.empty()) slot.synthetic_captions.resize(index_of(slot_rows));
       slot.caption_choice.resize(index_of(slot_rows));
@@ -267,6 +295,7 @@ BatchLoader::BatchLoader(std::vector<std::shared_ptr<const ShardReader>> readers
   state.classes = std::move(classes);
   state.templates = std::move(caption_templates);
   state.slot_rows = options.global_batch / options.logical_slots;
+  state.tensors = TensorPool(options.bytes);
   state.options = std::move(options);
   state.options.steps_ahead = std::max<std::int64_t>(1, state.options.steps_ahead);
   state.threads = start_torch_threads(std::max(1, state.options.threads), [&state] { state.run_thread(); });

@@ -22,6 +22,10 @@ namespace trireme::worker::data {
 // The part of one step's batch that one logical slot computes. b = global_batch / logical_slots rows, always.
 struct SlotBatch {
   at::Tensor image_BCHW;  // float32; rows of padding and bad samples are zero; undefined when images are off
+  // Or, where they are asked for, uint8 as they were resized: not normalised and not mirrored
+  // (device_images.h).
+  at::Tensor bytes_BHWC;
+  std::vector<std::uint8_t> mirrored;  // one per row, beside bytes
   std::vector<std::string>
       captions;  // one per row, drawn by (seed, epoch, shard sha256, sample); "" where not live
   std::vector<std::string> synthetic_captions;  // one per row when they are asked for
@@ -39,6 +43,7 @@ struct LoaderOptions {
   Normalization normalization;
   Filter filter = Filter::kBicubic;
   bool images = true;  // false: positions and captions only (stored features)
+  bool bytes = false;  // bytes_BHWC instead of image_BCHW, in pinned memory: for a GPU
   bool captions = true;
   // Whose captions a sample has: per reader and sample; empty: its own.
   std::vector<std::vector<SamplePosition>> captions_of;

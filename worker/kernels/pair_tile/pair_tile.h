@@ -1,8 +1,9 @@
 // What the contrastive family does to one tile of logits s_ij = scale x_i.t_j between its matrix products:
 // statistics of rows and columns, and the tile of dL/ds from final statistics (worker/losses/README.md
-// derives both). The CPU code is the reference; the CUDA code, in the plug-in, is judged by it. An entry of
-// the tile is dead (its row or column is), positive (same place of the global batch, or same label), a kept
-// negative or dropped (by the row's or the column's choice, each for itself).
+// derives both). The CPU code is the reference; the CUDA code, in the plug-in, and the composed one, of
+// ATen's operations for a GPU without the plug-in's kernels, are judged by it. An entry of the tile is dead
+// (its row or column is), positive (same place of the global batch, or same label), a kept negative or
+// dropped (by the row's or the column's choice, each for itself).
 #pragma once
 
 #include <cstdint>
@@ -63,7 +64,17 @@ void add_statistics(const at::Tensor& logits_RC, const PairTile& tile, const at:
 void tile_gradient(const at::Tensor& logits_RC, const PairTile& tile, const at::Tensor& rows_5R,
                    const at::Tensor& columns_5C, const at::Tensor& sums_2);
 
-// The CUDA code, once the plug-in is loaded (CudaPlugin::find). Throws kUnavailable before.
+// Which code logits of this device meet. TRIREME_PAIR_TILE=composed in the environment chooses that
+// everywhere.
+enum class PairTilePath { kCpu, kCuda, kComposed };
+PairTilePath pair_tile_path(const at::Device& device);
+
+// Rows of the largest tile to work with on this device: 256 on a CPU; on a GPU 8192, or fewer where the tile
+// and what its path needs beside it would take more than a sixteenth of its memory.
+std::int64_t largest_tile(const at::Device& device);
+
+// The CUDA code, once the plug-in is loaded (CudaPlugin::find); float64 logits and a GPU without it are
+// composed.
 struct PairTileCuda {
   decltype(&add_statistics) statistics = nullptr;
   decltype(&tile_gradient) gradient = nullptr;

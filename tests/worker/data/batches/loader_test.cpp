@@ -1,5 +1,7 @@
 #include "worker/data/batches/loader.h"
 
+#include "worker/data/batches/device_images.h"
+
 #include <ATen/Functions.h>
 #include <ATen/Parallel.h>
 #include <gtest/gtest.h>
@@ -116,6 +118,32 @@ TEST_F(LoaderTest, SameBytesForAnyThreadsAndAnySplitOfTheSlots) {
         EXPECT_EQ(part[2 * step + slot], whole[4 * step + 2 * static_cast<std::size_t>(half) + slot]);
       }
     }
+  }
+}
+
+// What a GPU gets: bytes, mirrored and normalised where they arrive.
+TEST_F(LoaderTest, BytesBecomeTheSamePicturesToTheBit) {
+  for (const auto filter : {Filter::kBicubic, Filter::kBilinear}) {
+    LoaderOptions floats = options(2), bytes = options(2);
+    floats.normalization = bytes.normalization = {{0.48F, 0.46F, 0.41F}, {0.27F, 0.26F, 0.28F}};
+    floats.filter = bytes.filter = filter;
+    bytes.bytes = true;
+    const auto want = loader(floats), got = loader(bytes);
+    int mirrored = 0, dead = 0;
+    for (int i = 0; i < 4; ++i) {
+      const auto wanted = want->next(), given = got->next();
+      for (std::size_t slot = 0; slot < wanted.slots.size(); ++slot) {
+        const SlotBatch& batch = given.slots[slot];
+        EXPECT_FALSE(batch.image_BCHW.defined());
+        EXPECT_EQ(batch.bytes_BHWC.scalar_type(), at::kByte);
+        EXPECT_TRUE(
+            at::equal(images_on(batch, bytes.normalization, at::kCPU), wanted.slots[slot].image_BCHW));
+        for (const auto flag : batch.mirrored) mirrored += flag;
+        for (const auto flag : batch.live) dead += flag == 0 ? 1 : 0;
+      }
+    }
+    EXPECT_GT(mirrored, 0);
+    EXPECT_GT(dead, 0);
   }
 }
 

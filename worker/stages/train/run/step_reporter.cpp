@@ -3,6 +3,8 @@
 #include <algorithm>
 #include <cmath>
 
+#include <c10/core/CachingDeviceAllocator.h>
+
 #include "common/telemetry/metrics.h"
 
 namespace trireme::worker::stages::train {
@@ -53,6 +55,11 @@ void StepReporter::count(const StepRow& row, double samples_per_second) {
   metrics.set("trireme_train_learning_rate", row.learning_rate);
   for (const auto& [part, value] : row.parts) metrics.set("trireme_train_loss_part", value, {{"part", part}});
   for (const auto& [gate, value] : row.gates) metrics.set("trireme_train_gate", value, {{"gate", gate}});
+  if (context_.device != "cpu") {
+    const at::Device device(context_.device);
+    const auto used = c10::getDeviceAllocator(device.type())->getDeviceStats(device.index());
+    metrics.set("trireme_device_peak_bytes", static_cast<double>(used.allocated_bytes[0].peak));
+  }
   const double flops = flops_per_sample_ * samples_per_second;
   metrics.set("trireme_train_model_flops_per_second", flops);
   metrics.set("trireme_train_mfu_ratio", flops / matmul_rate_);

@@ -27,6 +27,8 @@ double seconds_since(steady_clock::time_point begin) {
   return std::chrono::duration<double>(steady_clock::now() - begin).count();
 }
 
+constexpr std::int64_t kStepsAhead = 3;  // on a GPU: the one that is due, and two that travel
+
 struct Place {
   std::int64_t epoch = 0, step_in_epoch = 0;
 };
@@ -83,7 +85,8 @@ TrainRun::TrainRun(const jobs::Task& task, const jobs::TrainSettings& settings, 
       own_(collective::own_slots(settings_.logical_slots, group.size(), group.rank())),
       pool_(settings_.deterministic == jobs::Determinism::kCanonical ? context.threads : 1,
             settings_.deterministic == jobs::Determinism::kCanonical ? 1 : context.threads,
-            [stop = context.stop] { return stop != nullptr && stop->stop_now(); }) {}
+            [stop = context.stop] { return stop != nullptr && stop->stop_now(); }),
+      copies_(context.device) {}
 
 jobs::TaskDone TrainRun::run() {
   open_data();
@@ -164,6 +167,7 @@ void TrainRun::open_loader() {
   options.captions_of = data_.texts_of;
   options.threads = context_.threads;
   objective_->ask(options);
+  options.bytes = copies_.ahead() && options.images;
   loader_ =
       std::make_unique<data::BatchLoader>(readers, hashes, order_, data_.classes, data_.templates, options);
   const Place place = place_of(*order_, settings_.global_batch, state_.progress.step);
@@ -202,15 +206,35 @@ void TrainRun::train() {
   if (leads() && sidecars_.any && sidecars_.steps > 0) log_info("train", sidecars_.text());
 }
 
-StepRow TrainRun::one_step() {
-  auto batch = loader_->next();
+// What the next step computes on; on a GPU two steps more are on their way there.
+TrainRun::Prepared TrainRun::prepared() {
   const std::int64_t step = state_.progress.step;
-  std::vector<SlotInput> inputs(batch.slots.size());
-  std::vector<std::map<std::string, std::int64_t>> counts(batch.slots.size());
+  const auto wanted = std::min<std::int64_t>(copies_.ahead() ? kStepsAhead : 1, total_steps_ - step);
+  while (static_cast<std::int64_t>(ahead_.size()) < wanted)
+    ahead_.push_back(prepare(step + static_cast<std::int64_t>(ahead_.size())));
+  Prepared next = std::move(ahead_.front());
+  ahead_.pop_front();
+  copies_.hand_over(next.copied, next.inputs);
+  return next;
+}
+
+TrainRun::Prepared TrainRun::prepare(std::int64_t step) {
+  Prepared made{.batch = loader_->next(), .inputs = {}, .counts = {}, .copied = nullptr};
+  made.inputs.resize(made.batch.slots.size());
+  made.counts.resize(made.batch.slots.size());
   pool_.for_each(own_.size(), [&](std::int64_t i) {
     const auto at = static_cast<std::size_t>(i);
-    inputs[at] = objective_->input(batch.slots[at], step, own_.first + i, counts[at]);
+    copies_.run([&] {
+      made.inputs[at] = objective_->input(made.batch.slots[at], step, own_.first + i, made.counts[at]);
+    });
   });
+  made.copied = copies_.mark();
+  return made;
+}
+
+StepRow TrainRun::one_step() {
+  auto [batch, inputs, counts, copied] = prepared();
+  const std::int64_t step = state_.progress.step;
   const StepResult done = step_->run(inputs, step, step >= observed_from_);
   tally(batch, inputs, done);
   double from_sidecars = batch.sidecar_seconds;

@@ -2,6 +2,7 @@
 // the objective's (objectives/objective.h).
 #pragma once
 
+#include <deque>
 #include <map>
 #include <memory>
 #include <optional>
@@ -11,6 +12,7 @@
 #include "worker/data/batches/loader.h"
 #include "worker/stages/train/objectives/objective.h"
 #include "worker/stages/train/run/checkpoints.h"
+#include "worker/stages/train/run/copy_stream.h"
 #include "worker/stages/train/run/guard.h"
 #include "worker/stages/train/run/sidecar_share.h"
 #include "worker/stages/train/run/step_reporter.h"
@@ -37,7 +39,15 @@ class TrainRun {
   void open_reporter();
 
   // The loop.
+  struct Prepared {
+    data::BatchLoader::Step batch;  // stays until the step is done: its pictures travel out of it
+    std::vector<SlotInput> inputs;
+    std::vector<std::map<std::string, std::int64_t>> counts;
+    std::shared_ptr<c10::Event> copied;
+  };
   void train();
+  Prepared prepared();
+  Prepared prepare(std::int64_t step);
   StepRow one_step();
   void tally(const data::BatchLoader::Step& batch, const std::vector<SlotInput>& inputs,
              const StepResult& done);
@@ -56,6 +66,7 @@ class TrainRun {
   Guard guard_;
   collective::SlotRange own_;
   SlotPool pool_;
+  CopyStream copies_;
   DataSet data_;
   std::optional<DataSet> evaluation_data_;
   std::unique_ptr<models::DualEncoder> encoder_;
@@ -68,6 +79,7 @@ class TrainRun {
   std::unique_ptr<TruthTable> truth_;  // from the first step of the last epoch
   std::unique_ptr<Checkpoints> checkpoints_;
   std::unique_ptr<data::BatchLoader> loader_;
+  std::deque<Prepared> ahead_;                  // of the next steps
   std::unique_ptr<StepReporter> reporter_;      // of gang rank 0
   std::map<std::string, std::int64_t> counts_;  // of own slots: "bad.<reason>", and the objective's
   std::int64_t skipped_ = 0;

@@ -2,8 +2,6 @@
 
 #include <ATen/ATen.h>
 
-#include <cstring>
-
 namespace trireme::worker::stages::train {
 
 SlotInput rows_of(const SlotInput& input, std::int64_t first, std::int64_t count) {
@@ -25,8 +23,7 @@ SlotInput rows_of(const SlotInput& input, std::int64_t first, std::int64_t count
 
 at::Tensor on_wire(const at::Tensor& tensor, const collective::Group& group) {
   const auto plain = tensor.detach();
-  const bool host = std::strcmp(group.backend(), "nccl") != 0;
-  return host ? plain.cpu().contiguous() : plain.contiguous();
+  return group.takes_device_tensors() ? plain.contiguous() : plain.cpu().contiguous();
 }
 
 }  // namespace trireme::worker::stages::train

@@ -107,7 +107,7 @@ class Learner {
   virtual void absorb_statistics(const at::Tensor& /*sum*/) {}
 };
 
-// Without its graph, where the group wants its tensors: on the device for NCCL, else on the host.
+// Without its graph, where the group wants its tensors: on the host, where it takes none of a device.
 at::Tensor on_wire(const at::Tensor& tensor, const collective::Group& group);
 
 }  // namespace trireme::worker::stages::train

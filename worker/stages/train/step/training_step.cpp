@@ -107,6 +107,7 @@ StepResult TrainingStep::attempt(const std::vector<SlotInput>& own, const LossCo
     const CastsOfOneAttempt casts(options_.bf16);
     const auto outputs = forward(own);
     result.loss = learner_.loss(own, outputs, context);
+    group_.confirm();
     result.non_finite = !result.loss.too_few && !std::isfinite(result.loss.value);
     if (!result.skipped()) gradient = backward(own, outputs, result.loss);
     result.loss.slopes.clear();
@@ -237,6 +238,7 @@ void TrainingStep::update(StepResult& result, const at::Tensor& flat, const opti
     at += leaf.numel();
   }
   result.gradient_norm = optim::gradient_norm(gradients, for_each());
+  group_.confirm();  // before anything of it reaches the weights
   result.non_finite = !std::isfinite(result.gradient_norm);
   if (result.non_finite) return;
   optim::clip_gradients(gradients, result.gradient_norm, options_.gradient_clip_norm, for_each());

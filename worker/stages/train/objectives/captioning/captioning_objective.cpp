@@ -2,6 +2,8 @@
 
 #include <ATen/ATen.h>
 
+#include "worker/data/batches/device_images.h"
+
 namespace trireme::worker::stages::train {
 
 CaptioningObjective::CaptioningObjective(const ObjectiveSetup& setup)
@@ -19,7 +21,8 @@ SlotInput CaptioningObjective::input(data::SlotBatch& batch, std::int64_t step, 
   input.seed = static_cast<std::uint64_t>(setup_.settings.seed);
   input.step = step;
   input.slot = slot;
-  input.image_BCHW = batch.image_BCHW.to(setup_.device);
+  const auto preprocess = setup_.encoder.image_preprocess();
+  input.image_BCHW = data::images_on(batch, {preprocess.mean, preprocess.std}, at::Device(setup_.device));
   const auto& words = texts_.raw ? batch.captions : batch.synthetic_captions;
   input.tokens_BL = captioner_.tokenize(words).tokens_NL.to(setup_.device);
   input.live_B = at::tensor(at::ArrayRef<std::uint8_t>(batch.live), at::kByte);

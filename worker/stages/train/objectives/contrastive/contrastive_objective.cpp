@@ -123,6 +123,8 @@ void ContrastiveObjective::open_stored() {
   inputs_.feature_dropout = settings_.feature_dropout;
   inputs_.seed = static_cast<std::uint64_t>(settings_.seed);
   inputs_.device = setup_.device;
+  const auto preprocess = setup_.encoder.image_preprocess();
+  inputs_.normalization = {preprocess.mean, preprocess.std};
   if (!inputs_.stored_images) return;
   inputs_.image_mean_T = at::zeros({encoder.image_tower_width()}, at::kFloat);
   if (encoder.image_mean().defined()) {  // of the weights that it starts from

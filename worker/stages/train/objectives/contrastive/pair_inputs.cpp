@@ -8,6 +8,7 @@
 
 #include "common/base/processor_time.h"
 #include "common/base/random.h"
+#include "worker/data/batches/device_images.h"
 
 namespace trireme::worker::stages::train {
 namespace {
@@ -80,7 +81,7 @@ namespace {
 void add_images(const DataSet& set, data::SlotBatch& batch, const PairInputOptions& options,
                 SlotInput& input) {
   if (!options.stored_images) {
-    input.image_BCHW = batch.image_BCHW.to(options.device);
+    input.image_BCHW = data::images_on(batch, options.normalization, at::Device(options.device));
     return;
   }
   input.image_features_BT = feature_rows(

@@ -26,6 +26,7 @@ struct PairInputOptions {
   std::uint64_t seed = 0;
   at::Tensor image_mean_T;  // for the dropout; zeros when features are not standardised
   std::string device = "cpu";
+  data::Normalization normalization;  // of bytes
   TextChoice texts;
   bool labels = false;                  // of the samples, for LossSpec::positives
   std::vector<ConceptSource> concepts;  // one per head

@@ -1,0 +1,319 @@
+"""What run.sh does: unpacks the pack, asks its programs one question after the other, and leaves one JSON with a line of judgement each."""
+import glob
+import importlib.util
+import json
+import math
+import os
+import pathlib
+import shutil
+import signal
+import subprocess
+import sys
+import tarfile
+import time
+
+HERE = pathlib.Path(__file__).resolve().parent
+PLACE = pathlib.Path("/tmp/trireme-pack")  # as pack.sh wrote it into the programs
+BUDGET = float(os.environ.get("TRIREME_GPU_SECONDS", 480))
+BEGUN = time.monotonic()
+RESULT = pathlib.Path(sys.argv[1] if len(sys.argv) > 1 else "gpu-result.json").resolve()
+
+report = {"checks": []}
+
+
+def left():
+    return BUDGET - (time.monotonic() - BEGUN)
+
+
+def unpack():
+    shutil.rmtree(PLACE, ignore_errors=True)
+    PLACE.mkdir(parents=True)
+    with tarfile.open(HERE / "pack.tar.xz") as archive:
+        archive.extractall(PLACE)
+    found = importlib.util.find_spec("torch")
+    if found is None:
+        sys.exit("no torch in this python: name one that has torch 2.11 (cu130) with PYTHON=…")
+    folder = pathlib.Path(found.submodule_search_locations[0])
+    (PLACE / "torch").symlink_to(folder / "lib")
+    version = (folder / "version.py").read_text()
+    return folder, next((line.split("'")[1] for line in version.splitlines() if line.startswith("__version__")), "?")
+
+
+def environment(**more):
+    env = {"PATH": f"{PLACE}/bin:{PLACE}/openmpi/bin:{os.environ.get('PATH', '/usr/bin:/bin')}", "HOME": "/tmp", "OPAL_PREFIX": f"{PLACE}/openmpi", "PMIX_INSTALL_PREFIX": f"{PLACE}/pmix",
+           "OMPI_ALLOW_RUN_AS_ROOT": "1", "OMPI_ALLOW_RUN_AS_ROOT_CONFIRM": "1", "OMPI_MCA_plm": "isolated", "OMPI_MCA_btl": "self,vader", "TRIREME_WEIGHTS": f"{PLACE}/weights"}
+    env.update({name: os.environ[name] for name in ("CUDA_VISIBLE_DEVICES", "TMPDIR") if name in os.environ})
+    env.update({name: str(value) for name, value in more.items()})
+    return env
+
+
+class Failed(Exception):
+    pass
+
+
+class NotRun(Exception):
+    pass
+
+
+def run(*words, seconds=60, env=None):
+    """Output of a program; its end is its own, or ours when it takes too long."""
+    limit = min(seconds, left())
+    if limit < 5:
+        raise NotRun("no time left")
+    process = subprocess.Popen([str(word) for word in words], env=env or environment(), cwd="/tmp", stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, start_new_session=True)
+    try:
+        output, _ = process.communicate(timeout=limit)
+    except subprocess.TimeoutExpired:
+        os.killpg(process.pid, signal.SIGKILL)
+        output, _ = process.communicate()
+        raise Failed(f"no answer within {limit:.0f} s: {output[-300:]}")
+    if process.returncode != 0:
+        raise Failed(f"exit code {process.returncode}: {output[-600:]}")
+    return output
+
+
+def ask(*words, seconds=60, env=None):
+    """Lines of JSON of gpu_check."""
+    lines = [json.loads(line) for line in run(f"{PLACE}/bin/gpu_check", *words, seconds=seconds, env=env).splitlines() if line.startswith("{")]
+    if not lines:
+        raise Failed("no answer")
+    return lines
+
+
+def check(name, body):
+    begun = time.monotonic()
+    entry = {"name": name, "figures": {}}
+    try:
+        if left() < 5:
+            raise NotRun("no time left")
+        entry["line"] = body(entry["figures"])
+        entry["state"] = "pass"
+    except NotRun as reason:
+        entry.update(state="not run", line=str(reason))
+    except Exception as failure:  # the next question is asked all the same
+        entry.update(state="FAIL", line=f"{failure}"[:1000] or type(failure).__name__)
+    entry["seconds"] = round(time.monotonic() - begun, 1)
+    report["checks"].append(entry)
+    print(f"{entry['state']:8} {name}: {entry['line']} ({entry['seconds']} s)", flush=True)
+    RESULT.write_text(json.dumps(report, indent=1))
+
+
+def at_most(value, limit, what):
+    if not value <= limit:  # NaN is not
+        raise Failed(f"{what} is {value:.3g}, over {limit:g}")
+
+
+def job(name, steps, env, kill_at=None, workers=1, more=()):
+    """A run of tiny.json; the losses of its steps. With kill_at, the workers are killed at that step."""
+    output = pathlib.Path("/tmp/trireme-pack-runs") / name
+    shutil.rmtree(output, ignore_errors=True)
+    output.mkdir(parents=True)
+    log = output / "stages/train/log.jsonl"
+    words = [PLACE / "bin/trireme", "launch", "-n", workers, *more, PLACE / "jobs/tiny.json", "--set", f"spec.output={output}", "--set", f"spec.stages.train.steps={steps}",
+             "--set", "spec.stages.train.epochs=1"]
+    limit = min(120, left())
+    with open(output / "launch.txt", "w") as said:
+        process = subprocess.Popen([str(word) for word in words], env=env, cwd="/tmp", stdout=said, stderr=subprocess.STDOUT, start_new_session=True)
+    end = time.monotonic() + limit
+    while process.poll() is None and time.monotonic() < end:
+        if kill_at and log.exists() and len(log.read_text().splitlines()) >= kill_at:
+            kill_workers(process.pid)
+            kill_at = None
+        time.sleep(0.05)
+    if process.poll() is None:
+        os.killpg(process.pid, signal.SIGKILL)
+    if process.wait() != 0:
+        raise Failed(f"{name}: exit code {process.returncode}: {(output / 'launch.txt').read_text()[-800:]}")
+    if kill_at:
+        raise Failed(f"{name}: ended before it could be killed")
+    rows = [json.loads(line) for line in log.read_text().splitlines()]
+    return rows, output
+
+
+def kill_workers(supervisor):
+    """SIGKILL to the workers that this launch started, and to nothing else."""
+    for entry in pathlib.Path("/proc").iterdir():
+        try:
+            ours = f"TRIREME_SUPERVISOR_PID={supervisor}".encode() in (entry / "environ").read_bytes().split(b"\0")
+            if entry.name.isdigit() and ours and (entry / "comm").read_text().strip() == "trireme-worker":
+                os.kill(int(entry.name), signal.SIGKILL)
+        except (OSError, ValueError):
+            pass
+
+
+def same_losses(got, want, figures, what):
+    if len(got) != len(want):
+        raise Failed(f"{len(got)} steps, not {len(want)}")
+    off = max(abs(a["loss"] - b["loss"]) / max(1.0, abs(b["loss"])) for a, b in zip(got, want))
+    figures.update(steps=len(got), worst_loss_off=off, last_loss=got[-1]["loss"])
+    at_most(off, 1e-3, "the loss's difference")
+    return f"{len(got)} steps, losses within {off:.1e} of {what}"
+
+
+def main():
+    folder, version = unpack()
+    gpus = len(glob.glob("/dev/nvidia[0-9]*"))
+    gpu = gpus > 0
+    device = "cuda:0" if gpu else "cpu"
+    on_device = environment() if gpu else environment(TRIREME_DEVICE="cpu", TRIREME_PAIR_TILE="composed")
+    on_cpu = environment(TRIREME_DEVICE="cpu")
+    report.update(commit=(PLACE / "commit").read_text().strip(), torch=version, torch_folder=str(folder), gpus=gpus, device=device, date=time.strftime("%Y-%m-%d %H:%M:%S UTC", time.gmtime()),
+                  figures_wanted={"step_over_open_clip": 1.5, "mfu": 0.45, "data_wait": 0.05, "loss_1m_gib": 139, "caption_over_generate": 3})
+
+    def which_device(figures):
+        text = run(f"{PLACE}/bin/trireme-worker", "tool", "device", env=on_device)
+        figures["report"] = text.strip().splitlines()
+        if gpu and not text.startswith("device: cuda:"):
+            raise Failed(text.strip())
+        return text.splitlines()[0]
+
+    def kernels(figures):
+        figures["paths"] = ask("tiles", device)
+        for one in figures["paths"]:
+            at_most(one["worst_statistics"], 1e-3, f"{one['path']}: statistics")
+            at_most(one["worst_gradient"], 1e-3, f"{one['path']}: gradient")
+        if gpu and not any(one["path"] == "cuda" for one in figures["paths"]):
+            raise Failed("the plug-in's kernels were not there: only torch's own operations were judged")
+        return ", ".join(f"{one['path']} within {max(one['worst_statistics'], one['worst_gradient']):.1e}" for one in figures["paths"])
+
+    def tests(program, pattern):
+        def body(figures):
+            text = run(f"{PLACE}/bin/{program}", f"--gtest_filter={pattern}", seconds=90, env=environment(TRIREME_BIN=f"{PLACE}/bin"))
+            figures["tail"] = text.strip().splitlines()[-3:]
+            if gpu and "SKIPPED" in text:
+                raise Failed("skipped on a machine with a GPU")
+            if "SKIPPED" in text:
+                raise NotRun("no GPU")
+            return figures["tail"][-1].strip()
+        return body
+
+    def losses(figures):
+        figures["members"] = ask("loss", device, *(() if gpu else (300, 64)), seconds=90, env=None if gpu else on_device)
+        for one in figures["members"]:
+            at_most(one["loss_off"], 1e-4, f"{one['member']}: loss")
+            at_most(one["gradient_off"], 1e-3, f"{one['member']}: gradient")
+        return f"{len(figures['members'])} members by the {figures['members'][0]['path']} path, gradients within {max(one['gradient_off'] for one in figures['members']):.1e}"
+
+    def group(size):
+        def body(figures):
+            if gpus < size:
+                raise NotRun(f"needs {size} GPU(s), there are {gpus}")
+            return run("mpirun", "--oversubscribe", "--bind-to", "none", "-n", size, f"{PLACE}/bin/collective_mpi_ranks", "--nccl", f"{PLACE}/bin", seconds=90).strip().splitlines()[-1]
+        return body
+
+    def host_group(figures):
+        return run("mpirun", "--oversubscribe", "--bind-to", "none", "-n", 2, f"{PLACE}/bin/collective_mpi_ranks", seconds=90).strip().splitlines()[-1]
+
+    undisturbed = {}
+
+    def training(figures):
+        want, _ = job("cpu", 50, on_cpu)
+        got, output = job("device", 50, on_device)
+        undisturbed["rows"] = got
+        later = got[5:]
+        figures["data_wait"] = sum(row["data_wait_seconds"] for row in later) / max(1e-9, sum(row["seconds"] for row in later))
+        figures["log"] = [line for path in sorted((output / "logs").glob("rank-*.log")) for line in path.read_text().splitlines() if " device: " in line or " collective: " in line][:12]
+        return same_losses(got, want, figures, "the CPU's")
+
+    def resumed(figures):
+        if not undisturbed:
+            raise NotRun("the undisturbed run did not end")
+        rows, _ = job("killed", 50, on_device, kill_at=25)
+        return "killed at step 25 and gone on: " + same_losses(rows, undisturbed["rows"], figures, "the undisturbed run's")
+
+    def two_on_one(figures):
+        if gpus != 1:
+            raise NotRun("needs a machine with one GPU")
+        rows, _ = job("shared", 50, environment(), workers=2, more=("--share-gpus",))
+        return "two workers on one GPU: " + same_losses(rows, undisturbed["rows"], figures, "one worker's")
+
+    def refused(figures):
+        if not gpu:
+            raise NotRun("no GPU")
+        try:
+            job("refused", 5, environment(), workers=gpus + 1)
+        except Failed as failure:
+            if "share" in str(failure) or "GPU" in str(failure):
+                return "more workers than GPUs are refused by name"
+            raise
+        raise Failed("more workers than GPUs were taken")
+
+    def hidden(figures):
+        text = run(f"{PLACE}/bin/trireme-worker", "tool", "device", env={**environment(), "CUDA_VISIBLE_DEVICES": ""})
+        if not text.startswith("device: cpu"):
+            raise Failed(text)
+        return text.splitlines()[1]
+
+    def step(model, batch, steps):
+        def body(figures):
+            figures.update(ask("step", device, model, batch, steps, seconds=100, env=None if gpu else on_device)[0])
+            if not math.isfinite(figures["last_loss"]):
+                raise Failed("the loss is not finite")
+            line = f"{figures['samples_per_second']:.0f} samples/s, MFU {100 * figures['mfu']:.1f} %, {figures['peak_gib']:.1f} GiB"
+            if gpu and model == "b32" and figures["mfu"] < 0.45:
+                raise Failed(f"{line}: MFU under 45 %")
+            return line
+        return body
+
+    def memory(rows, width):
+        def body(figures):
+            figures.update(ask("memory", device, rows, width, seconds=90, env=None if gpu else on_device)[0])
+            if not math.isfinite(figures["loss"]):
+                raise Failed("the loss is not finite")
+            if gpu:
+                at_most(figures["peak_gib"], 139, "memory in GiB")
+            return f"{figures['rows']} x {figures['width']}: {figures['seconds']:.2f} s, {figures['peak_gib']:.1f} GiB, tiles of {figures['tile']}"
+        return body
+
+    def passes(figures):
+        figures["passes"] = ask("passes", device, *((512, 3) if gpu else (8, 1, "small")), seconds=90, env=None if gpu else on_device)
+        return ", ".join(f"{one['pass']} {one['images_per_second']:.0f} images/s" for one in figures["passes"])
+
+    def peer(what, own, wanted):
+        def body(figures):
+            if not gpu:
+                raise NotRun("no GPU")
+            mine = own()
+            if mine is None:
+                raise NotRun("our own figure is missing")
+            text = run(sys.executable, HERE / "peer.py", what, seconds=110, env=dict(os.environ))
+            figures.update(json.loads([line for line in text.splitlines() if line.startswith("{")][-1]))
+            figures["ratio"] = mine / figures["rate"]
+            line = f"{figures['ratio']:.2f} times {figures['peer']} ({mine:.0f} to {figures['rate']:.0f} per second), wanted {wanted}"
+            if figures["ratio"] < wanted:
+                raise Failed(line)
+            return line
+        return body
+
+    def figure(name, pick):
+        return lambda: next((pick(entry["figures"]) for entry in report["checks"] if entry["name"] == name and entry["figures"]), None)
+
+    check("device", which_device)
+    check("kernels against the CPU's", kernels)
+    check("losses and gradients against the CPU's", losses)
+    check("CUDA graphs of towers", tests("worker_models_test", "ReplayedTowers*"))
+    check("NCCL group of 1", group(1))
+    check("NCCL group of 2", group(2))
+    check("group over MPI", host_group)
+    check("50 training steps against the CPU's", training)
+    check("a job killed and resumed", resumed)
+    check("two workers on one GPU", two_on_one)
+    check("more workers than GPUs", refused)
+    check("GPUs hidden", hidden)
+    check("loss of 32 Ki rows" if gpu else "loss of 2 Ki rows", memory(32768, 512) if gpu else memory(2048, 64))
+    check("loss of 1 Mi rows", memory(1048576, 512) if gpu else lambda figures: (_ for _ in ()).throw(NotRun("no GPU")))
+    check("step of ViT-B/32" if gpu else "step of a tiny model", step("b32", 1024, 20) if gpu else step("tiny", 32, 5))
+    check("step of ViT-L/14", step("l14", 256, 10) if gpu else lambda figures: (_ for _ in ()).throw(NotRun("no GPU")))
+    check("embed, teacher and caption pass", passes)
+    check("step beside open_clip", peer("step", figure("step of ViT-B/32", lambda f: f.get("samples_per_second")), 1.5))
+    check("captions beside transformers", peer("caption", figure("embed, teacher and caption pass", lambda f: f["passes"][2]["images_per_second"]), 3))
+
+    count = {state: sum(entry["state"] == state for entry in report["checks"]) for state in ("pass", "FAIL", "not run")}
+    report.update(count=count, seconds=round(time.monotonic() - BEGUN, 1))
+    RESULT.write_text(json.dumps(report, indent=1))
+    print(f"{count['pass']} passed, {count['FAIL']} failed, {count['not run']} not run, {report['seconds']} s; {RESULT}")
+    return 1 if count["FAIL"] else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,127 @@
+"""The GPU path as far as a machine without one can judge it: docs/gpu.md says what is judged where."""
+import json
+import os
+import pathlib
+import shutil
+import subprocess
+
+import pytest
+
+from conftest import BIN, EXAMPLES, ROOT, environment, log_rows, need_program, trireme
+
+BUILD = BIN.parent
+PACK_MIB = 60
+
+
+def test_a_gpu_machine_without_kernels_trains(launch):
+    """What a GPU without nvcc computes the loss with, forced on the CPU: the same losses."""
+    short = ["spec.stages.train.steps=60"]
+    want = log_rows(launch(EXAMPLES / "tiny.json", name="kernels", sets=short).succeed())
+    got = log_rows(launch(EXAMPLES / "tiny.json", name="composed", sets=short, env=environment(TRIREME_PAIR_TILE="composed")).succeed())
+    assert len(got) == len(want) == 60 and got != want, "the composed path was not taken"
+    for a, b in zip(got, want):
+        assert abs(a["loss"] - b["loss"]) < 1e-4 * abs(b["loss"]), (a["step"], a["loss"], b["loss"])
+
+
+def test_nvcc_hidden_is_said_and_no_fault(tmp_path):
+    if os.geteuid() != 0:
+        pytest.skip("hiding the toolkit needs root")
+    hide = 'for f in /usr/local/cuda*; do [ -d "$f" ] && [ ! -L "$f" ] && mount -t tmpfs none "$f"; done; PATH=/usr/bin:/bin exec "$@"'
+    done = subprocess.run(["unshare", "-m", "sh", "-c", hide, "sh", "cmake", "-S", ROOT, "-B", tmp_path / "build", "-G", "Ninja", "-DTRIREME_TESTS=OFF", f"-DTRIREME_TORCH_ROOT={torch_folder()}"],
+                          capture_output=True, text=True, timeout=300)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "not built" in done.stdout, done.stdout
+    assert "cuda_pair_tile.o" not in (tmp_path / "build/build.ninja").read_text()
+
+
+def torch_folder():
+    return next((ROOT / ".trireme/python/lib").glob("python3*/site-packages/torch"))
+
+
+def test_a_gpu_that_is_demanded_and_not_there_is_a_named_fault():
+    if pathlib.Path("/dev/nvidiactl").exists():
+        pytest.skip("this machine has a GPU")
+    told = subprocess.run([BIN / "trireme-worker", "tool", "device"], env=environment(TRIREME_DEVICE="cuda"), capture_output=True, text=True)
+    assert told.returncode == 69 and "TRIREME_DEVICE is cuda: no NVIDIA driver" in told.stderr, told.stderr
+    told = subprocess.run([BIN / "trireme-worker", "tool", "device"], env=environment(TRIREME_DEVICE="gpu"), capture_output=True, text=True)
+    assert told.returncode == 2 and "use auto, cpu or cuda" in told.stderr, told.stderr
+    told = subprocess.run([BIN / "trireme-worker", "tool", "device"], env=environment(TRIREME_DEVICE="auto"), capture_output=True, text=True)
+    assert told.returncode == 0 and told.stdout.startswith("device: cpu"), told.stdout + told.stderr
+
+
+def test_the_job_says_where_it_computes(launch):
+    if pathlib.Path("/dev/nvidiactl").exists():
+        pytest.skip("this machine has a GPU")
+    run = launch(EXAMPLES / "tiny.json", sets=["spec.device=cuda", "spec.stages.train.steps=2"], env=environment(TRIREME_DEVICE="auto"))
+    assert run.wait() == 1
+    assert "the job's device is cuda, and this worker has no GPU: no NVIDIA driver" in run.text(), run.text()
+    refused = trireme("plan", EXAMPLES / "tiny.json", "--set", "spec.device=gpu")
+    assert refused.returncode == 2 and "/spec/device" in refused.stdout + refused.stderr
+
+
+@pytest.fixture(scope="module")
+def pack(tmp_path_factory):
+    need_program("patchelf")
+    missing = [name for name in ("gpu_check", "worker_kernels_test", "worker_models_test") if not (BIN / name).exists()]
+    if missing:
+        pytest.skip(f"not built: {missing}")
+    folder = tmp_path_factory.mktemp("pack") / "pack"
+    done = subprocess.run([ROOT / "tests/gpu/pack.sh", folder, BUILD], env=environment(TRIREME_PACK_LEVEL=1), capture_output=True, text=True, timeout=300)
+    assert done.returncode == 0, done.stdout + done.stderr
+    yield folder
+    shutil.rmtree(folder)
+
+
+def test_the_pack_is_small_and_has_nothing_of_torch_or_cuda(pack):
+    assert sum(path.stat().st_size for path in pack.iterdir()) <= PACK_MIB << 20
+    names = subprocess.run(["tar", "-tf", pack / "pack.tar.xz"], capture_output=True, text=True, check=True).stdout.split()
+    assert "./lib/ld-linux-x86-64.so.2" in names and "./lib/libc.so.6" in names and "./bin/trireme-worker" in names
+    assert any("openmpi3/mca_btl_vader" in name for name in names)
+    foreign = [name for name in names if any(part in name for part in ("libtorch", "libc10", "libcudart", "libnccl", "libcublas"))]
+    assert not foreign, foreign
+
+
+def bare_root(folder):
+    """A root with a shell, a python and a torch wheel, and nothing else; its mounts are made in the namespace that uses it."""
+    for name in ("bin", "usr/bin", "lib64", "proc", "dev", "tmp", "etc", "pack", "site"):
+        (folder / name).mkdir(parents=True)
+    python = pathlib.Path(os.path.realpath("/usr/bin/python3"))
+    standard = pathlib.Path(f"/usr/lib/{python.name}")
+    extensions = list((standard / "lib-dynload").glob("*.so"))
+    told = "".join(subprocess.run(["ldd", path], capture_output=True, text=True).stdout for path in (python, "/bin/sh", "/usr/bin/dirname", *extensions))
+    for word in {word for word in told.split() if word.startswith("/")}:
+        target = folder / word.lstrip("/")
+        target.parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy(word, target)
+    for program in (python, "/bin/sh", "/usr/bin/dirname"):
+        shutil.copy(program, folder / str(program).lstrip("/"))
+    (folder / "usr/bin/python3").symlink_to(python.name)
+    (folder / str(standard).lstrip("/")).mkdir(parents=True)
+    (folder / "etc/passwd").write_text("root:x:0:0:root:/tmp:/bin/sh\n")
+    (folder / "etc/hosts").write_text("127.0.0.1 localhost\n")
+    return standard
+
+
+def test_the_dry_run_in_a_bare_root(pack, tmp_path):
+    if os.geteuid() != 0:
+        pytest.skip("a root of its own needs root")
+    root = tmp_path / "root"
+    standard = bare_root(root)
+    enter = f"""set -e
+mount --bind {standard} {root}{standard}
+mount --bind {torch_folder().parent} {root}/site
+mount --bind {pack} {root}/pack
+mount --rbind /dev {root}/dev
+mount -t proc none {root}/proc
+exec chroot {root} /bin/sh /pack/run.sh /tmp/result.json"""
+    env = {"PATH": "/usr/bin:/bin", "PYTHONPATH": "/site", "TRIREME_GPU_SECONDS": "280"}
+    done = subprocess.run(["unshare", "-m", "/bin/bash", "-c", enter], env={**env, "PATH": "/usr/sbin:/usr/bin:/sbin:/bin"}, capture_output=True, text=True, timeout=400)
+    said = done.stdout + done.stderr
+    result = json.loads((root / "tmp/result.json").read_text())
+    states = {one["name"]: one["state"] for one in result["checks"]}
+    assert done.returncode == 0 and "FAIL" not in states.values(), said[-6000:]
+    for name in ("device", "kernels against the CPU's", "losses and gradients against the CPU's", "group over MPI", "50 training steps against the CPU's",
+                 "a job killed and resumed", "loss of 2 Ki rows", "step of a tiny model", "embed, teacher and caption pass"):
+        assert states[name] == "pass", said[-6000:]
+    assert states["NCCL group of 1"] == states["step beside open_clip"] == "not run"
+    assert all(one["line"] for one in result["checks"]) and result["seconds"] < 280

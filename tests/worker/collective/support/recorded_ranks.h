@@ -1,0 +1,62 @@
+// Runs a function once per rank of a gang over recorded streams, each on its own thread.
+#pragma once
+
+#include <functional>
+#include <memory>
+#include <mutex>
+#include <vector>
+
+#include "tests/worker/collective/support/recorded_calls.h"
+#include "tests/worker/collective/support/threads.h"
+#include "worker/collective/stream/stream_group.h"
+
+namespace trireme::worker::collective {
+
+inline void run_recorded_ranks(int size, const std::function<void(Group&, Record&)>& body,
+                               const GroupOptions& options = {}) {
+  auto hosts = make_local_groups(size, options);
+  std::vector<std::unique_ptr<Group>> groups(hosts.size());  // a rank that is done must not leave its gang
+  std::mutex mutex;
+  run_ranks(
+      size,
+      [&](Group& data) {
+        // The gang that run_ranks() made moves the data; it lends itself to the calls.
+        class Lent final : public Group {
+         public:
+          explicit Lent(Group& group) : group_(group) {}
+          int rank() const override { return group_.rank(); }
+          int size() const override { return group_.size(); }
+          const char* backend() const override { return group_.backend(); }
+          at::Tensor all_gather(const at::Tensor& local) override { return group_.all_gather(local); }
+          void all_reduce_sum(at::Tensor& tensor) override { group_.all_reduce_sum(tensor); }
+          at::Tensor reduce_scatter_sum(const at::Tensor& full) override {
+            return group_.reduce_scatter_sum(full);
+          }
+          void broadcast(at::Tensor& tensor, int root) override { group_.broadcast(tensor, root); }
+          void exchange(int peer, const at::Tensor& out, at::Tensor& in) override {
+            group_.exchange(peer, out, in);
+          }
+          std::unique_ptr<Flight> start(const std::vector<Parcel>& sends, const std::vector<Parcel>& receives,
+                                        const char* operation) override {
+            return group_.start(sends, receives, operation);
+          }
+          void barrier() override { group_.barrier(); }
+
+         private:
+          Group& group_;
+        };
+        const auto record = std::make_shared<Record>();
+        std::unique_ptr<Group> host;
+        {
+          const std::lock_guard lock(mutex);
+          host = std::move(hosts[static_cast<std::size_t>(data.rank())]);
+        }
+        auto& group = groups[static_cast<std::size_t>(data.rank())];
+        group = make_stream_group(
+            std::move(host), std::make_unique<RecordedCalls>(std::make_unique<Lent>(data), record), options);
+        body(*group, *record);
+      },
+      options);
+}
+
+}  // namespace trireme::worker::collective

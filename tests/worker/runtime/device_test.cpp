@@ -1,0 +1,95 @@
+#include "worker/runtime/device.h"
+
+#include <gtest/gtest.h>
+
+#include <cstdlib>
+#include <functional>
+#include <string>
+
+#include "common/base/error.h"
+
+namespace trireme::worker::runtime {
+namespace {
+
+using jobs::DevicePolicy;
+
+ErrorKind kind_of(const std::function<void()>& body, std::string& what) {
+  try {
+    body();
+  } catch (const Error& error) {
+    what = error.what();
+    return error.kind();
+  }
+  return ErrorKind::kInternal;
+}
+
+TEST(Device, SaysWhichCaseAndWhy) {
+  const DeviceChoice choice = choose_device({}, DevicePolicy::kAuto);
+  EXPECT_FALSE(choice.why.empty());
+  EXPECT_TRUE(choice.device == "cpu" || choice.device.rfind("cuda:", 0) == 0);
+  EXPECT_NE(device_report(choice).find(choice.why), std::string::npos);
+}
+
+TEST(Device, CpuIsTakenWhereItIsAskedFor) {
+  const DeviceChoice choice = choose_device({}, DevicePolicy::kCpu);
+  EXPECT_EQ(choice.device, "cpu");
+  EXPECT_EQ(choice.fallback, "") << "nothing was to be had";
+}
+
+TEST(Device, AGpuThatIsDemandedAndMissingIsAFaultByName) {
+  if (choose_device({}, DevicePolicy::kAuto).device != "cpu") GTEST_SKIP() << "this machine has a GPU";
+  std::string what;
+  EXPECT_EQ(kind_of([] { choose_device({}, DevicePolicy::kCuda); }, what), ErrorKind::kUnavailable);
+  EXPECT_NE(what.find("TRIREME_DEVICE is cuda"), std::string::npos) << what;
+}
+
+TEST(Device, ATasksDeviceIsThatOfItsJob) {
+  EXPECT_EQ(device_for_task(DevicePolicy::kAuto, "cuda:1", ""), "cuda:1");
+  EXPECT_EQ(device_for_task(DevicePolicy::kAuto, "cpu", "no driver"), "cpu");
+  EXPECT_EQ(device_for_task(DevicePolicy::kCpu, "cuda:1", ""), "cpu");
+  EXPECT_EQ(device_for_task(DevicePolicy::kCuda, "cuda:1", ""), "cuda:1");
+  std::string what;
+  EXPECT_EQ(kind_of([] { device_for_task(DevicePolicy::kCuda, "cpu", "no driver"); }, what),
+            ErrorKind::kInvalid);
+  EXPECT_NE(what.find("no driver"), std::string::npos) << what;
+}
+
+TEST(Device, TheEnvironmentSaysWhich) {
+  const auto given = [](const char* value) {
+    ::setenv("TRIREME_DEVICE", value, 1);
+    return device_policy_of_environment();
+  };
+  EXPECT_EQ(given("cuda"), DevicePolicy::kCuda);
+  EXPECT_EQ(given("cpu"), DevicePolicy::kCpu);
+  EXPECT_EQ(given(""), DevicePolicy::kAuto);
+  std::string what;
+  EXPECT_EQ(kind_of([&] { given("gpu"); }, what), ErrorKind::kUsage);
+  ::unsetenv("TRIREME_DEVICE");
+  EXPECT_EQ(device_policy_of_environment(), DevicePolicy::kAuto);
+}
+
+TEST(Device, AHealthyDeviceHasNoFaultAndAMissingOneHas) {
+  EXPECT_EQ(health_fault("cpu"), "");
+  if (choose_device({}, DevicePolicy::kAuto).device == "cpu") EXPECT_NE(health_fault("cuda:0"), "");
+}
+
+TEST(Device, DriversSayTheirVersion) {
+  EXPECT_EQ(
+      driver_version("NVRM version: NVIDIA UNIX Open Kernel Module for x86_64  580.65.06  Release Build\n"
+                     "GCC version:  gcc version 12.2.0\n"),
+      "580.65.06");
+  EXPECT_EQ(driver_version("NVRM version: NVIDIA UNIX x86_64 Kernel Module  535.183.01  Sun May 12\n"),
+            "535.183.01");
+  EXPECT_EQ(driver_version(""), "");
+}
+
+TEST(Device, IsLostByACudaErrorThatIsNoLackOfMemory) {
+  EXPECT_TRUE(device_is_lost("train: CUDA error: unspecified launch failure"));
+  EXPECT_TRUE(device_is_lost("CUDA error: an illegal memory access was encountered"));
+  EXPECT_FALSE(device_is_lost("CUDA out of memory. Tried to allocate 2.00 GiB"));
+  EXPECT_FALSE(device_is_lost("CUDA error: out of memory"));
+  EXPECT_FALSE(device_is_lost("a picture is bad"));
+}
+
+}  // namespace
+}  // namespace trireme::worker::runtime
