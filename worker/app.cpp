@@ -44,6 +44,7 @@
 #include "worker/stages/filter/measure_stage.h"
 #include "worker/stages/index/index_stage.h"
 #include "worker/stages/index/search_tool.h"
+#include "worker/stages/index/serve_tool.h"
 #include "worker/stages/inspect/inspect_stage.h"
 #include "worker/stages/inspect/look_tool.h"
 #include "worker/stages/near_duplicates/near_duplicates_stage.h"
@@ -309,6 +310,7 @@ std::string plugin_report(const runtime::DeviceChoice& device) {
 int run_tool(int argc, char** argv) {
   const std::string name = argc > 0 ? argv[0] : "";
   if (name == "search") return stages::index::run_search(argc, argv);
+  if (name == "search-worker") return stages::index::run_search_worker(argc, argv);
   if (name == "weights") return exchange::run_weights(argc, argv);
   if (name == "export") return exchange::run_export(argc, argv);
   if (name == "model-info") return exchange::run_model_info(argc, argv);

@@ -86,6 +86,12 @@ const std::vector<MetricInfo> kCatalog{
     {"trireme_disk_free_bytes", kGauge, "Free space of a root", {"root"}},
     {"trireme_http_requests_total", kCounter, "Requests", {"route", "method", "code"}},
     {"trireme_http_request_duration_seconds", kHistogram, "Time of a request", {"route"}, kSeconds},
+    // search service
+    {"trireme_search_workers", kGauge, "Workers of the search service that are ready"},
+    {"trireme_search_waiting", kGauge, "Calls that wait for a worker's answer"},
+    {"trireme_search_worker_losses_total", kCounter, "Workers that ended without being asked"},
+    {"trireme_search_takeovers_total", kCounter, "Newer indexes: taken over, or refused", {"outcome"}},
+    {"trireme_search_items", kGauge, "Items of a served index", {"index"}},
 };
 }  // namespace
 

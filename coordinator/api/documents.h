@@ -5,18 +5,19 @@
 #include <string_view>
 #include <vector>
 
-#include "common/base/error.h"
-#include "coordinator/api/messages.h"
+#include "common/http/problem.h"
 #include "coordinator/api/server.h"
 #include "jobs/specification/job_spec.h"
 
 namespace trireme::coordinator::api {
 
-// application/problem+json (RFC 9457).
+using http::problem;
+using http::Request;
+using http::Response;
+using http::status_of;
+
 Response problem(int status, const std::string& detail, const std::string& request_id,
-                 const std::vector<jobs::SpecFault>& faults = {});
-int status_of(ErrorKind kind);
-std::string_view title_of(int status);
+                 const std::vector<jobs::SpecFault>& faults);
 
 std::string health_json();
 std::string version_json(const ServerOptions& options);

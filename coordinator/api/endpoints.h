@@ -1,12 +1,16 @@
 // The one table of endpoints. What is not in it is refused; a request is matched before its body is read.
 #pragma once
 
-#include <map>
 #include <string>
 #include <string_view>
 #include <vector>
 
+#include "common/http/target.h"
+
 namespace trireme::coordinator::api {
+
+using http::parse_target;
+using http::Target;
 
 enum class Action {
   kHealth,
@@ -32,13 +36,6 @@ struct Endpoint {
   bool has_body = false;     // a JSON body is required
 };
 const std::vector<Endpoint>& endpoints();
-
-struct Target {
-  std::string path;                          // as sent, without the query
-  std::map<std::string, std::string> query;  // decoded; of repeated names the first
-  bool valid = false;                        // origin form with sound %-escapes
-};
-Target parse_target(std::string_view target);
 
 struct Match {
   const Endpoint* endpoint = nullptr;  // path and method are known

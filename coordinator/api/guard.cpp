@@ -1,31 +1,20 @@
 #include "coordinator/api/guard.h"
 
 #include <algorithm>
-#include <cctype>
 
+#include "common/http/token.h"
 #include "coordinator/api/documents.h"
-#include "coordinator/api/token.h"
 
 namespace trireme::coordinator::api {
 namespace {
 
-std::string lower(std::string_view text) {
-  std::string out(text);
-  std::transform(out.begin(), out.end(), out.begin(), [](unsigned char c) { return std::tolower(c); });
-  return out;
-}
+using http::lower;
 
 bool has_token(const Request& head, const std::string& token) {
   if (head.headers.count("authorization") != 1) return false;
   const std::string given = head.header("authorization");
   if (given.size() < 7 || lower(given.substr(0, 7)) != "bearer ") return false;
-  return same_token(given.substr(7), token);
-}
-
-bool is_json(const std::string& content_type) {
-  std::string type = lower(content_type.substr(0, content_type.find(';')));
-  while (!type.empty() && type.back() == ' ') type.pop_back();
-  return type == "application/json";
+  return http::same_token(given.substr(7), token);
 }
 
 // Refusals that hold whatever the path is: those that a browser's page would run into.
@@ -47,14 +36,6 @@ std::optional<Response> foreign(const Request& head, const GuardRules& rules) {
 }
 
 }  // namespace
-
-std::string host_without_port(std::string_view host) {
-  const std::size_t bracket = host.rfind(']');
-  const std::size_t colon = host.rfind(':');
-  if (colon != std::string_view::npos && (bracket == std::string_view::npos || colon > bracket))
-    host = host.substr(0, colon);
-  return lower(host);
-}
 
 Admission admit(const Request& head, const GuardRules& rules) {
   Admission admission;
@@ -79,8 +60,7 @@ Admission admit(const Request& head, const GuardRules& rules) {
     admission.refused->headers.emplace_back("Allow", admission.match.allow);
     return admission;
   }
-  if (admission.match.endpoint->has_body &&
-      (head.headers.count("content-type") != 1 || !is_json(head.header("content-type"))))
+  if (admission.match.endpoint->has_body && !http::has_media_type(head, "application/json"))
     return refuse(415, "Content-Type: application/json is required");
   return admission;
 }

@@ -8,9 +8,12 @@
 #include <vector>
 
 #include "coordinator/api/endpoints.h"
-#include "coordinator/api/messages.h"
 
 namespace trireme::coordinator::api {
+
+using http::host_without_port;
+using http::Request;
+using http::Response;
 
 struct GuardRules {
   std::vector<std::string> hosts;  // lower case, without port
@@ -23,8 +26,5 @@ struct Admission {
   Target target;
 };
 Admission admit(const Request& head, const GuardRules& rules);
-
-// "localhost:80" -> "localhost", "[::1]:80" -> "[::1]"; lower case.
-std::string host_without_port(std::string_view host);
 
 }  // namespace trireme::coordinator::api

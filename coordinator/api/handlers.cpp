@@ -53,7 +53,8 @@ Response submit(service::Face& face, const ServerOptions& options, const Request
       return faulty(answer.faults, request);
     case Outcome::kKeyReused:
       return problem(422, "this Idempotency-Key was used with another specification", request.request_id,
-                     {{"", "key_reused", "the key belongs to job " + answer.job_id, "send a fresh key"}});
+                     std::vector<jobs::SpecFault>{
+                         {"", "key_reused", "the key belongs to job " + answer.job_id, "send a fresh key"}});
     case Outcome::kSameAsBefore:
       return {200, "application/json", answer.body};
     case Outcome::kCreated:

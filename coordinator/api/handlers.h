@@ -5,7 +5,6 @@
 
 #include "common/io/log_tail.h"
 #include "coordinator/api/guard.h"
-#include "coordinator/api/messages.h"
 #include "coordinator/api/server.h"
 #include "coordinator/service/face.h"
 

@@ -1,60 +1,42 @@
+// GCC 12 takes the frame of an inlined coroutine for memory of another allocator.
+#pragma GCC diagnostic ignored "-Wmismatched-new-delete"
 #include "coordinator/api/server.h"
 
 #include <algorithm>
 #include <functional>
-#include <list>
 #include <memory>
 #include <optional>
-#include <thread>
 
 #include <unistd.h>
 #include <boost/asio/co_spawn.hpp>
-#include <boost/asio/detached.hpp>
-#include <boost/asio/io_context.hpp>
 #include <boost/asio/thread_pool.hpp>
 
 #include "common/base/clock.h"
 #include "common/base/error.h"
 #include "common/base/log.h"
+#include "common/http/listener.h"
+#include "common/http/token.h"
 #include "common/io/folder.h"
 #include "common/io/log_tail.h"
 #include "common/telemetry/metrics.h"
-#include "coordinator/api/connection.h"
 #include "coordinator/api/documents.h"
 #include "coordinator/api/guard.h"
 #include "coordinator/api/handlers.h"
-#include "coordinator/api/token.h"
 #include "jobs/store/run_files.h"
 
 namespace trireme::coordinator::api {
 namespace {
 
-using tcp = net::ip::tcp;
-using Shared = SharedConnection;
+namespace net = http::net;
+using http::error_code;
+using http::kAwait;
+using Shared = http::SharedConnection;
 
-struct Listen {
-  std::string host;
-  tcp::endpoint endpoint;
-};
-
-Listen parse_listen(const std::string& text) {
-  const Error bad(ErrorKind::kUsage, "'" + text + "' is not an address to listen on",
-                  "give IP:PORT, for example 127.0.0.1:8080 or [::1]:8080");
-  const std::size_t colon = text.rfind(':');
-  if (colon == std::string::npos || colon == 0) throw bad;
-  std::string host = text.substr(0, colon);
-  const std::string digits = text.substr(colon + 1);
-  if (digits.empty() || digits.size() > 5 || digits.find_first_not_of("0123456789") != std::string::npos)
-    throw bad;
-  const int port = std::stoi(digits);
-  if (port > 65535) throw bad;
-  if (host == "localhost") host = "127.0.0.1";
-  std::string bare = host;
-  if (bare.size() > 2 && bare.front() == '[' && bare.back() == ']') bare = bare.substr(1, bare.size() - 2);
-  error_code code;
-  const auto address = net::ip::make_address(bare, code);
-  if (code) throw bad;
-  return {host, {address, static_cast<unsigned short>(port)}};
+void fill_defaults(ServerOptions& options) {
+  options.run_folder = io::absolute(options.run_folder);
+  io::make_folders(options.run_folder);
+  if (options.data_roots.empty()) options.data_roots.push_back(io::working_folder());
+  if (options.output_roots.empty()) options.output_roots.push_back(options.run_folder.parent_path());
 }
 
 net::awaitable<void> called(std::function<void()> call) {
@@ -68,11 +50,7 @@ struct Server::State {
   State(service::Face& face_in, ServerOptions options_in);
   ~State();
 
-  void fill_defaults();
-  void listen();
-  net::awaitable<void> accept_loop();
-  bool make_room(const net::ip::address& address);
-  net::awaitable<void> session(Shared connection);
+  http::Address address();
   net::awaitable<bool> serve_one(Shared connection);
   net::awaitable<Response> answer(const Admission& admission, const Request& request);
   void count(const Admission& admission, const Request& request, int status);
@@ -83,146 +61,51 @@ struct Server::State {
   service::Face& face;
   ServerOptions options;
   GuardRules rules;
-  std::list<Shared> connections;  // oldest first; I/O thread only
-  bool stopping = false;          // I/O thread only
-  std::uint64_t requests = 0;     // I/O thread only
-  std::string url, request_prefix;
-  net::io_context io{1};
+  std::uint64_t requests = 0;  // I/O thread only
+  std::string request_prefix;
   net::thread_pool pool{4};
-  tcp::acceptor acceptor{io};
-  std::thread thread;
+  http::Listener listener;
 };
 
 Server::State::State(service::Face& face_in, ServerOptions options_in)
-    : face(face_in), options(std::move(options_in)) {
-  fill_defaults();
-  listen();
-  store::write_endpoint({options.run_folder}, {url, options.run_id, ::getpid(), options.incarnation.value});
-  net::co_spawn(io, accept_loop(), net::detached);
-  thread = std::thread([this] { io.run(); });
-  log_info("api", "listening on " + url);
+    : face(face_in),
+      options((fill_defaults(options_in), std::move(options_in))),
+      request_prefix("r" + std::to_string(options.incarnation.value) + "-"),
+      listener(address(), options, [this](Shared connection) { return serve_one(std::move(connection)); }) {
+  store::write_endpoint({options.run_folder},
+                        {listener.url(), options.run_id, ::getpid(), options.incarnation.value});
+  listener.start();
+  log_info("api", "listening on " + listener.url());
 }
 
 Server::State::~State() {
-  net::post(io, [this] {
-    stopping = true;
-    error_code ignored;
-    acceptor.close(ignored);
-    for (const Shared& connection : connections) {
-      connection->stream.close();
-      connection->timer.cancel();
-    }
-  });
-  thread.join();  // every session ends once its socket is closed and its Face call is back
+  listener.stop();  // every session ends once its socket is closed and its Face call is back
   pool.join();
   io::remove_file(store::RunPaths{options.run_folder}.endpoint());  // of this server, which is gone
 }
 
-void Server::State::fill_defaults() {
-  options.run_folder = io::absolute(options.run_folder);
-  io::make_folders(options.run_folder);
-  if (options.data_roots.empty()) options.data_roots.push_back(io::working_folder());
-  if (options.output_roots.empty()) options.output_roots.push_back(options.run_folder.parent_path());
-  request_prefix = "r" + std::to_string(options.incarnation.value) + "-";
-}
-
-void Server::State::listen() {
-  const Listen wanted = parse_listen(options.listen);
-  if (!options.require_token && !wanted.endpoint.address().is_loopback())
+http::Address Server::State::address() {
+  const http::Address wanted = http::parse_address(options.listen);
+  if (!options.require_token && !wanted.is_loopback())
     throw Error(ErrorKind::kUsage, "refusing to listen on " + options.listen + " without a token",
                 "the API starts programs' work: keep the token, or listen on 127.0.0.1");
-  if (options.require_token) rules.token = read_or_make_token(store::RunPaths{options.run_folder}.token());
-  error_code code;
-  acceptor.open(wanted.endpoint.protocol(), code);
-  if (!code) acceptor.set_option(net::socket_base::reuse_address(true), code);
-  if (!code) acceptor.bind(wanted.endpoint, code);
-  if (!code) acceptor.listen(256, code);
-  if (code == net::error::address_in_use)
-    throw Error(ErrorKind::kConflict, "cannot listen on " + options.listen + ": the port is in use",
-                "stop the program that holds it, or choose another --listen (port 0 takes a free one)");
-  if (code)
-    throw Error(ErrorKind::kUnavailable, "cannot listen on " + options.listen + ": " + code.message(),
-                "choose an address of this machine with --listen");
-  const std::string port = std::to_string(acceptor.local_endpoint().port());
-  const bool v6 = wanted.endpoint.address().is_v6();
-  const std::string local =
-      wanted.endpoint.address().is_unspecified() ? (v6 ? "[::1]" : "127.0.0.1") : wanted.host;
-  url = "http://" + local + ":" + port;
+  if (options.require_token)
+    rules.token = http::read_or_make_token(store::RunPaths{options.run_folder}.token());
   rules.hosts = {"localhost", "127.0.0.1", "[::1]", host_without_port(wanted.host + ":0")};
   for (const auto& host : options.allowed_hosts) rules.hosts.push_back(host_without_port(host));
-}
-
-// Cuts the oldest connection that waits for nothing of ours, so that idle and slow ones never lock others
-// out.
-bool Server::State::make_room(const net::ip::address& address) {
-  const auto cut_oldest = [&](bool same_address) {
-    for (const Shared& connection : connections) {
-      if (connection->answering || (same_address && connection->address != address)) continue;
-      if (!connection->stream.socket().is_open()) continue;
-      connection->stream.close();
-      return true;
-    }
-    return false;
-  };
-  const auto open = [&](bool same_address) {
-    return static_cast<std::size_t>(
-        std::count_if(connections.begin(), connections.end(), [&](const Shared& one) {
-          return one->stream.socket().is_open() && (!same_address || one->address == address);
-        }));
-  };
-  if (open(true) >= options.most_connections_per_address && !cut_oldest(true)) return false;
-  return open(false) < options.most_connections || cut_oldest(false);
-}
-
-net::awaitable<void> Server::State::accept_loop() {
-  while (!stopping) {
-    auto [code, socket] = co_await acceptor.async_accept(kAwait);
-    if (stopping) co_return;
-    if (code) {  // out of descriptors, or the peer is gone already
-      net::steady_timer pause(io, std::chrono::milliseconds(50));
-      co_await pause.async_wait(kAwait);
-      continue;
-    }
-    error_code peer;
-    const auto remote = socket.remote_endpoint(peer);
-    if (peer) continue;
-    if (!make_room(remote.address())) {
-      static constexpr std::string_view kBusy =
-          "HTTP/1.1 429 Too Many Requests\r\nRetry-After: 1\r\nConnection: close\r\nContent-Length: "
-          "0\r\n\r\n";
-      socket.non_blocking(true, peer);
-      socket.write_some(net::buffer(kBusy), peer);
-      continue;
-    }
-    auto connection = std::make_shared<Connection>(std::move(socket), remote.address(), options);
-    connections.push_back(connection);
-    net::co_spawn(io, session(connection), net::detached);
-  }
-}
-
-net::awaitable<void> Server::State::session(Shared connection) {
-  try {
-    connection->stream.expires_after(options.header_deadline);
-    while (!stopping && co_await serve_one(connection)) {
-      if (connection->buffer.size() > 0) continue;  // pipelined
-      if (co_await connection->read_some(options.idle_deadline)) break;
-    }
-  } catch (const std::exception& error) {
-    log_error("api", std::string("a connection failed: ") + error.what());
-  }
-  connection->stream.close();
-  connections.remove(connection);
+  return wanted;
 }
 
 // One request and its answer; false when the connection is to be closed.
 net::awaitable<bool> Server::State::serve_one(Shared connection) {
-  Connection::Parser parser;
+  http::Connection::Parser parser;
   const std::string request_id = request_prefix + std::to_string(++requests);
   if (const error_code code = co_await connection->read_header(parser)) {
-    if (auto response = refusal_of(code, request_id)) co_await connection->refuse(*response, request_id);
+    if (auto response = http::refusal_of(code, options, request_id))
+      co_await connection->refuse(*response, request_id);
     co_return false;
   }
-  Request request = request_of(parser, request_id);
+  Request request = http::request_of(parser, request_id);
   const Admission admission = admit(request, rules);
   if (admission.refused) {
     count(admission, request, admission.refused->status);
@@ -233,7 +116,8 @@ net::awaitable<bool> Server::State::serve_one(Shared connection) {
     co_return co_await connection->send(*admission.refused, request_id, parser.get().keep_alive());
   }
   if (const error_code code = co_await connection->read_body(parser)) {
-    if (auto response = refusal_of(code, request_id)) co_await connection->refuse(*response, request_id);
+    if (auto response = http::refusal_of(code, options, request_id))
+      co_await connection->refuse(*response, request_id);
     co_return false;
   }
   request.body = std::move(parser.get().body());
@@ -300,7 +184,7 @@ net::awaitable<void> Server::State::stream_lines(Shared connection, io::LogTail&
                                                  const std::string& job_id) {
   auto last_sent = std::chrono::steady_clock::now();
   bool last_round = false;
-  for (int round = 0; !stopping; ++round) {
+  for (int round = 0; !listener.stopping(); ++round) {
     std::string text;
     bool over = false;
     co_await on_pool([&] {
@@ -328,10 +212,10 @@ Server::Server(service::Face& face, ServerOptions options)
 Server::~Server() = default;
 
 int Server::port() const {
-  return state_->acceptor.local_endpoint().port();
+  return state_->listener.port();
 }
 const std::string& Server::url() const {
-  return state_->url;
+  return state_->listener.url();
 }
 
 }  // namespace trireme::coordinator::api

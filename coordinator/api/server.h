@@ -9,6 +9,7 @@
 #include <vector>
 
 #include "common/base/ids.h"
+#include "common/http/limits.h"
 #include "common/io/file.h"
 #include "coordinator/service/face.h"
 #include "jobs/protocol/version.h"
@@ -19,7 +20,7 @@ class Metrics;
 
 namespace trireme::coordinator::api {
 
-struct ServerOptions {
+struct ServerOptions : http::Limits {
   std::string listen = "127.0.0.1:0";  // host:port, port 0: a free one; IPv6 as [::1]:8080
   io::Path run_folder;                 // endpoint.json, token and logs/ lie here
   std::string run_id;
@@ -31,12 +32,7 @@ struct ServerOptions {
   std::vector<io::Path> data_roots;       // specs may read only under these; empty: the working directory
   std::vector<io::Path> output_roots;     // … and write only under these; empty: the run folder's parent
   telemetry::Metrics* metrics = nullptr;  // may be null; outlives the server
-  // Limits of RELIABILITY 5 and 8.8; tests shorten them.
-  std::chrono::milliseconds header_deadline{5000}, body_deadline{10000}, idle_deadline{30000};
-  std::chrono::milliseconds write_deadline{10000}, follow_poll{500}, follow_heartbeat{15000};
-  std::uint32_t header_limit_bytes = 8192;
-  std::uint64_t body_limit_bytes = 1U << 20;
-  std::size_t most_connections = 64, most_connections_per_address = 16;
+  std::chrono::milliseconds follow_poll{500}, follow_heartbeat{15000};
 };
 
 class Server {

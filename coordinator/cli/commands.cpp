@@ -25,6 +25,7 @@
 #include "coordinator/cli/plan/plan_command.h"
 #include "coordinator/cli/recovery/checkpoints_command.h"
 #include "coordinator/cli/recovery/ledger_command.h"
+#include "coordinator/cli/serve_command.h"
 #include "coordinator/cli/sweep_command.h"
 #include "jobs/protocol/version.h"
 #include "jobs/specification/job_spec.h"
@@ -234,6 +235,30 @@ void add_rest(CLI::App& app, Given& given) {
       "export", "a model for others: trireme export --to open_clip|hf MODEL FOLDER [--without-tokenizer]");
 }
 
+void add_serve(CLI::App& app, Given& given) {
+  CLI::App& command =
+      *app.add_subcommand("serve", "serve the indexes of runs: a page and an API for searches");
+  const auto options = std::make_shared<serve::ServiceOptions>();
+  options->threads = 0;
+  command.add_option("run", options->runs, "output folders of jobs with an index stage")->required();
+  command.add_option("--listen", options->listen,
+                     "address to listen on (default 127.0.0.1 and a free port); elsewhere than on loopback "
+                     "a token is asked for");
+  command
+      .add_option("-n,--workers", options->workers, "processes that hold the models and answer (default 1)")
+      ->check(CLI::Range(1, 1000));
+  command.add_option("--threads", options->threads, "threads of each (default: the cores by the workers)")
+      ->check(CLI::Range(1, 1024));
+  command
+      .add_option("--allow-host", options->allowed_hosts,
+                  "another name that the service is called by (repeatable)")
+      ->allow_extra_args(false);
+  command.add_option("--state", options->state, "folder for the token (default: the first run)");
+  command.add_flag("--require-token", options->require_token, "ask for the token on loopback, too");
+  command.callback(
+      [&given, options] { given.command = [options] { return cli::serve(*options, std::cout); }; });
+}
+
 void add_recovery(CLI::App& app, Given& given) {
   CLI::App& ledger = *app.add_subcommand("ledger", "look after the ledger of a run that has stopped");
   ledger.require_subcommand(1);
@@ -293,6 +318,7 @@ int parse_and_run(int argument_count, char** arguments) {
   add_sweep(app, given);
   add_local(app, given);
   add_rest(app, given);
+  add_serve(app, given);
   add_recovery(app, given);
   add_jobs(app, given);
   add_one_job(app, given);
@@ -318,6 +344,9 @@ int parse_and_run(int argument_count, char** arguments) {
 
 int run_command_line(int argument_count, char** arguments) {
   try {
+    if (argument_count > 1 && std::string(arguments[1]) == "search" &&
+        asked_service({arguments + 2, arguments + argument_count}, std::cout))
+      return 0;
     for (const char* tool : {"search", "weights", "export"})
       if (argument_count > 1 && std::string(arguments[1]) == tool)
         return hand_over(argument_count, arguments);

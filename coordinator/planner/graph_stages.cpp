@@ -302,9 +302,8 @@ void add(Builder& b, std::uint32_t stage, const StageSpec& spec, const jobs::Exp
 // evaluate and index: embeddings of a trained model, which both share, then one merge. The first data set of
 // the stage is the one that is evaluated or indexed.
 void add_trained(Builder& b, std::uint32_t stage, const StageSpec& spec, const std::string& trained,
-                 TaskKind merge_kind) {
+                 TaskKind merge_kind, std::string head = "") {
   const std::string named = "stage:" + trained;
-  std::string head;
   std::vector<Part::Listed> listed_parts;
   std::set<std::size_t> maps;
   const std::vector<std::string> sets = jobs::data_of(spec);
@@ -353,7 +352,7 @@ void add(Builder& b, std::uint32_t stage, const StageSpec& spec, const jobs::Eva
 }
 
 void add(Builder& b, std::uint32_t stage, const StageSpec& spec, const jobs::IndexSettings& settings) {
-  add_trained(b, stage, spec, settings.model, TaskKind::kIndex);
+  add_trained(b, stage, spec, settings.model, TaskKind::kIndex, "\nindex of segments");
 }
 
 }  // namespace

@@ -8,7 +8,7 @@ from conftest import ROOT
 
 GOLDEN = ROOT / "tests/golden/adopted"
 # Sums of floating-point numbers: their last bits are the processor's, and so are the sums of files over them.
-ROUNDED = ("train", "embed", "evaluate", "index", "pair_scores")
+ROUNDED = ("train", "embed", "evaluate", "pair_scores")
 
 
 @pytest.fixture
@@ -25,14 +25,16 @@ def files(store):
 def test_every_result_is_taken_over(launch, old):
     run = launch(GOLDEN / "store.json", workers=1, sets=[f"spec.store={old}"]).succeed()
     stages = {s["name"]: (s["tasks_done"], s["tasks_reused"]) for s in run.progress()["stages"]}
-    assert len(stages) == 15 and all(done == reused > 0 for done, reused in stages.values()), stages
+    done, reused = stages.pop("index")  # is made of segments since: its embeddings are taken over, the index is made of them
+    assert done == reused + 1 > 1
+    assert len(stages) == 14 and all(done == reused > 0 for done, reused in stages.values()), stages
     (weights,) = old.glob("train/*/*/model.safetensors")
     assert (run.output / "final/model.safetensors").read_bytes() == weights.read_bytes()
 
 
 def test_what_is_computed_anew_has_the_same_names_and_bytes(launch, old, tmp_path):
     launch(GOLDEN / "store.json", sets=[f"spec.store={tmp_path / 'store'}"]).succeed()
-    was, now = files(old), files(tmp_path / "store")
+    was, now = ({name: path for name, path in files(store).items() if not name.startswith("index/")} for store in (old, tmp_path / "store"))
     assert was.keys() == now.keys()
     counted_since = {name for name in was if name.startswith("inspect/") and name.endswith(".receipt.json")}  # members by what became of them
     compared = [name for name in was if not name.startswith(ROUNDED) and name not in counted_since]

@@ -100,7 +100,7 @@ def test_what_people_have_is_read_whole(tmp_path, good_images):  # noqa: F811
     with tarfile.open(tmp_path / "run/export/kept/00000.tar") as tar:
         names = tar.getnames()
         assert len([n for n in names if n.endswith(".jpg")]) == 7 and len(set(names)) == len(names), names
-    assert len((tmp_path / "run/index/items.jsonl").read_text().splitlines()) == 6
+    assert json.loads((tmp_path / "run/index/manifest.json").read_text())["items"] == 6
     log = (tmp_path / "run/logs/rank-0.log").read_text()
     report = (tmp_path / "run/report.html").read_text()
     for text in (log, report):

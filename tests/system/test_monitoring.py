@@ -39,7 +39,7 @@ def test_rules_and_config_are_valid_and_every_alert_fires_in_its_test():
 
 def test_rules_and_panels_name_only_metrics_of_the_catalog():
     catalog = set(re.findall(r'\{"(trireme_\w+)"', (ROOT / "common/telemetry/catalog.cpp").read_text()))
-    text = (MONITORING / "prometheus/alerts.yml").read_text() + (MONITORING / "grafana/dashboards/trireme.json").read_text()
+    text = (MONITORING / "prometheus/alerts.yml").read_text() + "".join(p.read_text() for p in (MONITORING / "grafana/dashboards").glob("*.json"))
     used = {re.sub(r"_(bucket|sum|count)$", "", name) if re.sub(r"_(bucket|sum|count)$", "", name) in catalog else name
             for name in re.findall(r"\btrireme_\w+", text)}
     assert used <= catalog, used - catalog

@@ -15,6 +15,7 @@ COMMANDS = [line.split("#")[0].strip() for block in re.findall(r"```\n(.*?)```",
 ELSEWHERE = {
     "./quickstart demo": "test_quickstart_knows_its_commands, test_examples.py",
     "./quickstart test": "the run that starts this test",
+    "trireme serve  runs/flickr": "test_serve.py",
 }
 
 
@@ -24,7 +25,7 @@ def flickr_sets():
 
 
 def test_every_command_is_known_to_this_file():
-    known = ("./quickstart", "export PATH", "cmake --install", "trireme doctor", "trireme plan", "trireme launch", "trireme sweep", "trireme search", "mpirun", "trireme submit", "trireme list",
+    known = ("./quickstart", "export PATH", "cmake --install", "trireme doctor", "trireme plan", "trireme launch", "trireme sweep", "trireme search", "trireme serve", "mpirun", "trireme submit", "trireme list",
              "trireme watch", "trireme cancel")
     assert len(COMMANDS) >= 12
     for command in COMMANDS:

@@ -1,13 +1,16 @@
 #include <gtest/gtest.h>
 
 #include "common/base/error.h"
+#include "common/http/token.h"
 #include "coordinator/api/guard.h"
 #include "coordinator/api/spec_roots.h"
-#include "coordinator/api/token.h"
 #include "jobs/specification/spec_paths.h"
 
 namespace trireme::coordinator::api {
 namespace {
+
+using http::read_or_make_token;
+using http::same_token;
 
 class Folder {
  public:

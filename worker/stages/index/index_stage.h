@@ -1,10 +1,12 @@
-// index: one merge over the embeddings of a data set (features of space "shared"): a searchable folder.
+// index: one merge that makes a searchable folder of the embeddings of a data set (features of space
+// "shared"). Every range becomes a segment that lies in the store under the hash of what it is made of, so
+// that an index with some shards more or fewer reads what is new. An index of many rows also gets lists, and
+// what they find of an exact search is measured.
 //
-//   <output>/embeddings.safetensors   image float32 [N, D], rows of norm 1
-//   <output>/items.jsonl              line i describes row i: {"key","shard","sample","captions"}
-//   <output>/model/                   the model that embedded them, hard-linked where the file system allows
-//   <output>/manifest.json            format, version, counts, shards (path, index, format), hashes of the
-//   files
+//   <output>/manifest.json       what is there, hashes, shards, measured recall (worker/search/manifest.h)
+//   <output>/segments/*.segment  of ranges that hold anything, hard-linked where the file system allows
+//   <output>/lists.safetensors   of an index of many rows (worker/search/lists.h)
+//   <output>/model/              the model that embedded them, hard-linked too
 //
 // The folder needs nothing else to answer text and image queries; the original shards only for pictures.
 #pragma once
@@ -13,9 +15,17 @@
 
 namespace trireme::worker::stages::index {
 
+inline constexpr std::int64_t kListsFromRows = 200000;  // below, an exact search takes some 20 ms
+
 class IndexStage : public runtime::StageOf<jobs::TaskKind::kIndex, jobs::IndexSettings> {
+ public:
+  explicit IndexStage(std::int64_t lists_from = kListsFromRows) : lists_from_(lists_from) {}
+
  protected:
   jobs::TaskDone work(const Task& task, runtime::TaskContext& context) override;
+
+ private:
+  const std::int64_t lists_from_;
 };
 
 }  // namespace trireme::worker::stages::index

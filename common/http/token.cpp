@@ -1,4 +1,4 @@
-#include "coordinator/api/token.h"
+#include "common/http/token.h"
 
 #include <algorithm>
 #include <array>
@@ -11,7 +11,7 @@
 #include "common/base/error.h"
 #include "common/io/folder.h"
 
-namespace trireme::coordinator::api {
+namespace trireme::http {
 namespace {
 
 std::array<unsigned char, SHA256_DIGEST_LENGTH> digest(std::string_view text) {
@@ -19,6 +19,8 @@ std::array<unsigned char, SHA256_DIGEST_LENGTH> digest(std::string_view text) {
   SHA256(reinterpret_cast<const unsigned char*>(text.data()), text.size(), out.data());
   return out;
 }
+
+}  // namespace
 
 std::string random_hex() {
   std::array<unsigned char, 32> bytes{};
@@ -31,8 +33,6 @@ std::string random_hex() {
   }
   return text;
 }
-
-}  // namespace
 
 std::string read_or_make_token(const io::Path& file) {
   if (!io::exists(file)) {
@@ -58,4 +58,4 @@ bool same_token(std::string_view given, std::string_view expected) {
   return CRYPTO_memcmp(a.data(), b.data(), a.size()) == 0;
 }
 
-}  // namespace trireme::coordinator::api
+}  // namespace trireme::http

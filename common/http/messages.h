@@ -6,7 +6,7 @@
 #include <utility>
 #include <vector>
 
-namespace trireme::coordinator::api {
+namespace trireme::http {
 
 struct Request {
   std::string method, target, body;
@@ -26,4 +26,4 @@ struct Response {
   std::vector<std::pair<std::string, std::string>> headers = {};
 };
 
-}  // namespace trireme::coordinator::api
+}  // namespace trireme::http

@@ -14,10 +14,10 @@
 #include <boost/beast/core.hpp>
 #include <boost/beast/http.hpp>
 
-#include "coordinator/api/messages.h"
-#include "coordinator/api/server.h"
+#include "common/http/limits.h"
+#include "common/http/messages.h"
 
-namespace trireme::coordinator::api {
+namespace trireme::http {
 
 namespace net = boost::asio;
 using boost::system::error_code;
@@ -26,8 +26,8 @@ constexpr auto kAwait = net::as_tuple(net::use_awaitable);
 
 struct Connection {
   using Parser = boost::beast::http::request_parser<boost::beast::http::string_body>;
-  // `options` outlives the connection.
-  Connection(net::ip::tcp::socket socket, net::ip::address from, const ServerOptions& options);
+  // `limits` outlives the connection.
+  Connection(net::ip::tcp::socket socket, net::ip::address from, const Limits& limits);
 
   // The next bytes of the peer within `deadline`, into `buffer`.
   net::awaitable<error_code> read_some(std::chrono::milliseconds deadline);
@@ -50,7 +50,7 @@ struct Connection {
   bool answering = false;
 
  private:
-  const ServerOptions& options_;
+  const Limits& limits_;
 };
 using SharedConnection = std::shared_ptr<Connection>;
 
@@ -58,6 +58,6 @@ using SharedConnection = std::shared_ptr<Connection>;
 Request request_of(const Connection::Parser& parser, std::string request_id);
 
 // The answer to bytes that are no acceptable request; nothing when the peer went away or was too slow.
-std::optional<Response> refusal_of(error_code code, const std::string& request_id);
+std::optional<Response> refusal_of(error_code code, const Limits& limits, const std::string& request_id);
 
-}  // namespace trireme::coordinator::api
+}  // namespace trireme::http

@@ -1,4 +1,4 @@
-#include "coordinator/api/connection.h"
+#include "common/http/connection.h"
 
 #include <algorithm>
 #include <array>
@@ -6,13 +6,13 @@
 
 #include <boost/asio/write.hpp>
 
-#include "coordinator/api/documents.h"
+#include "common/http/problem.h"
 
-namespace trireme::coordinator::api {
+namespace trireme::http {
 namespace {
 
 namespace beast = boost::beast;
-namespace http = boost::beast::http;
+namespace http = boost::beast::http;  // inside: ours is the one around it
 using tcp = net::ip::tcp;
 
 constexpr std::uint64_t kMostDrained = 4U << 20;
@@ -28,12 +28,12 @@ void set_common_fields(Message& message, const Response& response, const std::st
 
 }  // namespace
 
-Connection::Connection(tcp::socket socket, net::ip::address from, const ServerOptions& options)
+Connection::Connection(tcp::socket socket, net::ip::address from, const Limits& limits)
     : address(std::move(from)),
       stream(std::move(socket)),
-      buffer(options.header_limit_bytes + (128U << 10)),
+      buffer(limits.header_limit_bytes + (128U << 10)),
       timer(stream.get_executor()),
-      options_(options) {}
+      limits_(limits) {}
 
 net::awaitable<error_code> Connection::read_some(std::chrono::milliseconds deadline) {
   stream.expires_after(deadline);
@@ -43,16 +43,16 @@ net::awaitable<error_code> Connection::read_some(std::chrono::milliseconds deadl
 }
 
 net::awaitable<error_code> Connection::read_header(Parser& parser) {
-  parser.header_limit(options_.header_limit_bytes);
-  parser.body_limit(options_.body_limit_bytes);
-  stream.expires_after(options_.header_deadline);
+  parser.header_limit(limits_.header_limit_bytes);
+  parser.body_limit(limits_.body_limit_bytes);
+  stream.expires_after(limits_.header_deadline);
   const auto [code, got] = co_await http::async_read_header(stream, buffer, parser, kAwait);
   co_return code;
 }
 
 net::awaitable<error_code> Connection::read_body(Parser& parser) {
   if (parser.is_done()) co_return error_code();
-  stream.expires_after(options_.body_deadline);
+  stream.expires_after(limits_.body_deadline);
   if (beast::iequals(parser.get()[http::field::expect], "100-continue")) {
     static constexpr std::string_view kContinue = "HTTP/1.1 100 Continue\r\n\r\n";
     const auto [code, sent] = co_await net::async_write(stream, net::buffer(kContinue), kAwait);
@@ -68,7 +68,7 @@ net::awaitable<bool> Connection::send(Response response, std::string request_id,
   message.keep_alive(keep_alive);
   message.body() = std::move(response.body);
   message.prepare_payload();
-  stream.expires_after(options_.write_deadline);
+  stream.expires_after(limits_.write_deadline);
   const auto [code, sent] = co_await http::async_write(stream, message, kAwait);
   co_return !code && keep_alive;
 }
@@ -79,7 +79,7 @@ net::awaitable<void> Connection::refuse(Response response, std::string request_i
   stream.socket().shutdown(tcp::socket::shutdown_send, ignored);
   stream.expires_after(std::chrono::seconds(1));
   std::array<char, 16384> dropped{};
-  for (std::uint64_t total = 0; total < kMostDrained;) {
+  for (std::uint64_t total = 0; total < kMostDrained + limits_.body_limit_bytes;) {
     const auto [code, got] = co_await stream.async_read_some(net::buffer(dropped), kAwait);
     if (code) break;
     total += got;
@@ -92,19 +92,19 @@ net::awaitable<bool> Connection::start_chunks(const Response& response, const st
   message.chunked(true);
   message.keep_alive(false);
   http::response_serializer<http::empty_body> serializer{message};
-  stream.expires_after(options_.write_deadline);
+  stream.expires_after(limits_.write_deadline);
   const auto [code, sent] = co_await http::async_write_header(stream, serializer, kAwait);
   co_return !code;
 }
 
 net::awaitable<bool> Connection::send_chunk(const std::string& text) {
-  stream.expires_after(options_.write_deadline);
+  stream.expires_after(limits_.write_deadline);
   const auto [code, sent] = co_await net::async_write(stream, http::make_chunk(net::buffer(text)), kAwait);
   co_return !code;
 }
 
 net::awaitable<void> Connection::end_chunks() {
-  stream.expires_after(options_.write_deadline);
+  stream.expires_after(limits_.write_deadline);
   co_await net::async_write(stream, http::make_chunk_last(), kAwait);
 }
 
@@ -122,14 +122,16 @@ Request request_of(const Connection::Parser& parser, std::string request_id) {
   return request;
 }
 
-std::optional<Response> refusal_of(error_code code, const std::string& request_id) {
+std::optional<Response> refusal_of(error_code code, const Limits& limits, const std::string& request_id) {
   if (code == http::error::header_limit) return problem(431, "the header is larger than 8 KiB", request_id);
   if (code == http::error::buffer_overflow) return problem(431, "the header is too large", request_id);
-  if (code == http::error::body_limit) return problem(413, "the body is larger than 1 MiB", request_id);
+  if (code == http::error::body_limit)
+    return problem(413, "the body is larger than " + std::to_string(limits.body_limit_bytes >> 20) + " MiB",
+                   request_id);
   if (code == http::error::end_of_stream || code == http::error::partial_message) return std::nullopt;
   if (code.category() == http::make_error_code(http::error::bad_method).category())
     return problem(400, "this is not a well-formed HTTP request", request_id);
   return std::nullopt;
 }
 
-}  // namespace trireme::coordinator::api
+}  // namespace trireme::http

@@ -1,0 +1,142 @@
+#include "common/http/listener.h"
+
+#include <algorithm>
+
+#include <boost/asio/co_spawn.hpp>
+#include <boost/asio/detached.hpp>
+#include <boost/asio/post.hpp>
+
+#include "common/base/error.h"
+#include "common/base/log.h"
+
+namespace trireme::http {
+
+using tcp = net::ip::tcp;
+
+Address parse_address(const std::string& text) {
+  const Error bad(ErrorKind::kUsage, "'" + text + "' is not an address to listen on",
+                  "give IP:PORT, for example 127.0.0.1:8080 or [::1]:8080");
+  const std::size_t colon = text.rfind(':');
+  if (colon == std::string::npos || colon == 0) throw bad;
+  std::string host = text.substr(0, colon);
+  const std::string digits = text.substr(colon + 1);
+  if (digits.empty() || digits.size() > 5 || digits.find_first_not_of("0123456789") != std::string::npos)
+    throw bad;
+  const int port = std::stoi(digits);
+  if (port > 65535) throw bad;
+  if (host == "localhost") host = "127.0.0.1";
+  std::string bare = host;
+  if (bare.size() > 2 && bare.front() == '[' && bare.back() == ']') bare = bare.substr(1, bare.size() - 2);
+  error_code code;
+  const auto address = net::ip::make_address(bare, code);
+  if (code) throw bad;
+  return {host, {address, static_cast<unsigned short>(port)}};
+}
+
+Listener::Listener(const Address& wanted, const Limits& limits, Serve serve)
+    : limits_(limits), serve_(std::move(serve)) {
+  const std::string text = wanted.host + ":" + std::to_string(wanted.endpoint.port());
+  error_code code;
+  acceptor_.open(wanted.endpoint.protocol(), code);
+  if (!code) acceptor_.set_option(net::socket_base::reuse_address(true), code);
+  if (!code) acceptor_.bind(wanted.endpoint, code);
+  if (!code) acceptor_.listen(256, code);
+  if (code == net::error::address_in_use)
+    throw Error(ErrorKind::kConflict, "cannot listen on " + text + ": the port is in use",
+                "stop the program that holds it, or choose another --listen (port 0 takes a free one)");
+  if (code)
+    throw Error(ErrorKind::kUnavailable, "cannot listen on " + text + ": " + code.message(),
+                "choose an address of this machine with --listen");
+  port_ = acceptor_.local_endpoint().port();
+  const bool v6 = wanted.endpoint.address().is_v6();
+  const std::string local =
+      wanted.endpoint.address().is_unspecified() ? (v6 ? "[::1]" : "127.0.0.1") : wanted.host;
+  url_ = "http://" + local + ":" + std::to_string(port_);
+}
+
+Listener::~Listener() {
+  stop();
+}
+
+void Listener::start() {
+  net::co_spawn(io_, accept_loop(), net::detached);
+  thread_ = std::thread([this] { io_.run(); });
+}
+
+void Listener::stop() {
+  if (!thread_.joinable()) return;
+  net::post(io_, [this] {
+    stopping_ = true;
+    error_code ignored;
+    acceptor_.close(ignored);
+    for (const SharedConnection& connection : connections_) {
+      connection->stream.close();
+      connection->timer.cancel();
+    }
+  });
+  thread_.join();
+}
+
+// Cuts the oldest connection that waits for nothing of ours, so that idle and slow ones never lock others
+// out.
+bool Listener::make_room(const net::ip::address& address) {
+  const auto cut_oldest = [&](bool same_address) {
+    for (const SharedConnection& connection : connections_) {
+      if (connection->answering || (same_address && connection->address != address)) continue;
+      if (!connection->stream.socket().is_open()) continue;
+      connection->stream.close();
+      return true;
+    }
+    return false;
+  };
+  const auto open = [&](bool same_address) {
+    return static_cast<std::size_t>(
+        std::count_if(connections_.begin(), connections_.end(), [&](const SharedConnection& one) {
+          return one->stream.socket().is_open() && (!same_address || one->address == address);
+        }));
+  };
+  if (open(true) >= limits_.most_connections_per_address && !cut_oldest(true)) return false;
+  return open(false) < limits_.most_connections || cut_oldest(false);
+}
+
+net::awaitable<void> Listener::accept_loop() {
+  while (!stopping_) {
+    auto [code, socket] = co_await acceptor_.async_accept(kAwait);
+    if (stopping_) co_return;
+    if (code) {  // out of descriptors, or the peer is gone already
+      net::steady_timer pause(io_, std::chrono::milliseconds(50));
+      co_await pause.async_wait(kAwait);
+      continue;
+    }
+    error_code peer;
+    const auto remote = socket.remote_endpoint(peer);
+    if (peer) continue;
+    if (!make_room(remote.address())) {
+      static constexpr std::string_view kBusy =
+          "HTTP/1.1 429 Too Many Requests\r\nRetry-After: 1\r\nConnection: close\r\nContent-Length: "
+          "0\r\n\r\n";
+      socket.non_blocking(true, peer);
+      socket.write_some(net::buffer(kBusy), peer);
+      continue;
+    }
+    auto connection = std::make_shared<Connection>(std::move(socket), remote.address(), limits_);
+    connections_.push_back(connection);
+    net::co_spawn(io_, session(connection), net::detached);
+  }
+}
+
+net::awaitable<void> Listener::session(SharedConnection connection) {
+  try {
+    connection->stream.expires_after(limits_.header_deadline);
+    while (!stopping_ && co_await serve_(connection)) {
+      if (connection->buffer.size() > 0) continue;  // pipelined
+      if (co_await connection->read_some(limits_.idle_deadline)) break;
+    }
+  } catch (const std::exception& error) {
+    log_error("http", std::string("a connection failed: ") + error.what());
+  }
+  connection->stream.close();
+  connections_.remove(connection);
+}
+
+}  // namespace trireme::http

@@ -1,0 +1,225 @@
+"""Approximate search beside faiss-cpu, usearch and hnswlib: the same embeddings, one thread, queries a processor second at recall@10 of 0.95,
+image -> image and text -> image apart, all measured in turns so that a busy machine is busy for everybody.
+
+    python3 -m venv v && v/bin/pip install faiss-cpu usearch hnswlib numpy
+    v/bin/python tests/bench/search_peer.py --rows 150000 [--bench build/release/bin/search_bench] [--embeddings FILE]
+
+Without --embeddings (safetensors with image and text, float32 [N, D], rows that belong together) embeddings are drawn: two towers of one
+meaning with a gap between them; their cosines of pairs and of random ones and their effective dimension are printed.
+"""
+import argparse
+import json
+import os
+import pathlib
+import struct
+import subprocess
+import tempfile
+import time
+
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+import faiss
+import hnswlib
+import numpy as np
+import usearch.index
+
+faiss.omp_set_num_threads(1)
+
+
+def unit(x):
+    return (x / np.linalg.norm(x, axis=1, keepdims=True)).astype("f4")
+
+
+def drawn(rows, width, seed=0):
+    """Topics with a decaying spectrum, seen by two towers: an own part, an own map and an own offset each."""
+    random = np.random.default_rng(seed)
+    meaning = 256
+    spectrum = (1 / np.arange(1, meaning + 1) ** 0.5).astype("f4")
+    draw = lambda n: random.standard_normal((n, meaning), dtype="f4")
+    topics = 1.2 * draw(2000)
+    image_map = unit(random.standard_normal((meaning, width)))
+    text_map = unit(image_map + 0.25 * unit(random.standard_normal((meaning, width))))
+    image_gap = unit(random.standard_normal((1, width)))
+    text_gap = unit(0.3 * image_gap + random.standard_normal((1, width)) / width ** 0.5)
+    image, text = [], []
+    for first in range(0, rows, 50000):
+        n = min(50000, rows - first)
+        seen = topics[random.integers(0, len(topics), n)] + 0.9 * draw(n)
+        scale = np.linalg.norm(spectrum) * 1.5
+        image.append(unit((seen + 0.45 * draw(n)) * spectrum @ image_map / scale + 0.9 * image_gap))
+        text.append(unit((seen + 0.9 * draw(n)) * spectrum @ text_map / scale + 0.9 * text_gap))
+    return np.concatenate(image), np.concatenate(text)
+
+
+def read(path):
+    with open(path, "rb") as file:
+        length, = struct.unpack("<Q", file.read(8))
+        header = json.loads(file.read(length))
+        data = file.read()
+    return [np.frombuffer(data[slice(*header[n]["data_offsets"])], "f4").reshape(header[n]["shape"]) for n in ("image", "text")]
+
+
+def write(path, tensors):
+    header, at = {}, 0
+    for name, tensor in tensors.items():
+        header[name] = {"dtype": "F32", "shape": list(tensor.shape), "data_offsets": [at, at + tensor.nbytes]}
+        at += tensor.nbytes
+    text = json.dumps(header).encode()
+    text += b" " * (-len(text) % 8)
+    with open(path, "wb") as file:
+        file.write(struct.pack("<Q", len(text)) + text)
+        for tensor in tensors.values():
+            file.write(np.ascontiguousarray(tensor).tobytes())
+
+
+def shape_of(image, text):
+    some = min(5000, len(image) // 2)
+    value = np.linalg.eigvalsh(np.cov(image[:20000].T))
+    return {"pair": float((image * text).sum(1).mean()), "image_text": float((image[:some] * text[some:2 * some]).sum(1).mean()),
+            "image_image": float((image[:some] * image[some:2 * some]).sum(1).mean()),
+            "text_text": float((text[:some] * text[some:2 * some]).sum(1).mean()), "effective_dimension": float(value.sum() ** 2 / (value ** 2).sum())}
+
+
+class Faiss:
+    def __init__(self, name, factory, image, knob, values, refine=0):
+        self.name, self.knob, self.values, self.bytes = name, knob, values, 0
+        start = time.process_time()
+        self.index = faiss.index_factory(image.shape[1], factory, faiss.METRIC_INNER_PRODUCT)
+        self.index.train(image[:: max(1, len(image) // 100000)])
+        self.index.add(image)
+        self.built = time.process_time() - start
+        self.bytes = len(faiss.serialize_index(self.index))
+        self.refine = refine
+
+    def set(self, value):
+        space = faiss.ParameterSpace()
+        space.set_index_parameter(self.index, self.knob, value)
+        if self.refine:
+            space.set_index_parameter(self.index, "k_factor_rf", self.refine)
+
+    def ask(self, query):
+        return self.index.search(query[None], 10)[1][0]
+
+
+class Hnswlib:
+    name, values = "hnswlib M=32", (16, 32, 64, 128, 256, 512)
+
+    def __init__(self, image):
+        start = time.process_time()
+        self.index = hnswlib.Index("ip", image.shape[1])
+        self.index.init_index(len(image), ef_construction=128, M=32)
+        self.index.add_items(image, num_threads=1)
+        self.index.set_num_threads(1)
+        self.built, self.bytes = time.process_time() - start, image.nbytes + len(image) * 32 * 2 * 4
+
+    def set(self, value):
+        self.index.set_ef(value)
+
+    def ask(self, query):
+        return self.index.knn_query(query[None], 10)[0][0]
+
+
+class Usearch:
+    name, values = "usearch f16 M=32", (16, 32, 64, 128, 256, 512)
+
+    def __init__(self, image):
+        start = time.process_time()
+        self.index = usearch.index.Index(ndim=image.shape[1], metric="ip", dtype="f16", connectivity=32, expansion_add=128)
+        self.index.add(np.arange(len(image)), image, threads=1)
+        self.built, self.bytes = time.process_time() - start, self.index.memory_usage
+
+    def set(self, value):
+        self.index.expansion_search = value
+
+    def ask(self, query):
+        return self.index.search(query, 10, threads=1).keys
+
+
+class Ours:
+    name = "Trireme: IVF, 8-bit codes, float16 rows"
+
+    def __init__(self, bench, files, folder):
+        self.process = subprocess.Popen([bench, str(files), str(folder)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+        ready = json.loads(self.process.stdout.readline())
+        self.built, self.bytes, self.lists = ready["seconds"], ready["bytes"], ready["lists"]
+        self.values = [v for v in (4, 8, 16, 24, 32, 48, 64, 96, 128, 192, 256, 384, 512) if v <= self.lists]
+
+    def set(self, value):
+        self.probes = value
+
+    def measure(self, way, seconds):
+        self.process.stdin.write(f"{way} {self.probes} {seconds}\n")
+        self.process.stdin.flush()
+        answer = json.loads(self.process.stdout.readline())
+        return np.array(answer["rows"]), answer["per_second"]
+
+
+def measured(one, way, queries, seconds):
+    if isinstance(one, Ours):
+        return one.measure(way, seconds)
+    rows, count, start = [], 0, time.process_time()
+    while time.process_time() - start < seconds or len(rows) < len(queries):
+        found = one.ask(queries[count % len(queries)])
+        if len(rows) < len(queries):
+            rows.append(found)
+        count += 1
+    return np.array(rows), count / (time.process_time() - start)
+
+
+def main():
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--rows", type=int, default=150000)
+    parser.add_argument("--width", type=int, default=512)
+    parser.add_argument("--queries", type=int, default=300)
+    parser.add_argument("--seconds", type=float, default=2)
+    parser.add_argument("--recall", type=float, default=0.95)
+    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--embeddings")
+    parser.add_argument("--bench")
+    parser.add_argument("--without", default="")
+    given = parser.parse_args()
+    image, text = read(given.embeddings) if given.embeddings else drawn(given.rows + given.queries, given.width)
+    print(json.dumps({"rows": len(image) - given.queries, **shape_of(image, text)}))
+    rows, queries = image[:-given.queries], {"image": image[-given.queries:], "text": text[-given.queries:]}
+    truth = {way: np.argsort(-(q @ rows.T), 1)[:, :10] for way, q in queries.items()}
+    lists = int(2 * len(rows) ** 0.5)
+    probes = (4, 8, 16, 24, 32, 48, 64, 96, 128, 192, 256, 384, 512)
+    with tempfile.TemporaryDirectory() as folder:
+        folder = pathlib.Path(folder)
+        if given.bench:
+            write(folder / "all.safetensors", {"rows": rows, **queries})
+        makers = [lambda: Ours(given.bench, folder / "all.safetensors", folder)] if given.bench else []
+        makers += [lambda: Faiss("faiss IVF SQ8", f"IVF{lists},SQ8", rows, "nprobe", probes),
+                   lambda: Faiss("faiss IVF RaBitQ, refined", f"IVF{lists},RaBitQ,Refine(SQfp16)", rows, "nprobe", probes, 10),
+                   lambda: Faiss("faiss IVF PQ fast scan, refined", f"IVF{lists},PQ{given.width // 4}x4fsr,Refine(SQfp16)", rows, "nprobe", probes, 10),
+                   lambda: Faiss("faiss HNSW32", "HNSW32", rows, "efSearch", (16, 32, 64, 128, 256, 512)),
+                   lambda: Usearch(rows), lambda: Hnswlib(rows)]
+        all_of = []
+        for maker in makers:
+            one = maker()
+            if one.name not in given.without.split(","):
+                all_of.append(one)
+        chosen, best = {}, {}
+        for one in all_of:
+            for way in queries:
+                for value in one.values:
+                    one.set(value)
+                    found, rate = measured(one, way, queries[way], 0)
+                    recall = np.mean([len(set(f) & set(t)) / 10 for f, t in zip(found, truth[way])])
+                    if recall >= given.recall:
+                        chosen[one.name, way] = value, recall
+                        break
+        for _ in range(given.rounds):
+            for one in all_of:
+                for way in queries:
+                    if (one.name, way) in chosen:
+                        one.set(chosen[one.name, way][0])
+                        best.setdefault((one.name, way), []).append(measured(one, way, queries[way], given.seconds)[1])
+        print("| index | built, s | MB | image: knob, recall, queries/s | text: knob, recall, queries/s |\n|---|---|---|---|---|")
+        for one in all_of:
+            cells = [f"{chosen[one.name, way][0]}, {chosen[one.name, way][1]:.3f}, **{np.median(best[one.name, way]):.0f}**" if (one.name, way) in chosen else "not reached"
+                     for way in queries]
+            print(f"| {one.name} | {one.built:.0f} | {one.bytes / 1e6:.0f} | {' | '.join(cells)} |")
+
+
+if __name__ == "__main__":
+    main()

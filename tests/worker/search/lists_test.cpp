@@ -1,0 +1,124 @@
+#include "worker/search/lists.h"
+
+#include <filesystem>
+#include <set>
+
+#include <unistd.h>
+
+#include <ATen/ATen.h>
+#include <gtest/gtest.h>
+
+#include "common/base/error.h"
+#include "worker/search/code_products.h"
+#include "worker/search/recall.h"
+
+namespace trireme::worker::search {
+namespace {
+
+// Topics with some spread: what lists are for.
+at::Tensor topical_rows(std::int64_t rows, std::int64_t width, std::int64_t seed) {
+  at::manual_seed(7);
+  const auto topic = at::randn({60, width});
+  at::manual_seed(static_cast<std::uint64_t>(seed));
+  const auto made =
+      topic.index_select(0, at::randint(0, 60, {rows}, at::kLong)) + 0.5 * at::randn({rows, width});
+  return made / made.norm(2, {1}, true);
+}
+
+class ListsTest : public ::testing::Test {
+ protected:
+  ListsTest() {
+    std::filesystem::remove_all(folder_);
+    std::filesystem::create_directories(folder_);
+  }
+  ~ListsTest() override { std::filesystem::remove_all(folder_); }
+  std::vector<RowRange> ranges() const {  // as segments cut them
+    return {
+        {0, rows_.narrow(0, 0, 1700)}, {1700, rows_.narrow(0, 1700, 1)}, {1701, rows_.narrow(0, 1701, 2299)}};
+  }
+
+  const io::Path folder_ =
+      std::filesystem::temp_directory_path() / ("trireme-lists-" + std::to_string(::getpid()));
+  const io::Path path_ = folder_ / "lists.safetensors";
+  const at::Tensor rows_ = topical_rows(4000, 48, 1).to(at::kHalf);
+  const std::function<void()> no_poll_ = [] {};
+};
+
+TEST_F(ListsTest, AllListsTogetherMissNothing) {
+  write_lists(path_, ranges(), no_poll_);
+  const Lists lists(path_, 4000, 48);
+  EXPECT_EQ(lists.lists(), 126);
+  const ExactIndex exact(ranges());
+  const auto queries = topical_rows(20, 48, 2);
+  const auto truth = exact.search(queries, 10);
+  for (std::int64_t q = 0; q < 20; ++q)
+    EXPECT_EQ(ranked_candidates(exact, lists, queries[q], lists.lists(), 10),
+              truth[static_cast<std::size_t>(q)]);
+  const auto all = lists.candidates(queries[0], lists.lists(), 5000);  // every row lies in exactly one list
+  std::set<std::int64_t> seen;
+  for (const Hit& hit : all) seen.insert(hit.row);
+  EXPECT_EQ(seen.size(), 4000u);
+  EXPECT_EQ(all.size(), 4000u);
+}
+
+TEST_F(ListsTest, ThePromiseIsMeasured) {
+  write_lists(path_, ranges(), no_poll_);
+  const Lists lists(path_, 4000, 48);
+  const ExactIndex exact(ranges());
+  const auto queries = topical_rows(100, 48, 3);
+  const std::vector<std::int64_t> own(100, -1);
+  const Promise most = measured_promise(exact, lists, queries, own, 0.95, no_poll_);
+  EXPECT_GE(most.recall, 0.95);
+  EXPECT_LT(most.probes, lists.lists() / 2);
+  const Promise some = measured_promise(exact, lists, queries, own, 0.6, no_poll_);
+  EXPECT_LT(some.probes, most.probes);
+  const Promise all = measured_promise(exact, lists, queries, own, 1, no_poll_);
+  EXPECT_EQ(all.recall, 1);
+  EXPECT_EQ(measured_promise(exact, lists, {}, {}, 0.95, no_poll_).probes, lists.lists());
+}
+
+TEST_F(ListsTest, TheSameBytesForAnyNumberOfThreads) {
+  const int threads = at::get_num_threads();
+  at::set_num_threads(1);
+  write_lists(path_, ranges(), no_poll_);
+  const std::string bytes = io::read_file(path_);
+  at::set_num_threads(4);
+  write_lists(path_, {{0, rows_}}, no_poll_);
+  at::set_num_threads(threads);
+  EXPECT_TRUE(io::read_file(path_) == bytes);
+}
+
+TEST_F(ListsTest, AnotherIndexesListsAreRefused) {
+  write_lists(path_, ranges(), no_poll_);
+  EXPECT_THROW(Lists(path_, 3999, 48), Error);
+  EXPECT_THROW(Lists(path_, 4000, 64), Error);
+}
+
+TEST(CodeProducts, AreThoseOfTheRoundedRows) {
+  at::manual_seed(5);
+  const auto rows = at::randn({7, 50}), query = at::randn({50});
+  std::vector<std::uint8_t> code(7 * 50);
+  std::vector<std::int8_t> query_code(50);
+  std::vector<float> scale;
+  for (int r = 0; r < 7; ++r)
+    scale.push_back(encode_row(rows[r].contiguous().data_ptr<float>(), 50, code.data() + r * 50));
+  const float query_scale = encode_query(query.data_ptr<float>(), 50, query_code.data());
+  std::int32_t sum = 0, out[7];
+  for (const auto one : query_code) sum += one;
+  code_products(code.data(), 7, 50, query_code.data(), sum, out);
+  for (int r = 0; r < 7; ++r) {
+    std::int32_t expected = 0;
+    for (int i = 0; i < 50; ++i)
+      expected +=
+          (code[static_cast<std::size_t>(r * 50 + i)] - 128) * query_code[static_cast<std::size_t>(i)];
+    EXPECT_EQ(out[r], expected);
+    EXPECT_NEAR(static_cast<float>(out[r]) * scale[static_cast<std::size_t>(r)] * query_scale,
+                rows[r].dot(query).item<float>(), 0.3);
+  }
+  const std::vector<float> zeros(50);
+  EXPECT_EQ(encode_row(zeros.data(), 50, code.data()), 0);
+  EXPECT_EQ(code[0], 128);
+}
+
+}  // namespace
+}  // namespace trireme::worker::search

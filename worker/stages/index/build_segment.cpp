@@ -1,0 +1,70 @@
+#include "worker/stages/index/build_segment.h"
+
+#include <algorithm>
+#include <array>
+#include <set>
+#include <string_view>
+#include <vector>
+
+#include <ATen/ATen.h>
+#include <nlohmann/json.hpp>
+
+#include "worker/checkpoint/features.h"
+#include "worker/search/segment.h"
+
+namespace trireme::worker::stages::index {
+namespace {
+
+using nlohmann::ordered_json;
+
+constexpr std::size_t kMostColumns = 64, kLongestValue = 256;
+constexpr std::array<std::string_view, 5> kNoColumns{"key", "caption", "url", "status", "error_message"};
+
+bool is_column(const std::string& name, const ordered_json& value) {
+  if (std::find(kNoColumns.begin(), kNoColumns.end(), name) != kNoColumns.end()) return false;
+  return value.is_number() || value.is_boolean() ||
+         (value.is_string() && value.get_ref<const std::string&>().size() <= kLongestValue);
+}
+
+search::Item item_of(const data::ShardReader& shard, std::int64_t sample, std::set<std::string>& columns) {
+  search::Item item{sample, shard.key(sample), "", shard.captions(sample), "{}"};
+  const auto json = ordered_json::parse(shard.json(sample), nullptr, false);
+  if (!json.is_object()) return item;
+  if (const auto url = json.find("url"); url != json.end() && url->is_string()) item.url = *url;
+  auto chosen = ordered_json::object();
+  for (const auto& [name, value] : json.items()) {
+    if (!is_column(name, value)) continue;
+    chosen[name] = value;
+    columns.insert(name);
+  }
+  item.columns = chosen.dump(-1, ' ', false, ordered_json::error_handler_t::replace);
+  return item;
+}
+
+}  // namespace
+
+std::int64_t build_segment(const io::Path& path, const io::Path& features_path,
+                           const data::ShardReader& shard) {
+  const auto features = checkpoint::read_features(features_path);
+  std::vector<search::Item> items;
+  std::set<std::string> columns;
+  at::Tensor rows = at::empty({0, 0}, at::kFloat);
+  std::int64_t dropped = 0;
+  if (features.image.defined() && features.space == "shared") {
+    const at::Tensor norm = features.image.norm(2, {1}, true);
+    const at::Tensor sound = norm.isfinite().logical_and(norm > 1e-6).view({-1}).contiguous();
+    rows = (features.image / norm).index({sound});
+    const auto* const samples = features.sample.data_ptr<std::int64_t>();
+    for (std::int64_t row = 0; row < features.image.size(0); ++row)
+      if (sound.data_ptr<bool>()[row])
+        items.push_back(item_of(shard, samples[row], columns));
+      else
+        ++dropped;
+  }
+  std::vector<std::string> named(columns.begin(), columns.end());
+  named.resize(std::min(named.size(), kMostColumns));
+  search::write_segment(path, rows, items, named);
+  return dropped;
+}
+
+}  // namespace trireme::worker::stages::index

@@ -1,0 +1,82 @@
+// The words of clip-retrieval's back end (clip_back.py of clip-retrieval 2.45): its requests as ours, our
+// answers as its.
+#include <nlohmann/json.hpp>
+
+#include "common/base/error.h"
+#include "worker/stages/index/engine.h"
+
+namespace trireme::worker::stages::index {
+namespace {
+
+using nlohmann::ordered_json;
+
+constexpr double kItsCopies = 0.94;  // cosine from which its deduplication calls two pictures one
+
+std::string dump_words(const ordered_json& json) {
+  return json.dump(-1, ' ', false, ordered_json::error_handler_t::replace);
+}
+
+ordered_json body_of(const std::string& body) {
+  auto json = ordered_json::parse(body, nullptr, false);
+  if (!json.is_object()) throw Error(ErrorKind::kInvalid, "the body is no JSON object");
+  return json;
+}
+
+bool is_given(const ordered_json& json, const char* name) {
+  return json.contains(name) && !json.at(name).is_null() && json.at(name) != "";
+}
+
+ordered_json words_of(const search::Item& item) {
+  ordered_json words = ordered_json::parse(item.columns);
+  words["key"] = item.key;
+  words["caption"] = item.captions.empty() ? "" : item.captions.front();
+  words["url"] = item.url;
+  return words;
+}
+
+}  // namespace
+
+jobs::SearchQuery Engine::knn_query(const std::string& body) {
+  const auto json = body_of(body);
+  ordered_json ours = {{"query", ordered_json::array()}};
+  if (is_given(json, "image_url")) ours["query"].push_back({{"image_url", json["image_url"]}});  // is refused
+  if (is_given(json, "text")) ours["query"].push_back({{"text", json["text"]}});
+  if (is_given(json, "image")) ours["query"].push_back({{"image", json["image"]}});
+  if (is_given(json, "embedding_input")) ours["query"].push_back({{"embedding", json["embedding_input"]}});
+  if (json.contains("modality") && json["modality"] != "image")
+    throw Error(ErrorKind::kInvalid, "/modality: the index is of images", "ask for modality image");
+  if (json.contains("use_mclip") && json["use_mclip"] == true)
+    throw Error(ErrorKind::kInvalid, "/use_mclip: there is no such model here");
+  if (is_given(json, "indice_name")) ours["index"] = json["indice_name"];
+  if (is_given(json, "num_result_ids")) ours["k"] = json["num_result_ids"];
+  if (is_given(json, "num_images")) ours["k"] = json["num_images"];
+  if (json.contains("deduplicate") && json["deduplicate"] == true) ours["distinct"] = kItsCopies;
+  return jobs::query_from_json(dump_words(ours));
+}
+
+std::string Engine::knn_answer(const std::string& answer) const {
+  auto out = ordered_json::array();
+  for (const auto& hit : ordered_json::parse(answer).at("hits")) {
+    ordered_json words = words_of(index_.item(hit.at("row").get<std::int64_t>()));
+    words["id"] = hit.at("row");
+    words["similarity"] = hit.at("score");
+    out.push_back(std::move(words));
+  }
+  return dump_words(out);
+}
+
+std::string Engine::metadata(const std::string& body) const {
+  const auto json = body_of(body);
+  auto out = ordered_json::array();
+  const auto ids = json.value("ids", ordered_json::array());
+  if (!ids.is_array() || ids.size() > static_cast<std::size_t>(jobs::kMostHits))
+    throw Error(ErrorKind::kInvalid,
+                "/ids: a list of at most " + std::to_string(jobs::kMostHits) + " is needed");
+  for (const auto& id : ids) {
+    if (!id.is_number_integer()) throw Error(ErrorKind::kInvalid, "/ids: whole numbers are needed");
+    out.push_back({{"id", id}, {"metadata", words_of(index_.item(id.get<std::int64_t>()))}});
+  }
+  return dump_words(out);
+}
+
+}  // namespace trireme::worker::stages::index
