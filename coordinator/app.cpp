@@ -23,13 +23,14 @@
 #include "jobs/checkpoint/checkpoint_config.h"
 #include "jobs/protocol/version.h"
 #include "jobs/specification/spec_paths.h"
+#include "jobs/store/metrics_token.h"
 #include "jobs/store/run_files.h"
 
 namespace trireme::coordinator {
 namespace {
 
 struct Arguments {
-  std::string job, run_folder, listen = "127.0.0.1:0", metrics_listen, advertise;
+  std::string job, run_folder, listen = "127.0.0.1:0", metrics_listen, metrics_token, advertise;
   std::vector<std::string> overrides, data_roots, output_roots, allowed_hosts;
 };
 
@@ -53,6 +54,8 @@ void describe_arguments(CLI::App& program, Arguments& given) {
   program.add_option("--listen", given.listen, "address of the HTTP API; port 0: a free one");
   program.add_option("--metrics-listen", given.metrics_listen,
                      "address of the metrics, ADDRESS[:PORT] (default 127.0.0.1)");
+  program.add_option("--metrics-token", given.metrics_token,
+                     "file with the bearer token that a scrape must bring (default: none is asked for)");
   program.add_option("--advertise", given.advertise,
                      "how discovery names this host: hostname, a name, or a network whose address it has");
   program.add_option("--data-root", given.data_roots, "specs sent over HTTP may read under this folder")
@@ -144,7 +147,7 @@ service::Outcome serve(MpiWorld& world, const Arguments& given, std::optional<jo
                          .traces = checkpoints::traces_of_a_run(folder.path())},
                         clock);
   const auto place = telemetry::metrics_place(given.metrics_listen, given.advertise, 0);
-  telemetry::Metrics metrics(place.address, place.port);
+  telemetry::Metrics metrics(place.address, place.port, {}, store::read_metrics_token(given.metrics_token));
   metrics.set("trireme_build_info", 1, {{"version", version()}});
   service::ServiceOptions options;
   options.job = std::move(job);

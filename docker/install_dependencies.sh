@@ -37,6 +37,15 @@ if ((${#missing[@]})); then
   apt-get install -qq -y --no-install-recommends "${missing[@]}" >/dev/null
 fi
 
+if [[ $kinds == *" test "* ]]; then
+  python=$destination/tests/bin/python
+  [[ -x $python ]] || python3 -m venv "$destination/tests"
+  have=$("$python" -m pip list --format=freeze --disable-pip-version-check 2>/dev/null | tr '[:upper:]_' '[:lower:]-')
+  while read -r package _; do
+    grep -qixF "$package" <<<"$have" || "$python" -m pip install -q --disable-pip-version-check "$package"
+  done < <(list python-test)
+fi
+
 if [[ $kinds == *" python "* ]]; then
   python=$destination/python/bin/python
   [[ -x $python ]] || python3 -m venv "$destination/python"

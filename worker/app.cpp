@@ -20,6 +20,7 @@
 #include "common/telemetry/metrics.h"
 #include "common/telemetry/place.h"
 #include "jobs/protocol/version.h"
+#include "jobs/store/metrics_token.h"
 #include "worker/collective/cuda_plugin.h"
 #include "worker/collective/gang_group.h"
 #include "worker/collective/mpi/mpi_group.h"
@@ -87,6 +88,7 @@ runtime::Stages all_stages() {
 
 struct Arguments {
   std::string metrics_listen, advertise;  // common/telemetry/place.h
+  std::string metrics_token;              // file
   bool share_gpus = false;
 };
 
@@ -213,11 +215,12 @@ void serve(MpiWorld& world, Incarnation incarnation, const Arguments& given) {
   log_info("device", device.device + ": " + device.why);
   ask_nccl_for_its_network(environment("TRIREME_LOG_DIR"), world.rank());
   const runtime::CoreShare cores =
-      runtime::settle_on_cores(world.workers_on_host(), world.position_on_host());
+      runtime::settle_on_cores(world.workers_on_host(), world.position_on_host(), device.device);
   const RealClock clock;
   const auto place =
       telemetry::metrics_place(given.metrics_listen, given.advertise, world.position_on_host() + 1);
-  telemetry::Metrics metrics(place.address, place.port, {{"rank", std::to_string(world.rank())}});
+  telemetry::Metrics metrics(place.address, place.port, {{"rank", std::to_string(world.rank())}},
+                             store::read_metrics_token(given.metrics_token));
   metrics.set("trireme_build_info", 1, {{"version", version()}});
   const auto plugin = open_plugin(device, metrics);
   const auto mailbox = world.mailbox();
@@ -262,12 +265,15 @@ Arguments arguments_of(int argc, char** argv) {
       --i;
       continue;
     }
-    if ((name != "--metrics-listen" && name != "--advertise") || i + 1 == argc)
-      throw Error(
-          ErrorKind::kUsage, "unknown argument '" + name + "', or one without its value",
-          "`trireme-worker [--metrics-listen ADDRESS] [--advertise NAME] [--share-gpus]` under mpirun, or "
-          "`trireme-worker tool search|device|version …`");
-    (name == "--advertise" ? given.advertise : given.metrics_listen) = argv[i + 1];
+    std::string* const value = name == "--metrics-listen"  ? &given.metrics_listen
+                               : name == "--metrics-token" ? &given.metrics_token
+                               : name == "--advertise"     ? &given.advertise
+                                                           : nullptr;
+    if (value == nullptr || i + 1 == argc)
+      throw Error(ErrorKind::kUsage, "unknown argument '" + name + "', or one without its value",
+                  "`trireme-worker [--metrics-listen ADDRESS] [--metrics-token FILE] [--advertise NAME] "
+                  "[--share-gpus]` under mpirun, or `trireme-worker tool search|device|version …`");
+    *value = argv[i + 1];
   }
   return given;
 }

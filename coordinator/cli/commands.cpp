@@ -53,9 +53,18 @@ LaunchOptions launch_options(const Given& given) {
   options.share_gpus = given.share_gpus;
   options.dry_run = given.dry_run;
   options.metrics_listen = given.metrics_listen;
+  options.metrics_token = given.metrics_token;
   options.advertise = given.advertise;
   options.resume_from = given.resume_from;
   return options;
+}
+
+// Whether Slurm would rather have the job end: after scancel, and for a lost node, it is COMPLETING with no
+// reason when we hear of it. A time limit without --signal ends it, too, but it has not done its work.
+bool slurm_ends_it(const std::string& job) {
+  const std::string told = capture({"scontrol", "show", "job", job, "--oneliner"}).output;
+  return told.find(" JobState=COMPLETING ") != std::string::npos &&
+         told.find(" Reason=TimeLimit ") == std::string::npos;
 }
 
 // A batch job that stopped with a checkpoint goes back into the queue.
@@ -63,12 +72,16 @@ int requeue_if_asked(bool asked, int code) {
   const char* job = std::getenv("SLURM_JOB_ID");
   if (!asked || code != exit_code(ErrorKind::kTryAgain)) return code;
   if (job == nullptr) throw Error(ErrorKind::kUsage, "--requeue has a meaning in a batch job of Slurm alone");
+  if (slurm_ends_it(job)) {
+    std::cout << "Slurm ends job " << job << " (scancel, or a lost node): it is left to it.\n" << std::flush;
+    return code;
+  }
   const Captured answer = capture({"scontrol", "requeue", job});
   std::cout << (answer.exit_code == 0 ? "Slurm will start job " + std::string(job) + " again.\n"
                                       : "Slurm did not requeue: " + printable(answer.output, 300) + "\n")
             << std::flush;
-  if (answer.exit_code ==
-      0) {  // Slurm ends the batch script of a job that it requeues; it must not end by itself
+  if (answer.exit_code == 0) {
+    // Slurm ends the batch script of a job that it requeues; it must not end by itself.
     std::signal(SIGTERM, SIG_DFL);
     ::sleep(60);
   }
@@ -103,6 +116,8 @@ void add_launch(CLI::App& app, Given& given) {
   command.add_flag("--dry-run", given.dry_run, "look at the hosts and print the mpirun line");
   command.add_option("--metrics-listen", given.metrics_listen,
                      "address on which every process serves its metrics (default 127.0.0.1)");
+  command.add_option("--metrics-token", given.metrics_token,
+                     "file with a bearer token that a scrape must bring; every host must see it");
   command.add_option("--advertise", given.advertise,
                      "how discovery names a host: hostname (default), or a network whose address it has");
   add_sets(command, given);

@@ -24,7 +24,7 @@ struct Given {
   std::string job, file, key, state, run = "runs/service", run_folder, listen, resume_from,
                                      output_format = "text", mpirun = "mpirun";
   std::vector<std::string> overrides, mpirun_arguments, data_roots, output_roots;
-  std::string hosts, hostfile, rsh_agent, network, metrics_listen, advertise;
+  std::string hosts, hostfile, rsh_agent, network, metrics_listen, metrics_token, advertise;
   int workers = 0, rank = -1;
   std::int64_t limit = 100, tail = -1;
   std::uint64_t after = 0;

@@ -2,6 +2,7 @@
 
 #include <unistd.h>
 
+#include "common/base/error.h"
 #include "common/base/log.h"
 #include "common/io/folder.h"
 
@@ -28,6 +29,14 @@ void RunFolder::write_progress(const std::string& job_document, std::uint64_t se
                                std::int64_t progress) const {
   store::write_progress(paths_, {incarnation_.value, sequence, ::getpid(), progress, job_document},
                         utc_now());
+}
+
+void RunFolder::write_targets(const std::string& document) const {
+  try {
+    io::write_file_atomic(paths_.path / "targets.json", document + "\n", false);
+  } catch (const Error& error) {
+    log_warning("service", error.what());
+  }
 }
 
 }  // namespace trireme::coordinator::service

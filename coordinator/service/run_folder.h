@@ -26,6 +26,8 @@ class RunFolder {
   void remove_terminal() const;                         // of the incarnation before
   // `job_document` may be "null". Not durable.
   void write_progress(const std::string& job_document, std::uint64_t sequence, std::int64_t progress) const;
+  // Where the metrics of this run are, for Prometheus' file_sd; the answer of http_sd, "[]" after the end.
+  void write_targets(const std::string& document) const;
 
  private:
   store::RunPaths paths_;

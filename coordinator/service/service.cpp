@@ -170,6 +170,7 @@ void Service::leave(store::Terminal terminal, bool orderly, Decision& decision) 
   decision.after.push_back([this, terminal] {
     try {
       folder_.write_terminal(terminal);
+      if (terminal.state != "RESTART") folder_.write_targets("[]");  // nothing is to be missed
     } catch (const Error& error) {
       log_error("service", error.what());
     }

@@ -107,6 +107,7 @@ class Service final : public Face {
   void make_absolute(jobs::JobSpec& job) const;
   JobView view_of(const Job& job);
   std::vector<StageView> stages_of(const Job& job);
+  std::string metric_targets() const;  // state thread; http_sd and file_sd
   std::string document_of(const Job& job) { return describe_job(view_of(job)); }
   void write_report(const Job& job, std::function<void(const std::string& fault)> then);
   // Runs `body` on the state thread; its result is handed over after the commit. Errors come back as thrown.

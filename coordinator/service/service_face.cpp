@@ -151,23 +151,27 @@ void Service::write_report(const Job& job, std::function<void(const std::string&
   publisher_.write_report(job, stages_of(job), std::move(then));
 }
 
+std::string Service::metric_targets() const {
+  const std::string name = host_name();
+  json groups = json::array();
+  const auto add = [&](const std::string& target, json labels) {
+    labels["run"] = ledger_.run_id();
+    groups.push_back({{"targets", {target}}, {"labels", std::move(labels)}});
+  };
+  add(options_.host + ":" + std::to_string(metrics_.port()), {{"job", "trireme-coordinator"}});
+  for (const auto& member : fleet_.members()) {
+    if (member.hello.metrics_port == 0) continue;
+    // A worker elsewhere that listens on its loopback cannot be reached: a target of it would only be down.
+    if (member.hello.metrics_host == "127.0.0.1" && member.hello.host != name) continue;
+    // The host as trireme_worker_up names it; the target may be an address.
+    add(member.hello.metrics_host + ":" + std::to_string(member.hello.metrics_port),
+        {{"job", "trireme-worker"}, {"host", member.hello.host}});
+  }
+  return groups.dump();
+}
+
 std::string Service::service_discovery() {
-  return ask<std::string>([this](Decision&) {
-    const std::string name = host_name();
-    json groups = json::array();
-    const auto add = [&](const std::string& target, const std::string& role) {
-      groups.push_back(
-          {{"targets", {target}}, {"labels", {{"run", ledger_.run_id()}, {"job", "trireme-" + role}}}});
-    };
-    add(options_.host + ":" + std::to_string(metrics_.port()), "coordinator");
-    for (const auto& member : fleet_.members()) {
-      if (member.hello.metrics_port == 0) continue;
-      // A worker elsewhere that listens on its loopback cannot be reached: a target of it would only be down.
-      if (member.hello.metrics_host == "127.0.0.1" && member.hello.host != name) continue;
-      add(member.hello.metrics_host + ":" + std::to_string(member.hello.metrics_port), "worker");
-    }
-    return groups.dump();
-  });
+  return ask<std::string>([this](Decision&) { return metric_targets(); });
 }
 
 bool Service::ready(std::string& reasons) {

@@ -45,6 +45,7 @@ void Service::hello(const Arrival& arrival, const jobs::Hello& hello, Decision& 
                  payload({{"rank", arrival.from}, {"pid", hello.pid}, {"cores", hello.cores}}));
   log_info("fleet", "worker " + std::to_string(arrival.from) + " on " + hello.host + ": " +
                         std::to_string(hello.cores) + " cores, " + hello.device);
+  folder_.write_targets(metric_targets());
 }
 
 void Service::checkpoint_written(const Arrival& arrival, const jobs::CheckpointWritten& written, Decision&) {

@@ -36,7 +36,7 @@ class Slurm:
     def __enter__(self):
         for part in ("state", "log", *(f"{kind}-{name}" for name in self.hosts.names for kind in ("spool", "tmp"))):
             (self.folder / part).mkdir(parents=True)
-        nodes = "\n".join(f"NodeName={name} NodeHostname={name} NodeAddr={address} CPUs=4 RealMemory=4000"
+        nodes = "\n".join(f"NodeName={name} NodeHostname={name} NodeAddr={address} CPUs=8 RealMemory=4000"
                           for name, address in zip(self.hosts.names, self.hosts.addresses))
         self.conf.write_text(f"""ClusterName=test
 SlurmctldHost={self.hosts.names[0]}({self.hosts.addresses[0]})

@@ -86,7 +86,8 @@ def troubled(three, tmp_path, host, before):
     agent.write_text(f"""#!/bin/sh
 if [ "$1" = {three.addresses[host]} ]; then
   shift
-  exec nsenter --net=/run/netns/{three.names[host]} unshare -m -u sh -c "hostname {three.names[host]}; {before}; cd {ROOT}; $*"
+  exec nsenter --net=/run/netns/{three.names[host]} unshare -m -u sh -c "hostname {three.names[host]}; {before}
+cd {ROOT}; $*"
 fi
 exec {three.agent} "$@"
 """)
@@ -99,6 +100,7 @@ exec {three.agent} "$@"
     ("mount -t tmpfs none {run}", "does not see the run folder"),
     ("mount -t tmpfs -o ro none /var/tmp; export TMPDIR=/var/tmp", "cannot write to /var/tmp"),
     ("mount -t tmpfs -o size=4k none /var/tmp; export TMPDIR=/var/tmp", "cannot write to /var/tmp"),
+    ("mount --bind {run} {run}; mount -o remount,bind,ro {run}", "cannot write to the run folder"),
 ])
 def test_a_host_that_cannot_take_part_is_named(three, tmp_path, before, says):
     run = tmp_path / "run"
@@ -109,6 +111,31 @@ def test_a_host_that_cannot_take_part_is_named(three, tmp_path, before, says):
     lines = [line for line in text.splitlines() if line.startswith("host ")]
     assert len(lines) == 1 and lines[0].startswith(f"host {three.addresses[1]} ") and says in lines[0], text
     assert not (run / "ledger").exists()
+
+
+# A GPU on NUMA node 0, as the driver and the kernel show one.
+GPU = ("mount -t tmpfs none /proc/driver; mkdir -p /proc/driver/nvidia/gpus/0000:01:00.0; mount -t tmpfs none /sys/bus/pci/devices; mkdir /sys/bus/pci/devices/0000:01:00.0; "
+       "echo 0 >/sys/bus/pci/devices/0000:01:00.0/numa_node")
+
+
+def test_more_slots_than_gpus_are_refused_and_the_gpu_and_its_node_are_told(three, tmp_path):
+    run = tmp_path / "run"
+    agent = troubled(three, tmp_path, 1, GPU)
+    (tmp_path / "hosts").write_text(f"# ours\n{three.addresses[0]} slots=1\n{three.addresses[1]} slots=2\n")
+    words = [BIN / "trireme", "launch", EXAMPLES / "tiny.json", "--set", f"spec.output={run}", "--hostfile", tmp_path / "hosts", "--rsh-agent", agent, "--network", three.network, "--dry-run"]
+    refused = three.run(0, words, cwd=ROOT, env=environment(), timeout=120)
+    assert refused.returncode == 69 and f"host {three.addresses[1]} is to take 2 workers but has 1 GPU" in refused.stdout, refused.stdout + refused.stderr
+    shared = three.run(0, [*words, "--share-gpus"], cwd=ROOT, env=environment(), timeout=120)
+    assert shared.returncode == 0 and f"rank 3 on {three.addresses[1]}, GPU 0, NUMA node 0" in shared.stdout, shared.stdout + shared.stderr
+
+
+def test_a_run_folder_that_is_seen_late_is_waited_for(three, tmp_path):
+    run = tmp_path / "run"
+    run.mkdir()
+    agent = troubled(three, tmp_path, 1, f"mount -t tmpfs none {run}; (sleep 0.7; umount {run}) >/dev/null 2>&1 </dev/null &")
+    began = time.monotonic()
+    code, text = finish(launch(three, ",".join(f"{a}:1" for a in three.addresses), run, "--dry-run", agent=agent))
+    assert code == 0 and time.monotonic() - began > 0.7, text
 
 
 def test_two_versions_are_refused(three, tmp_path):
@@ -149,26 +176,45 @@ def test_one_of_several_whose_mpi_is_alone_is_refused(program, variables, tmp_pa
     assert done.returncode == 2 and "MPI would start it alone" in done.stderr and "srun --mpi=pmix" in done.stderr, done.stderr
 
 
-def test_prometheus_on_another_host_scrapes_all_of_them(three, tmp_path):
+def test_prometheus_on_another_host_scrapes_all_of_them_with_a_token(three, tmp_path):
+    """By file_sd, as prometheus.yml says it: the run folder is all that both hosts share."""
     prometheus = need_program("prometheus")
-    run = tmp_path / "run"
-    process = launch(three, f"{three.addresses[0]}:1,{three.addresses[1]}:1", run, "--set", "spec.stages.train.epochs=200", "--metrics-listen", "0.0.0.0",
-                     "--advertise", three.network, "--listen", f"{three.addresses[0]}:9400")
-    config = (MONITORING / "prometheus/prometheus.yml").read_text().replace("http://127.0.0.1:9400", f"http://{three.addresses[0]}:9400")
-    (tmp_path / "prometheus.yml").write_text(config.replace("scrape_interval: 5s", "scrape_interval: 1s").replace("refresh_interval: 10s", "refresh_interval: 1s"))
+    run, secret = tmp_path / "run", tmp_path / "token"
+    secret.write_text("0123456789abcdef0123456789abcdef\n")
+    secret.chmod(0o644)
+    words = ["--set", "spec.stages.train.epochs=200", "--metrics-listen", "0.0.0.0:9500", "--advertise", three.network, "--metrics-token", secret]
+    hosts = f"{three.addresses[0]}:1,{three.addresses[1]}:1"
+    code, text = finish(launch(three, hosts, run, *words))
+    assert code == 2 and "may be read by everybody" in text, text
+    secret.chmod(0o640)
+    process = launch(three, hosts, run, *words)
+    config = (MONITORING / "prometheus/prometheus.yml").read_text()
+    for shipped, here in {"scrape_interval: 5s": "scrape_interval: 1s", "refresh_interval: 10s": "refresh_interval: 1s", "# authorization": "authorization", "credentials_file: FILE": f"credentials_file: {secret}",
+                          "# file_sd_configs": "file_sd_configs", "/shared/runs/*/targets.json": f"{tmp_path}/*/targets.json"}.items():
+        assert shipped in config
+        config = config.replace(shipped, here)
+    (tmp_path / "prometheus.yml").write_text(config)
     (tmp_path / "alerts.yml").write_text((MONITORING / "prometheus/alerts.yml").read_text())
     server = subprocess.Popen(three.command(2, [prometheus, f"--config.file={tmp_path}/prometheus.yml", f"--storage.tsdb.path={tmp_path}/tsdb", f"--web.listen-address={three.addresses[2]}:9090"]),
                               stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True)
+
+    def on_the_third(url):
+        script = f"import urllib.error, urllib.request\ntry: print(urllib.request.urlopen('{url}', timeout=5).read().decode())\nexcept urllib.error.HTTPError as e: print(e.code, e.headers['WWW-Authenticate'])"
+        answer = three.run(2, ["python3", "-c", script])
+        return answer.stdout if answer.returncode == 0 else ""
     try:
         query = urllib.parse.quote("up == 1")
         up, end = set(), time.monotonic() + 40
         while len(up) < 3 and time.monotonic() < end and process.poll() is None:
             time.sleep(0.5)
-            answer = three.run(2, ["python3", "-c", f"import urllib.request; print(urllib.request.urlopen('http://{three.addresses[2]}:9090/api/v1/query?query={query}', timeout=5).read().decode())"])
-            if answer.returncode == 0:
-                up = {result["metric"]["instance"].split(":")[0] + " " + result["metric"]["job"] for result in json.loads(answer.stdout)["data"]["result"]}
-        assert up == {f"{three.addresses[0]} trireme-coordinator", f"{three.addresses[0]} trireme-worker", f"{three.addresses[1]} trireme-worker"}, up
+            if answer := on_the_third(f"http://{three.addresses[2]}:9090/api/v1/query?query={query}"):
+                up = {tuple(result["metric"].get(name, "") for name in ("instance", "job", "host")) for result in json.loads(answer)["data"]["result"]}
+        first, second = three.addresses[:2]
+        assert up == {(f"{first}:9500", "trireme-coordinator", ""), (f"{first}:9501", "trireme-worker", three.names[0]), (f"{second}:9501", "trireme-worker", three.names[1])}, up
+        for target in (f"{first}:9500", f"{second}:9501"):
+            assert on_the_third(f"http://{target}/metrics").split() == ["401", "Bearer"]
     finally:
         os.killpg(server.pid, 9)
         os.killpg(process.pid, 15)
         finish(process)
+    assert json.loads((run / "targets.json").read_text()) == []  # nothing is to be missed any more

@@ -1,4 +1,4 @@
-"""The batch files of docker/slurm under a Slurm that the test starts (two nodes, no munge)."""
+"""The batch files of docker/slurm under a Slurm that the test starts (three nodes, no munge). What waits for Slurm's clock runs beside the rest."""
 import json
 import os
 import sys
@@ -12,6 +12,7 @@ import hosts as hosts_module  # noqa: E402
 import slurm as slurm_module  # noqa: E402
 
 SCRIPTS = ROOT / "docker/slurm"
+PATIENCE = 120  # seconds; what must be quick is quick on a machine that does nothing else
 
 
 @pytest.fixture(scope="module")
@@ -19,11 +20,11 @@ def cluster(tmp_path_factory):
     if why := slurm_module.missing():
         pytest.skip(why)
     os.environ["PATH"] = f"{BIN}:{os.environ['PATH']}"
-    with hosts_module.Hosts(2) as hosts, slurm_module.Slurm(hosts, tmp_path_factory.mktemp("slurm")) as slurm:
+    with hosts_module.Hosts(3) as hosts, slurm_module.Slurm(hosts, tmp_path_factory.mktemp("slurm")) as slurm:
         yield slurm
 
 
-def ended(slurm, job, seconds=60):
+def ended(slurm, job, seconds=PATIENCE):
     slurm.wait_for(lambda: slurm.state(job)[0] not in ("PENDING", "RUNNING", "COMPLETING", "CONFIGURING"), seconds, f"the end of job {job}: {slurm.output(job)[-2000:]}")
     return slurm.state(job)
 
@@ -40,21 +41,84 @@ def job_words(run, *more):
     return [EXAMPLES / "tiny.json", "--set", f"spec.output={run}", "--network", "10.77.0.0/24", *more]
 
 
-def test_a_signal_before_the_time_limit_is_a_checkpoint_and_the_requeued_job_goes_on(cluster, tiny_run, tmp_path):
-    run = tmp_path / "run"
-    job = cluster.sbatch(SCRIPTS / "job.sbatch", *job_words(run, "--set", "spec.checkpoint.every_steps=0"), cwd=ROOT)
-    cluster.wait_for(lambda: committed_step(run) >= 20, 40, f"step 20: {cluster.output(job)[-2000:]}")
-    cluster.call("scancel", "--batch", "--signal=TERM", job)  # what --signal=B:TERM@120 does, without the wait
-    cluster.wait_for(lambda: "Slurm will start job" in cluster.output(job), 40, "the requeue")
-    kept = sorted((run / "ckpt/train").glob("step-*"))
-    assert kept, cluster.output(job)
-    state, code, restarts = ended(cluster, job)
-    assert (state, code, restarts) == ("COMPLETED", 0, 1), cluster.output(job)
-    assert "resumes at step " + kept[-1].name.split("-")[1].lstrip("0") in (run / "logs/rank-0.log").read_text()
+@pytest.fixture(scope="module")
+def jobs(cluster, tmp_path_factory):
+    """{name: (job, run folder)} of jobs that run beside one another, because each waits for Slurm's clock or for its end:
+
+    limited  a long one with a real time limit of a minute: Slurm looks every 30 s, and sends the signal at its first look 10 s after the start
+    stopped  is asked to stop at step 20
+    bereft   loses a node after its second checkpoint
+    hopeless has a worker that dies at the first step of every start
+    """
+    first, second, third = cluster.hosts.names
+    folder = tmp_path_factory.mktemp("jobs")
+    started = {}
+
+    def submit(name, options, *more):
+        run = folder / name
+        started[name] = cluster.sbatch(SCRIPTS / "job.sbatch", *job_words(run, *more), cwd=ROOT, options=["--ntasks-per-node=1", *options]), run
+
+    submit("limited", ["--time=1", "--signal=B:TERM@20", "--nodes=1", f"--nodelist={first}"], "--set", "spec.stages.train.epochs=4000", "--set", "spec.checkpoint.every_steps=0")
+    submit("stopped", [f"--exclude={second}"], "--set", "spec.checkpoint.every_steps=0")
+    submit("bereft", [f"--exclude={third}"], "--set", "spec.checkpoint.every_steps=10")
+    submit("hopeless", ["--nodes=1", f"--nodelist={third}", "--export=ALL,TRIREME_FAULT=train.before_reduce:1:kill9,TRIREME_FAULT_INCARNATION=any"])
+    job, run = started["stopped"]
+    cluster.wait_for(lambda: committed_step(run) >= 20, PATIENCE, f"step 20: {cluster.output(job)[-2000:]}")
+    cluster.call("scancel", "--batch", "--signal=TERM", job)
+    job, run = started["bereft"]
+    cluster.wait_for(lambda: len(checkpoints(run)) >= 2, PATIENCE, f"two checkpoints: {cluster.output(job)[-2000:]}")
+    cluster.hosts.link(1, up=False)
+    return started
+
+
+def checkpoints(run):
+    """Steps of the checkpoints that are there."""
+    return sorted(int(path.name.split("-")[1]) for path in (run / "ckpt/train").glob("step-*"))
+
+
+def goes_on_at(run, step):
+    return f"resumes at step {step}" in (run / "logs/rank-0.log").read_text()
+
+
+def test_a_stop_by_hand_is_a_checkpoint_and_the_requeued_job_goes_on(cluster, jobs, tiny_run):
+    job, run = jobs["stopped"]
+    cluster.wait_for(lambda: "Slurm will start job" in cluster.output(job), PATIENCE, f"the requeue: {cluster.output(job)[-2000:]}")
+    (step,) = checkpoints(run)  # none was due but this
+    assert ended(cluster, job) == ("COMPLETED", 0, 1), cluster.output(job)
+    assert goes_on_at(run, step)
     assert (run / "final/model.safetensors").read_bytes() == weights(tiny_run)
 
 
-def test_srun_with_pmix_runs_the_same_job(cluster, tiny_run, tmp_path):
+def test_a_node_taken_away_costs_the_steps_since_the_last_checkpoint(cluster, jobs, tiny_run):
+    job, run = jobs["bereft"]
+    cluster.wait_for(lambda: cluster.state(job)[2] == 1, PATIENCE, f"the requeue by Slurm: {cluster.output(job)[-2000:]}")
+    step = checkpoints(run)[-1]
+    cluster.call("scontrol", "update", f"JobId={job}", "ExcNodeList=")  # the third node may take part now
+    assert ended(cluster, job) == ("COMPLETED", 0, 1), cluster.output(job)
+    assert step >= 20 and goes_on_at(run, step)
+    assert (run / "final/model.safetensors").read_bytes() == weights(tiny_run)
+
+
+def test_a_job_without_progress_or_without_a_file_is_not_requeued(cluster, jobs, tmp_path):
+    job = cluster.sbatch(SCRIPTS / "job.sbatch", tmp_path / "absent.json", options=["--nodes=1", "--ntasks-per-node=1"], cwd=ROOT)
+    state, code, restarts = ended(cluster, job)
+    assert state == "FAILED" and code in (2, 3) and restarts == 0, cluster.output(job)
+    assert ended(cluster, jobs["hopeless"][0]) == ("FAILED", 93, 0), cluster.output(jobs["hopeless"][0])
+
+
+def test_the_real_time_limit_and_a_plain_scancel(cluster, jobs):
+    job, run = jobs["limited"]
+    cluster.wait_for(lambda: cluster.state(job)[2] >= 1, PATIENCE, f"the requeue after the time limit's signal: {cluster.output(job)[-2000:]}")
+    assert "STOPPED: stopped by signal" in cluster.output(job)
+    step = checkpoints(run)[-1]
+    cluster.wait_for(lambda: goes_on_at(run, step), PATIENCE, f"a start at step {step}: {cluster.output(job)[-2000:]}")
+    restarts = cluster.state(job)[2]
+    cluster.call("scancel", job)
+    state, _, after = ended(cluster, job)  # a job that went back into the queue would not end
+    assert (state, after) == ("CANCELLED", restarts), cluster.output(job)
+
+
+def test_srun_with_pmix_runs_the_same_job(cluster, jobs, tiny_run, tmp_path):
     run = tmp_path / "run"
     spec = json.loads((EXAMPLES / "tiny.json").read_text())
     spec["spec"]["output"] = str(run)
@@ -62,9 +126,3 @@ def test_srun_with_pmix_runs_the_same_job(cluster, tiny_run, tmp_path):
     job = cluster.sbatch(SCRIPTS / "srun.sbatch", tmp_path / "job.json", options=["--ntasks=3"], cwd=tmp_path)
     assert ended(cluster, job)[:2] == ("COMPLETED", 0), cluster.output(job)
     assert (run / "final/model.safetensors").read_bytes() == weights(tiny_run)
-
-
-def test_a_job_that_cannot_run_fails_in_slurm_and_is_not_requeued(cluster, tmp_path):
-    job = cluster.sbatch(SCRIPTS / "job.sbatch", tmp_path / "absent.json", options=["--nodes=1", "--ntasks-per-node=1"], cwd=ROOT)
-    state, code, restarts = ended(cluster, job)
-    assert state == "FAILED" and code in (2, 3) and restarts == 0, cluster.output(job)

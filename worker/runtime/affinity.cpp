@@ -1,8 +1,8 @@
 #include "worker/runtime/affinity.h"
 
 #include <algorithm>
-#include <charconv>
 #include <cmath>
+#include <cstdlib>
 #include <sstream>
 
 #include <sched.h>
@@ -13,6 +13,7 @@
 #include "common/base/log.h"
 #include "common/io/file.h"
 #include "common/io/folder.h"
+#include "common/io/machine/numa.h"
 
 namespace trireme::worker::runtime {
 namespace {
@@ -50,31 +51,52 @@ CoreShare core_share(const std::vector<int>& allowed, double quota_cores, int wo
   return {{first, last}, static_cast<int>(last - first)};
 }
 
-std::vector<int> parse_core_list(std::string_view text) {
-  std::vector<int> cores;
-  while (!text.empty()) {
-    const std::string_view piece = text.substr(0, text.find(','));
-    text.remove_prefix(std::min(text.size(), piece.size() + 1));
-    int first = 0;
-    auto [end, failure] = std::from_chars(piece.data(), piece.data() + piece.size(), first);
-    if (failure != std::errc()) return {};
-    int last = first;
-    if (end != piece.data() + piece.size() &&
-        (*end != '-' || std::from_chars(end + 1, piece.data() + piece.size(), last).ec != std::errc()))
-      return {};
-    if (last - first > 65536) return {};
-    for (int core = first; core <= last; ++core) cores.push_back(core);
+CoreShare numa_share(const std::vector<int>& allowed, double quota_cores,
+                     const std::vector<std::vector<int>>& nodes, const std::vector<std::int64_t>& gpu_nodes,
+                     int workers, int position) {
+  std::vector<std::vector<int>> here(nodes.size());  // what is allowed of each node
+  std::vector<int> by_node;
+  for (std::size_t n = 0; n < nodes.size(); ++n)
+    for (const int core : nodes[n])
+      if (std::binary_search(allowed.begin(), allowed.end(), core)) {
+        here[n].push_back(core);
+        by_node.push_back(core);
+      }
+  const auto count = static_cast<std::int64_t>(nodes.size());
+  const bool known = !gpu_nodes.empty() && std::all_of(gpu_nodes.begin(), gpu_nodes.end(), [&](auto node) {
+    return node >= 0 && node < count && !here[static_cast<std::size_t>(node)].empty();
+  });
+  const auto node_of = [&](int worker) {
+    return gpu_nodes[static_cast<std::size_t>(worker) % gpu_nodes.size()];
+  };
+  CoreShare share;
+  if (known) {
+    int peers = 0, before = 0;
+    for (int worker = 0; worker < workers; ++worker) {
+      if (node_of(worker) != node_of(position)) continue;
+      before += worker < position;
+      ++peers;
+    }
+    share = core_share(here[static_cast<std::size_t>(node_of(position))], quota_cores, peers, before);
+  } else {
+    share = core_share(by_node.size() == allowed.size() ? by_node : allowed, quota_cores, workers, position);
   }
-  return cores;
+  for (std::size_t n = 0; n < here.size() && !share.cores.empty(); ++n)
+    if (std::all_of(share.cores.begin(), share.cores.end(), [&](int core) {
+          return std::find(here[n].begin(), here[n].end(), core) != here[n].end();
+        }))
+      share.node = static_cast<int>(n);
+  return share;
 }
 
 std::vector<int> cores_of_launch() {
   long pid = ::getppid();
   for (int generation = 0; generation < 16 && pid > 1; ++generation) {
-    if (launches_ranks(status_of(pid, "Name"))) return parse_core_list(status_of(pid, "Cpus_allowed_list"));
+    if (launches_ranks(status_of(pid, "Name")))
+      return io::parse_core_list(status_of(pid, "Cpus_allowed_list"));
     pid = std::atol(status_of(pid, "PPid").c_str());
   }
-  return parse_core_list(status_of(::getpid(), "Cpus_allowed_list"));
+  return io::parse_core_list(status_of(::getpid(), "Cpus_allowed_list"));
 }
 
 double cpu_quota() {
@@ -90,8 +112,11 @@ double cpu_quota() {
   return 0;
 }
 
-CoreShare settle_on_cores(int workers_on_host, int position_on_host) {
-  const CoreShare share = core_share(cores_of_launch(), cpu_quota(), workers_on_host, position_on_host);
+CoreShare settle_on_cores(int workers_on_host, int position_on_host, const std::string& device) {
+  const CoreShare share = numa_share(
+      cores_of_launch(), cpu_quota(), io::numa_nodes(),
+      device == "cpu" ? std::vector<std::int64_t>{} : io::gpu_numa_nodes(std::getenv("CUDA_VISIBLE_DEVICES")),
+      workers_on_host, position_on_host);
   if (!share.cores.empty()) {
     cpu_set_t set;
     CPU_ZERO(&set);
@@ -100,9 +125,10 @@ CoreShare settle_on_cores(int workers_on_host, int position_on_host) {
       log_warning("affinity", "the system refused the cores of this worker; it stays where mpirun bound it");
   }
   at::set_num_threads(share.threads);
-  std::string text = std::to_string(share.threads) + " thread(s)";
+  std::string text = device + ", " + std::to_string(share.threads) + " thread(s)";
   if (!share.cores.empty())
     text += " on cores " + std::to_string(share.cores.front()) + " to " + std::to_string(share.cores.back());
+  if (share.node >= 0) text += ", NUMA node " + std::to_string(share.node);
   log_info("affinity", text);
   return share;
 }

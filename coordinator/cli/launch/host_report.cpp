@@ -16,6 +16,7 @@
 #include "common/base/host_name.h"
 #include "common/base/log.h"
 #include "common/io/folder.h"
+#include "common/io/machine/numa.h"
 #include "coordinator/cli/build_info.h"
 #include "coordinator/cli/launch/process.h"
 #include "jobs/protocol/version.h"
@@ -30,41 +31,8 @@ std::string variable(const char* name) {
   return value == nullptr ? "" : value;
 }
 
-std::string first_line(const io::Path& file) {
-  try {
-    const std::string text = io::read_file(file, 4096);
-    return text.substr(0, text.find('\n'));
-  } catch (const Error&) {
-    return "";
-  }
-}
-
-std::int64_t count_numbered(const io::Path& folder, const std::string& prefix) {
-  std::int64_t count = 0;
-  for (const auto& entry : io::list_folder_if_there(folder)) {
-    const std::string name = entry.filename().string();
-    count += name.size() > prefix.size() && name.rfind(prefix, 0) == 0 &&
-             name.find_first_not_of("0123456789", prefix.size()) == std::string::npos;
-  }
-  return count;
-}
-
-// The driver lists its GPUs by PCI address. CUDA_VISIBLE_DEVICES says how many of them we may have.
-std::vector<std::int64_t> gpu_nodes() {
-  std::vector<std::int64_t> nodes;
-  for (const auto& gpu : io::list_folder_if_there("/proc/driver/nvidia/gpus")) {
-    const std::string node = first_line(io::Path("/sys/bus/pci/devices") / gpu.filename() / "numa_node");
-    nodes.push_back(node.empty() ? -1 : std::atoll(node.c_str()));
-  }
-  if (std::getenv("CUDA_VISIBLE_DEVICES") == nullptr) return nodes;
-  const std::string visible = variable("CUDA_VISIBLE_DEVICES");
-  const auto listed = visible.empty() ? 0 : 1 + std::count(visible.begin(), visible.end(), ',');
-  nodes.resize(std::min(nodes.size(), static_cast<std::size_t>(visible.rfind("-1", 0) == 0 ? 0 : listed)));
-  return nodes;
-}
-
 std::string write_fault(const io::Path& folder) {
-  const io::Path probe = folder / (".trireme-probe-" + std::to_string(::getpid()));
+  const io::Path probe = folder / (".trireme-probe-" + own_name() + "-" + std::to_string(::getpid()));
   try {
     io::write_file_atomic(probe, std::string(65536, 'x'));
     io::remove_file(probe);
@@ -119,6 +87,9 @@ void judge(HostAnswer& answer, const HostReport& here, const io::Path& run_folde
   else if (!there.sees_folder)
     answer.fault = "does not see the run folder " + run_folder.string() +
                    ": output, store and data must lie on storage that all hosts share under one path";
+  else if (!there.folder_fault.empty())
+    answer.fault = "cannot write to the run folder " + run_folder.string() + " (" + there.folder_fault +
+                   "): mount it there with the rights that it has here";
   else if (gpus > 0 && answer.host.slots > gpus && !share_gpus)
     answer.fault = "is to take " + std::to_string(answer.host.slots) + " workers but has " +
                    std::to_string(gpus) + (gpus == 1 ? " GPU" : " GPUs") +
@@ -167,12 +138,13 @@ HostReport host_report(const io::Path& run_folder, const std::string& token) {
   report.commit = build_commit();
   report.wall_seconds = ::time(nullptr);
   report.cores = std::max(1U, std::thread::hardware_concurrency());
-  report.numa_nodes = std::max<std::int64_t>(1, count_numbered("/sys/devices/system/node", "node"));
-  report.gpu_nodes = gpu_nodes();
+  report.numa_nodes = std::max<std::int64_t>(1, static_cast<std::int64_t>(io::numa_nodes().size()));
+  report.gpu_nodes = io::gpu_numa_nodes(std::getenv("CUDA_VISIBLE_DEVICES"));
   report.temporary = variable("TMPDIR").empty() ? "/tmp" : variable("TMPDIR");
   report.temporary_fault = write_fault(report.temporary);
   if (report.temporary_fault.empty()) report.temporary_free_bytes = io::free_bytes(report.temporary);
   report.sees_folder = io::appears(run_folder / token, io::disk(), std::chrono::seconds(2));
+  if (report.sees_folder) report.folder_fault = write_fault(run_folder);
   return report;
 }
 
@@ -187,7 +159,8 @@ std::string to_json(const HostReport& report) {
               {"temporary", report.temporary},
               {"temporary_fault", report.temporary_fault},
               {"temporary_free_bytes", report.temporary_free_bytes},
-              {"sees_folder", report.sees_folder}}
+              {"sees_folder", report.sees_folder},
+              {"folder_fault", report.folder_fault}}
       .dump(-1, ' ', false, json::error_handler_t::replace);
 }
 
@@ -206,6 +179,7 @@ HostReport host_report_from_json(const std::string& text) {
     document.at("temporary_fault").get_to(report.temporary_fault);
     document.at("temporary_free_bytes").get_to(report.temporary_free_bytes);
     document.at("sees_folder").get_to(report.sees_folder);
+    document.at("folder_fault").get_to(report.folder_fault);
     return report;
   } catch (const json::exception& failure) {
     throw Error(ErrorKind::kInvalid, printable(failure.what(), 200));
@@ -261,6 +235,9 @@ std::vector<std::string> placement_lines(const std::vector<HostAnswer>& answers)
       } else {
         line += ", " + std::to_string(slot + 1) + " of " + std::to_string(answer.host.slots) + " shares of " +
                 std::to_string(answer.report.cores) + " cores";
+        // The shares go node by node; a worker that has parts of two is told by its log alone.
+        if (answer.host.slots % answer.report.numa_nodes == 0)
+          line += ", NUMA node " + std::to_string(slot * answer.report.numa_nodes / answer.host.slots);
       }
       lines.push_back(line);
     }

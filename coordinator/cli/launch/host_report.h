@@ -20,6 +20,7 @@ struct HostReport {
   std::string temporary_fault;          // "" when a file can be written there
   std::uint64_t temporary_free_bytes = 0;
   bool sees_folder = false;  // the token file lies in the run folder as seen from there
+  std::string folder_fault;  // "" when it can write there
 };
 
 // Of this host. `token`: name of a file that the launching host has put into `run_folder`; waits up to two

@@ -22,6 +22,7 @@
 #include "coordinator/cli/plan/spec_file.h"
 #include "coordinator/cli/recovery/ledger_command.h"
 #include "coordinator/cli/results.h"
+#include "jobs/store/metrics_token.h"
 
 namespace trireme::coordinator::cli {
 namespace {
@@ -110,11 +111,17 @@ LaunchPlan plan_of(const LaunchOptions& options, const io::Path& run_folder, std
   add("--listen", options.listen);
   for (const auto& root : options.data_roots) add("--data-root", root);
   for (const auto& root : options.output_roots) add("--output-root", root);
-  add("--metrics-listen", options.metrics_listen);
-  add("--advertise", options.advertise);
-  for (const auto& [name, value] :
-       {std::pair{"--metrics-listen", options.metrics_listen}, {"--advertise", options.advertise}})
+  std::string token;
+  if (!options.metrics_token.empty()) {
+    token = io::absolute(options.metrics_token).lexically_normal().string();
+    store::read_metrics_token(token);  // what is wrong with it is said before anything starts
+  }
+  for (const auto& [name, value] : {std::pair{"--metrics-listen", options.metrics_listen},
+                                    {"--metrics-token", token},
+                                    {"--advertise", options.advertise}}) {
+    add(name, value);
     if (!value.empty()) plan.worker_arguments.insert(plan.worker_arguments.end(), {name, value});
+  }
   if (options.share_gpus) plan.worker_arguments.push_back("--share-gpus");
   return plan;
 }

@@ -28,7 +28,8 @@ struct LaunchOptions {
   std::string hosts, hostfile;  // at most one; neither: what the batch system says, else this host
   std::string rsh_agent, network;
   bool share_gpus = false, dry_run = false;
-  std::string metrics_listen, advertise;  // handed to coordinator and workers (common/telemetry/place.h)
+  // Handed to coordinator and workers (common/telemetry/place.h, jobs/store/metrics_token.h).
+  std::string metrics_listen, metrics_token, advertise;
 };
 
 int launch(const LaunchOptions& options);

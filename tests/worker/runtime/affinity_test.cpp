@@ -39,13 +39,33 @@ TEST(Affinity, AQuotaLimitsThreadsNotCores) {
   EXPECT_EQ(core_share(allowed, 8, 2, 0).cores.size(), 4U);
 }
 
-TEST(Affinity, CoreLists) {
-  EXPECT_EQ(parse_core_list("0-2,8,10-11"), (std::vector<int>{0, 1, 2, 8, 10, 11}));
-  EXPECT_EQ(parse_core_list("7"), std::vector<int>{7});
-  for (const char* text : {"", "x", "1-", "1-x", "2,,3", "0-99999999"})
-    EXPECT_TRUE(parse_core_list(text).empty()) << text;
+TEST(Affinity, ThisMachineHasCores) {
   EXPECT_FALSE(cores_of_launch().empty());
   EXPECT_GE(cpu_quota(), 0);
 }
+
+TEST(Affinity, AWorkerComputesBesideItsGpu) {
+  std::vector<int> allowed;
+  for (int core = 0; core < 16; ++core) allowed.push_back(core);
+  // Two nodes whose second threads of a core come last, as servers number them.
+  const std::vector<std::vector<int>> nodes{{0, 1, 2, 3, 8, 9, 10, 11}, {4, 5, 6, 7, 12, 13, 14, 15}};
+  const auto share = [&](const std::vector<std::int64_t>& gpus, int workers, int position) {
+    return numa_share(allowed, 0, nodes, gpus, workers, position);
+  };
+  EXPECT_EQ(share({0, 0, 1, 1}, 4, 2).cores, (std::vector<int>{4, 5, 6, 7}));
+  EXPECT_EQ(share({0, 0, 1, 1}, 4, 3).cores, (std::vector<int>{12, 13, 14, 15}));
+  EXPECT_EQ(share({0, 0, 1, 1}, 4, 3).node, 1);
+  EXPECT_EQ(share({1, 0}, 1, 0).cores, nodes[1]) << "the only worker has its GPU's node to itself";
+  EXPECT_EQ(share({1}, 2, 1).cores, (std::vector<int>{12, 13, 14, 15})) << "two share a GPU";
+  EXPECT_EQ(share({}, 2, 1).cores, nodes[1]) << "on the CPU no share lies across nodes that need not";
+  EXPECT_EQ(share({}, 2, 1).node, 1);
+  EXPECT_EQ(share({}, 1, 0).node, -1);
+  EXPECT_EQ(share({0, -1}, 2, 1).cores, nodes[1]) << "an unknown node: evenly";
+  EXPECT_EQ(share({0, 7}, 2, 0).cores, nodes[0]);
+  EXPECT_EQ(numa_share({0, 1, 2, 3}, 0, nodes, {1, 1}, 2, 1).cores, (std::vector<int>{2, 3}))
+      << "the node of the GPU is not ours to use";
+  EXPECT_EQ(numa_share(allowed, 0, {}, {}, 2, 1).cores, (std::vector<int>{8, 9, 10, 11, 12, 13, 14, 15}));
+}
+
 }  // namespace
 }  // namespace trireme::worker::runtime

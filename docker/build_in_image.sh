@@ -1,0 +1,21 @@
+#!/usr/bin/env bash
+# Inside of an image, or on any machine:  build_in_image.sh DEPENDENCIES PREFIX [more targets of ninja]
+# Builds the programs, installs them under PREFIX, and writes PREFIX/share/trireme/debian-packages: what must be installed where
+# that tree is to run, which is kind run of dependencies.txt and whatever the programs are linked with.
+set -euo pipefail
+dependencies=$1 prefix=$2
+shift 2
+cd "$(dirname "${BASH_SOURCE[0]}")/.."
+[[ -e .trireme ]] || ln -s "$dependencies" .trireme
+cmake -S . -B build/release -G Ninja -DCMAKE_BUILD_TYPE=Release -DTRIREME_TESTS=OFF
+ninja -C build/release trireme trireme-coordinator trireme-worker "$@"
+cmake --install build/release --prefix "$prefix" >/dev/null
+{
+  awk '$1 == "run" {print $2}' docker/dependencies.txt
+  ldd "$prefix"/bin/trireme* "$prefix"/lib/trireme/lib*.so* 2>/dev/null | awk '$2 == "=>" && $3 ~ "^/" {print $3}' | sort -u | while read -r library; do
+    real=$(readlink -f "$library")
+    [[ $real == "$(readlink -f "$prefix")"/* ]] && continue
+    # A package may own the path with or without /usr.
+    dpkg -S "$real" 2>/dev/null || dpkg -S "${real#/usr}" 2>/dev/null || { echo "no package has $real" >&2; exit 1; }
+  done | cut -d: -f1
+} | sort -u >"$prefix/share/trireme/debian-packages"
