@@ -141,11 +141,12 @@ void GraphState::check_export(const Part& part) const {
   const auto exported = part.counts.find("exported");
   if (part.kind != jobs::TaskKind::kExport || exported == part.counts.end()) return;
   std::int64_t expected = 0;
-  if (part.providers.empty())
+  const auto filter = std::ranges::find_if(
+      part.providers, [&](std::size_t one) { return parts[one].kind == jobs::TaskKind::kFilter; });
+  if (filter == part.providers.end())
     for (std::int64_t shard = 0; shard < tables[part.table].size(); ++shard)
       expected += tables[part.table].shard_ref(shard).selected_count;
-  else if (const auto kept = parts[part.providers.front()].counts.find("kept");
-           kept != parts[part.providers.front()].counts.end())
+  else if (const auto kept = parts[*filter].counts.find("kept"); kept != parts[*filter].counts.end())
     expected = kept->second;
   if (exported->second != expected)
     throw Error(ErrorKind::kInternal, "stage \"" + stages[part.stage].name + "\" wrote " +

@@ -4,6 +4,7 @@
 #include <set>
 
 #include "coordinator/planner/graph_builder.h"
+#include "jobs/specification/checks/check.h"
 
 namespace trireme::coordinator::planner {
 namespace {
@@ -258,6 +259,26 @@ void add(Builder& b, std::uint32_t stage, const StageSpec& spec, const jobs::Tra
   add_train(b, stage, spec, settings);
 }
 
+// What an exported sample's .json gains: the facts of filters that judge by scores of other programs, and the
+// scores of pair_scores stages.
+std::vector<std::size_t> measured_for(const Builder& b, const StageSpec& spec, const std::string& data) {
+  std::vector<std::size_t> found;
+  for (const StageSpec* need : jobs::all_needs(b.graph.job.spec.stages, spec)) {
+    if (!lists(jobs::data_of(*need), data)) continue;
+    const auto* filter = std::get_if<jobs::FilterSettings>(&need->settings);
+    if (std::holds_alternative<jobs::PairScoresSettings>(need->settings))
+      found.push_back(b.part_over(need, data));
+    else if (filter != nullptr && std::ranges::any_of(filter->columns, [](const auto& rule) {
+               return !rule.sidecar.empty() && jobs::named_stage(rule.sidecar).empty();
+             }))
+      for (const std::size_t part : b.parts_of.at(need->name))
+        if (const Part& made = b.graph.parts[part];
+            made.kind == TaskKind::kMeasure && b.graph.tables[made.table].name() == data)
+          found.push_back(part);
+  }
+  return found;
+}
+
 void add(Builder& b, std::uint32_t stage, const StageSpec& spec, const jobs::ExportSettings& settings) {
   for (std::uint32_t i = 0; i < settings.data.size(); ++i) {
     const std::string& data = settings.data[i];
@@ -267,6 +288,7 @@ void add(Builder& b, std::uint32_t stage, const StageSpec& spec, const jobs::Exp
     part.settings = jobs::settings_json(spec.settings);
     part.data_json = jobs::data_json(b.graph.job.spec.data.at(data));
     part.providers = b.range_inputs(spec, data, "");
+    for (const std::size_t measured : measured_for(b, spec, data)) part.providers.push_back(measured);
     part.grow(b.graph.tables[table].size());
     for (const std::size_t provider : part.providers) b.graph.parts[provider].consumers.push_back(made);
     std::set<std::size_t> barriers{b.graph.inspectors[table]};

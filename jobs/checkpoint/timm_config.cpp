@@ -1,4 +1,5 @@
 // timm's vision towers: by name where open_clip names them, and the config.json of timm's own folders.
+#include <algorithm>
 #include <array>
 #include <cmath>
 
@@ -65,6 +66,14 @@ void eva_facts(ConfigObject& config, const std::string& field, const Eva& eva, c
   if (perception) config.fact("image/pooling_heads", Json(8), field);
 }
 
+// Towers whose GELU is the tanh approximation: sizes and resolutions that came with SigLIP 2.
+bool has_tanh_gelu(const std::string& name) {
+  constexpr std::array<const char*, 5> kNames{"vit_base_patch32_siglip_", "vit_so400m_patch16_siglip_",
+                                              "vit_giantopt_patch16_siglip_", "vit_large_patch16_siglip_512",
+                                              "vit_large_patch16_siglip_gap_512"};
+  return std::ranges::any_of(kNames, [&](const char* one) { return name.starts_with(one); });
+}
+
 }  // namespace
 
 void read_timm_name(ConfigObject& config, const std::string& field, const std::string& name,
@@ -82,7 +91,7 @@ void read_timm_name(ConfigObject& config, const std::string& field, const std::s
     config.fact("image/heads", Json(size.heads), field);
     config.fact("image/layer_norm_epsilon", Json(clip ? 1e-5 : 1e-6), field);
     config.fact("image/quick_gelu", Json(flavour == "clip_quickgelu"), field);
-    config.fact("image/activation", Json(head == "vit_giantopt_patch" ? "gelu_tanh" : ""), field);
+    config.fact("image/activation", Json(has_tanh_gelu(name) ? "gelu_tanh" : ""), field);
     config.fact("image/no_class_token", Json(siglip || gap), field);
     const std::string own = siglip ? "map" : gap ? "avg" : "token", used = pool.empty() ? own : pool;
     if (used != "token" && used != "avg" && used != "map") return config.refuse("timm_pool");

@@ -4,7 +4,8 @@ usage: open_clip_table.py BUILD/bin/open_clip_agreement [NAME ...]   (from the r
 needs: torch open_clip_torch timm safetensors
 
 Depth is cut to 2 layers and the vocabulary to 1,000 ids; weights are random and lively, the same pixels and token ids go to both.
-A configuration is equal when no component of an embedding of norm 1 differs by more than 1e-5, or refused with the field's name.
+A configuration is equal when no component of an embedding of norm 1 differs by more than 3e-6 (GELU's tanh form instead of the
+exact one moves these two layers by 1e-5), or refused with the field's name.
 """
 import json
 import pathlib
@@ -20,7 +21,7 @@ from open_clip.model import CLIP, CustomTextCLIP
 from safetensors.torch import save_file
 
 torch.set_num_threads(1)
-VOCABULARY, LAYERS, TOLERANCE = 1000, 2, 1e-5
+VOCABULARY, LAYERS, TOLERANCE = 1000, 2, 3e-6
 CREATE = timm.create_model
 SLOW = ('trunc_normal_', 'normal_', 'kaiming_uniform_', 'xavier_uniform_', 'uniform_')
 
@@ -119,7 +120,7 @@ def main():
         head = (f'# Model configurations of open_clip {open_clip.__version__}\n\n'
                 f'{len(rows)} configurations: {counts["equal"]} equal, {counts["refused"]} refused by the name of a field, {counts["DIFFERENT"]} loaded and different.\n'
                 'Made by `tests/oracles/open_clip_table.py`: depth cut to 2 layers, 1,000 token ids, random weights, given pixels and ids; the largest difference of a\n'
-                'component of the image and the text embedding, both of norm 1, read by the model that `trireme weights inspect` prints.\n\n'
+                'component of the image and the text embedding, both of norm 1, read by the model that `trireme weights inspect` prints (equal: up to 3e-6).\n\n'
                 '| configuration | verdict | image, text difference, or field |\n|---|---|---|\n')
         pathlib.Path('docs').mkdir(exist_ok=True)
         pathlib.Path('docs/open-clip-models.md').write_text(head + ''.join(f'| {n} | {v} | {d} |\n' for n, v, d in rows))

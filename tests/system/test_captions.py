@@ -2,8 +2,11 @@
 import json
 import os
 import signal
+import tarfile
 
-from conftest import EXAMPLES, trireme
+from conftest import EXAMPLES, need_shared, trireme
+from test_bad_input import launch as launch_job
+from test_bad_input import png, write_tar
 
 TINY = [
     'spec.data.clean={"synthetic":{"samples":256,"shards":2,"seed":3,"image_px":32,"captions":1}}',
@@ -81,3 +84,42 @@ def test_what_cannot_be_is_said_before_anything_runs():
     assert "positions" in faults("spec.stages.captions.max_length=33")
     assert "hashed_words" in faults("spec.models.captioner.text.tokenizer.kind=hashed_words")
     assert "trains a captioner" in faults("spec.stages.evaluate.model=learn")
+
+
+HARD = [("two men's bikes don't fit; 3 of them do", ["The men's bikes do not fit", "three bikes that don't fit", "bikes of men"]),
+        ("a well-lit t-junction (at night)", ["A t-junction, well lit", "a night street [blurred]"]),
+        ("1,200 runners start at 9:30 a.m. on a 5k", ["1200 runners start at 9:30 a.m.", "runners in the U.K. -- 5 km"]),
+        ("", ["nobody is there", "an empty street..."]),
+        ('a sign that says "NO ENTRY" & arrows', ["the sign says 'no entry'", "arrows and a sign!"]),
+        ("a woman in a caf\u00e9 \u2014 she's reading", ["She is reading in a cafe", "a woman reads \u201cnews\u201d"]),
+        ("gimme that, she cannot wait", ["she can not wait", "give me that"])]
+# What pycocoevalcap's PTBTokenizer, Bleu, Rouge and Cider give for them, and for the first caption of each picture of
+# Flickr8k's 500 against the four others.
+HARD_SCORES = {"Bleu_1": 0.64, "Bleu_2": 0.511682, "Bleu_3": 0.39581, "Bleu_4": 0.296717, "ROUGE_L": 0.487778, "CIDEr": 1.719908}
+FLICKR_SCORES = {"Bleu_1": 0.6385, "Bleu_2": 0.4465, "Bleu_3": 0.3061, "Bleu_4": 0.2013, "ROUGE_L": 0.4917, "CIDEr": 0.7818}
+
+
+def scores(folder, pairs):
+    image = png(32, 32)
+    folder.mkdir()
+    write_tar(folder / "0.tar", [row for i, (_, references) in enumerate(pairs) for row in ((f"{i:04d}.png", image), (f"{i:04d}.txt", "\n".join(references).encode()))])
+    (folder / "nshards.txt").write_text("1")
+    (folder / "captions.jsonl").write_text("".join(json.dumps({"key": f"{i:04d}", "caption": caption}) + "\n" for i, (caption, _) in enumerate(pairs)))
+    (folder / "job.json").write_text(json.dumps({"apiVersion": "trireme/v1", "kind": "Pipeline", "name": "scores", "spec": {
+        "output": str(folder / "run"), "data": {"test": {"path": str(folder)}},
+        "stages": [{"name": "evaluate", "kind": "evaluate", "data": "test", "task": "captions", "captions": str(folder / "captions.jsonl")}]}}))
+    done = launch_job(folder / "job.json")
+    assert done.returncode == 0, done.stdout + done.stderr
+    return json.loads((folder / "run/stages/evaluate/evaluation.json").read_text())["metrics"]
+
+
+def test_scores_are_pycocoevalcaps(tmp_path):
+    found = scores(tmp_path / "hard", HARD)
+    assert set(found) == set(HARD_SCORES) and all(abs(found[name] - value) < 1e-6 for name, value in HARD_SCORES.items()), found
+    pairs = []
+    for path in sorted(need_shared("data/flickr8k-500").rglob("*.tar")):
+        with tarfile.open(path) as tar:
+            texts = [tar.extractfile(m).read().decode().strip().split("\n") for m in tar if m.name.endswith(".txt")]
+        pairs += [(lines[0], lines[1:]) for lines in texts if len(lines) == 5]
+    found = scores(tmp_path / "flickr", pairs)
+    assert all(round(found[name], 4) == value for name, value in FLICKR_SCORES.items()), found

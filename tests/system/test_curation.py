@@ -279,11 +279,17 @@ def test_scores_of_a_model_are_those_of_plain_python(launch, tmp_path):
 
     whole = dict(model, init_from=str(run.output / "final"), image=dict(model["image"], frozen=True), text=dict(model["text"], frozen=True))
     job["spec"]["models"] = {"given": whole}
-    job["spec"]["stages"] = [rules, {"name": "clip", "kind": "pair_scores", "needs": ["rules"], "data": ["train"], "model": "given"}, by_score]
+    out = {"name": "out", "kind": "export", "needs": ["good"], "data": ["train"]}
+    job["spec"]["stages"] = [rules, {"name": "clip", "kind": "pair_scores", "needs": ["rules"], "data": ["train"], "model": "given"}, by_score, out]
     (tmp_path / "given.json").write_text(json.dumps(job))
     given = launch(tmp_path / "given.json").succeed()
     again = {row["key"]: row["score"] for path in outputs(given, "clip", ".scores.jsonl") for row in lines(path)[1:]}
     assert set(again) == set(score) and all(abs(again[key] - score[key]) < 1e-5 for key in score)
+    told = {}
+    for path in (given.output / "export/out").glob("*.tar"):
+        with tarfile.open(path) as tar:
+            told |= {m.name.split(".")[0]: json.load(tar.extractfile(m)) for m in tar if m.name.endswith(".json")}
+    assert {key: document["clip"] for key, document in told.items()} == {key: again[key] for key, v in verdicts(given, "good").items() if v["kept"]} and told
 
     job["spec"]["models"]["given"]["image"]["width"] = 64
     (tmp_path / "bad.json").write_text(json.dumps(job))

@@ -4,6 +4,7 @@ import io
 import json
 import os
 import pickle
+import resource
 import struct
 import sys
 import types
@@ -105,6 +106,22 @@ def test_a_pytorch_file_is_refused_with_the_command(tmp_path, monkeypatch):
     fake_torch(monkeypatch)
     done = trireme("weights", "inspect", write_pt(tmp_path / "model.pt", {"a": Tensor((6,), (1,))}))
     assert done.returncode != 0 and "trireme weights convert" in done.stderr, done.stderr
+
+
+def test_inspect_is_linear_in_the_tensors(tmp_path):
+    """40,000 tensors of a deep CLIP: 0.9 s of a core, 18 s before; names of no known layout cost no more."""
+    for names in ("visual.transformer.resblocks.{}.attn.in_proj_weight", "of.nobody.{}"):
+        header, at = {}, 0
+        for i in range(40000):
+            header[names.format(i)] = {"dtype": "F16", "shape": [2], "data_offsets": [at, at + 4]}
+            at += 4
+        text = json.dumps(header).encode()
+        (tmp_path / "many.safetensors").write_bytes(struct.pack("<Q", len(text)) + text + b"\0" * at)
+        before = resource.getrusage(resource.RUSAGE_CHILDREN)
+        done = trireme("weights", "inspect", tmp_path / "many.safetensors")
+        after = resource.getrusage(resource.RUSAGE_CHILDREN)
+        assert "40000 tensors" in done.stdout, done.stdout + done.stderr
+        assert after.ru_utime - before.ru_utime < 4, after.ru_utime - before.ru_utime
 
 
 JOB = {

@@ -40,8 +40,8 @@ struct CaptionSettings {
             {.help = "most likely token, beam search, or nucleus sampling",
              .choices = {"greedy", "beam", "nucleus"}});
     v.field("beams", beams,
-            {.help = "beam: captions kept at each step",
-             .least = 2,
+            {.help = "beam: captions kept at each step; 1 is greedy",
+             .least = 1,
              .most = 64,
              .unread = unless(method == "beam", "only method beam has beams")});
     v.field("max_length", max_length,
@@ -54,7 +54,8 @@ struct CaptionSettings {
             {.help = "beam: a caption scores its log-probability / length^this",
              .least = -10,
              .most = 10,
-             .unread = unless(method == "beam", "only method beam compares captions of different lengths")});
+             .unread = unless(method == "beam" && beams > 1,
+                              "only method beam with beams over 1 compares captions of different lengths")});
     v.field("repetition_penalty", repetition_penalty,
             {.help = "tokens that stand there already: logits over 0 divided, others times this; 1: off",
              .least = 0.1,

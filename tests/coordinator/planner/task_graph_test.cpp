@@ -504,7 +504,8 @@ TEST(TaskGraph, PairScoresOfATrainedAndOfAGivenModel) {
       {"name": "good", "kind": "filter", "needs": ["rules", "clip", "given"], "data": ["train"], "columns": [
         {"name": "clip", "sidecar": "stage:clip", "top_fraction": 0.7}, {"name": "given", "sidecar": "stage:given", "least": 0.2}]},
       {"name": "seen", "kind": "evaluate", "needs": ["rules", "first"], "data": "train", "model": "first", "task": "retrieval"},
-      {"name": "tested", "kind": "evaluate", "needs": ["first"], "data": "test", "model": "first", "task": "retrieval"}]}})";
+      {"name": "tested", "kind": "evaluate", "needs": ["first"], "data": "test", "model": "first", "task": "retrieval"},
+      {"name": "out", "kind": "export", "needs": ["good"], "data": ["train"]}]}})";
   const auto run = [&](const std::vector<std::string>& overrides) {
     return run_to_end(text, overrides, [](const std::string& name, const jobs::Task& task, Found& found) {
       add_reads(name, task, found);
@@ -522,7 +523,10 @@ TEST(TaskGraph, PairScoresOfATrainedAndOfAGivenModel) {
   EXPECT_EQ(before.at("good:filter reads"), (Names{"good:cuts", "good:facts", "rules:verdicts"}));
   EXPECT_EQ(before.at("clip:embed"), before.at("seen:embed"));  // done once: the same task
   EXPECT_EQ(before.at("given:embed"), before.at("towers:embed"));
-  auto after = run({"spec.stages.5.columns.0.top_fraction=0.5"});
+  EXPECT_EQ(before.at("out:export reads"), (Names{"clip:scores", "given:scores", "good:verdicts"}));
+  auto after = run({"spec.stages.5.columns.1.sidecar=/scores"});
+  EXPECT_TRUE(after["out:export reads"].contains("good:facts"));  // scores of somebody else
+  after = run({"spec.stages.5.columns.0.top_fraction=0.5"});
   EXPECT_EQ(after["good:measure"], before.at("good:measure"));
   EXPECT_NE(after["good:filter"], before.at("good:filter"));
   after = run({"spec.stages.1.steps=3"});

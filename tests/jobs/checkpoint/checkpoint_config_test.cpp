@@ -122,6 +122,27 @@ TEST(CheckpointConfig, FieldsThatNobodyComputesOrKnowsAreRefusedByName) {
   }
 }
 
+// As timm's own functions of these names say (read with timm 1.0).
+TEST(CheckpointConfig, NamesOfTimmTellWhichGeluItIs) {
+  const Folder folder;
+  for (const auto& [name, tanh] :
+       std::vector<std::pair<std::string, bool>>{{"vit_base_patch16_siglip_256", false},
+                                                 {"vit_base_patch32_siglip_256", true},
+                                                 {"vit_large_patch16_siglip_384", false},
+                                                 {"vit_large_patch16_siglip_512", true},
+                                                 {"vit_so400m_patch14_siglip_384", false},
+                                                 {"vit_so400m_patch16_siglip_256", true},
+                                                 {"vit_so400m_patch16_siglip_512", true},
+                                                 {"vit_giantopt_patch16_siglip_384", true}}) {
+    const auto config =
+        folder.with("open_clip_config.json",
+                    open_clip(", \"timm_pool\": \"map\", \"timm_model_name\": \"" + name + "\""));
+    const std::string faults = said(contradictions(stated(), config, true, true));
+    EXPECT_EQ(faults.find("gelu_tanh") != std::string::npos, tanh) << name << "\n" << faults;
+    EXPECT_EQ(faults.find("not computed"), std::string::npos) << faults;
+  }
+}
+
 TEST(CheckpointConfig, OfOneTowerOnlyThatTowerIsAsked) {
   const Folder folder;
   const auto config =

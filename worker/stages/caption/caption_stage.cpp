@@ -26,6 +26,9 @@ using Ids = std::vector<std::int64_t>;
 models::DecodingOptions decoding_of(const jobs::CaptionSettings& settings) {
   models::DecodingOptions options;
   options.method = models::decoding_method_named(settings.method);
+  // Also with rules: a beam's change log-probabilities, those of greedy logits, as transformers has both.
+  if (options.method == models::DecodingMethod::kBeam && settings.beams == 1)
+    options.method = models::DecodingMethod::kGreedy;
   options.beams = settings.beams;
   options.length_penalty = settings.length_penalty;
   options.top_p = settings.top_p;

@@ -11,6 +11,7 @@
 #include "worker/data/images/image.h"
 #include "worker/data/shards/shard_reader.h"
 #include "worker/data/shards/tar_writer.h"
+#include "worker/stages/export/measured_scores.h"
 
 namespace trireme::worker::stages::export_shards {
 namespace {
@@ -107,22 +108,28 @@ bool read_uid(std::string_view json, const std::string& column, Uid& uid) {
   return true;
 }
 
-void write_sample(data::TarWriter& tar, const data::ShardReader& shard, const Chosen& chosen,
-                  bool passed_only, std::unordered_set<std::string>& used) {
-  const std::string key = member_key(shard.key(chosen.sample), chosen.sample, used);
+std::string json_of(const data::ShardReader& shard, std::int64_t sample, const std::string& key,
+                    const std::string& text) {
+  if (std::string json = shard.json(sample); !json.empty()) return json;
+  const nlohmann::ordered_json made{
+      {"caption", text.substr(0, text.find('\n'))}, {"key", key}, {"status", "success"}};
+  return made.dump(4, ' ', false, nlohmann::ordered_json::error_handler_t::replace);
+}
+
+// Returns whether a score went into its .json.
+bool write_sample(data::TarWriter& tar, const data::ShardReader& shard, const Chosen& chosen,
+                  bool passed_only, const MeasuredScores& scores, std::unordered_set<std::string>& used) {
+  const std::string name = shard.key(chosen.sample), key = member_key(name, chosen.sample, used);
   std::string storage;
   const std::string_view image = shard.image_bytes(chosen.sample, storage);
   const std::string text = text_of(shard, passed_only ? chosen : Chosen{chosen.sample, {}});
   if (const auto label = shard.label(chosen.sample)) tar.add(key + ".cls", std::to_string(*label));
   tar.add(key + "." + suffix_of(image), image);
-  if (const std::string json = shard.json(chosen.sample); !json.empty()) {
-    tar.add(key + ".json", json);
-  } else {
-    const nlohmann::ordered_json made{
-        {"caption", text.substr(0, text.find('\n'))}, {"key", key}, {"status", "success"}};
-    tar.add(key + ".json", made.dump(4, ' ', false, nlohmann::ordered_json::error_handler_t::replace));
-  }
+  bool scored = false;
+  tar.add(key + ".json",
+          with_members(json_of(shard, chosen.sample, key, text), scores.of(chosen.sample, name), scored));
   if (!text.empty() || shard.label(chosen.sample)) tar.add(key + ".txt", text);  // photographs have none
+  return scored;
 }
 
 }  // namespace
@@ -133,13 +140,15 @@ jobs::TaskDone ExportStage::work(const Task& task, runtime::TaskContext& context
   const auto samples = chosen_samples(task, shard.size());
   const io::Path path = task.output(), aside = task.output() + ".tmp";
   io::make_folders(path.parent_path());
+  const MeasuredScores scores(task);
   std::vector<Uid> uids;
+  std::int64_t scored = 0;
   {
     data::TarWriter tar(aside);
     std::unordered_set<std::string> used;
     for (std::size_t i = 0; i < samples.size(); ++i) {
       context.stop->throw_if_stopped();
-      write_sample(tar, shard, samples[i], settings.drop_captions, used);
+      scored += write_sample(tar, shard, samples[i], settings.drop_captions, scores, used) ? 1 : 0;
       if (Uid uid{}; read_uid(shard.json(samples[i].sample), settings.uid_column, uid)) uids.push_back(uid);
       if (context.progress)
         context.progress(static_cast<std::int64_t>(i) + 1, static_cast<std::int64_t>(samples.size()));
@@ -159,6 +168,7 @@ jobs::TaskDone ExportStage::work(const Task& task, runtime::TaskContext& context
                    {"bytes", static_cast<std::int64_t>(result.outputs[0].bytes)},
                    {"uids", with_uid},
                    {"no_uid", exported - with_uid}};
+  if (scores.any()) result.counts.insert({{"scored", scored}, {"no_score", exported - scored}});
   return result;
 }
 

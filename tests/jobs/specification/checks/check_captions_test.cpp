@@ -57,7 +57,7 @@ TEST(CheckCaptions, EveryRuleHasItsFault) {
       {"stages.captions.needs=[]", "/spec/stages/2/model", "not among the needs"},
       {"stages.captions.min_length=25", "/spec/stages/2/min_length", "above max_length"},
       {"stages.captions.max_length=33", "/spec/stages/2/max_length", "positions 32"},
-      {"stages.captions.beams=1", "/spec/stages/2/beams", "2"},
+      {"stages.captions.beams=0", "/spec/stages/2/beams", "1"},
       {"stages.captions.top_p=0", "/spec/stages/2/top_p", ""},
       {"stages.captions.method=best", "/spec/stages/2/method", "nucleus"},
       {"stages.train.synthetic_caption=captions", "/spec/stages/3/synthetic_caption", "is a caption stage"},
@@ -80,6 +80,15 @@ TEST(CheckCaptions, EveryRuleHasItsFault) {
     });
     EXPECT_TRUE(found) << one.override_text << "\n" << all_of(result.faults);
   }
+}
+
+TEST(CheckCaptions, OneBeamComparesNothing) {
+  const std::string one = "spec.stages.captions.beams=1";
+  EXPECT_TRUE(read_job(example(), {one}).ok());
+  const ReadResult result = read_job(example(), {one, "spec.stages.captions.length_penalty=2"});
+  ASSERT_EQ(result.faults.size(), 1U) << all_of(result.faults);
+  EXPECT_EQ(result.faults[0].pointer, "/spec/stages/2/length_penalty");
+  EXPECT_NE(result.faults[0].detail.find("beams over 1"), std::string::npos) << all_of(result.faults);
 }
 
 TEST(CheckCaptions, ACaptionerHasNoFeaturesToStore) {

@@ -125,6 +125,25 @@ TEST_F(CaptionTest, BytesDoNotDependOnThreadsOrRepeats) {
   }
 }
 
+TEST_F(CaptionTest, OneBeamIsGreedy) {
+  for (const double penalty : {1.0, 1.7}) {
+    jobs::CaptionSettings settings;
+    settings.max_length = 12;
+    settings.repetition_penalty = penalty;
+    settings.min_length = 5;
+    settings.beams = 1;
+    const auto beam = run(task_of(settings), "beam").captions;
+    settings.method = "greedy";
+    const auto greedy = run(task_of(settings), "greedy").captions;
+    ASSERT_EQ(beam.size(), greedy.size());
+    for (std::size_t i = 0; i < beam.size(); ++i) {
+      EXPECT_EQ(beam[i].text, greedy[i].text) << penalty << " " << i;
+      EXPECT_EQ(beam[i].log_probability, greedy[i].log_probability) << penalty << " " << i;
+      EXPECT_EQ(beam[i].ended, greedy[i].ended) << penalty << " " << i;
+    }
+  }
+}
+
 TEST_F(CaptionTest, DroppedSamplesAreLeftOut) {
   jobs::CaptionSettings settings;
   settings.method = "greedy";

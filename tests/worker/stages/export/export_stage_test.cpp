@@ -1,6 +1,10 @@
 #include "worker/stages/export/export_stage.h"
 
+#include <nlohmann/json.hpp>
+
 #include "tests/worker/stages/support/stage_fixture.h"
+#include "worker/data/batches/scores.h"
+#include "worker/stages/export/measured_scores.h"
 
 namespace trireme::worker::stages::export_shards {
 namespace {
@@ -67,6 +71,64 @@ TEST_F(ExportTest, UidsOfJson) {
   EXPECT_EQ(uids[0], '\0');  // sorted
   EXPECT_EQ(static_cast<unsigned char>(uids[8]), 0xAB);
   EXPECT_EQ(static_cast<unsigned char>(uids[16]), 0xFF);
+}
+
+TEST_F(ExportTest, WhatWasMeasuredGoesIntoJson) {
+  testing::TarWriter tar;
+  const auto picture = test_jpeg(20, 20, 1);
+  for (const char* key : {"a", "b", "c"}) {
+    tar.add(std::string(key) + ".jpg", picture).add(std::string(key) + ".txt", "a dog");
+    if (*key != 'c') tar.add(std::string(key) + ".json", R"({"width": 20, "unsafe": 0.5})");
+  }
+  auto task = shard_task("m", {{"x", picture, "y"}}, "webdataset");
+  io::write_file_atomic(task.shard->path, tar.bytes(), false);
+  task.shard->sha256 =
+      data::build_shard_index(task.shard->path, "webdataset", {}, task.inputs[0].path).sha256;
+  task.settings = jobs::settings_json(jobs::ExportSettings{.data = {"train"}});
+  const auto facts = [](int sample, const std::string& columns) {
+    return "{\"sample\":" + std::to_string(sample) + ",\"columns\":{" + columns + "}}\n";
+  };
+  io::write_file_atomic(folder_ / "f",
+                        "{\"format\":\"trireme-facts\",\"version\":2,\"first\":0,\"count\":3}\n" +
+                            facts(0, "\"unsafe\":0.5,\"width\":20") + facts(1, "\"unsafe\":0.25") +
+                            facts(2, "\"unsafe\":null"),
+                        false);
+  io::write_file_atomic(
+      folder_ / "s", data::scores_file("similarity", task.shard->sha256, {{"a", 0.1}, {"c", -0.3}}), false);
+  task.inputs.push_back(input(jobs::Role::kFacts, (folder_ / "f").string()));
+  task.inputs.push_back(input(jobs::Role::kScores, (folder_ / "s").string()));
+  task.inputs.back().stage = "clip";
+  const auto done = ExportStage().run(task, context_);
+  EXPECT_EQ(done.counts.at("scored"), 3);
+  EXPECT_EQ(done.counts.at("no_score"), 0);
+  data::build_shard_index(done.outputs[0].path, "webdataset", {}, folder_ / "x.idx");
+  const data::ShardReader shard(done.outputs[0].path, folder_ / "x.idx");
+  EXPECT_EQ(shard.json(0), R"({"width": 20, "unsafe": 0.5, "clip": 0.1})") << "the rest byte for byte";
+  EXPECT_EQ(nlohmann::json::parse(shard.json(1)), nlohmann::json::parse(R"({"width": 20, "unsafe": 0.25})"));
+  const auto made = nlohmann::json::parse(shard.json(2));
+  EXPECT_EQ(made.at("clip"), -0.3);
+  EXPECT_EQ(made.at("key"), "c");
+  EXPECT_FALSE(made.contains("unsafe"));
+
+  io::write_file_atomic(
+      folder_ / "g",
+      "{\"format\":\"trireme-facts\",\"version\":2,\"first\":0,\"count\":1}\n" + facts(0, "\"unsafe\":0.75"),
+      false);
+  task.inputs.push_back(input(jobs::Role::kFacts, (folder_ / "g").string()));
+  EXPECT_THROW(ExportStage().run(task, context_), Error);
+}
+
+TEST(WithMembers, ValuesArePutIntoAnObjectOfAnyShape) {
+  bool added = false;
+  EXPECT_EQ(with_members("{}", {{"a", 1.5}}, added), R"({"a": 1.5})");
+  EXPECT_EQ(with_members("{ \n}\n", {{"a", 1}, {"b\"", 1e-30}}, added), "{\"a\": 1, \"b\\\"\": 1e-30 \n}\n");
+  EXPECT_TRUE(added);
+  EXPECT_EQ(with_members(R"({"a": 3})", {{"a", 3}}, added), R"({"a": 3})");
+  EXPECT_TRUE(added);
+  for (const char* none : {"[1]", "", "no json"}) {
+    EXPECT_EQ(with_members(none, {{"a", 1}}, added), none);
+    EXPECT_FALSE(added);
+  }
 }
 
 }  // namespace
