@@ -10,6 +10,6 @@ mkdir -p "$results"
 export TRIREME_BIN=$build/bin
 status=0
 GTEST_OUTPUT=xml:$results/ ctest --test-dir "$build" --output-on-failure -j 2 || status=1
-/usr/bin/python3 -m pytest -q -rs -p no:cacheprovider --junitxml="$results/system.xml" tests/architecture tests/system || status=1
+/usr/bin/python3 -m pytest -q -rs -p no:cacheprovider --junitxml="$results/system.xml" tests/architecture tests/system tests/rig || status=1
 /usr/bin/python3 tests/support/count_results.py "$results" "$build" || status=1
 exit $status

@@ -1,5 +1,6 @@
 #include "common/base/log.h"
 
+#include <algorithm>
 #include <array>
 #include <cerrno>
 #include <chrono>
@@ -40,6 +41,17 @@ std::size_t utf8_length(std::string_view text) {
     if ((static_cast<unsigned char>(text[i]) & 0xC0) != 0x80) return 0;
   return length;
 }
+// Control characters, C1 among them, and what reorders or hides the text around it (CVE-2021-42574).
+bool misleads(std::string_view character) {
+  const auto byte = [&](std::size_t i) { return static_cast<unsigned char>(character[i]); };
+  if (character.size() == 1) return byte(0) < 0x20 || byte(0) == 0x7F;
+  if (character.size() == 2)
+    return (byte(0) == 0xC2 && byte(1) < 0xA0) || (byte(0) == 0xD8 && byte(1) == 0x9C);
+  if (character.size() != 3) return false;
+  const unsigned code = (byte(0) & 0x0FU) << 12 | (byte(1) & 0x3FU) << 6 | (byte(2) & 0x3FU);
+  return (code >= 0x200E && code <= 0x200F) || (code >= 0x2028 && code <= 0x202E) ||
+         (code >= 0x2066 && code <= 0x2069) || code == 0xFEFF;
+}
 }  // namespace
 
 void start_log(std::string process_name, LogLevel least) {
@@ -65,11 +77,14 @@ std::string printable(std::string_view text, std::size_t limit_bytes) {
   std::string out;
   while (!text.empty() && out.size() < limit_bytes) {
     const std::size_t length = utf8_length(text);
-    if (length == 0 || (length == 1 && (static_cast<unsigned char>(text[0]) < 0x20 || text[0] == 0x7F))) {
-      std::array<char, 5> escaped{};
-      std::snprintf(escaped.data(), escaped.size(), "\\x%02x", static_cast<unsigned char>(text[0]));
-      out += escaped.data();
-      text.remove_prefix(1);
+    if (length == 0 || misleads(text.substr(0, length))) {
+      const std::size_t bytes = std::max<std::size_t>(1, length);
+      for (std::size_t i = 0; i < bytes; ++i) {
+        std::array<char, 5> escaped{};
+        std::snprintf(escaped.data(), escaped.size(), "\\x%02x", static_cast<unsigned char>(text[i]));
+        out += escaped.data();
+      }
+      text.remove_prefix(bytes);
     } else {
       out += text.substr(0, length);
       text.remove_prefix(length);

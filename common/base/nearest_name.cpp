@@ -25,7 +25,12 @@ std::string nearest_name(std::string_view given, const std::vector<std::string>&
   std::string best;
   std::size_t best_distance = std::max<std::size_t>(2, given.size() / 3) + 1;
   if (given.size() > 256) return best;
-  for (const auto& name : known) {
+  constexpr std::size_t kMostCompared = 1000;
+  for (std::size_t i = 0; i < std::min(known.size(), kMostCompared); ++i) {
+    const std::string& name = known[i];
+    const std::size_t apart =
+        name.size() > given.size() ? name.size() - given.size() : given.size() - name.size();
+    if (apart >= best_distance) continue;  // each letter more is one step
     const std::size_t distance = edit_distance(given, name);
     if (distance < best_distance) {
       best_distance = distance;

@@ -50,6 +50,8 @@ class Tensor:
     def contiguous(self):
         """The elements in row-major order."""
         width, data = self.storage.width, self.storage.data
+        if self.count == 0:
+            return b''
         expected, packed = 1, True
         for extent, stride in zip(reversed(self.shape), reversed(self.strides)):
             packed = packed and (extent == 1 or stride == expected)
@@ -236,7 +238,13 @@ def state_dict(tree, take):
     return {str(name): value for name, value in found[taken].items() if isinstance(value, Tensor)}
 
 
+MOST_SHARED = 8  # times that the storages may be written, on average, because tensors share them
+
+
 def write_safetensors(path, tensors, metadata):
+    storages = {id(tensor.storage): len(tensor.storage.data) for tensor in tensors.values()}
+    if sum(tensor.count * tensor.storage.width for tensor in tensors.values()) > MOST_SHARED * sum(storages.values()) + (1 << 20):
+        raise ValueError(f'its {len(tensors)} tensors share {len(storages)} storages so often that the result would be many times the file')
     header, blobs, at = ({'__metadata__': metadata} if metadata else {}), [], 0
     for name, tensor in tensors.items():
         blob = tensor.contiguous()
