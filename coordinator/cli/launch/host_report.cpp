@@ -16,6 +16,7 @@
 #include "common/base/log.h"
 #include "common/io/folder.h"
 #include "coordinator/cli/build_info.h"
+#include "coordinator/cli/launch/mpi_leftovers.h"
 #include "coordinator/cli/launch/process.h"
 #include "jobs/protocol/version.h"
 
@@ -175,6 +176,7 @@ HostReport host_report(const io::Path& run_folder, const std::string& token) {
   report.numa_nodes = std::max<std::int64_t>(1, count_numbered("/sys/devices/system/node", "node"));
   report.gpu_nodes = gpu_nodes();
   report.temporary = variable("TMPDIR").empty() ? "/tmp" : variable("TMPDIR");
+  sweep_mpi_leftovers(report.temporary);
   report.temporary_fault = write_fault(report.temporary);
   if (report.temporary_fault.empty()) report.temporary_free_bytes = io::free_bytes(report.temporary);
   const auto until = std::chrono::steady_clock::now() + std::chrono::seconds(2);
