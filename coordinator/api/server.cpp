@@ -11,7 +11,6 @@
 #include <boost/asio/co_spawn.hpp>
 #include <boost/asio/detached.hpp>
 #include <boost/asio/io_context.hpp>
-#include <boost/asio/thread_pool.hpp>
 
 #include "common/base/clock.h"
 #include "common/base/error.h"
@@ -23,6 +22,7 @@
 #include "coordinator/api/documents.h"
 #include "coordinator/api/guard.h"
 #include "coordinator/api/handlers.h"
+#include "coordinator/api/lanes.h"
 #include "coordinator/api/token.h"
 #include "jobs/store/run_files.h"
 
@@ -72,11 +72,13 @@ struct Server::State {
   void listen();
   net::awaitable<void> accept_loop();
   bool make_room(const net::ip::address& address);
+  void make_spare_room();
+  bool let_in(Connection& connection, const Admission& admission);
   net::awaitable<void> session(Shared connection);
   net::awaitable<bool> serve_one(Shared connection);
   net::awaitable<Response> answer(const Admission& admission, const Request& request);
   void count(const Admission& admission, const Request& request, int status);
-  net::awaitable<void> on_pool(std::function<void()> call);
+  net::awaitable<void> on_lane(Lane& lane, std::function<void()> call);
   net::awaitable<void> follow(Shared connection, const Admission& admission, const Request& request);
   net::awaitable<void> stream_lines(Shared connection, io::LogTail& tail, const std::string& job_id);
 
@@ -88,13 +90,15 @@ struct Server::State {
   std::uint64_t requests = 0;     // I/O thread only
   std::string url, request_prefix;
   net::io_context io{1};
-  net::thread_pool pool{4};
+  Lanes lanes;
   tcp::acceptor acceptor{io};
   std::thread thread;
 };
 
 Server::State::State(service::Face& face_in, ServerOptions options_in)
-    : face(face_in), options(std::move(options_in)) {
+    : face(face_in),
+      options(std::move(options_in)),
+      lanes(options.most_connections, options.most_submits, options.most_plans) {
   fill_defaults();
   listen();
   store::write_endpoint({options.run_folder}, {url, options.run_id, ::getpid(), options.incarnation.value});
@@ -114,7 +118,7 @@ Server::State::~State() {
     }
   });
   thread.join();  // every session ends once its socket is closed and its Face call is back
-  pool.join();
+  lanes.join();
   io::remove_file(store::RunPaths{options.run_folder}.endpoint());  // of this server, which is gone
 }
 
@@ -153,12 +157,18 @@ void Server::State::listen() {
 }
 
 // Cuts the oldest connection that waits for nothing of ours, so that idle and slow ones never lock others
-// out.
+// out. One whose answer has only just left may not have read it yet.
 bool Server::State::make_room(const net::ip::address& address) {
+  constexpr std::chrono::milliseconds kToRead{250};
+  const auto now = std::chrono::steady_clock::now();
+  const auto counts = [&](const Shared& one, bool same_address) {
+    return one->stream.socket().is_open() && !one->following && !one->spare &&
+           (!same_address || one->address == address);
+  };
   const auto cut_oldest = [&](bool same_address) {
     for (const Shared& connection : connections) {
-      if (connection->answering || (same_address && connection->address != address)) continue;
-      if (!connection->stream.socket().is_open()) continue;
+      if (!counts(connection, same_address)) continue;
+      if (connection->answering || now - connection->answered < kToRead) continue;
       connection->stream.close();
       return true;
     }
@@ -166,12 +176,31 @@ bool Server::State::make_room(const net::ip::address& address) {
   };
   const auto open = [&](bool same_address) {
     return static_cast<std::size_t>(
-        std::count_if(connections.begin(), connections.end(), [&](const Shared& one) {
-          return one->stream.socket().is_open() && (!same_address || one->address == address);
-        }));
+        std::count_if(connections.begin(), connections.end(),
+                      [&](const Shared& one) { return counts(one, same_address); }));
   };
   if (open(true) >= options.most_connections_per_address && !cut_oldest(true)) return false;
   return open(false) < options.most_connections || cut_oldest(false);
+}
+
+// As many again are heard beyond the limits, so that /healthz is never refused and a refusal is read before
+// the connection ends; the oldest that has not said yet what it wants makes room.
+void Server::State::make_spare_room() {
+  std::size_t spare = 0;
+  for (const Shared& one : connections) spare += one->spare && one->stream.socket().is_open();
+  if (spare < options.most_connections) return;
+  for (const Shared& one : connections)
+    if (one->spare && !one->answering && one->stream.socket().is_open()) return one->stream.close();
+}
+
+// A spare connection that asks for more than a sign of life has to find room now.
+bool Server::State::let_in(Connection& connection, const Admission& admission) {
+  if (!connection.spare) return true;
+  const Endpoint* endpoint = admission.match.endpoint;
+  if (endpoint != nullptr && endpoint->action == Action::kHealth) return true;
+  if (!make_room(connection.address)) return false;
+  connection.spare = false;
+  return true;
 }
 
 net::awaitable<void> Server::State::accept_loop() {
@@ -186,15 +215,10 @@ net::awaitable<void> Server::State::accept_loop() {
     error_code peer;
     const auto remote = socket.remote_endpoint(peer);
     if (peer) continue;
-    if (!make_room(remote.address())) {
-      static constexpr std::string_view kBusy =
-          "HTTP/1.1 429 Too Many Requests\r\nRetry-After: 1\r\nConnection: close\r\nContent-Length: "
-          "0\r\n\r\n";
-      socket.non_blocking(true, peer);
-      socket.write_some(net::buffer(kBusy), peer);
-      continue;
-    }
+    const bool spare = !make_room(remote.address());
+    if (spare) make_spare_room();
     auto connection = std::make_shared<Connection>(std::move(socket), remote.address(), options);
+    connection->spare = spare;
     connections.push_back(connection);
     net::co_spawn(io, session(connection), net::detached);
   }
@@ -224,6 +248,12 @@ net::awaitable<bool> Server::State::serve_one(Shared connection) {
   }
   Request request = request_of(parser, request_id);
   const Admission admission = admit(request, rules);
+  if (!let_in(*connection, admission)) {
+    count(admission, request, 429);
+    co_await connection->refuse(problem(429, "too many connections are being answered", request_id),
+                                request_id);
+    co_return false;
+  }
   if (admission.refused) {
     count(admission, request, admission.refused->status);
     if (!parser.is_done()) {
@@ -232,13 +262,13 @@ net::awaitable<bool> Server::State::serve_one(Shared connection) {
     }
     co_return co_await connection->send(*admission.refused, request_id, parser.get().keep_alive());
   }
+  connection->answering = true;
   if (const error_code code = co_await connection->read_body(parser)) {
     if (auto response = refusal_of(code, request_id)) co_await connection->refuse(*response, request_id);
     co_return false;
   }
   request.body = std::move(parser.get().body());
-  connection->answering = true;
-  const bool keep_alive = parser.get().keep_alive();
+  const bool keep_alive = parser.get().keep_alive() && !connection->spare;
   const auto wants = admission.target.query.find("follow");
   if (admission.match.endpoint->action == Action::kLogs && wants != admission.target.query.end() &&
       wants->second == "1" && parser.get().version() == 11) {
@@ -247,6 +277,7 @@ net::awaitable<bool> Server::State::serve_one(Shared connection) {
   }
   Response response = co_await answer(admission, request);
   const bool go_on = co_await connection->send(std::move(response), request_id, keep_alive);
+  connection->answered = std::chrono::steady_clock::now();
   connection->answering = false;
   co_return go_on;
 }
@@ -257,8 +288,10 @@ net::awaitable<Response> Server::State::answer(const Admission& admission, const
   const Action action = admission.match.endpoint->action;
   if (action == Action::kHealth || action == Action::kVersion) {  // no lock: not even the pool's queue
     response = handle(face, options, admission, request);
+  } else if (Lane& lane = lanes.of(action); lane.inside >= lane.most) {
+    response = problem(429, "too many such requests are waiting", request.request_id);
   } else {
-    co_await on_pool([&] { response = handle(face, options, admission, request); });
+    co_await on_lane(lane, [&] { response = handle(face, options, admission, request); });
   }
   count(admission, request, response.status);
   if (options.metrics != nullptr)
@@ -279,15 +312,26 @@ void Server::State::count(const Admission& admission, const Request& request, in
                           {"code", std::to_string(status)}});
 }
 
-net::awaitable<void> Server::State::on_pool(std::function<void()> call) {
-  co_await net::co_spawn(pool, called(std::move(call)), net::use_awaitable);
+net::awaitable<void> Server::State::on_lane(Lane& lane, std::function<void()> call) {
+  ++lane.inside;
+  co_await net::co_spawn(lane.pool, called(std::move(call)), net::use_awaitable);
+  --lane.inside;
 }
 
 net::awaitable<void> Server::State::follow(Shared connection, const Admission& admission,
                                            const Request& request) {
   Response response;
   std::optional<io::LogTail> tail;
-  co_await on_pool([&] { response = handle_follow(face, options, admission, request, tail); });
+  const auto followers =
+      static_cast<std::size_t>(std::count_if(connections.begin(), connections.end(), [](const Shared& one) {
+        return one->following && one->stream.socket().is_open();
+      }));
+  if (followers >= options.most_followers) {
+    response = problem(429, "too many readers follow logs", request.request_id);
+  } else {
+    connection->following = true;
+    co_await on_lane(lanes.files, [&] { response = handle_follow(face, options, admission, request, tail); });
+  }
   if (response.status != 200) {
     co_await connection->send(std::move(response), request.request_id, false);
     co_return;
@@ -303,7 +347,8 @@ net::awaitable<void> Server::State::stream_lines(Shared connection, io::LogTail&
   for (int round = 0; !stopping; ++round) {
     std::string text;
     bool over = false;
-    co_await on_pool([&] {
+    if (connection->peer_gone()) co_return;
+    co_await on_lane(lanes.files, [&] {
       if (round % 4 == 0) over = is_over(face, job_id);  // before reading, so that nothing written is missed
       text = tail.next();
     });
