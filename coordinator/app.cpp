@@ -11,7 +11,9 @@
 
 #include "common/base/fault_point.h"
 #include "common/base/log.h"
+#include "common/io/door.h"
 #include "common/io/folder.h"
+#include "common/io/pulse.h"
 #include "common/mailbox/mpi/launcher.h"
 #include "common/mailbox/mpi/world.h"
 #include "common/telemetry/metrics.h"
@@ -24,6 +26,7 @@
 #include "jobs/protocol/version.h"
 #include "jobs/specification/spec_paths.h"
 #include "jobs/store/metrics_token.h"
+#include "jobs/store/published.h"
 #include "jobs/store/run_files.h"
 
 namespace trireme::coordinator {
@@ -124,6 +127,17 @@ void watch_signals(service::Service& service) {
   }).detach();
 }
 
+// Of jobs sent over HTTP.
+io::Roots roots_of(const Arguments& given, const service::RunFolder& folder) {
+  const io::Path run_folder = io::absolute(folder.path());
+  io::Roots roots{{given.data_roots.begin(), given.data_roots.end()},
+                  {given.output_roots.begin(), given.output_roots.end()},
+                  {run_folder}};
+  if (roots.read.empty()) roots.read.push_back(io::working_folder());
+  if (roots.write.empty()) roots.write.push_back(run_folder.parent_path());
+  return roots;
+}
+
 api::ServerOptions server_options(const Arguments& given, const service::RunFolder& folder,
                                   const std::string& run_id, telemetry::Metrics& metrics) {
   api::ServerOptions options;
@@ -134,8 +148,9 @@ api::ServerOptions server_options(const Arguments& given, const service::RunFold
   options.incarnation = folder.incarnation();
   options.version = version();
   options.allowed_hosts = given.allowed_hosts;
-  options.data_roots.assign(given.data_roots.begin(), given.data_roots.end());
-  options.output_roots.assign(given.output_roots.begin(), given.output_roots.end());
+  const io::Roots roots = roots_of(given, folder);
+  options.data_roots = roots.read;
+  options.output_roots = roots.write;
   return options;
 }
 
@@ -150,6 +165,11 @@ service::Outcome serve(MpiWorld& world, const Arguments& given, std::optional<jo
   telemetry::Metrics metrics(place.address, place.port, {}, store::read_metrics_token(given.metrics_token));
   metrics.set("trireme_build_info", 1, {{"version", version()}});
   service::ServiceOptions options;
+  if (!job) {
+    options.roots = roots_of(given, folder);
+    if (const io::Path weights = jobs::weights_folder(); !weights.empty())
+      options.roots->read.push_back(weights);
+  }
   options.job = std::move(job);
   options.working_folder = io::working_folder().string();
   options.supervisor_pid = static_cast<int>(environment_number("TRIREME_SUPERVISOR_PID"));
@@ -185,6 +205,7 @@ void check_place(const MpiWorld& world) {
 
 int run_program(const Arguments& given) {
   block_signals();
+  const auto pulse = io::Pulse::of_rank("0", "joining");
   start_log("coordinator");
   if (const std::string logs = environment("TRIREME_LOG_DIR"); !logs.empty()) redirect_log_to_folder(logs, 0);
   std::optional<service::RunFolder> folder;
@@ -198,6 +219,7 @@ int run_program(const Arguments& given) {
     arm_fault_points(0, folder->incarnation().value);
     refuse_lonely_start();
     MpiWorld world;
+    if (pulse) pulse->phase("serving");
     check_place(world);
     outcome = serve(world, given, std::move(job), *folder);
     world.finalize();

@@ -15,6 +15,7 @@
 #include "common/base/log.h"
 #include "common/io/file.h"
 #include "common/io/folder.h"
+#include "common/io/pulse.h"
 #include "common/mailbox/mpi/launcher.h"
 #include "common/mailbox/mpi/world.h"
 #include "common/telemetry/metrics.h"
@@ -208,7 +209,8 @@ std::unique_ptr<collective::Group> gang(const MpiWorld& world, const jobs::Task&
   return group;
 }
 
-void serve(MpiWorld& world, Incarnation incarnation, const Arguments& given) {
+void serve(MpiWorld& world, Incarnation incarnation, const Arguments& given,
+           std::unique_ptr<io::Pulse> pulse) {
   const runtime::DeviceChoice device =
       runtime::choose_device({world.position_on_host(), world.workers_on_host(), given.share_gpus},
                              runtime::device_policy_of_environment());
@@ -235,6 +237,7 @@ void serve(MpiWorld& world, Incarnation incarnation, const Arguments& given) {
                               log_error("watchdog", "the coordinator is silent; this worker ends itself");
                               ::_exit(75);
                             }});
+  pulse.reset();  // from here on the heartbeats tell
   runtime::ActorOptions options;
   options.clock = &clock;
   options.metrics = &metrics;
@@ -282,6 +285,7 @@ Arguments arguments_of(int argc, char** argv) {
 int run_rank(const Arguments& given) {
   leave_signals_to_the_coordinator();
   refuse_lonely_start();
+  auto pulse = io::Pulse::of_rank(environment("OMPI_COMM_WORLD_RANK", "unknown"), "joining");
   MpiWorld world;
   start_log("worker/" + std::to_string(world.rank()));
   try {
@@ -290,7 +294,7 @@ int run_rank(const Arguments& given) {
     check_place(world);
     const auto incarnation = std::strtoull(environment("TRIREME_INCARNATION", "0").c_str(), nullptr, 10);
     arm_fault_points(world.rank(), incarnation == 0 ? 1 : incarnation);
-    serve(world, Incarnation{incarnation}, given);
+    serve(world, Incarnation{incarnation}, given, std::move(pulse));
   } catch (const Error& error) {
     log_error("worker", error.what());
     ::_exit(exit_code(error.kind()));

@@ -44,6 +44,7 @@ void act(const ArmedFault& fault) {
   if (fault.action == "kill9") ::kill(::getpid(), SIGKILL);
   if (fault.action == "stop") ::kill(::getpid(), SIGSTOP);
   if (fault.action == "abort") std::abort();
+  if (fault.action == "segv") std::raise(SIGSEGV);
   if (fault.action == "exit") ::_exit(fault.argument);
   if (fault.action == "delay_ms") std::this_thread::sleep_for(std::chrono::milliseconds(fault.argument));
   if (fault.action == "error") throw Error(ErrorKind::kInternal, "fault injected at " + fault.point);

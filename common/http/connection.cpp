@@ -4,6 +4,7 @@
 #include <array>
 #include <cctype>
 
+#include <sys/socket.h>
 #include <boost/asio/write.hpp>
 
 #include "common/http/problem.h"
@@ -34,6 +35,12 @@ Connection::Connection(tcp::socket socket, net::ip::address from, const Limits& 
       buffer(limits.header_limit_bytes + (128U << 10)),
       timer(stream.get_executor()),
       limits_(limits) {}
+
+bool Connection::peer_gone() {
+  char next = 0;
+  return stream.socket().is_open() &&
+         ::recv(stream.socket().native_handle(), &next, 1, MSG_PEEK | MSG_DONTWAIT) == 0;
+}
 
 net::awaitable<error_code> Connection::read_some(std::chrono::milliseconds deadline) {
   stream.expires_after(deadline);

@@ -2,6 +2,7 @@
 // Lives on the I/O thread, shared by the session and by whoever may have to cut it.
 #pragma once
 
+#include <chrono>
 #include <memory>
 #include <optional>
 #include <string>
@@ -47,7 +48,12 @@ struct Connection {
   boost::beast::tcp_stream stream;
   boost::beast::flat_buffer buffer;
   net::steady_timer timer;
-  bool answering = false;
+  bool answering = false;  // from the header on that was let in to the end of its answer
+  bool following = false;  // a reader of a log; counts apart
+  bool spare = false;      // taken beyond the limits: only what is never refused is answered
+  std::chrono::steady_clock::time_point answered{};
+  // Whether the peer has closed its side.
+  bool peer_gone();
 
  private:
   const Limits& limits_;

@@ -78,12 +78,18 @@ void Listener::stop() {
 }
 
 // Cuts the oldest connection that waits for nothing of ours, so that idle and slow ones never lock others
-// out.
+// out. One whose answer has only just left may not have read it yet.
 bool Listener::make_room(const net::ip::address& address) {
+  constexpr std::chrono::milliseconds kToRead{250};
+  const auto now = std::chrono::steady_clock::now();
+  const auto counts = [&](const SharedConnection& one, bool same_address) {
+    return one->stream.socket().is_open() && !one->following && !one->spare &&
+           (!same_address || one->address == address);
+  };
   const auto cut_oldest = [&](bool same_address) {
     for (const SharedConnection& connection : connections_) {
-      if (connection->answering || (same_address && connection->address != address)) continue;
-      if (!connection->stream.socket().is_open()) continue;
+      if (!counts(connection, same_address)) continue;
+      if (connection->answering || now - connection->answered < kToRead) continue;
       connection->stream.close();
       return true;
     }
@@ -91,12 +97,35 @@ bool Listener::make_room(const net::ip::address& address) {
   };
   const auto open = [&](bool same_address) {
     return static_cast<std::size_t>(
-        std::count_if(connections_.begin(), connections_.end(), [&](const SharedConnection& one) {
-          return one->stream.socket().is_open() && (!same_address || one->address == address);
-        }));
+        std::count_if(connections_.begin(), connections_.end(),
+                      [&](const SharedConnection& one) { return counts(one, same_address); }));
   };
   if (open(true) >= limits_.most_connections_per_address && !cut_oldest(true)) return false;
   return open(false) < limits_.most_connections || cut_oldest(false);
+}
+
+// As many again are heard beyond the limits, so that a sign of life is never refused and a refusal is read
+// before the connection ends; the oldest that has not said yet what it wants makes room.
+void Listener::make_spare_room() {
+  std::size_t spare = 0;
+  for (const SharedConnection& one : connections_) spare += one->spare && one->stream.socket().is_open();
+  if (spare < limits_.most_connections) return;
+  for (const SharedConnection& one : connections_)
+    if (one->spare && !one->answering && one->stream.socket().is_open()) return one->stream.close();
+}
+
+bool Listener::let_in(Connection& connection) {
+  if (!connection.spare) return true;
+  if (!make_room(connection.address)) return false;
+  connection.spare = false;
+  return true;
+}
+
+std::size_t Listener::followers() const {
+  return static_cast<std::size_t>(
+      std::count_if(connections_.begin(), connections_.end(), [](const SharedConnection& one) {
+        return one->following && one->stream.socket().is_open();
+      }));
 }
 
 net::awaitable<void> Listener::accept_loop() {
@@ -111,15 +140,10 @@ net::awaitable<void> Listener::accept_loop() {
     error_code peer;
     const auto remote = socket.remote_endpoint(peer);
     if (peer) continue;
-    if (!make_room(remote.address())) {
-      static constexpr std::string_view kBusy =
-          "HTTP/1.1 429 Too Many Requests\r\nRetry-After: 1\r\nConnection: close\r\nContent-Length: "
-          "0\r\n\r\n";
-      socket.non_blocking(true, peer);
-      socket.write_some(net::buffer(kBusy), peer);
-      continue;
-    }
+    const bool spare = !make_room(remote.address());
+    if (spare) make_spare_room();
     auto connection = std::make_shared<Connection>(std::move(socket), remote.address(), limits_);
+    connection->spare = spare;
     connections_.push_back(connection);
     net::co_spawn(io_, session(connection), net::detached);
   }

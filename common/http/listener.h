@@ -37,6 +37,10 @@ class Listener {
   // Cuts every connection and waits until its session has ended, calls in flight included.
   void stop();
   bool stopping() const { return stopping_; }  // I/O thread
+  // A connection beyond the limits is heard, but has to find room before it is answered: ask once its header
+  // is read. False: refuse it. I/O thread.
+  bool let_in(Connection& connection);
+  std::size_t followers() const;  // I/O thread
 
   net::io_context& io() { return io_; }
   int port() const { return port_; }
@@ -45,6 +49,7 @@ class Listener {
  private:
   net::awaitable<void> accept_loop();
   bool make_room(const net::ip::address& address);
+  void make_spare_room();
   net::awaitable<void> session(SharedConnection connection);
 
   const Limits& limits_;

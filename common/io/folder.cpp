@@ -3,10 +3,12 @@
 #include <algorithm>
 #include <cerrno>
 
+#include <fcntl.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
 #include "common/base/error.h"
+#include "common/io/door.h"
 #include "common/io/file.h"
 
 namespace trireme::io {
@@ -21,11 +23,39 @@ bool has_type(const Path& path, mode_t type, const FileSystem& files) {
   return files.status(path, found) == 0 && (found.st_mode & S_IFMT) == type;
 }
 
+// A folder as the library's iterators take it: behind a door its open descriptor's name.
+class Walked {
+ public:
+  Walked(const Path& folder, std::error_code& code) : folder_(folder), place_(folder) {
+    const Door* door = Door::of_this_thread();
+    if (door == nullptr) return;
+    descriptor_ = door->open(folder, O_RDONLY | O_DIRECTORY, 0);
+    if (descriptor_ < 0) code.assign(errno, std::generic_category());
+    place_ = "/proc/self/fd/" + std::to_string(descriptor_);
+  }
+  ~Walked() {
+    if (descriptor_ >= 0) ::close(descriptor_);
+  }
+  Walked(const Walked&) = delete;
+  Walked& operator=(const Walked&) = delete;
+  const Path& place() const { return place_; }
+  Path named(const Path& found) const {
+    return descriptor_ < 0 ? found : folder_ / found.lexically_relative(place_);
+  }
+
+ private:
+  Path folder_, place_;
+  int descriptor_ = -1;
+};
+
 std::vector<Path> list(const Path& folder, bool if_there) {
   std::vector<Path> found;
   std::error_code code;
-  for (fs::directory_iterator entry(folder, code), end; !code && entry != end; entry.increment(code))
-    found.push_back(entry->path());
+  const Walked walked(folder, code);
+  if (!code)
+    for (fs::directory_iterator entry(walked.place(), code), end; !code && entry != end;
+         entry.increment(code))
+      found.push_back(walked.named(entry->path()));
   if (code && !(if_there && code == std::errc::no_such_file_or_directory))
     throw system_error("cannot list the folder " + folder.string(), code.value());
   std::sort(found.begin(), found.end());
@@ -76,7 +106,15 @@ std::uint64_t size_of(const Path& path, const FileSystem& files) {
 }
 
 void set_mode(const Path& path, unsigned mode) {
-  if (::chmod(path.c_str(), mode) != 0) throw system_error("cannot protect " + path.string(), errno);
+  int got = -1;
+  if (const Door* door = Door::of_this_thread()) {
+    const auto place = door->parent(path);
+    if (place.folder() >= 0)  // of a link: what it points to is not touched
+      got = ::fchmodat(place.folder(), place.name(), mode, AT_SYMLINK_NOFOLLOW);
+  } else {
+    got = ::chmod(path.c_str(), mode);
+  }
+  if (got != 0) throw system_error("cannot protect " + path.string(), errno);
 }
 
 std::vector<Path> list_folder(const Path& folder) {
@@ -89,9 +127,11 @@ std::vector<Path> list_folder_if_there(const Path& folder) {
 std::vector<Path> files_below(const Path& folder) {
   std::vector<Path> found;
   std::error_code code;
-  for (fs::recursive_directory_iterator entry(folder, code), end; !code && entry != end;
-       entry.increment(code))
-    if (entry->is_regular_file(code)) found.push_back(entry->path());
+  const Walked walked(folder, code);
+  if (!code)
+    for (fs::recursive_directory_iterator entry(walked.place(), code), end; !code && entry != end;
+         entry.increment(code))
+      if (entry->is_regular_file(code)) found.push_back(walked.named(entry->path()));
   if (code) throw system_error("cannot list what lies below " + folder.string(), code.value());
   std::sort(found.begin(), found.end());
   return found;
@@ -103,8 +143,14 @@ bool remove_file(const Path& path, const FileSystem& files) {
 
 bool remove_tree(const Path& path) {
   std::error_code code;
-  const auto removed = fs::remove_all(path, code);
-  return !code && removed > 0;
+  const auto removed = [&](const Path& place) {
+    const auto count = fs::remove_all(place, code);
+    return !code && count > 0;
+  };
+  const Door* door = Door::of_this_thread();
+  if (door == nullptr) return removed(path);
+  const auto held = door->parent(path);
+  return held.folder() >= 0 && removed("/proc/self/fd/" + std::to_string(held.folder()) + "/" + held.name());
 }
 
 void replace_folder(const Path& aside, const Path& place, const FileSystem& files) {

@@ -5,32 +5,48 @@
 
 #include "common/base/error.h"
 #include "common/base/log.h"
+#include "common/io/door.h"
 #include "common/io/log_tail.h"
 #include "coordinator/api/documents.h"
 #include "coordinator/api/spec_roots.h"
+#include "jobs/specification/json/names.h"
+#include "jobs/store/published.h"
 #include "jobs/store/run_files.h"
 
 namespace trireme::coordinator::api {
 namespace {
 
 using Outcome = service::SubmitAnswer::Outcome;
+constexpr std::chrono::seconds kPlanBudget{30};
 constexpr std::uint64_t kLargestReport = 64U << 20;
 
 // Faults of paths outside the roots; faults of the specification itself are the Face's to report.
 std::vector<jobs::SpecFault> root_faults(const ServerOptions& options, const std::string& body) {
   const jobs::ReadResult read = jobs::read_job(body);
   if (!read.ok()) return {};
-  return paths_outside_roots(read.job, options.data_roots, options.output_roots);
+  return paths_outside_roots(read.job, options.data_roots, options.output_roots, options.run_folder);
+}
+
+io::Roots roots_of(const ServerOptions& options) {
+  io::Roots roots{options.data_roots, options.output_roots, {options.run_folder}};
+  if (const io::Path weights = jobs::weights_folder(); !weights.empty()) roots.read.push_back(weights);
+  return roots;
 }
 
 Response faulty(const std::vector<jobs::SpecFault>& faults, const Request& request) {
   const bool syntax = !faults.empty() && std::all_of(faults.begin(), faults.end(), [](const auto& fault) {
     return fault.code == "syntax";
   });
+  std::vector<jobs::SpecFault> told;  // those of reading are counted already
+  for (const auto& fault : faults)
+    if (faults.size() <= jobs::kMostFaults + 1)
+      told.push_back(fault);
+    else
+      jobs::add_fault(told, fault);
   return problem(
       syntax ? 400 : 422,
       "the specification has " + std::to_string(faults.size()) + (faults.size() == 1 ? " fault" : " faults"),
-      request.request_id, faults);
+      request.request_id, told);
 }
 
 std::string idempotency_key(const Request& request) {
@@ -55,6 +71,8 @@ Response submit(service::Face& face, const ServerOptions& options, const Request
       return problem(422, "this Idempotency-Key was used with another specification", request.request_id,
                      std::vector<jobs::SpecFault>{
                          {"", "key_reused", "the key belongs to job " + answer.job_id, "send a fresh key"}});
+    case Outcome::kQueueFull:
+      return problem(429, answer.body, request.request_id);
     case Outcome::kSameAsBefore:
       return {200, "application/json", answer.body};
     case Outcome::kCreated:
@@ -64,6 +82,8 @@ Response submit(service::Face& face, const ServerOptions& options, const Request
 }
 
 Response plan(service::Face& face, const ServerOptions& options, const Request& request) {
+  const io::Door door(roots_of(options), std::chrono::steady_clock::now() + kPlanBudget);
+  const io::Behind behind(&door);
   if (const auto faults = root_faults(options, request.body); !faults.empty()) return faulty(faults, request);
   std::vector<jobs::SpecFault> faults;
   const std::string planned = face.plan(request.body, faults);
@@ -94,9 +114,10 @@ Response logs(service::Face& face, const ServerOptions& options, const Admission
 }
 
 Response report(service::Face& face, const std::string& job_id) {
+  const std::string file = face.report(job_id);
   return {200,
           "text/html; charset=utf-8",
-          io::read_file(face.report(job_id), kLargestReport),
+          io::read_file(file, kLargestReport),
           {{"Content-Security-Policy", "default-src 'none'; style-src 'unsafe-inline'; img-src data:"}}};
 }
 

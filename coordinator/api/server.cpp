@@ -2,14 +2,12 @@
 #pragma GCC diagnostic ignored "-Wmismatched-new-delete"
 #include "coordinator/api/server.h"
 
-#include <algorithm>
 #include <functional>
 #include <memory>
 #include <optional>
 
 #include <unistd.h>
 #include <boost/asio/co_spawn.hpp>
-#include <boost/asio/thread_pool.hpp>
 
 #include "common/base/clock.h"
 #include "common/base/error.h"
@@ -22,6 +20,7 @@
 #include "coordinator/api/documents.h"
 #include "coordinator/api/guard.h"
 #include "coordinator/api/handlers.h"
+#include "coordinator/api/lanes.h"
 #include "jobs/store/run_files.h"
 
 namespace trireme::coordinator::api {
@@ -51,10 +50,11 @@ struct Server::State {
   ~State();
 
   http::Address address();
+  bool let_in(http::Connection& connection, const Admission& admission);
   net::awaitable<bool> serve_one(Shared connection);
   net::awaitable<Response> answer(const Admission& admission, const Request& request);
   void count(const Admission& admission, const Request& request, int status);
-  net::awaitable<void> on_pool(std::function<void()> call);
+  net::awaitable<void> on_lane(Lane& lane, std::function<void()> call);
   net::awaitable<void> follow(Shared connection, const Admission& admission, const Request& request);
   net::awaitable<void> stream_lines(Shared connection, io::LogTail& tail, const std::string& job_id);
 
@@ -63,7 +63,7 @@ struct Server::State {
   GuardRules rules;
   std::uint64_t requests = 0;  // I/O thread only
   std::string request_prefix;
-  net::thread_pool pool{4};
+  Lanes lanes;
   http::Listener listener;
 };
 
@@ -71,6 +71,7 @@ Server::State::State(service::Face& face_in, ServerOptions options_in)
     : face(face_in),
       options((fill_defaults(options_in), std::move(options_in))),
       request_prefix("r" + std::to_string(options.incarnation.value) + "-"),
+      lanes(options.most_connections, options.most_submits, options.most_plans),
       listener(address(), options, [this](Shared connection) { return serve_one(std::move(connection)); }) {
   store::write_endpoint({options.run_folder},
                         {listener.url(), options.run_id, ::getpid(), options.incarnation.value});
@@ -80,7 +81,7 @@ Server::State::State(service::Face& face_in, ServerOptions options_in)
 
 Server::State::~State() {
   listener.stop();  // every session ends once its socket is closed and its Face call is back
-  pool.join();
+  lanes.join();
   io::remove_file(store::RunPaths{options.run_folder}.endpoint());  // of this server, which is gone
 }
 
@@ -96,6 +97,12 @@ http::Address Server::State::address() {
   return wanted;
 }
 
+// /healthz is never refused.
+bool Server::State::let_in(http::Connection& connection, const Admission& admission) {
+  const Endpoint* endpoint = admission.match.endpoint;
+  return (endpoint != nullptr && endpoint->action == Action::kHealth) || listener.let_in(connection);
+}
+
 // One request and its answer; false when the connection is to be closed.
 net::awaitable<bool> Server::State::serve_one(Shared connection) {
   http::Connection::Parser parser;
@@ -107,6 +114,12 @@ net::awaitable<bool> Server::State::serve_one(Shared connection) {
   }
   Request request = http::request_of(parser, request_id);
   const Admission admission = admit(request, rules);
+  if (!let_in(*connection, admission)) {
+    count(admission, request, 429);
+    co_await connection->refuse(problem(429, "too many connections are being answered", request_id),
+                                request_id);
+    co_return false;
+  }
   if (admission.refused) {
     count(admission, request, admission.refused->status);
     if (!parser.is_done()) {
@@ -115,14 +128,14 @@ net::awaitable<bool> Server::State::serve_one(Shared connection) {
     }
     co_return co_await connection->send(*admission.refused, request_id, parser.get().keep_alive());
   }
+  connection->answering = true;
   if (const error_code code = co_await connection->read_body(parser)) {
     if (auto response = http::refusal_of(code, options, request_id))
       co_await connection->refuse(*response, request_id);
     co_return false;
   }
   request.body = std::move(parser.get().body());
-  connection->answering = true;
-  const bool keep_alive = parser.get().keep_alive();
+  const bool keep_alive = parser.get().keep_alive() && !connection->spare;
   const auto wants = admission.target.query.find("follow");
   if (admission.match.endpoint->action == Action::kLogs && wants != admission.target.query.end() &&
       wants->second == "1" && parser.get().version() == 11) {
@@ -131,6 +144,7 @@ net::awaitable<bool> Server::State::serve_one(Shared connection) {
   }
   Response response = co_await answer(admission, request);
   const bool go_on = co_await connection->send(std::move(response), request_id, keep_alive);
+  connection->answered = std::chrono::steady_clock::now();
   connection->answering = false;
   co_return go_on;
 }
@@ -141,8 +155,10 @@ net::awaitable<Response> Server::State::answer(const Admission& admission, const
   const Action action = admission.match.endpoint->action;
   if (action == Action::kHealth || action == Action::kVersion) {  // no lock: not even the pool's queue
     response = handle(face, options, admission, request);
+  } else if (Lane& lane = lanes.of(action); lane.inside >= lane.most) {
+    response = problem(429, "too many such requests are waiting", request.request_id);
   } else {
-    co_await on_pool([&] { response = handle(face, options, admission, request); });
+    co_await on_lane(lane, [&] { response = handle(face, options, admission, request); });
   }
   count(admission, request, response.status);
   if (options.metrics != nullptr)
@@ -163,15 +179,22 @@ void Server::State::count(const Admission& admission, const Request& request, in
                           {"code", std::to_string(status)}});
 }
 
-net::awaitable<void> Server::State::on_pool(std::function<void()> call) {
-  co_await net::co_spawn(pool, called(std::move(call)), net::use_awaitable);
+net::awaitable<void> Server::State::on_lane(Lane& lane, std::function<void()> call) {
+  ++lane.inside;
+  co_await net::co_spawn(lane.pool, called(std::move(call)), net::use_awaitable);
+  --lane.inside;
 }
 
 net::awaitable<void> Server::State::follow(Shared connection, const Admission& admission,
                                            const Request& request) {
   Response response;
   std::optional<io::LogTail> tail;
-  co_await on_pool([&] { response = handle_follow(face, options, admission, request, tail); });
+  if (listener.followers() >= options.most_followers) {
+    response = problem(429, "too many readers follow logs", request.request_id);
+  } else {
+    connection->following = true;
+    co_await on_lane(lanes.files, [&] { response = handle_follow(face, options, admission, request, tail); });
+  }
   if (response.status != 200) {
     co_await connection->send(std::move(response), request.request_id, false);
     co_return;
@@ -187,7 +210,8 @@ net::awaitable<void> Server::State::stream_lines(Shared connection, io::LogTail&
   for (int round = 0; !listener.stopping(); ++round) {
     std::string text;
     bool over = false;
-    co_await on_pool([&] {
+    if (connection->peer_gone()) co_return;
+    co_await on_lane(lanes.files, [&] {
       if (round % 4 == 0) over = is_over(face, job_id);  // before reading, so that nothing written is missed
       text = tail.next();
     });

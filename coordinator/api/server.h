@@ -1,5 +1,6 @@
 // The HTTP API (API.md beside this file): one table of endpoints, closed by default. Connections live on one
-// I/O thread, calls of the Face on a small pool, so a slow ledger never delays /healthz.
+// I/O thread, calls of the Face on small pools, one per kind of call (lanes.h), so that a slow ledger never
+// delays /healthz, nor a plan over a million shards a status.
 #pragma once
 
 #include <chrono>
@@ -31,8 +32,12 @@ struct ServerOptions : http::Limits {
       allowed_hosts;                      // accepted in Host besides localhost, 127.0.0.1, [::1] and `listen`
   std::vector<io::Path> data_roots;       // specs may read only under these; empty: the working directory
   std::vector<io::Path> output_roots;     // … and write only under these; empty: the run folder's parent
+  bool any_file = false;                  // the operator's own job runs: its output may lie anywhere
   telemetry::Metrics* metrics = nullptr;  // may be null; outlives the server
+  // Of logs; tests shorten them.
   std::chrono::milliseconds follow_poll{500}, follow_heartbeat{15000};
+  std::size_t most_followers = 64;                // of logs, beside the connections
+  std::size_t most_submits = 64, most_plans = 8;  // waiting or at work; beyond it 429
 };
 
 class Server {

@@ -4,6 +4,7 @@
 
 #include "common/base/log.h"
 #include "common/io/folder.h"
+#include "jobs/specification/json/names.h"
 #include "jobs/specification/spec_paths.h"
 
 namespace trireme::coordinator::api {
@@ -36,20 +37,30 @@ bool is_under(const io::Path& path, const io::Path& root) {
 }
 
 std::vector<jobs::SpecFault> paths_outside_roots(jobs::JobSpec job, const std::vector<io::Path>& data_roots,
-                                                 const std::vector<io::Path>& output_roots) {
+                                                 const std::vector<io::Path>& output_roots,
+                                                 const io::Path& run_folder) {
   std::vector<jobs::SpecFault> faults;
+  const auto within = [](const std::string& path, const std::vector<io::Path>& roots) {
+    return std::any_of(roots.begin(), roots.end(),
+                       [&](const io::Path& root) { return is_under(path, root); });
+  };
   for (const jobs::SpecPath& path : jobs::spec_paths(job)) {
+    const bool sound = is_sound(*path.value);
+    if (sound && is_under(*path.value, run_folder)) {
+      jobs::add_fault(faults,
+                      {path.pointer, "run_folder",
+                       "'" + printable(*path.value, 200) + "' lies in the coordinator's own run folder",
+                       "name a folder beside it"});
+      continue;
+    }
     const auto& roots = path.written ? output_roots : data_roots;
-    const bool inside = is_sound(*path.value) &&
-                        std::any_of(roots.begin(), roots.end(),
-                                    [&](const io::Path& root) { return is_under(*path.value, root); });
-    if (inside) continue;
-    faults.push_back({path.pointer, "path_outside_roots",
-                      "'" + printable(*path.value, 200) +
-                          "' is outside the folders that jobs sent over HTTP may " +
-                          (path.written ? "write" : "read"),
-                      "use a path under " + listed(roots) + ", or start the coordinator with " +
-                          (path.written ? "--output-root" : "--data-root")});
+    if (sound && within(*path.value, roots)) continue;
+    jobs::add_fault(faults, {path.pointer, "path_outside_roots",
+                             "'" + printable(*path.value, 200) +
+                                 "' is outside the folders that jobs sent over HTTP may " +
+                                 (path.written ? "write" : "read"),
+                             "use a path under " + listed(roots) + ", or start the coordinator with " +
+                                 (path.written ? "--output-root" : "--data-root")});
   }
   return faults;
 }

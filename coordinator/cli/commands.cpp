@@ -23,6 +23,7 @@
 #include "coordinator/cli/launch/launch_command.h"
 #include "coordinator/cli/launch/process.h"
 #include "coordinator/cli/plan/plan_command.h"
+#include "coordinator/cli/recovery/audit_command.h"
 #include "coordinator/cli/recovery/checkpoints_command.h"
 #include "coordinator/cli/recovery/ledger_command.h"
 #include "coordinator/cli/serve_command.h"
@@ -289,6 +290,17 @@ void add_recovery(CLI::App& app, Given& given) {
   restore.add_flag("--afresh", given.afresh, "begin an empty ledger instead; checkpoints and results stay");
   restore.callback([&given] {
     given.command = [&given] { return restore_ledger(given.whole_run_folder(), given.afresh, std::cout); };
+  });
+
+  CLI::App& audit = *app.add_subcommand(
+      "audit", "check what a run that has stopped left: ledger, outputs, checkpoints, every sample once");
+  audit.add_option("run", given.run_folder, "run folder")->required();
+  audit.add_option("--like", given.file, "output of another run: the same steps, losses and weights");
+  add_format(audit, given);
+  audit.callback([&given] {
+    given.command = [&given] {
+      return audit_command(given.whole_run_folder(), given.file, given.json(), std::cout);
+    };
   });
 
   CLI::App& checkpoints =

@@ -62,19 +62,17 @@ sweep::Sweep read_sweep(const SweepOptions& options) {
   return std::move(read.sweep);
 }
 
-// The runs may read what their jobs name, and write below the sweep's folder and their store.
+// The runs are the user's own, so they read what they like (lists name pictures that lie elsewhere), and
+// write below the sweep's folder and their store.
 void allow_paths(const sweep::Sweep& sweep, LaunchOptions& fleet) {
-  std::set<std::string> read, written{sweep.output.string()};
+  std::set<std::string> written{sweep.output.string()};
   for (const auto& run : sweep.jobs) {
     jobs::JobSpec job = run.job;
     for (const auto& path : jobs::spec_paths(job)) {
-      if (!path.written)
-        read.insert(*path.value);
-      else if (path.value->rfind(sweep.output.string() + "/", 0) != 0)
-        written.insert(*path.value);
+      if (path.written && path.value->rfind(sweep.output.string() + "/", 0) != 0) written.insert(*path.value);
     }
   }
-  fleet.data_roots.insert(fleet.data_roots.end(), read.begin(), read.end());
+  fleet.data_roots.push_back("/");
   fleet.output_roots.insert(fleet.output_roots.end(), written.begin(), written.end());
 }
 

@@ -130,10 +130,13 @@ struct Ledger::State {
     writer = std::make_unique<Writer>(*database, checked);
     const std::uint64_t stored = std::strtoull(checked.meta.at("incarnation").c_str(), nullptr, 10);
     if (options.incarnation.value <= stored)
-      throw Error(ErrorKind::kConflict,
-                  "incarnation " + std::to_string(options.incarnation.value) + " of " + run_id +
-                      " comes too late: the ledger has seen " + std::to_string(stored),
-                  "another coordinator has taken over; only the newest one goes on");
+      throw Error(
+          ErrorKind::kConflict,
+          "incarnation " + std::to_string(options.incarnation.value) + " of " + run_id +
+              " comes too late: the ledger has seen " + std::to_string(stored),
+          "another coordinator has taken over, and only the newest one goes on; or the run folder's file "
+          "`incarnation` was lost: write " +
+              std::to_string(stored) + " into it");
     mark = std::make_unique<Mark>(path("mark"), io::xxh3_64(run_id), checked.last_sequence);
     sqlite3_wal_hook(database->handle(), remember_frames, &wal_frames);
   }

@@ -77,6 +77,7 @@ class Lister {
     try {
       look_up();
     } catch (const Error& error) {
+      if (error.kind() == ErrorKind::kUnavailable) throw;  // no fault of the job
       faults_.push_back(
           {pointer, error.kind() == ErrorKind::kNotFound ? "not_found" : "invalid", error.what(), hint});
     }

@@ -203,7 +203,14 @@ net::awaitable<bool> Service::State::serve_one(SharedConnection connection) {
       co_await connection->refuse(*admission.refused, request_id);
       co_return false;
     }
-    co_return co_await connection->send(*admission.refused, request_id, parser.get().keep_alive());
+    co_return co_await connection->send(*admission.refused, request_id,
+                                        parser.get().keep_alive() && !connection->spare);
+  }
+  if (admission.route->action != Action::kHealth && !listener.let_in(*connection)) {
+    count(admission, request, 429, started);
+    co_await connection->refuse(http::problem(429, "too many connections are being answered", request_id),
+                                request_id);
+    co_return false;
   }
   if (const auto code = co_await connection->read_body(parser)) {
     if (auto response = http::refusal_of(code, limits, request_id))
@@ -215,9 +222,10 @@ net::awaitable<bool> Service::State::serve_one(SharedConnection connection) {
   ++answering;
   Response response = co_await answer(admission, request);
   count(admission, request, response.status, started);
-  const bool go_on =
-      co_await connection->send(std::move(response), request_id, parser.get().keep_alive() && !draining);
+  const bool go_on = co_await connection->send(std::move(response), request_id,
+                                               parser.get().keep_alive() && !draining && !connection->spare);
   --answering;
+  connection->answered = Clock::now();
   connection->answering = false;
   co_return go_on;
 }

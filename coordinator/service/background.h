@@ -8,19 +8,23 @@
 namespace boost::asio {
 class thread_pool;
 }
+namespace trireme::io {
+class Door;
+}
 
 namespace trireme::coordinator::service {
 
 class Background {
  public:
-  Background();
-  ~Background();  // as finish()
+  explicit Background(const io::Door* door = nullptr);  // the work stands behind it; it outlives this
+  ~Background();                                        // as finish()
   Background(const Background&) = delete;
   Background& operator=(const Background&) = delete;
   void run(std::function<void()> work);  // must not throw
   void finish();                         // waits until all is done; what comes later is dropped
 
  private:
+  const io::Door* door_;
   std::unique_ptr<boost::asio::thread_pool> pool_;
 };
 

@@ -8,8 +8,12 @@
 
 namespace trireme::coordinator::service {
 namespace {
-// Idle polling: short enough for a task's turn-around, long enough to leave the cores to the workers.
-constexpr std::chrono::microseconds kIdleWait{500};
+// MPI is polled: often while mail comes, so that a task's turn-around is short; seldom in between, so that a
+// service that waits costs next to nothing.
+std::chrono::microseconds idle_wait(std::chrono::nanoseconds quiet) {
+  using namespace std::chrono_literals;
+  return quiet < 20ms ? 500us : quiet < 200ms ? 2ms : 8ms;
+}
 
 bool from_worker(const jobs::Message& message) {
   return std::holds_alternative<jobs::Hello>(message) || std::holds_alternative<jobs::Heartbeat>(message) ||
@@ -41,7 +45,10 @@ void Control::send(Rank to, const jobs::Message& message) {
   std::string bytes = jobs::encode({options_.run_key, options_.incarnation, message});
   {
     const std::lock_guard lock(mutex_);
-    if (std::holds_alternative<jobs::Welcome>(message)) greeted_.insert(to);
+    if (std::holds_alternative<jobs::Welcome>(message)) {
+      greeted_.insert(to);
+      if (!options_.rules.empty()) outgoing_.emplace_back(to, options_.rules);
+    }
     outgoing_.emplace_back(to, std::move(bytes));
     ++unsent_;
   }
@@ -118,13 +125,18 @@ void Control::ping_when_due() {
 }
 
 void Control::loop() {
+  auto busy = std::chrono::steady_clock::now();
   while (!stop_) {
     const bool received = receive();
     const bool sent = send_queued();
     ping_when_due();
-    if (received || sent) continue;
+    const auto now = std::chrono::steady_clock::now();
+    if (received || sent) {
+      busy = now;
+      continue;
+    }
     std::unique_lock lock(mutex_);
-    wake_.wait_for(lock, kIdleWait, [&] { return stop_ || !outgoing_.empty(); });
+    wake_.wait_for(lock, idle_wait(now - busy), [&] { return stop_ || !outgoing_.empty(); });
   }
   send_queued();
 }

@@ -30,6 +30,7 @@ struct ControlOptions {
   Incarnation incarnation;
   std::chrono::nanoseconds heartbeat{}, dead{};
   const Clock* clock = nullptr;
+  std::string rules;  // encode_rules(), sent before each Welcome; "": none
 };
 
 class Control {

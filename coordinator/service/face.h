@@ -12,9 +12,15 @@
 namespace trireme::coordinator::service {
 
 struct SubmitAnswer {
-  enum class Outcome { kCreated, kSameAsBefore, kKeyReused, kInvalid } outcome = Outcome::kCreated;
+  enum class Outcome {
+    kCreated,
+    kSameAsBefore,
+    kKeyReused,
+    kInvalid,
+    kQueueFull
+  } outcome = Outcome::kCreated;
   std::string job_id;
-  std::string body;                     // the job as describe() gives it
+  std::string body;                     // the job as describe() gives it; kQueueFull: why
   std::vector<jobs::SpecFault> faults;  // kInvalid
 };
 

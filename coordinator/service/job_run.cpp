@@ -67,6 +67,7 @@ void JobRun::replay(const ledger::LeaseRow& row, Decision& decision) {
     lost.ended_ms = milliseconds(world_.clock->wall());
     decision.event("LeaseLost", job_, payload({{"lease", row.lease.value}, {"why", lost.why}}));
     decision.writes.push_back(std::move(lost));
+    if (row.address == graph_->address_of(ref)) lost_outputs_.push_back(graph_->describe_task(ref).output);
   }
   // Of another address: an input file has changed since, so the task is to be done again.
   if (row.state != ledger::LeaseState::kDone || row.address != graph_->address_of(ref)) return;
@@ -76,6 +77,7 @@ void JobRun::replay(const ledger::LeaseRow& row, Decision& decision) {
 
 void JobRun::complete(const planner::TaskRef& ref, const jobs::TaskDone& done) {
   ++tasks_done_;
+  const io::Behind behind(world_.door);
   try {
     const auto ready = graph_->complete(ref, done);
     if (started_)
@@ -131,6 +133,7 @@ std::vector<planner::TaskRef> JobRun::take_unprepared_gangs() {
 }
 
 const jobs::Task& JobRun::gang_task(const planner::TaskRef& ref) {
+  const io::Behind behind(world_.door);
   const auto found = gang_tasks_.find(ref);
   return found != gang_tasks_.end() ? found->second
                                     : gang_tasks_.emplace(ref, graph_->make_task(ref)).first->second;
@@ -163,12 +166,19 @@ bool JobRun::grant(SteadyTime now, Decision& decision) {
        scheduler_.grant(workers, *world_.idle, world_.fleet->everyone_here(), kGrantsPerDecision)) {
     const planner::TaskRef ref = task_ref(given.task);
     jobs::Task task;
+    const io::Behind behind(world_.door);
     try {
       task = given.task.slots > 0 ? gang_task(ref) : graph_->make_task(ref);
     } catch (const Error& error) {
       world_.idle->insert(given.workers.begin(), given.workers.end());
-      fail(error.kind(), error.what());
-      return false;
+      if (given.task.slots > 0) scheduler_.gang_ended();
+      if (error.kind() != ErrorKind::kDiskFull) {
+        fail(error.kind(), error.what());
+        return false;
+      }
+      disk_full_ = error.what();
+      scheduler_.add(given.task);
+      continue;  // of what was given each has to go back
     }
     ++given_away;
     scheduler::Lease& lease = leases_.grant(given, now);
@@ -296,6 +306,10 @@ void JobRun::task_failed(Rank rank, const jobs::TaskFailed& failed, Decision& de
   end_lease(*lease, rank, cancelled ? ledger::LeaseState::kLost : ledger::LeaseState::kFailed, failed.message,
             "", decision);
   if (cancelled) return retry(ref);
+  if (failed.kind == ErrorKind::kDiskFull) {  // no fault of the task's: it waits for room
+    disk_full_ = what;
+    return retry(ref);
+  }
   const std::int64_t attempts = ++failures_[ref];
   if (!failed.retryable)
     fail(failed.kind, what);

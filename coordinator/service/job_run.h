@@ -7,8 +7,10 @@
 #include <optional>
 #include <set>
 #include <string>
+#include <utility>
 #include <vector>
 
+#include "common/io/door.h"
 #include "common/telemetry/metrics.h"
 #include "coordinator/fleet/fleet.h"
 #include "coordinator/fleet/step_watch.h"
@@ -25,6 +27,7 @@ struct RunWorld {
   telemetry::Metrics* metrics = nullptr;  // may be null
   const Clock* clock = nullptr;
   Incarnation incarnation;
+  const io::Door* door = nullptr;  // what the job's files are reached through
 };
 
 struct Failure {
@@ -41,6 +44,8 @@ class JobRun {
   // incarnation left open are written as lost.
   void replay(const ledger::LeaseRow& row, Decision& decision);
   void start(Decision& decision);
+  // Where the tasks that were lost with an earlier incarnation were writing: paths without extension.
+  std::vector<std::string> take_lost_outputs() { return std::exchange(lost_outputs_, {}); }
 
   void task_done(Rank rank, const jobs::TaskDone& done, SteadyTime now, Decision& decision);
   void task_failed(Rank rank, const jobs::TaskFailed& failed, Decision& decision);
@@ -58,6 +63,10 @@ class JobRun {
   // The same of a checkpoint: also when the lease has ended meanwhile, for the files are whole all the same.
   const scheduler::Lease* gang_of_checkpoint(LeaseId id, Rank rank);
   void note_gang_progress(SteadyTime now);
+  void postpone_gang(const planner::TaskRef& ref, const std::string& disk_full) {
+    unprepared_.push_back(ref);
+    disk_full_ = disk_full;
+  }
 
   // No more grants; every lease in hand is asked to stop (gangs write a checkpoint first when asked to).
   void stop(bool checkpoint_first, const std::string& reason, Decision& decision);
@@ -67,6 +76,8 @@ class JobRun {
   bool quiet() const { return leases_.size() == 0 && leaving_.empty(); }
   bool granted_anything() const { return granted_; }
   const std::optional<Failure>& failure() const { return failure_; }
+  // What a full disk has kept from being done, once; it is ready again. "": nothing.
+  std::string take_disk_full() { return std::exchange(disk_full_, ""); }
   void fail(ErrorKind kind, const std::string& message);
   // Why the incarnation has to end (a stuck gang), "" when it need not.
   std::string stuck(SteadyTime now) const;
@@ -118,6 +129,8 @@ class JobRun {
   std::optional<jobs::StepReport> last_step_;
   std::optional<fleet::StepWatch> watch_;
   std::optional<Failure> failure_;
+  std::string disk_full_;
+  std::vector<std::string> lost_outputs_;
   std::int64_t tasks_done_ = 0;
   std::int64_t training_stage_ = -1;
   bool started_ = false, granted_ = false, stopping_ = false;

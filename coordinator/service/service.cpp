@@ -2,10 +2,13 @@
 
 #include <cerrno>
 #include <csignal>
+#include <limits>
+#include <utility>
 
 #include "common/base/error.h"
 #include "common/base/log.h"
 #include "coordinator/planner/listing.h"
+#include "jobs/protocol/house_rules.h"
 
 namespace trireme::coordinator::service {
 namespace {
@@ -15,6 +18,8 @@ constexpr auto kReviewEvery = 20ms;
 constexpr auto kProgressEvery = 500ms;
 constexpr auto kMetricsEvery = 1s;
 constexpr auto kFlushPatience = 2000ms;
+constexpr auto kLookAtDisk = 1s;
+constexpr std::uint64_t kRoomToGoOn = 1U << 20;
 }  // namespace
 
 Service::Service(ServiceOptions options, RunFolder& folder, ledger::Ledger& ledger,
@@ -28,6 +33,8 @@ Service::Service(ServiceOptions options, RunFolder& folder, ledger::Ledger& ledg
       fleet_(mailbox->size() - 1, limits_, clock.now()),
       last_lease_(ledger.last_lease()),
       opened_(clock.now()),
+      door_(options_.roots ? std::make_unique<io::Door>(*options_.roots) : nullptr),
+      background_(door_.get()),
       jobs_(ledger, metrics, clock),
       checkpoints_({&ledger, &background_, &queue_, &metrics, &clock, folder.path()}),
       publisher_(ledger, background_, queue_) {
@@ -40,8 +47,12 @@ Service::Service(ServiceOptions options, RunFolder& folder, ledger::Ledger& ledg
   for (const auto& row : ledger_.events("", 0, 2))
     afresh_ = afresh_ || row.event.kind == "LedgerStartedAfresh";
   folder_.remove_terminal();
-  ControlOptions control{jobs::run_key(ledger_.run_id()), folder_.incarnation(), limits_.heartbeat,
-                         limits_.dead, &clock_};
+  ControlOptions control{jobs::run_key(ledger_.run_id()),
+                         folder_.incarnation(),
+                         limits_.heartbeat,
+                         limits_.dead,
+                         &clock_,
+                         rules_of_the_house()};
   control_ = std::make_unique<Control>(
       std::move(mailbox), control,
       [this](std::vector<Arrival> arrivals) {
@@ -56,6 +67,16 @@ Service::Service(ServiceOptions options, RunFolder& folder, ledger::Ledger& ledg
                {{"run_id", ledger_.run_id()}, {"incarnation", std::to_string(folder_.incarnation().value)}});
   metrics_.set("trireme_incarnation", static_cast<double>(folder_.incarnation().value));
   metrics_.set("trireme_ledger_replay_duration_seconds", ledger_.start_seconds());
+}
+
+std::string Service::rules_of_the_house() const {
+  if (!options_.roots) return "";
+  const auto texts = [](const std::vector<io::Path>& paths) {
+    return std::vector<std::string>(paths.begin(), paths.end());
+  };
+  const io::Roots& roots = *options_.roots;
+  return jobs::encode_rules({jobs::run_key(ledger_.run_id()), folder_.incarnation().value, texts(roots.read),
+                             texts(roots.write), texts(roots.never)});
 }
 
 Service::~Service() {
@@ -190,17 +211,55 @@ void Service::watch_supervisor(SteadyTime now, Decision& decision) {
   }
 }
 
-// A full disk pauses grants; once there is room again, the reserve is taken back first.
+// Of the disks that the running job writes to, the fuller one.
+std::uint64_t Service::room_of_job() {
+  std::uint64_t room = std::numeric_limits<std::uint64_t>::max();
+  const auto& spec = running()->spec.spec;
+  for (const auto& place : {spec.output, spec.store})
+    if (!place.empty()) room = std::min(room, io::free_bytes(place));
+  return room;
+}
+
+// What was written meanwhile is kept, nothing new is given away, and the job goes on by itself.
+void Service::pause(const std::string& why, Decision& decision) {
+  if (outcome_ || stopping_ || running() == nullptr) return;
+  const std::uint64_t room = room_of_job();
+  room_wanted_ = room + kRoomToGoOn;
+  disk_looked_ = paused_at_ = clock_.now();
+  const std::string cause = "the disk is full: " + why + "; " + std::to_string(room >> 10) +
+                            " KiB are free, and it goes on when " + std::to_string(room_wanted_ >> 10) +
+                            " are";
+  log_error("service", cause);
+  if (!paused_) decision.event("Paused", jobs_.running_id(), payload({{"why", cause}}));
+  paused_ = true;
+  Job& job = *running();
+  if (job.row.state == ledger::JobState::kRunning)
+    jobs_.move(job, ledger::JobState::kPaused, cause, decision);
+}
+
+// A full disk pauses grants; once there is room again, the reserve is taken back first. Room may also come by
+// what a file system does not tell (a quota), so that a try is made once in a while.
 void Service::watch_disk(SteadyTime now, Decision& decision) {
-  if (!paused_ || now - disk_looked_ < 1s) return;
+  if (run_ != nullptr)
+    if (const std::string why = run_->take_disk_full(); !why.empty()) pause(why, decision);
+  if (!paused_ || now - disk_looked_ < kLookAtDisk) return;
   disk_looked_ = now;
   if (!ledger_.restore_reserve()) return;
+  const bool waits = room_wanted_ > 0 && running() != nullptr && !stopping_;
+  if (waits && room_of_job() < room_wanted_ && now - paused_at_ < options_.try_disk_after) return;
+  resume(decision);
+}
+
+void Service::resume(Decision& decision) {
   paused_ = false;
+  room_wanted_ = 0;
   log_info("service", "there is room on the disk again");
   Job* job = running();
   decision.event("Resumed", jobs_.running_id(), "{}");
   if (job != nullptr && job->row.state == ledger::JobState::kPaused)
     jobs_.move(*job, ledger::JobState::kRunning, "there is room on the disk again", decision);
+  if (job != nullptr && std::exchange(unplanned_, false)) look_and_plan(*job);
+  for (const std::size_t stage : std::exchange(unpublished_, {})) publish(stage, decision);
 }
 
 void Service::commit_and_act(Decision& decision) {

@@ -12,6 +12,7 @@
 #include <string>
 #include <vector>
 
+#include "common/io/door.h"
 #include "common/mailbox/mailbox.h"
 #include "coordinator/ledger/ledger.h"
 #include "coordinator/service/background.h"
@@ -33,8 +34,11 @@ struct ServiceOptions {
   // Looks up shards and weights, on the helper thread; empty: planner::list_job.
   std::function<planner::ListedJob(const jobs::JobSpec&)> list;
   std::string working_folder;      // relative paths of submitted specs start here
-  int supervisor_pid = 0;          // 0: none
-  std::string host = "127.0.0.1";  // of this process' exporter
+  std::optional<io::Roots> roots;  // the folders of submitted jobs; none: they go where they like
+  std::chrono::milliseconds try_disk_after{60000};  // although no room is seen
+  std::size_t most_jobs = 1000;                     // that are not over
+  int supervisor_pid = 0;                           // 0: none
+  std::string host = "127.0.0.1";                   // of this process' exporter
 };
 
 struct Outcome {
@@ -73,10 +77,14 @@ class Service final : public Face {
   };
 
   // service.cpp
+  std::string rules_of_the_house() const;
   void tick(Decision& decision);
   void review_fleet(SteadyTime now, Decision& decision);
   void watch_supervisor(SteadyTime now, Decision& decision);
   void watch_disk(SteadyTime now, Decision& decision);
+  void pause(const std::string& why, Decision& decision);
+  void resume(Decision& decision);
+  std::uint64_t room_of_job();
   void commit_and_act(Decision& decision);
   void commit_in_reserve(Decision& decision);
   void end_incarnation(const std::string& reason, Decision& decision);
@@ -100,6 +108,7 @@ class Service final : public Face {
   void stop_running(Stopping stopping, bool checkpoint_first, Decision& decision);
   void end_job(Job& job, ledger::JobState state, const std::string& cause, int exit_code, Decision& decision);
   void commit_stages(Decision& decision);
+  void publish(std::size_t stage, Decision& decision);
   void stage_written(const std::string& job_id, std::size_t stage, const std::string& fault,
                      Decision& decision);
   Job* running() { return jobs_.running(); }
@@ -130,11 +139,16 @@ class Service final : public Face {
       disk_looked_{};
   std::int64_t tasks_before_ = 0;  // of the job that has just ended
   int signals_ = 0;
+  SteadyTime paused_at_{};
+  std::uint64_t room_wanted_ = 0;         // bytes, where the job writes; 0: the ledger's disk alone was full
+  std::vector<std::size_t> unpublished_;  // stages whose outputs a full disk has kept back
+  bool unplanned_ = false;                // so has it the job's plan
   bool paused_ = false, reporting_ = false, recovered_ = false, more_to_grant_ = false;
   std::atomic<bool> ready_{false}, closed_{false};
   bool foreign_output_ = false;  // the running job was refused: its output holds what others have left
   bool afresh_ = false;  // the ledger was begun beside what others have left (ledger restore --afresh)
   EventQueue queue_;
+  std::unique_ptr<const io::Door> door_;  // of submitted jobs, null without roots
   Background background_;
   JobBook jobs_;
   CheckpointBook checkpoints_;

@@ -63,6 +63,12 @@ SubmitAnswer Service::submit(const std::string& spec_json, const std::string& id
         if (known.row.body_hash != hash) return SubmitAnswer{SubmitAnswer::Outcome::kKeyReused, id, "", {}};
         return SubmitAnswer{SubmitAnswer::Outcome::kSameAsBefore, id, document_of(known), {}};
       }
+    const auto waiting = std::count_if(jobs_.all().begin(), jobs_.all().end(), [](const auto& one) {
+      return !ledger::is_terminal(one.second.row.state);
+    });
+    if (static_cast<std::size_t>(waiting) >= options_.most_jobs)
+      return SubmitAnswer{
+          SubmitAnswer::Outcome::kQueueFull, "", std::to_string(waiting) + " jobs are waiting already", {}};
     if (options_.job)
       throw Error(ErrorKind::kConflict, "this coordinator runs the one job it was started with",
                   "start one without --job to submit jobs to it");

@@ -4,12 +4,32 @@
 
 #include "common/base/error.h"
 #include "common/base/log.h"
+#include "common/io/folder.h"
 #include "coordinator/service/service.h"
 #include "jobs/store/run_files.h"
 
 namespace trireme::coordinator::service {
 
 using ledger::JobState;
+
+namespace {
+
+// Files that were being written aside when their writer was killed: nobody names them.
+void sweep_half_written(const std::vector<std::string>& outputs) {
+  for (const io::Path output : outputs) {
+    try {
+      for (const auto& path : io::list_folder_if_there(output.parent_path())) {
+        const std::string name = path.filename().string();
+        if (name.starts_with(output.filename().string()) && name.find(".tmp") != std::string::npos)
+          io::remove_tree(path);
+      }
+    } catch (const Error& error) {
+      log_warning("service", error.what());
+    }
+  }
+}
+
+}  // namespace
 
 constexpr const char* kBySignal = "stopped by signal";
 
@@ -78,6 +98,10 @@ void Service::look_and_plan(const Job& job) {
       const ErrorKind kind = error != nullptr ? error->kind() : ErrorKind::kInternal;
       queue_.push([this, id, kind, foreign, what = std::string(failure.what())](Decision& next) {
         if (jobs_.running_id() != id || stopping_) return;
+        if (kind == ErrorKind::kDiskFull) {
+          unplanned_ = true;
+          return pause(what, next);
+        }
         foreign_output_ = foreign;
         stop_running({JobState::kFailed, kind == ErrorKind::kDamaged ? 65 : 1, what, {}}, false, next);
       });
@@ -99,9 +123,14 @@ void Service::planned(const std::string& job_id, std::unique_ptr<planner::TaskGr
                       Decision& decision) {
   if (jobs_.running_id() != job_id) return;
   Job& job = jobs_.find(job_id);
-  run_ = std::make_unique<JobRun>(job_id, job.spec, std::move(graph), last_lease_, limits_,
-                                  RunWorld{&fleet_, &idle_, &metrics_, &clock_, folder_.incarnation()});
+  run_ = std::make_unique<JobRun>(
+      job_id, job.spec, std::move(graph), last_lease_, limits_,
+      RunWorld{&fleet_, &idle_, &metrics_, &clock_, folder_.incarnation(), door_.get()});
   ledger_.for_each_lease(job_id, [&](const ledger::LeaseRow& row) { run_->replay(row, decision); });
+  {
+    const io::Behind behind(door_.get());
+    sweep_half_written(run_->take_lost_outputs());  // before anyone writes there again
+  }
   run_->start(decision);
   std::vector<std::pair<std::string, std::string>> stages;
   for (const auto& stage : run_->graph().stages()) stages.emplace_back(stage.name, stage.kind);
@@ -180,6 +209,9 @@ void Service::end_job(Job& job, JobState state, const std::string& cause, int ex
   const std::int64_t tasks = run_ != nullptr ? run_->tasks_done() : 0;
   run_.reset();
   stopping_.reset();
+  unpublished_.clear();
+  unplanned_ = false;
+  room_wanted_ = 0;
   publisher_.forget();
   jobs_.run_none();
   reporting_ = true;
@@ -209,20 +241,28 @@ void Service::commit_stages(Decision& decision) {
   for (const std::size_t stage : run_->take_committed_stages()) {
     if (running()->stages.at(static_cast<std::int64_t>(stage)).state == ledger::StageState::kCommitted)
       continue;
-    publisher_.expect(jobs_.running_id(), stage);
-    decision.after.push_back([this, id = jobs_.running_id(), stage] {
-      if (jobs_.running_id() != id || run_ == nullptr) return;
-      publisher_.write_stage(jobs_.find(id), stage, run_->graph(),
-                             [this, id, stage](const std::string& fault, Decision& next) {
-                               stage_written(id, stage, fault, next);
-                             });
-    });
+    publish(stage, decision);
   }
+}
+
+void Service::publish(std::size_t stage, Decision& decision) {
+  publisher_.expect(jobs_.running_id(), stage);
+  decision.after.push_back([this, id = jobs_.running_id(), stage] {
+    if (jobs_.running_id() != id || run_ == nullptr) return;
+    publisher_.write_stage(jobs_.find(id), stage, run_->graph(),
+                           [this, id, stage](const std::string& fault, Decision& next) {
+                             stage_written(id, stage, fault, next);
+                           });
+  });
 }
 
 void Service::stage_written(const std::string& job_id, std::size_t stage, const std::string& fault,
                             Decision& decision) {
   if (jobs_.running_id() != job_id || run_ == nullptr) return;
+  if (!fault.empty() && publisher_.disk_was_full()) {
+    unpublished_.push_back(stage);
+    return pause(fault, decision);
+  }
   if (!fault.empty()) return run_->fail(ErrorKind::kInvalid, "the outputs cannot be written: " + fault);
   Job& job = jobs_.find(job_id);
   jobs_.stage_committed(job, stage, progress_json(stages_of(job)[stage]), decision);

@@ -94,7 +94,8 @@ void Service::prepare_gangs() {
                                 gang_found(ref, start, decision);
                               });
     } catch (const Error& error) {
-      return run_->fail(error.kind(), error.what());
+      if (error.kind() != ErrorKind::kDiskFull) return run_->fail(error.kind(), error.what());
+      run_->postpone_gang(ref, error.what());
     }
   }
 }

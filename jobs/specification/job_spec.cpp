@@ -17,13 +17,16 @@ namespace {
 
 // A fault in an override names it; faults stand in document order.
 void arrange(std::vector<SpecFault>& faults, const Json& root, const std::vector<std::string>& overrides) {
+  std::vector<std::pair<std::size_t, SpecFault>> placed;
   for (SpecFault& fault : faults) {
-    const std::ptrdiff_t which = nearest_at(root, fault.pointer).override_at;
-    if (which >= 0 && fault.code != "override")
-      fault.detail += " (from --set " + printable(overrides[static_cast<std::size_t>(which)], 200) + ")";
+    const Json& at = nearest_at(root, fault.pointer);
+    if (at.override_at >= 0 && fault.code != "override")
+      fault.detail +=
+          " (from --set " + printable(overrides[static_cast<std::size_t>(at.override_at)], 200) + ")";
+    placed.emplace_back(fault.code == "more" ? std::string::npos : at.position, std::move(fault));
   }
-  std::ranges::stable_sort(faults, {},
-                           [&](const SpecFault& fault) { return nearest_at(root, fault.pointer).position; });
+  std::ranges::stable_sort(placed, {}, &std::pair<std::size_t, SpecFault>::first);
+  std::ranges::transform(placed, faults.begin(), [](auto& one) { return std::move(one.second); });
 }
 
 // A data set given in short has its single source's faults at the data set itself.

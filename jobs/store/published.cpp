@@ -5,6 +5,7 @@
 
 #include "common/base/error.h"
 #include "common/base/nearest_name.h"
+#include "common/io/door.h"
 #include "common/io/folder.h"
 
 namespace trireme::jobs {
@@ -69,6 +70,7 @@ std::string resolve(const std::string& given, const std::vector<Published>& publ
 }  // namespace
 
 io::Path weights_folder() {
+  const io::Behind nothing(nullptr);  // the program's own, wherever it lies
   if (const char* given = std::getenv("TRIREME_WEIGHTS"); given != nullptr && *given != '\0') return given;
   const io::Path program = io::own_program().parent_path();
   std::vector<io::Path> candidates{program.parent_path() / "share" / "trireme" / "weights"};

@@ -53,6 +53,9 @@ std::uint64_t raise_incarnation(const RunPaths& run, const io::FileSystem& files
           ErrorKind::kDamaged, file.string() + " does not hold a number",
           "write a number above every incarnation that the ledger has seen, or choose another output");
   }
+  // A lost file: what the last ones have left says how far it was.
+  if (const auto told = read_progress(run)) value = std::max(value, told->incarnation);
+  if (const auto told = read_terminal(run)) value = std::max(value, told->incarnation);
   io::write_file_atomic(file, std::to_string(++value) + "\n", true, 0644, files);
   return value;
 }

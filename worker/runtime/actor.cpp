@@ -7,7 +7,9 @@
 
 #include "common/base/fault_point.h"
 #include "common/base/log.h"
+#include "common/io/door.h"
 #include "common/telemetry/metrics.h"
+#include "jobs/store/published.h"
 #include "worker/collective/group.h"
 #include "worker/collective/metered_group.h"
 #include "worker/runtime/device.h"
@@ -130,13 +132,33 @@ jobs::Message run_with_group(const jobs::Task& task, const Stages& stages, TaskC
   context.group = group.get();
   return run_task(task, stages, context);
 }
+
+// Where there are rules, every thread of this worker reaches files through the job's door meanwhile. The
+// published weights of this host may be named by every job.
+jobs::Message run_behind_door(const jobs::Task& task, const Stages& stages, TaskContext& context,
+                              Control& control, const ActorOptions& options) {
+  const auto rules = control.rules();
+  if (!rules) return run_with_group(task, stages, context, control, options);
+  std::optional<io::Door> door;
+  try {
+    io::Roots roots{{rules->read.begin(), rules->read.end()},
+                    {rules->write.begin(), rules->write.end()},
+                    {rules->never.begin(), rules->never.end()}};
+    if (const io::Path weights = jobs::weights_folder(); !weights.empty()) roots.read.push_back(weights);
+    door.emplace(roots);
+  } catch (const Error& error) {
+    return failed(task, error.kind(), task.stage + ": " + error.what());
+  }
+  const io::Behind behind(&*door, io::Behind::Who::kProcess);
+  return run_with_group(task, stages, context, control, options);
+}
 }  // namespace
 
 void run_actor(Control& control, const Stages& stages, const ActorOptions& options) {
   while (const auto task = control.next_task()) {
     control.begin_task(task->lease);
     TaskContext context = context_of(*task, control, options);
-    jobs::Message answer = run_with_group(*task, stages, context, control, options);
+    jobs::Message answer = run_behind_door(*task, stages, context, control, options);
     std::string lost;
     if (const auto* failure = std::get_if<jobs::TaskFailed>(&answer); failure != nullptr) {
       log_warning("actor",

@@ -6,15 +6,22 @@
 
 #include "common/base/fault_point.h"
 #include "common/base/log.h"
+#include "common/io/door.h"
 #include "common/io/file.h"
 #include "common/telemetry/metrics.h"
 
 namespace trireme::worker::runtime {
 namespace {
 constexpr Rank kCoordinator = 0;
-constexpr auto kIdle = std::chrono::milliseconds(1);
+
+// As the coordinator's: seldom while nothing comes and nothing is to be sent.
+std::chrono::microseconds idle_wait(std::chrono::nanoseconds quiet) {
+  using namespace std::chrono_literals;
+  return quiet < 20ms ? 1ms : quiet < 200ms ? 2ms : 8ms;
+}
 
 std::uint64_t resident_bytes() {
+  const io::Behind nothing(nullptr);  // no job's file
   std::istringstream statm(io::read_file("/proc/self/statm", 4096));
   std::uint64_t all = 0, resident = 0;
   statm >> all >> resident;
@@ -88,6 +95,7 @@ void Control::run() {
     return outbox_.empty() && options_.mailbox->unsent_bytes() == 0;
   };
   SteadyTime give_up{};
+  auto last_mail = std::chrono::steady_clock::now();
   while (!ending_ || (!drained() && std::chrono::steady_clock::now() < give_up)) {
     if (!ending_) give_up = std::chrono::steady_clock::now() + std::chrono::seconds(1);
     bool busy = false;
@@ -95,9 +103,13 @@ void Control::run() {
       receive(*mail);
       busy = true;
     }
-    send_waiting();
+    busy = send_waiting() || options_.mailbox->unsent_bytes() > 0 || busy;
     beat_if_due();
-    if (!busy) std::this_thread::sleep_for(kIdle);
+    const auto now = std::chrono::steady_clock::now();
+    if (busy)
+      last_mail = now;
+    else
+      std::this_thread::sleep_for(idle_wait(now - last_mail));
   }
 }
 
@@ -112,6 +124,7 @@ void Control::receive(const Mail& mail) {
   if (mail.from != kCoordinator) return refuse("sender");
   jobs::Envelope envelope;
   try {
+    if (const auto rules = jobs::decode_rules(mail.bytes)) return take(*rules);
     envelope = jobs::decode(mail.bytes);
   } catch (const Error& error) {
     log_warning("control", error.what());
@@ -120,6 +133,18 @@ void Control::receive(const Mail& mail) {
   if (!welcomed(envelope)) return;
   watchdog_.heard();
   std::visit([this](const auto& message) { handle(message); }, envelope.message);
+}
+
+void Control::take(const jobs::HouseRules& rules) {
+  if (run_id_ != 0 && rules.run != run_id_) return refuse("run");
+  if (incarnation_ != 0 && rules.incarnation != incarnation_) return refuse("incarnation");
+  const std::lock_guard lock(mutex_);
+  rules_ = rules;
+}
+
+std::optional<jobs::HouseRules> Control::rules() const {
+  const std::lock_guard lock(mutex_);
+  return rules_;
 }
 
 // Whether the message counts: of this run and incarnation, and none before the Welcome.
@@ -201,12 +226,12 @@ void Control::beat_if_due() {
   send(jobs::Heartbeat{++beats_, lease, done_, total_, resident}, true);
 }
 
-void Control::send_waiting() {
-  for (;;) {
+bool Control::send_waiting() {
+  for (bool sent = false;; sent = true) {
     std::pair<jobs::Message, bool> next;
     {
       const std::lock_guard lock(mutex_);
-      if (outbox_.empty() || (!welcomed_ && !ending_)) return;
+      if (outbox_.empty() || (!welcomed_ && !ending_)) return sent;
       next = std::move(outbox_.front());
       outbox_.pop_front();
     }

@@ -18,6 +18,7 @@
 
 #include "common/base/clock.h"
 #include "common/mailbox/mailbox.h"
+#include "jobs/protocol/house_rules.h"
 #include "jobs/protocol/messages.h"
 #include "worker/runtime/stage.h"
 #include "worker/runtime/watchdog.h"
@@ -50,6 +51,7 @@ class Control {
   void begin_task(LeaseId lease);
   void end_task(jobs::Message answer);
   const StopRequest& stop() const { return stop_; }
+  std::optional<jobs::HouseRules> rules() const;  // of the tasks to come; none: they go where they like
 
   void progress(std::int64_t done, std::int64_t total);
   void report(jobs::Message message, bool replaceable = false);
@@ -62,6 +64,7 @@ class Control {
   void run();
   void receive(const Mail& mail);
   void refuse(const char* reason);
+  void take(const jobs::HouseRules& rules);
   bool welcomed(const jobs::Envelope& envelope);
   void handle(const jobs::Welcome& welcome);
   void handle(const jobs::Assign& assign);
@@ -72,7 +75,7 @@ class Control {
   template <class Other>
   void handle(const Other&);
   void beat_if_due();
-  void send_waiting();
+  bool send_waiting();  // whether anything was
   void send(const jobs::Message& message, bool replaceable);
   void apply(const jobs::Cancel& cancel);
 
@@ -84,7 +87,8 @@ class Control {
   SteadyTime last_beat_;
   std::uint64_t beats_ = 0;
 
-  std::mutex mutex_;  // of the members down to stop_
+  mutable std::mutex mutex_;  // of the members down to stop_
+  std::optional<jobs::HouseRules> rules_;
   std::condition_variable changed_;
   std::deque<jobs::Task> tasks_;
   std::map<std::uint64_t, jobs::Cancel> cancelled_;  // leases still in tasks_

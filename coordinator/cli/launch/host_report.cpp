@@ -18,6 +18,7 @@
 #include "common/io/folder.h"
 #include "common/io/machine/numa.h"
 #include "coordinator/cli/build_info.h"
+#include "coordinator/cli/launch/mpi_leftovers.h"
 #include "coordinator/cli/launch/process.h"
 #include "jobs/protocol/version.h"
 
@@ -141,6 +142,7 @@ HostReport host_report(const io::Path& run_folder, const std::string& token) {
   report.numa_nodes = std::max<std::int64_t>(1, static_cast<std::int64_t>(io::numa_nodes().size()));
   report.gpu_nodes = io::gpu_numa_nodes(std::getenv("CUDA_VISIBLE_DEVICES"));
   report.temporary = variable("TMPDIR").empty() ? "/tmp" : variable("TMPDIR");
+  sweep_mpi_leftovers(report.temporary);
   report.temporary_fault = write_fault(report.temporary);
   if (report.temporary_fault.empty()) report.temporary_free_bytes = io::free_bytes(report.temporary);
   report.sees_folder = io::appears(run_folder / token, io::disk(), std::chrono::seconds(2));

@@ -15,6 +15,7 @@
 #include "coordinator/cli/client/format.h"
 #include "coordinator/cli/launch/host_report.h"
 #include "coordinator/cli/launch/hosts.h"
+#include "coordinator/cli/launch/mpi_leftovers.h"
 #include "coordinator/cli/launch/mpirun.h"
 #include "coordinator/cli/launch/process.h"
 #include "coordinator/cli/launch/run_files.h"
@@ -91,6 +92,27 @@ std::vector<Host> settle_hosts(const LaunchOptions& options, const io::Path& run
   return hosts;
 }
 
+// Those that cannot take part now are left out of this start, and asked again at the next. The coordinator
+// runs on this one, so that this one is always there; a run without workers is none.
+std::vector<Host> hosts_that_answer(const std::vector<Host>& wanted,
+                                    const std::function<std::vector<HostAnswer>()>& ask,
+                                    const std::function<void(const std::string&)>& say) {
+  for (;;) {
+    const auto answers = ask();
+    std::vector<Host> there;
+    for (const Host& host : wanted) {
+      const auto answer = std::find_if(answers.begin(), answers.end(),
+                                       [&](const auto& one) { return one.host.name == host.name; });
+      const bool fine = answer != answers.end() && answer->fault.empty();
+      if (fine) there.push_back(host);
+      if (!fine)
+        say("host " + host.name + " is left out until the next start: it " +
+            (answer == answers.end() ? "is not named any more" : answer->fault));
+    }
+    if (!there.empty() || stop_signals() > 0) return there.empty() ? wanted : there;
+  }
+}
+
 LaunchPlan plan_of(const LaunchOptions& options, const io::Path& run_folder, std::vector<Host> hosts) {
   LaunchPlan plan;
   plan.hosts = std::move(hosts);
@@ -156,6 +178,7 @@ SupervisorOptions supervisor_options(const std::optional<jobs::JobSpec>& job, co
   };
   options.start_limit = milliseconds(timeouts.first_heartbeat_seconds + 60);
   options.pulse_limit = milliseconds(timeouts.dead_seconds + 20);
+  options.frozen_limit = milliseconds(std::max(timeouts.dead_seconds, 2.0));
   options.stop_limit = milliseconds(timeouts.stop_seconds + 10);  // the coordinator gives up first
   return options;
 }
@@ -211,8 +234,16 @@ SupervisorOptions fleet_options(const LaunchOptions& options, const std::optiona
   const MpirunVersion version = check_mpirun(options.mpirun, note);
   if (!note.empty()) say(note);
   SupervisorOptions supervisor = supervisor_options(job, run_folder);
+  sweep_mpi_leftovers(variable("TMPDIR").empty() ? "/tmp" : variable("TMPDIR"));
   const LaunchPlan plan = plan_of(options, run_folder, settle_hosts(options, run_folder, say));
   supervisor.command = mpirun_command(plan, version);
+  if (plan.hosts.size() > 1)
+    supervisor.next_command = [plan, version, say, options, run_folder] {
+      LaunchPlan next = plan;
+      next.hosts = hosts_that_answer(
+          plan.hosts, [&] { return look_at_hosts(options, run_folder); }, say);
+      return mpirun_command(next, version);
+    };
   supervisor.environment = root_permission(::geteuid() == 0);
   if (!supervisor.environment.empty()) say("running as root: OMPI_ALLOW_RUN_AS_ROOT is set for mpirun");
   if (const auto alone = without_srun(); !alone.empty()) {

@@ -112,11 +112,12 @@ pid_t spawn(const Spawn& what) {
   }
 }
 
-std::optional<int> exit_code_if_ended(pid_t child) {
+std::optional<Ended> ended(pid_t child) {
   int status = 0;
   const pid_t got = ::waitpid(child, &status, WNOHANG);
   if (got == 0 || (got < 0 && errno == EINTR)) return std::nullopt;
-  return got == child ? code_of(status) : 127;
+  if (got != child) return Ended{127, 0};
+  return Ended{code_of(status), WIFSIGNALED(status) ? WTERMSIG(status) : 0};
 }
 
 std::vector<pid_t> processes_marked(const std::string& name, const std::string& value) {
@@ -174,16 +175,16 @@ Captured capture(const std::vector<std::string>& command, std::chrono::seconds l
     if (captured.output.size() < 65536) captured.output.append(part.data(), static_cast<std::size_t>(got));
   }
   ::close(pipe[0]);
-  std::optional<int> ended;
-  while (!(ended = exit_code_if_ended(child)) && std::chrono::steady_clock::now() < deadline)
+  std::optional<Ended> end;
+  while (!(end = ended(child)) && std::chrono::steady_clock::now() < deadline)
     std::this_thread::sleep_for(std::chrono::milliseconds(5));
-  if (!ended) {
+  if (!end) {
     ::kill(-child, SIGKILL);
     int status = 0;
     ::waitpid(child, &status, 0);
-    ended = code_of(status);
+    end = Ended{code_of(status), 0};
   }
-  captured.exit_code = *ended;
+  captured.exit_code = end->code;
   return captured;
 }
 

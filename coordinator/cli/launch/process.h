@@ -24,8 +24,12 @@ struct Spawn {
 // that is not there.
 pid_t spawn(const Spawn& what);
 
-// The exit code (128 + signal when killed) once it has ended; reaps it.
-std::optional<int> exit_code_if_ended(pid_t child);
+// How it ended, once it has; reaps it.
+struct Ended {
+  int code = 0;    // 128 + signal when killed
+  int signal = 0;  // that killed it, 0: it left by itself
+};
+std::optional<Ended> ended(pid_t child);
 
 // Processes whose environment holds `name=value` and that are not zombies.
 std::vector<pid_t> processes_marked(const std::string& name, const std::string& value);

@@ -4,9 +4,11 @@
 #include <atomic>
 #include <cmath>
 #include <filesystem>
+#include <map>
 #include <optional>
 #include <regex>
 #include <thread>
+#include <utility>
 
 #include <signal.h>
 #include <sys/stat.h>
@@ -20,7 +22,9 @@
 namespace trireme::coordinator::cli {
 namespace {
 
+using namespace std::chrono_literals;
 using Steady = std::chrono::steady_clock;
+constexpr std::chrono::milliseconds kLookAtPulses{100};
 constexpr const char* kMark = "TRIREME_SUPERVISOR_PID";
 
 std::atomic<int> stops{0};
@@ -36,7 +40,7 @@ FileStamp stamp_of(const io::Path& file) {
 }
 
 // Who died, as mpirun tells it: "… process rank 2 with PID 0 on node n exited on signal 9 (Killed)."
-std::string cause_of_end(const io::Path& log, std::uint64_t begin, int code) {
+std::string cause_of_end(const io::Path& log, std::uint64_t begin, const Ended& end) {
   io::LineReader file(log, begin);
   static const std::regex kSignal(R"(process rank (\d+) .*exited on signal (\d+))");
   for (std::string line; file.next(line);) {
@@ -45,8 +49,8 @@ std::string cause_of_end(const io::Path& log, std::uint64_t begin, int code) {
     const std::string who = found[1] == "0" ? "the coordinator" : "worker " + found[1].str();
     return who + " was killed by signal " + found[2].str();
   }
-  if (code > 128) return "mpirun was killed by signal " + std::to_string(code - 128);
-  return "mpirun ended with code " + std::to_string(code);
+  if (end.signal != 0) return "mpirun was killed by signal " + std::to_string(end.signal);
+  return "mpirun ended with code " + std::to_string(end.code);
 }
 
 class Incarnation {
@@ -56,25 +60,38 @@ class Incarnation {
   std::string cause;        // why it ended, as far as we saw
   int exit_code = -1;       // mpirun's, when it ended by itself
   bool stop_asked = false;  // by a signal to us
+  // A process was killed where it ran: no host is to blame.
+  bool killed_in_place() const { return cause.find("killed by signal") != std::string::npos; }
+  std::optional<Steady::duration> started_within;  // to the coordinator's first beat
 
  private:
   void check_pulse();
+  void check_pulses();
+  void check_terminal();
   void check_signals();
   void forward_stop();
-  void end_everything();
+  void end_everything(std::chrono::milliseconds patience);
   std::vector<pid_t> ours() const { return processes_marked(kMark, std::to_string(::getpid())); }
 
   const SupervisorOptions& options_;
   std::uint64_t number_;
   pid_t mpirun_ = 0;
   std::uint64_t log_begin_ = 0;  // where this incarnation's lines begin in mpirun.log
-  Steady::time_point started_ = Steady::now(), pulse_ = Steady::now(), stop_since_{};
+  Steady::time_point started_ = Steady::now(), pulse_ = Steady::now(), stop_since_{}, looked_ = started_,
+                     told_{};
+  std::chrono::milliseconds leave_limit_{0};
+  struct Beat {
+    std::string text;
+    Steady::time_point at;
+  };
+  std::map<std::string, Beat> beats_;  // of the ranks' pulses
   FileStamp stamp_;
   bool seen_ = false, over_ = false;
 };
 
 Incarnation::Incarnation(const SupervisorOptions& options, std::uint64_t number)
     : options_(options), number_(number), stamp_(stamp_of(store::RunPaths{options.run_folder}.progress())) {
+  io::remove_tree(options.run_folder / "pulse");
   Spawn what{options.command, options.environment, store::RunPaths{options.run_folder}.mpirun_log()};
   what.environment["TRIREME_INCARNATION"] = std::to_string(number);
   what.environment[kMark] = std::to_string(::getpid());
@@ -85,16 +102,18 @@ Incarnation::Incarnation(const SupervisorOptions& options, std::uint64_t number)
 
 void Incarnation::watch() {
   while (!over_) {
-    if (const auto code = exit_code_if_ended(mpirun_)) {
-      exit_code = *code;
+    if (const auto end = ended(mpirun_)) {
+      exit_code = end->code;
       if (cause.empty())
-        cause = cause_of_end(store::RunPaths{options_.run_folder}.mpirun_log(), log_begin_, *code);
+        cause = cause_of_end(store::RunPaths{options_.run_folder}.mpirun_log(), log_begin_, *end);
       mpirun_ = 0;
-      end_everything();
+      end_everything(options_.poll * 3);  // without mpirun the ranks are orphans: nothing of theirs counts
       return;
     }
     check_signals();
-    if (!over_) check_pulse();
+    if (!over_) check_terminal();
+    if (!over_) check_pulses();
+    if (!over_ && !beats_.contains("rank-0")) check_pulse();
     if (over_) return;
     options_.on_poll();
     std::this_thread::sleep_for(options_.poll);
@@ -117,7 +136,59 @@ void Incarnation::check_pulse() {
   cause = seen_ ? "the coordinator gave no sign of life for " + std::to_string(limit.count() / 1000) + " s"
                 : "the coordinator did not start within " + std::to_string(limit.count() / 1000) + " s";
   options_.say(cause + "; ending this incarnation");
-  end_everything();
+  end_everything(options_.kill_limit);
+}
+
+// The coordinator has said how it ended: mpirun, which may be waiting for a host that does not answer, gets a
+// moment to say the same.
+void Incarnation::check_terminal() {
+  const auto now = Steady::now();
+  if (told_ == Steady::time_point{}) {
+    const auto terminal = store::read_terminal({options_.run_folder});
+    if (!terminal || terminal->incarnation != number_) return;
+    told_ = now;
+    // One that was lost may be what mpirun waits for.
+    leave_limit_ = terminal->state == "RESTART" ? options_.leave_limit / 3 : options_.leave_limit;
+    return;
+  }
+  if (now - told_ < leave_limit_) return;
+  if (cause.empty()) cause = "mpirun did not end with the coordinator";
+  end_everything(std::chrono::milliseconds(0));
+}
+
+// A rank that starts, or the coordinator at any time, and has stopped beating is frozen.
+void Incarnation::check_pulses() {
+  const auto now = Steady::now();
+  if (now - looked_ < kLookAtPulses) return;
+  const bool was_away = now - looked_ > std::chrono::seconds(2);  // we were: nobody is to blame
+  looked_ = now;
+  const auto before = std::exchange(beats_, {});
+  for (const auto& file : io::list_folder_if_there(options_.run_folder / "pulse")) {
+    const std::string rank = file.filename().string();
+    io::LineReader lines(file);
+    std::string text;
+    lines.next(text);
+    const auto known = before.find(rank);
+    const bool same = known != before.end() && known->second.text == text && !was_away;
+    beats_[rank] = {text, same ? known->second.at : now};
+    if (rank == "rank-0") {
+      pulse_ = now;
+      if (!started_within) started_within = now - started_;
+    }
+    if (now - beats_[rank].at < options_.frozen_limit) continue;
+    cause = (rank == "rank-0" ? "the coordinator" : "worker " + rank.substr(5)) + " stands still since " +
+            std::to_string(options_.frozen_limit.count() / 1000) + " s";
+    options_.say(cause + "; ending this incarnation");
+    return end_everything(std::chrono::milliseconds(0));
+  }
+  const auto coordinator = beats_.find("rank-0");
+  const bool joining =
+      coordinator != beats_.end() && coordinator->second.text.find("joining") != std::string::npos;
+  if (!joining || now - started_ < options_.start_limit) return;
+  cause = "the ranks did not find one another within " + std::to_string(options_.start_limit.count() / 1000) +
+          " s";
+  options_.say(cause + "; ending this incarnation");
+  end_everything(options_.kill_limit);
 }
 
 void Incarnation::check_signals() {
@@ -134,7 +205,7 @@ void Incarnation::check_signals() {
   if (count < 2 && !late) return;
   cause = late ? "the run did not stop in time" : "stopped at once by a second signal";
   options_.say(cause + "; ending it");
-  end_everything();
+  end_everything(options_.kill_limit);
 }
 
 // To the coordinator itself: mpirun would end all ranks at once instead.
@@ -148,17 +219,16 @@ void Incarnation::forward_stop() {
   }
   if (target != 0 && ::kill(target, SIGTERM) == 0) return;
   cause = "stopped before the coordinator was up";
-  end_everything();
+  end_everything(options_.kill_limit);
 }
 
 // SIGTERM to mpirun's group, then SIGKILL to it and to every process that carries our mark.
-void Incarnation::end_everything() {
+void Incarnation::end_everything(std::chrono::milliseconds patience) {
   over_ = true;
-  // Without mpirun the ranks are orphans: nothing of theirs is worth waiting for.
-  auto deadline = Steady::now() + (mpirun_ != 0 ? options_.kill_limit : options_.poll * 3);
+  auto deadline = Steady::now() + patience;
   if (mpirun_ != 0) ::kill(-mpirun_, SIGTERM);
   for (;;) {
-    if (mpirun_ != 0 && exit_code_if_ended(mpirun_)) mpirun_ = 0;
+    if (mpirun_ != 0 && ended(mpirun_)) mpirun_ = 0;
     const auto left = ours();
     if (mpirun_ == 0 && left.empty()) return;
     if (Steady::now() >= deadline || stop_signals() >= 2) {
@@ -186,12 +256,13 @@ class Supervisor {
   bool give_up(const std::string& reason);
   bool wait_before_next();
 
-  const SupervisorOptions& options_;
+  SupervisorOptions options_;
   io::FileLock lock_;
   SupervisorResult result_;
   std::uint64_t number_ = 0;
   std::int64_t best_ = 0;
   int failures_ = 0;  // in a row without progress
+  bool ask_hosts_ = false;
 };
 
 SupervisorResult Supervisor::run() {
@@ -201,13 +272,24 @@ SupervisorResult Supervisor::run() {
 }
 
 bool Supervisor::run_once() {
+  if (ask_hosts_ && options_.next_command) {
+    options_.command = options_.next_command();
+    if (stop_signals() > 0) return stop(75, "STOPPED", "stopped between two starts");
+  }
   number_ = store::raise_incarnation({options_.run_folder});
   ++result_.incarnations;
   // The end of an incarnation before, which its log tells, too.
   io::remove_file(store::RunPaths{options_.run_folder}.terminal());
   Incarnation incarnation(options_, number_);
   incarnation.watch();
+  io::remove_tree(options_.run_folder / "pulse");  // whoever was killed has left its own
   options_.on_poll();
+  ask_hosts_ = !incarnation.killed_in_place();
+  // What one start has shown limits the next: mpirun, sent into a cut, would use up all of a long limit.
+  if (incarnation.started_within)
+    options_.start_limit = std::min(
+        options_.start_limit,
+        std::chrono::duration_cast<std::chrono::milliseconds>(20s + 3 * *incarnation.started_within));
   auto terminal = store::read_terminal({options_.run_folder});
   if (terminal && terminal->incarnation != 0 && terminal->incarnation != number_) terminal.reset();
   return decide(terminal, incarnation) || wait_before_next();

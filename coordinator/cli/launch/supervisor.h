@@ -1,5 +1,6 @@
 // Keeps one run going (RELIABILITY 8.2): lock, incarnation, mpirun, watch, kill, back off, again. Not an MPI
-// process; decides by terminal.json and the pulse of progress.json, never by mpirun's exit code.
+// process; decides by terminal.json, by the pulses of ranks that start (common/io/pulse.h) and by
+// progress.json, never by mpirun's exit code; and does not wait for mpirun once it has decided.
 #pragma once
 
 #include <chrono>
@@ -15,15 +16,20 @@
 namespace trireme::coordinator::cli {
 
 struct SupervisorOptions {
-  std::vector<std::string> command;                // mpirun and all its arguments
+  std::vector<std::string> command;  // mpirun and all its arguments
+  // The command after a start that may have failed for a host's sake (hosts that do not answer are left out,
+  // and come back); null: the same again. Waits as long as it takes, but ends when a stop is asked for.
+  std::function<std::vector<std::string>()> next_command;
   std::map<std::string, std::string> environment;  // besides TRIREME_*
   io::Path run_folder;
   jobs::RetrySpec retry;
   std::chrono::milliseconds poll{20};
   std::chrono::milliseconds start_limit{180000};          // until the first progress.json of an incarnation
-  std::chrono::milliseconds pulse_limit{30000};           // between two changes of it
+  std::chrono::milliseconds pulse_limit{30000};           // between two changes of it, where no pulse is
+  std::chrono::milliseconds frozen_limit{10000};          // between two beats of a rank's pulse
   std::chrono::milliseconds stop_limit{40000};            // from the first signal to the end
   std::chrono::milliseconds kill_limit{2000};             // from SIGTERM to SIGKILL
+  std::chrono::milliseconds leave_limit{3000};            // from terminal.json to mpirun's own end
   std::function<void()> on_poll = [] {};                  // progress display
   std::function<bool()> finished = [] { return false; };  // true: a standing coordinator is asked to leave
   std::function<void(const std::string&)> say = [](const std::string&) {};  // one line per event

@@ -4,6 +4,7 @@
 
 #include "common/base/error.h"
 #include "common/base/log.h"
+#include "common/io/door.h"
 #include "common/io/folder.h"
 #include "coordinator/checkpoints/difference.h"
 #include "coordinator/ledger/recovery/backup.h"
@@ -242,6 +243,7 @@ void CheckpointBook::back_up() {
   next_backup_ = world_.clock->now() + std::chrono::duration_cast<SteadyTime::duration>(cost / kShareOfTime);
   backing_up_ = true;
   world_.aside->run([this, snapshot, failed] {
+    const io::Behind nothing(nullptr);  // the ledger is no job's
     try {
       ledger::keep_backup(snapshot, world_.run_folder);
     } catch (const std::exception& failure) {

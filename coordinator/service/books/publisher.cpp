@@ -4,6 +4,7 @@
 #include <cstdlib>
 #include <sstream>
 
+#include "common/base/error.h"
 #include "coordinator/ledger/result_json.h"
 #include "coordinator/report/report.h"
 #include "coordinator/service/books/outputs.h"
@@ -13,11 +14,13 @@ namespace trireme::coordinator::service {
 namespace {
 
 // "" or what `body` threw.
-std::string fault_of(const std::function<void()>& body) {
+std::string fault_of(const std::function<void()>& body, bool* disk_full = nullptr) {
   try {
     body();
     return "";
   } catch (const std::exception& failure) {
+    const auto* error = dynamic_cast<const Error*>(&failure);
+    if (disk_full != nullptr) *disk_full = error != nullptr && error->kind() == ErrorKind::kDiskFull;
     return failure.what();
   }
 }
@@ -73,12 +76,16 @@ void Publisher::write_stage(const Job& job, std::size_t stage, const planner::Ta
   });
   aside_.run([this, id = job.row.job, stage, name = row.stage, last_of_kind,
               output = io::Path(job.spec.spec.output), tasks = std::move(tasks), then = std::move(then)] {
-    const std::string fault = fault_of([&] {
-      write_stage_outputs(output, name, tasks);
-      publish_stage(output, name, last_of_kind, tasks);
-    });
-    events_.push([this, id, stage, fault, then](Decision& next) {
-      expected_.erase({id, stage});
+    bool full = false;
+    const std::string fault = fault_of(
+        [&] {
+          write_stage_outputs(output, name, tasks);
+          publish_stage(output, name, last_of_kind, tasks);
+        },
+        &full);
+    events_.push([this, id, stage, fault, full, then](Decision& next) {
+      if (!full) expected_.erase({id, stage});
+      disk_was_full_ = full;
       then(fault, next);
     });
   });

@@ -30,6 +30,7 @@ class Publisher {
   // After the commit of its last task. `then`: on the state thread, with what went wrong ("": nothing).
   using Written = std::function<void(const std::string& fault, Decision&)>;
   void write_stage(const Job& job, std::size_t stage, const planner::TaskGraph& graph, Written then);
+  bool disk_was_full() const { return disk_was_full_; }  // what the last `fault` was
 
   // The graph knows the sources and the damaged shards, and is gone when the last report is written.
   void remember_data(const std::string& job_id, const planner::TaskGraph& graph);
@@ -42,6 +43,7 @@ class Publisher {
   Background& aside_;
   EventQueue& events_;
   std::set<std::pair<std::string, std::size_t>> expected_;
+  bool disk_was_full_ = false;
   // Data set, shard and what is wrong in it, of the jobs that ran in this incarnation.
   std::map<std::string, std::vector<std::array<std::string, 3>>> damaged_;
   std::map<std::string, std::vector<std::array<std::string, 2>>>

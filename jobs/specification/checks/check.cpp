@@ -51,7 +51,7 @@ class Checker {
  private:
   void fault(const std::string& pointer, const std::string& code, const std::string& detail,
              const std::string& hint = "") {
-    faults_.push_back({pointer, code, detail, hint});
+    add_fault(faults_, {pointer, code, detail, hint});
   }
 
   void check_map_name(const std::string& where, const std::string& name) {
@@ -104,7 +104,8 @@ class Checker {
         fault(pointer, "cycle", "the stage needs itself");
         known = false;
       } else if (std::ranges::find(names, need) == names.end()) {
-        fault(pointer, "unknown_name", "there is no stage " + quoted(need), meant(need, names));
+        fault(pointer, "unknown_name", "there is no stage " + quoted(need),
+              listed_in_full(faults_) ? "" : meant(need, names));
       } else if (!seen.insert(need).second) {
         fault(pointer, "duplicate_name", quoted(need) + " is listed twice");
       }

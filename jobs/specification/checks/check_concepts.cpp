@@ -62,7 +62,7 @@ class ConceptChecker {
  private:
   void fault(const std::string& pointer, const std::string& code, const std::string& detail,
              const std::string& hint) {
-    faults_.push_back({pointer, code, detail, hint});
+    add_fault(faults_, {pointer, code, detail, hint});
   }
 
   void needs_heads(const std::string& trained) {

@@ -57,7 +57,7 @@ class FilterChecker {
 
   void fault(const std::string& pointer, const std::string& code, const std::string& detail,
              const std::string& hint = "") {
-    faults_.push_back({pointer, code, detail, hint});
+    add_fault(faults_, {pointer, code, detail, hint});
   }
 
   // Whether a tally of that kind over all of this data comes before (and fits).

@@ -4,6 +4,7 @@
 #include <algorithm>
 #include <string>
 
+#include "jobs/specification/json/names.h"
 #include "jobs/specification/model_defaults.h"
 
 namespace trireme::jobs {
@@ -45,7 +46,7 @@ void check_no_vit(const ImageTowerSpec& image, const auto& fault) {
 
 void check_image(const ImageTowerSpec& image, const std::string& at, std::vector<SpecFault>& faults) {
   const auto fault = [&](const char* field, const std::string& detail, const std::string& hint = "") {
-    faults.push_back({at + "/image/" + field, "invalid", detail, hint});
+    add_fault(faults, {at + "/image/" + field, "invalid", detail, hint});
   };
   if (image.kind == ImageTowerKind::kVit)
     check_vit(image, fault);
@@ -63,8 +64,8 @@ void check_image(const ImageTowerSpec& image, const std::string& at, std::vector
 // A frozen tower has weights of its own, or both come from init_from.
 void check_frozen(const ModelSpec& model, const std::string& at, std::vector<SpecFault>& faults) {
   const auto fault = [&](const char* tower) {
-    faults.push_back(
-        {at + "/" + tower + "/weights", "invalid", "a frozen tower needs weights", "a safetensors file"});
+    add_fault(faults, {at + "/" + tower + "/weights", "invalid", "a frozen tower needs weights",
+                       "a safetensors file"});
   };
   const bool both = !model.init_from.empty();
   if (model.image.frozen && model.image.weights.empty() && !both) fault("image");
@@ -73,7 +74,7 @@ void check_frozen(const ModelSpec& model, const std::string& at, std::vector<Spe
 
 void check_text(const TextTowerSpec& text, const std::string& at, std::vector<SpecFault>& faults) {
   const auto fault = [&](const char* field, const std::string& detail, const std::string& hint = "") {
-    faults.push_back({at + "/text/" + field, "invalid", detail, hint});
+    add_fault(faults, {at + "/text/" + field, "invalid", detail, hint});
   };
   if (text.width % text.heads != 0)
     fault("width", std::to_string(text.width) + " is no multiple of heads " + std::to_string(text.heads));
@@ -119,9 +120,9 @@ void check_model(const ModelSpec& model, const std::string& pointer, std::vector
   check_text(model.text, pointer, faults);
   check_frozen(model, pointer, faults);
   if (model.logit_scale_init > model.logit_scale_max)
-    faults.push_back({pointer + "/logit_scale_init", "invalid", "is above logit_scale_max", ""});
+    add_fault(faults, {pointer + "/logit_scale_init", "invalid", "is above logit_scale_max", ""});
   if (model.logit_scale_init < model.logit_scale_min)
-    faults.push_back({pointer + "/logit_scale_init", "invalid", "is below logit_scale_min", ""});
+    add_fault(faults, {pointer + "/logit_scale_init", "invalid", "is below logit_scale_min", ""});
 }
 
 }  // namespace trireme::jobs

@@ -41,7 +41,7 @@ class StageChecker {
  private:
   void fault(const std::string& pointer, const std::string& code, const std::string& detail,
              const std::string& hint = "") {
-    faults_.push_back({pointer, code, detail, hint});
+    add_fault(faults_, {pointer, code, detail, hint});
   }
 
   void known_data(const std::string& name, const std::string& pointer) {
@@ -292,7 +292,7 @@ class StageChecker {
     const bool augments = a.scale_min != b.scale_min || a.scale_max != b.scale_max ||
                           a.aspect_min != b.aspect_min || a.aspect_max != b.aspect_max || a.flip != b.flip;
     const auto refuse = [&](bool set, const char* field, const std::string& why) {
-      if (set) faults_.push_back(unread_fault(here_ + field, why));
+      if (set) add_fault(faults_, unread_fault(here_ + field, why));
     };
     const std::string named = "images of model " + quoted(s.model) + " are ";
     refuse(stored && augments, "/augment", named + "stored features, of which nothing is cropped");

@@ -36,7 +36,7 @@ class TrainingChecker {
  private:
   void fault(const std::string& pointer, const std::string& code, const std::string& detail,
              const std::string& hint = "") {
-    faults_.push_back({pointer, code, detail, hint});
+    add_fault(faults_, {pointer, code, detail, hint});
   }
 
   // Captioning knows one text per picture and its next tokens; what belongs to pairs is refused.
@@ -182,7 +182,7 @@ class TrainingChecker {
     for (std::size_t i = 0; i < o.groups.size(); ++i) {
       const std::string here = at + "/groups/" + std::to_string(i);
       if (!o.groups[i].layer_adaptation && o.kind != OptimizerKind::kLamb)
-        faults_.push_back(unread_fault(here + "/layer_adaptation", "only lamb adapts by layer"));
+        add_fault(faults_, unread_fault(here + "/layer_adaptation", "only lamb adapts by layer"));
       if (!seen.insert(o.groups[i].names).second)
         fault(here + "/names", "duplicate_name",
               quoted(o.groups[i].names) + " stands twice; the first one holds");

@@ -1,6 +1,7 @@
 #include "jobs/specification/checks/check_unread.h"
 
 #include "jobs/specification/json/field_writer.h"
+#include "jobs/specification/json/names.h"
 
 namespace trireme::jobs {
 namespace {
@@ -24,7 +25,7 @@ class UnreadFields {
     if (rules.unread == nullptr) return inside(value, initial == nullptr ? Json() : *initial, at);
     const Json now = FieldWriter::json_of(value);
     if (initial == nullptr ? !FieldWriter::is_nothing(now) : dump_json(now) != dump_json(*initial))
-      faults_.push_back(unread_fault(at, rules.unread));
+      add_fault(faults_, unread_fault(at, rules.unread));
   }
 
   template <Described T>

@@ -5,6 +5,7 @@
 
 #include "common/base/log.h"
 #include "common/base/nearest_name.h"
+#include "jobs/specification/json/names.h"
 
 namespace trireme::jobs {
 namespace {
@@ -19,7 +20,7 @@ std::string listed(const std::vector<std::string>& names) {
   return out;
 }
 
-std::string meant(std::string_view given, const std::vector<std::string>& known) {
+std::string did_you_mean(std::string_view given, const std::vector<std::string>& known) {
   const std::string near = nearest_name(given, known);
   return near.empty() ? "" : "did you mean \"" + near + "\"?";
 }
@@ -42,14 +43,15 @@ void check_number(const Place& place, double value, const FieldRules& rules) {
   place.fault("out_of_range", plain(value) + " " + limit, *rules.help != 0 ? rules.help : "");
 }
 
-void check_length(const Place& place, std::size_t length, const char* unit, const FieldRules& rules) {
+bool check_length(const Place& place, std::size_t length, const char* unit, const FieldRules& rules) {
   const auto size = static_cast<double>(length);
-  if (size >= rules.least && size <= rules.most) return;
+  if (size >= rules.least && size <= rules.most) return true;
   place.fault("out_of_range",
               "has " + std::to_string(length) + " " + unit + ", " +
                   (size < rules.least ? "at least " + plain(rules.least) : "at most " + plain(rules.most)) +
                   " wanted",
               rules.help);
+  return size < rules.least;
 }
 
 void read(const Place& place, bool& value, const FieldRules&) {
@@ -83,7 +85,7 @@ void read(const Place& place, std::string& value, const FieldRules& rules) {
     check_length(place, value.size(), "characters",
                  {.help = rules.help, .least = rules.least, .most = std::min(rules.most, 4096.0)});
   } else if (std::ranges::find(rules.choices, value) == rules.choices.end()) {
-    const std::string hint = meant(value, rules.choices);
+    const std::string hint = did_you_mean(value, rules.choices);
     place.fault("unknown_name", "\"" + printable(value, 64) + "\" is none of: " + listed(rules.choices),
                 hint);
   }
@@ -148,7 +150,8 @@ void FieldReader::finish() const {
   for (std::size_t i = 0; i < object_.value.keys.size(); ++i) {
     const std::string& key = object_.value.keys[i];
     if (std::ranges::find(known_, key) != known_.end()) continue;
-    const std::string hint = meant(key, known_);
+    const bool counted = listed_in_full(object_.faults);
+    const std::string hint = counted ? "" : did_you_mean(key, known_);
     object_.at(object_.value.items[i], key)
         .fault("unknown_key", "unknown key \"" + printable(key, 64) + "\"",
                hint.empty() ? "known keys: " + listed(known_) : hint);

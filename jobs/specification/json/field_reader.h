@@ -13,6 +13,7 @@
 #include "common/base/enum_names.h"
 #include "jobs/specification/data_spec.h"
 #include "jobs/specification/json/json_document.h"
+#include "jobs/specification/json/names.h"
 #include "jobs/specification/stages/stage_spec.h"
 
 namespace trireme::jobs {
@@ -28,7 +29,7 @@ struct Place {
   std::vector<SpecFault>& faults;
 
   void fault(const std::string& code, const std::string& detail, const std::string& hint = "") const {
-    faults.push_back({pointer, code, detail, hint});
+    add_fault(faults, {pointer, code, detail, hint});
   }
   Place at(const Json& child, const std::string& token) const {
     return {child, pointer + pointer_token(token), faults};
@@ -38,7 +39,8 @@ struct Place {
 // True when the type is right; else reports it (a broken value was reported by the parser).
 bool expect(const Place& place, Json::Type type, const char* wanted);
 void check_number(const Place& place, double value, const FieldRules& rules);
-void check_length(const Place& place, std::size_t length, const char* unit, const FieldRules& rules);
+// False: it is longer than anything that is read on.
+bool check_length(const Place& place, std::size_t length, const char* unit, const FieldRules& rules);
 
 void read(const Place& place, bool& value, const FieldRules& rules);
 void read(const Place& place, std::int64_t& value, const FieldRules& rules);
@@ -111,8 +113,8 @@ void read(const Place& place, std::optional<T>& value, const FieldRules& rules) 
 template <class T>
 void read(const Place& place, std::vector<T>& value, const FieldRules& rules) {
   if (!expect(place, Json::Type::kArray, "a list")) return;
-  check_length(place, place.value.items.size(), "entries", rules);
   value.clear();
+  if (!check_length(place, place.value.items.size(), "entries", rules)) return;
   for (std::size_t i = 0; i < place.value.items.size(); ++i) {
     T item{};
     read(place.at(place.value.items[i], std::to_string(i)), item, {});
@@ -123,8 +125,8 @@ void read(const Place& place, std::vector<T>& value, const FieldRules& rules) {
 template <class T>
 void read(const Place& place, std::map<std::string, T>& value, const FieldRules& rules) {
   if (!expect(place, Json::Type::kObject, "an object")) return;
-  check_length(place, place.value.items.size(), "entries", rules);
   value.clear();
+  if (!check_length(place, place.value.items.size(), "entries", rules)) return;
   for (std::size_t i = 0; i < place.value.items.size(); ++i)
     read(place.at(place.value.items[i], place.value.keys[i]), value[place.value.keys[i]], {});
 }

@@ -8,6 +8,8 @@
 namespace trireme::jobs {
 namespace {
 
+const std::string kAnd = "and ";
+
 std::string listed(const std::vector<std::string>& names) {
   std::string out;
   for (const auto& name : names) out += (out.empty() ? "" : ", ") + name;
@@ -15,6 +17,13 @@ std::string listed(const std::vector<std::string>& names) {
 }
 
 }  // namespace
+
+void add_fault(std::vector<SpecFault>& faults, SpecFault fault) {
+  if (!listed_in_full(faults)) return faults.push_back(std::move(fault));
+  if (faults.back().code != "more") faults.push_back({"", "more", kAnd + "0", ""});
+  std::string& text = faults.back().detail;
+  text = kAnd + std::to_string(1 + std::stoul(text.substr(kAnd.size()))) + " more";
+}
 
 bool good_name(const std::string& name, bool capitals) {
   return !name.empty() && name.size() <= 64 && std::ranges::all_of(name, [&](char c) {

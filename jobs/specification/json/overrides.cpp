@@ -5,6 +5,7 @@
 
 #include "common/base/log.h"
 #include "common/base/nearest_name.h"
+#include "jobs/specification/json/names.h"
 
 namespace trireme::jobs {
 namespace {
@@ -76,7 +77,7 @@ Json* step(Json& here, const std::string& token, std::size_t which, bool data_se
 void apply(Json& root, const std::string& text, std::size_t which, std::vector<SpecFault>& faults) {
   const std::size_t equals = text.find('=');
   const auto reject = [&](const std::string& why, const std::string& hint) {
-    faults.push_back({"", "override", "--set " + printable(text, 200) + ": " + why, hint});
+    add_fault(faults, {"", "override", "--set " + printable(text, 200) + ": " + why, hint});
   };
   if (equals == 0 || equals == std::string::npos)
     return reject("expected path=value", "for example --set spec.task_samples=64");

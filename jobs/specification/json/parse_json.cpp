@@ -6,6 +6,7 @@
 
 #include "common/base/log.h"
 #include "jobs/specification/json/json_document.h"
+#include "jobs/specification/json/names.h"
 
 namespace trireme::jobs {
 namespace {
@@ -40,7 +41,7 @@ class Parser {
 
  private:
   [[noreturn]] void stop(const std::string& code, const std::string& detail, const std::string& hint = "") {
-    faults_.push_back({pointer_, code, detail, hint});
+    add_fault(faults_, {pointer_, code, detail, hint});
     throw Stop{};
   }
 
@@ -115,9 +116,9 @@ class Parser {
       pointer_ += pointer_token(key.text);
       const bool first_time = seen.insert(key.text).second;
       if (!first_time)
-        faults_.push_back({pointer_, "duplicate_key",
-                           "the key \"" + printable(key.text, 64) + "\" occurs twice",
-                           "keep one of the two"});
+        add_fault(faults_,
+                  {pointer_, "duplicate_key", "the key \"" + printable(key.text, 64) + "\" occurs twice",
+                   "keep one of the two"});
       skip_space();
       if (!take(':')) syntax("expected ':'");
       skip_space();
@@ -189,17 +190,17 @@ class Parser {
       std::int64_t value = 0;
       const auto [end, error] = std::from_chars(digits.data(), digits.data() + digits.size(), value);
       if (error == std::errc() && value >= -kLargestExact && value <= kLargestExact) return Json(value);
-      faults_.push_back(
-          {pointer_, "out_of_range",
-           "the integer " + std::string(digits.substr(0, 40)) + " is beyond 2^53 and would be rounded",
-           "use a smaller number"});
+      add_fault(faults_,
+                {pointer_, "out_of_range",
+                 "the integer " + std::string(digits.substr(0, 40)) + " is beyond 2^53 and would be rounded",
+                 "use a smaller number"});
       return broken;
     }
     double value = 0;
     const auto [end, error] = std::from_chars(digits.data(), digits.data() + digits.size(), value);
     if (error == std::errc() && std::isfinite(value)) return Json(value);
-    faults_.push_back({pointer_, "out_of_range",
-                       "the number " + std::string(digits.substr(0, 40)) + " does not fit a double", ""});
+    add_fault(faults_, {pointer_, "out_of_range",
+                        "the number " + std::string(digits.substr(0, 40)) + " does not fit a double", ""});
     return broken;
   }
 
@@ -310,7 +311,7 @@ class Parser {
     ++at_;
     Json result(std::move(out));
     if (!problem.empty()) {
-      faults_.push_back({pointer_, "bad_string", "the string " + problem, ""});
+      add_fault(faults_, {pointer_, "bad_string", "the string " + problem, ""});
       result.type = Json::Type::kBroken;
     }
     return result;

@@ -32,12 +32,16 @@ class FakeFace final : public service::Face {
     if (!key.empty()) keys_[key] = {id, spec};
     return {Outcome::kCreated, id, document(id), {}};
   }
-  std::string plan(const std::string&, std::vector<jobs::SpecFault>&) override { return "{\"plan\":{}}"; }
+  std::string plan(const std::string&, std::vector<jobs::SpecFault>&) override {
+    held.wait(true);
+    return "{\"plan\":{}}";
+  }
   std::string list_jobs(const std::string& state, std::int64_t limit, const std::string& token) override {
     return "{\"jobs\":[],\"state\":\"" + state + "\",\"limit\":" + std::to_string(limit) + ",\"token\":\"" +
            token + "\"}";
   }
   std::string describe(const std::string& id) override {
+    if (id == "job-slow") held.wait(true);
     const std::lock_guard lock(mutex_);
     if (failure) throw Error(*failure, "the coordinator says no");
     return document(id);
@@ -72,6 +76,12 @@ class FakeFace final : public service::Face {
     return states_.size();
   }
 
+  // While true, plans and whoever asks for job-slow wait.
+  std::atomic<bool> held{false};
+  void let_go() {
+    held = false;
+    held.notify_all();
+  }
   std::atomic<int> submits{0};
   std::atomic<bool> is_ready{true};
   std::optional<ErrorKind> failure;

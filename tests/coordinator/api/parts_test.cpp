@@ -71,7 +71,7 @@ TEST(Roots, NothingOutsideIsAccepted) {
     job.spec.output = (out / "x").string();
     job.spec.data["train"].sources.resize(1);
     job.spec.data["train"].sources[0].path = path;
-    const auto faults = paths_outside_roots(job, {data}, {out});
+    const auto faults = paths_outside_roots(job, {data}, {out}, out / "service");
     if (!faults.empty()) {
       EXPECT_EQ(faults[0].pointer, "/spec/data/train/sources/0/path");
     }
@@ -96,12 +96,29 @@ TEST(Roots, OutputsHaveTheirOwn) {
   job.spec.store = "/var/store";
   job.spec.models["m"].image.weights = "pretrained:efficientnet-lite0";
   job.spec.models["m"].text.weights = "/root/.ssh/id";
-  const auto faults = paths_outside_roots(job, {folder.path / "data"}, {folder.path / "runs"});
+  const auto faults =
+      paths_outside_roots(job, {folder.path / "data"}, {folder.path / "runs"}, folder.path / "runs/service");
   ASSERT_EQ(faults.size(), 3U);
   EXPECT_EQ(faults[0].pointer, "/spec/output");
   EXPECT_EQ(faults[1].pointer, "/spec/store");
   EXPECT_EQ(faults[2].pointer, "/spec/models/m/text/weights");
   EXPECT_NE(faults[0].hint.find("--output-root"), std::string::npos);
+}
+
+// F61: the coordinator's own folder lies in an output root.
+TEST(Roots, NobodyWritesIntoTheRunFolder) {
+  const Folder folder;
+  const io::Path runs = folder.path / "runs";
+  std::filesystem::create_directories(runs / "service/ledger");
+  std::filesystem::create_symlink(runs / "service", runs / "link");
+  for (const char* inside : {"service", "service/ledger", "service/x", "link/x", "a/../service"}) {
+    jobs::JobSpec job;
+    job.spec.output = (runs / "fine").string();
+    job.spec.store = (runs / inside).string();
+    const auto faults = paths_outside_roots(job, {}, {runs}, runs / "service");
+    ASSERT_EQ(faults.size(), 1U) << inside;
+    EXPECT_EQ(faults[0].code, "run_folder");
+  }
 }
 
 TEST(SpecPaths, BecomeAbsoluteFromAFolder) {

@@ -34,6 +34,7 @@ class ServiceTest : public ::testing::Test {
   std::function<void(Service&)> meanwhile;  // runs on its own thread while the service does
   std::vector<std::string> overrides;
   bool standing = false;
+  std::function<void(ServiceOptions&)> adjust = [](ServiceOptions&) {};
 
   void SetUp() override { std::filesystem::remove_all(output); }
   void TearDown() override { std::filesystem::remove_all(output); }
@@ -63,6 +64,7 @@ class ServiceTest : public ::testing::Test {
     if (!standing) options.job = job();
     options.timeouts = job().spec.timeouts;
     options.list = [](const jobs::JobSpec& spec) { return planner::list_job(spec); };
+    adjust(options);
     Service service(std::move(options), folder, ledger, std::move(mailboxes[0]), metrics, clock);
     fakes = std::make_unique<FakeWorkers>(std::move(mailboxes), habits);
     std::thread other;
@@ -350,6 +352,48 @@ TEST_F(ServiceTest, ADeadlineFailsTheJob) {
   overrides = {"spec.deadline_seconds=0.5"};
   EXPECT_EQ(run().exit_code, 1);
   EXPECT_NE(terminal().at("reason").get<std::string>().find("deadline"), std::string::npos);
+}
+
+// A full disk is no fault of a task's: the job waits, and what was given up is given away again.
+TEST_F(ServiceTest, AFullDiskPausesAndGoesOn) {
+  adjust = [](ServiceOptions& options) { options.try_disk_after = std::chrono::milliseconds(100); };
+  std::atomic<int> full{3};
+  habits.fail = [&](Rank, const jobs::Task& task) -> std::optional<jobs::TaskFailed> {
+    if (task.kind != jobs::TaskKind::kInspect || --full < 0) return std::nullopt;
+    return jobs::TaskFailed{{}, ErrorKind::kDiskFull, false, "cannot write /there: No space left on device"};
+  };
+  EXPECT_EQ(run().exit_code, 0);
+  std::string events;
+  RunFolder folder(output, 0);
+  ledger::Ledger ledger(
+      {.folder = output / "ledger", .incarnation = folder.incarnation(), .reserve_bytes = 4096}, clock);
+  for (const auto& row : ledger.events("job-000001", 0, 1000))
+    if (row.event.kind == "Paused" || row.event.kind == "Resumed" || row.event.kind == "JobState")
+      events += row.event.kind + row.event.payload + "\n";
+  EXPECT_NE(events.find("Paused{\"why\":\"the disk is full"), std::string::npos) << events;
+  EXPECT_NE(events.find("/there"), std::string::npos) << events;
+  EXPECT_NE(events.find("PAUSED"), std::string::npos) << events;
+  EXPECT_NE(events.find("Resumed"), std::string::npos) << events;
+}
+
+// F63.
+TEST_F(ServiceTest, TheQueueHasAnEnd) {
+  standing = true;
+  adjust = [](ServiceOptions& options) { options.most_jobs = 2; };
+  habits.step_milliseconds = 5;
+  habits.steps = 100000;
+  meanwhile = [&](Service& service) {
+    EXPECT_EQ(service.submit(text(), "").outcome, SubmitAnswer::Outcome::kCreated);
+    const auto second = service.submit(text("second"), "key");
+    EXPECT_EQ(second.outcome, SubmitAnswer::Outcome::kCreated);
+    EXPECT_EQ(service.submit(text("third"), "").outcome, SubmitAnswer::Outcome::kQueueFull);
+    EXPECT_EQ(service.submit(text("second"), "key").outcome, SubmitAnswer::Outcome::kSameAsBefore);
+    service.cancel(second.job_id);
+    EXPECT_EQ(service.submit(text("third"), "").outcome, SubmitAnswer::Outcome::kCreated);
+    service.stop_by_signal();
+    service.stop_by_signal();
+  };
+  run();
 }
 
 TEST_F(ServiceTest, AStandingCoordinatorTakesJobsInOrder) {

@@ -5,6 +5,7 @@
 #include <cstdlib>
 
 #include "common/base/error.h"
+#include "common/io/door.h"
 #include "common/io/folder.h"
 #include "common/io/hash.h"
 
@@ -74,6 +75,7 @@ Lexicon::Lexicon(const io::Path& folder) {
 std::shared_ptr<const Lexicon> Lexicon::standard() {
   static const std::shared_ptr<const Lexicon> lexicon = [] {
     const char* folder = std::getenv("TRIREME_WORDNET");
+    const io::Behind nothing(nullptr);  // the program's own
     return std::make_shared<const Lexicon>(folder != nullptr && *folder != 0 ? folder
                                                                              : TRIREME_WORDNET_FOLDER);
   }();

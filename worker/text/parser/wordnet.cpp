@@ -5,6 +5,7 @@
 #include <cstdlib>
 
 #include "common/base/error.h"
+#include "common/io/door.h"
 #include "common/io/folder.h"
 
 namespace trireme::worker::text {
@@ -45,6 +46,7 @@ WordNet::WordNet(const io::Path& folder)
 
 WordNet WordNet::standard() {
   const char* folder = std::getenv("TRIREME_WORDNET");
+  const io::Behind nothing(nullptr);  // the program's own
   return WordNet(folder != nullptr && *folder != 0 ? folder : TRIREME_WORDNET_FOLDER);
 }
 

@@ -191,6 +191,55 @@ TEST_F(SupervisorTest, SilentCoordinatorIsEndedAndStartedAgain) {
   EXPECT_NE(said_.find("no sign of life"), std::string::npos);
 }
 
+// F06: nothing but the pulse of a rank that starts can tell that it is frozen. A slow start beats on.
+TEST_F(SupervisorTest, ARankThatStandsStillIsFoundInAnyPhase) {
+  options_.frozen_limit = milliseconds(500);
+  script(
+      "beat() { mkdir -p pulse; echo \"$2 joining\" > pulse/rank-$1; }\n"
+      "[ $TRIREME_INCARNATION = 3 ] && { for i in 1 2 3 4 5 6 7 8 9; do beat 0 $i; beat 1 $i; sleep 0.1; "
+      "done; pulse 3; end "
+      "SUCCEEDED 0; exit 0; }\n"
+      "for i in 1 2 3 4 5 6 7 8 9 10 11 12 13 14 15; do beat $((2 - $TRIREME_INCARNATION)) $i; beat "
+      "$(($TRIREME_INCARNATION - 1)) 1; sleep 0.1; done; sleep 100");
+  const SupervisorResult result = run();
+  EXPECT_EQ(result.exit_code, 0) << said_;
+  EXPECT_EQ(result.incarnations, 3);
+  EXPECT_NE(said_.find("the coordinator stands still"), std::string::npos) << said_;
+  EXPECT_NE(said_.find("worker 1 stands still"), std::string::npos) << said_;
+}
+
+// F22: mpirun waits for a host that does not answer, and for SIGTERM it has no ear.
+TEST_F(SupervisorTest, WhatTheCoordinatorSaidCountsAlthoughMpirunHangs) {
+  options_.leave_limit = milliseconds(300);
+  script(
+      "pulse $TRIREME_INCARNATION; [ $TRIREME_INCARNATION = 2 ] && { end SUCCEEDED 0; trap '' TERM; while :; "
+      "do sleep 0.02; "
+      "done; }; end RESTART 75 true; trap '' TERM; while :; do sleep 0.02; done");
+  const auto begun = std::chrono::steady_clock::now();
+  const SupervisorResult result = run();
+  EXPECT_EQ(result.exit_code, 0);
+  EXPECT_EQ(result.incarnations, 2);
+  EXPECT_LT(std::chrono::steady_clock::now() - begun, std::chrono::seconds(5));
+  EXPECT_TRUE(processes_marked("TRIREME_SUPERVISOR_PID", std::to_string(::getpid())).empty());
+}
+
+TEST_F(SupervisorTest, HostsAreAskedAgainUnlessAProcessWasKilledInPlace) {
+  int asked = 0;
+  script(
+      "pulse $TRIREME_INCARNATION; case $TRIREME_INCARNATION in 1) echo 'process rank 2 with PID 0 on node n "
+      "exited on signal "
+      "9 (Killed).'; exit 137;; 2) exit 205;; *) end SUCCEEDED 0;; esac");
+  options_.next_command = [&, command = options_.command] {
+    ++asked;
+    return command;
+  };
+  EXPECT_EQ(run().incarnations, 3);
+  EXPECT_EQ(asked, 1);
+  EXPECT_NE(said_.find("incarnation 1 ended: worker 2 was killed by signal 9"), std::string::npos) << said_;
+  EXPECT_NE(said_.find("incarnation 2 ended: mpirun ended with code 205"), std::string::npos)
+      << said_;  // no signal 77
+}
+
 TEST_F(SupervisorTest, CoordinatorThatNeverStartsIsEnded) {
   options_.start_limit = milliseconds(100);
   script("sleep 100");

@@ -1,8 +1,10 @@
 #include "worker/data/shards/scan/joined_rows.h"
 
+#include <fcntl.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include <cerrno>
 #include <cstdio>
 #include <cstdlib>
 
@@ -10,6 +12,7 @@
 
 #include "common/base/error.h"
 #include "common/base/log.h"
+#include "common/io/door.h"
 #include "common/io/file.h"
 #include "common/io/folder.h"
 
@@ -73,13 +76,41 @@ void take(const std::string& line, JoinedRows& rows) {
 
 }  // namespace
 
+// The files as another process opens them: behind a door by the descriptors that the door has opened.
+class Opened {
+ public:
+  explicit Opened(const std::vector<io::Path>& files) {
+    for (const auto& file : files) {
+      if (io::Door::of_this_thread() == nullptr) {
+        places_.push_back(file.string());
+        continue;
+      }
+      descriptors_.push_back(io::disk().open(file, O_RDONLY, 0));
+      if (descriptors_.back() < 0) throw system_error("cannot open " + file.string(), errno);
+      places_.push_back("/proc/" + std::to_string(::getpid()) + "/fd/" + std::to_string(descriptors_.back()));
+    }
+  }
+  ~Opened() {
+    for (const int descriptor : descriptors_) io::disk().close(descriptor);
+  }
+  Opened(const Opened&) = delete;
+  Opened& operator=(const Opened&) = delete;
+  const std::vector<std::string>& places() const { return places_; }
+
+ private:
+  std::vector<int> descriptors_;
+  std::vector<std::string> places_;
+};
+
 JoinedRows read_parquet_rows(const std::vector<io::Path>& files, const std::vector<std::string>& ids) {
+  const Opened opened(files);
+  const io::Behind nothing(nullptr);  // the list and the program are ours
   const io::Path list = io::temporary_folder() / ("trireme-ids-" + std::to_string(::getpid()));
   std::string text;
   for (const auto& id : ids) text += id + "\n";
   io::write_file_atomic(list, text, false);
   std::string command = quoted(python()) + " -c " + quoted(kProgram) + " " + quoted(list.string());
-  for (const auto& file : files) command += " " + quoted(file.string());
+  for (const auto& place : opened.places()) command += " " + quoted(place);
   std::FILE* const pipe = ::popen((command + " 2>&1").c_str(), "r");
   if (pipe == nullptr) throw system_error("cannot start " + python(), errno);
   JoinedRows rows;

@@ -68,6 +68,8 @@ bool CheckpointWriter::start(TrainState state, bool best, double stall_seconds) 
       log_error("train", "checkpoint of step " + std::to_string(state.progress.step) +
                              " was not written: " + error.what());
       count_failure(error.kind() == ErrorKind::kDiskFull ? "disk_full" : "error");
+      // What was written so far takes the room from those who wait for it.
+      io::remove_tree(io::Path(folder_) / store::checkpoint_aside_name(state.progress.step, incarnation_));
     }
     const std::lock_guard lock(mutex_);
     busy_ = false;

@@ -1,0 +1,32 @@
+#!/usr/bin/env bash
+# Builds the fuzz targets (clang with libFuzzer; asan and ubsan; no torch) and runs each: tests/fuzz/run.sh [SECONDS [TARGET…]]
+# A finding ends it with the input's name. Seeds are small files of this checkout; what is learnt stays in build/fuzz/corpus.
+set -euo pipefail
+cd "$(dirname "${BASH_SOURCE[0]}")/../.."
+seconds=${1:-15}
+shift || true
+targets=("$@")
+((${#targets[@]})) || targets=(protocol job sweep tar table safetensors ledger image)
+clang=$(command -v clang++-16 || command -v clang++) || { echo "clang++ with libFuzzer is needed: apt-get install clang-16 libclang-rt-16-dev"; exit 2; }
+cmake -S . -B build/fuzz -G Ninja -DCMAKE_CXX_COMPILER="$clang" -DCMAKE_BUILD_TYPE=Debug -DTRIREME_TORCH=OFF -DTRIREME_TESTS=OFF -DTRIREME_FUZZ=ON \
+  -DTRIREME_SANITIZE=address,undefined,fuzzer-no-link >build-fuzz.log || { cat build-fuzz.log; exit 1; }
+rm -f build-fuzz.log
+ninja -C build/fuzz "${targets[@]/%/_fuzz}"
+seed() {  # FOLDER FILE…
+  mkdir -p "$1"
+  cp --update=none "${@:2}" "$1" 2>/dev/null || true
+}
+for target in "${targets[@]}"; do
+  corpus=build/fuzz/corpus/$target
+  mkdir -p "$corpus"
+  case $target in
+    job) seed "$corpus" jobs/examples/*.json ;;
+    sweep) seed "$corpus" jobs/examples/sweep-*.json ;;
+    tar | image) seed "$corpus" tests/golden/*images.tar ;;
+    table) printf 'filepath,title\na.png,"b, ""c"""\n' >"$corpus/seed" ;;
+    ledger) printf '\1\0\0\0abcd' >"$corpus/seed" ;;
+  esac
+  echo "== $target, $seconds s"
+  build/fuzz/bin/"${target}_fuzz" -max_total_time="$seconds" -timeout=10 -rss_limit_mb=1024 -max_len=65536 -print_final_stats=0 -verbosity=0 \
+    -artifact_prefix="build/fuzz/finding-$target-" "$corpus"
+done

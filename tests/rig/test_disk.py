@@ -1,0 +1,53 @@
+"""Disks that are full or cannot be written: F27, F35 (RELIABILITY 7.2)."""
+import os
+import subprocess
+import time
+import json
+import os
+import subprocess
+import time
+
+import pytest
+
+from rig import QUICK, ROOT, system
+
+pytest_plugins = ["rig"]
+
+TINY = system.EXAMPLES / "tiny.json"
+
+
+@pytest.fixture
+def small_disk(tmp_path):
+    """A file system of 24 MiB, which the ledger's reserve and the job share."""
+    place = tmp_path / "small"
+    place.mkdir()
+    if os.geteuid() != 0 or subprocess.run(["mount", "-t", "tmpfs", "-o", "size=24m", "none", place]).returncode:
+        pytest.skip("mounting needs root")
+    yield place
+    subprocess.run(["umount", "-l", place], check=True)
+
+
+def test_f27_a_full_disk_pauses_and_goes_on(launch, audit, small_disk, tiny_run, tmp_path):
+    """A line of the training log, a checkpoint, a result: the job waits, says for what, and is not told from one that never waited."""
+    run = launch(TINY, name="small/run", sets=[*QUICK, "spec.checkpoint.every_steps=16", f"spec.store={tmp_path}/small/run/store"])
+    run.wait_for(lambda: run.step() >= 20, what="step 20")
+    with open(small_disk / "filler", "wb") as filler:
+        try:
+            while True:
+                filler.write(bytes(4096))
+                filler.flush()
+        except OSError:
+            pass
+    log = run.output / "logs/rank-0.log"
+    run.wait_for(lambda: "the disk is full" in log.read_text() or run.progress().get("state") == "PAUSED", timeout=60, what="the pause")
+    time.sleep(1)
+    assert run.process.poll() is None
+    (small_disk / "filler").unlink()
+    run.succeed()
+    audit(run.output)
+
+
+@pytest.mark.parametrize("place", ["/proc/run", "/etc/hostname/run"])
+def test_f35_an_output_that_cannot_be_written_is_refused_by_field(tmp_path, place):
+    done = system.trireme("plan", TINY, "--set", f"spec.output={place}")
+    assert done.returncode in (2, 3) and "/spec/output" in done.stdout + done.stderr, done.stdout + done.stderr

@@ -1,0 +1,23 @@
+"""Random schedules with fixed seeds (tests/rig/schedules)."""
+import subprocess
+import sys
+
+import pytest
+
+from rig import ROOT, long
+
+
+def schedules(count, seed):
+    done = subprocess.run([sys.executable, ROOT / "tests/rig/schedules", str(count), "--seed", str(seed)], cwd=ROOT, capture_output=True, text=True, timeout=1200)
+    assert done.returncode == 0, done.stdout[-4000:] + done.stderr[-2000:]
+    print(done.stdout)
+
+
+def test_four_of_them():
+    schedules(4, 1)
+
+
+@long
+@pytest.mark.parametrize("seed", [5, 9])
+def test_eight_more(seed):
+    schedules(4, seed)
