@@ -1,7 +1,7 @@
 # cmake --install BUILD --prefix P: a tree that can be moved and needs neither the checkout nor .trireme.
 #   P/bin                    trireme, trireme-coordinator, trireme-worker
 #   P/lib/trireme            LibTorch and what it loads, the CUDA plug-in where it was built
-#   P/share/trireme          weights, schema, examples, monitoring
+#   P/share/trireme          weights, schema, examples, suites, monitoring
 #   P/share/man, bash-completion, zsh
 # What Debian brings (docker/dependencies.txt, kind run) is not copied.
 set(TRIREME_LIBRARIES lib/trireme)
@@ -24,8 +24,8 @@ if(TARGET trireme_cuda)
   install(TARGETS trireme_cuda LIBRARY DESTINATION ${TRIREME_LIBRARIES} OPTIONAL)  # built by `all` alone
 endif()
 
-install(DIRECTORY .trireme/weights/ DESTINATION ${TRIREME_SHARE}/weights OPTIONAL FILES_MATCHING PATTERN "*.safetensors" PATTERN "*.txt" PATTERN "*.gz")
-install(DIRECTORY jobs/schema jobs/examples monitoring docs DESTINATION ${TRIREME_SHARE})
+install(DIRECTORY .trireme/weights/ DESTINATION ${TRIREME_SHARE}/weights OPTIONAL FILES_MATCHING PATTERN "*.safetensors" PATTERN "*.txt" PATTERN "*.gz" PATTERN "*.json")
+install(DIRECTORY jobs/schema jobs/examples jobs/suites monitoring docs DESTINATION ${TRIREME_SHARE})
 install(FILES LICENSE worker/checkpoint/pth_to_safetensors.py DESTINATION ${TRIREME_SHARE})
 install(FILES coordinator/cli/shell/trireme.1 DESTINATION share/man/man1)
 install(FILES coordinator/cli/shell/trireme.bash DESTINATION share/bash-completion/completions RENAME trireme)

@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Installs what docker/dependencies.txt lists: install_dependencies.sh <destination> [kinds…]
 #   destination  folder for Python packages and weights (.trireme of a checkout, /opt/trireme of an image)
-#   kinds        any of: build run test python (default: all four)
+#   kinds        any of: build run test python (default: all four), and judge: the peers that tests compare with, 5 GB
 # Idempotent: what is there is left alone. Without root, missing Debian packages are listed and nothing is changed.
 set -euo pipefail
 here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
@@ -44,6 +44,13 @@ if [[ $kinds == *" test "* ]]; then
   while read -r package _; do
     grep -qixF "$package" <<<"$have" || "$python" -m pip install -q --disable-pip-version-check "$package"
   done < <(list python-test)
+fi
+
+if [[ $kinds == *" judge "* ]]; then
+  [[ -x $destination/judges/bin/python ]] || python3 -m venv "$destination/judges"
+  mapfile -t judges < <(list judge | awk '{print $1}')
+  echo "Installing judges into $destination/judges: ${judges[*]}"
+  "$destination/judges/bin/python" -m pip install -q --disable-pip-version-check "${judges[@]}"
 fi
 
 if [[ $kinds == *" python "* ]]; then

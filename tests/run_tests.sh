@@ -8,6 +8,7 @@ results=$build/test-results
 rm -rf "$results"
 mkdir -p "$results"
 export TRIREME_BIN=$build/bin
+[[ -x .trireme/judges/bin/python ]] && export TRIREME_PEER_PYTHON=${TRIREME_PEER_PYTHON:-$PWD/.trireme/judges/bin/python}
 status=0
 GTEST_OUTPUT=xml:$results/ ctest --test-dir "$build" --output-on-failure -j 2 || status=1
 /usr/bin/python3 -m pytest -q -rs -p no:cacheprovider --junitxml="$results/system.xml" tests/architecture tests/system tests/rig || status=1

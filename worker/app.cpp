@@ -34,6 +34,7 @@
 #include "worker/runtime/actor.h"
 #include "worker/runtime/affinity.h"
 #include "worker/runtime/device.h"
+#include "worker/stages/adopt/adopt_stage.h"
 #include "worker/stages/caption/caption_stage.h"
 #include "worker/stages/concept_vocabulary/concept_vocabulary_stage.h"
 #include "worker/stages/concepts/concepts_stage.h"
@@ -84,7 +85,7 @@ runtime::Stages all_stages() {
       caption::CaptionStage, concept_vocabulary::ConceptWordsMapStage,
       concept_vocabulary::ConceptWordsMergeStage, concept_vocabulary::ConceptVocabularyStage,
       concepts::ConceptTeacherStage, concepts::ConceptsStage, embed::EmbedStage, train::TrainStage,
-      evaluate::EvaluateStage, index::IndexStage>();
+      evaluate::EvaluateStage, index::IndexStage, adopt::AdoptStage>();
 }
 
 struct Arguments {

@@ -26,6 +26,7 @@ const std::vector<MetricInfo> kCatalog{
      "ALIP's gates at the last step: running means of similarities and mean weights",
      {"gate"}},
     {"trireme_train_grad_norm", kGauge, "Norm of the global gradient at the last step"},
+    {"trireme_evaluation_value", kGauge, "Last value of a metric on an evaluated set", {"set", "metric"}},
     {"trireme_train_logit_scale", kGauge, "ln(1/temperature)"},
     {"trireme_train_learning_rate", kGauge, "Learning rate of the last step"},
     {"trireme_train_model_flops_per_second", kGauge,

@@ -17,6 +17,7 @@
 #include "coordinator/cli/build_info.h"
 #include "coordinator/cli/data_checks.h"
 #include "coordinator/cli/doctor.h"
+#include "coordinator/cli/evaluate/evaluate_command.h"
 #include "coordinator/cli/explain.h"
 #include "coordinator/cli/given.h"
 #include "coordinator/cli/launch/host_report.h"
@@ -172,6 +173,50 @@ void add_sweep(CLI::App& app, Given& given) {
       options.dry_run = given.dry_run;
       options.json = given.json();
       return requeue_if_asked(given.requeue, sweep_jobs(options));
+    };
+  });
+}
+
+void add_evaluate(CLI::App& app, Given& given) {
+  CLI::App& command = *app.add_subcommand(
+      "evaluate", "evaluate a model on benchmark sets and print one table (started again, it goes on)");
+  command
+      .add_option("model", given.model,
+                  "an exported or downloaded folder or file, a run's output, or a step of its ckpt/")
+      ->required();
+  command.add_option("data", given.data, "sets as a job's source names them, or a folder of wds_* folders")
+      ->required();
+  command.add_option("--suite", given.suite,
+                     "a suite of jobs/suites by name, or a suite file; data is its root");
+  command
+      .add_option("--task", given.task, "task of every set: auto, zero_shot, retrieval, multi_label, choice")
+      ->capture_default_str();
+  command
+      .add_option("--against", given.against,
+                  "other results to compare with: an output of evaluate, JSON or CSV of CLIP_benchmark "
+                  "(repeatable)")
+      ->allow_extra_args(false);
+  command.add_option("--output", given.run_folder, "where the results go (default runs/evaluate-<model>)");
+  add_sets(command, given);
+  command.add_option("-n,--workers", given.workers, "worker processes (default: as launch)")
+      ->check(CLI::Range(1, 100000));
+  add_hosts(command, given);
+  command.add_flag("--dry-run", given.dry_run, "write the job and print the mpirun line");
+  command.add_option("--mpirun", given.mpirun, "the mpirun to use")->capture_default_str();
+  command.add_option("--mpirun-arg", given.mpirun_arguments, "one argument handed to mpirun (repeatable)")
+      ->allow_extra_args(false);
+  command.callback([&given] {
+    given.command = [&given] {
+      EvaluateOptions options;
+      options.model = given.model;
+      options.suite = given.suite;
+      options.task = given.task;
+      options.data = given.data;
+      options.against = given.against;
+      options.output = given.run_folder;
+      options.fleet = launch_options(given);
+      options.fleet.run_folder.clear();
+      return evaluate(options);
     };
   });
 }
@@ -343,6 +388,7 @@ int parse_and_run(int argument_count, char** arguments) {
   Given given;
   add_launch(app, given);
   add_sweep(app, given);
+  add_evaluate(app, given);
   add_local(app, given);
   add_rest(app, given);
   add_serve(app, given);

@@ -29,6 +29,8 @@ struct Given {
   std::int64_t limit = 100, tail = -1;
   std::uint64_t after = 0;
   std::vector<std::string> removed;
+  std::string model, suite, task = "auto";
+  std::vector<std::string> data, against;
   bool wait = false, follow = false, retry_failed = false, dry_run = false, afresh = false,
        share_gpus = false, requeue = false;
   std::function<int()> command;

@@ -16,6 +16,18 @@ void put_hash(jobs::Json& object, const std::string& key, const std::map<std::st
   if (found != files.end()) path->text = "xxh3:" + io::hex(found->second);
 }
 
+// A checkpoint stands by its hash, a train stage by the artifact that the address holds beside this.
+void put_start(jobs::Json& object, const std::string& key, const std::string& what,
+               const std::map<std::string, std::uint64_t>& files) {
+  jobs::Json* path = object.find(key);
+  if (path == nullptr || path->text.empty()) return;
+  const auto found = files.find(what + " " + path->text);
+  if (!jobs::named_stage(path->text).empty())
+    path->text = "stage";
+  else if (found != files.end())
+    path->text = "xxh3:" + io::hex(found->second);
+}
+
 }  // namespace
 
 void AddressText::add(std::string_view what, std::string_view value) {
@@ -68,7 +80,9 @@ std::string address_part(const jobs::StageSettings& settings) {
 
 std::string address_part(const jobs::ModelSpec& model, const std::map<std::string, std::uint64_t>& files) {
   jobs::Json tree = jobs::AddedFields::tree_of(model);
-  put_hash(tree, "init_from", files);
+  put_start(tree, "init_from", "init_from", files);
+  if (jobs::Json* blend = tree.find("blend"); blend != nullptr && blend->is(jobs::Json::Type::kObject))
+    put_start(*blend, "with", "blend", files);
   put_hash(*tree.find("image"), "weights", files);
   put_hash(*tree.find("text"), "weights", files);
   put_hash(*tree.find("text")->find("tokenizer"), "vocabulary", files);

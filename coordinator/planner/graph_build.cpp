@@ -186,8 +186,10 @@ std::size_t GraphState::Builder::add_map(std::uint32_t stage, const StageSpec& s
   part.model_name = map.model;
   part.vocabulary = vocabulary_of(map.model);
   if (part.vocabulary != kNone) part.artifacts.push_back(part.vocabulary);
+  part.starts = starts_of(map.model);
   for (const std::size_t provider : part.providers) graph.parts[provider].consumers.push_back(made);
   std::set<std::size_t> barriers(part.artifacts.begin(), part.artifacts.end());
+  barriers.insert(part.starts.begin(), part.starts.end());
   for (const auto& need : spec.needs)  // a need that gives nothing range by range comes first as a whole
     if (map.waits &&
         !(map.alone && std::holds_alternative<jobs::FilterSettings>(spec_of.at(need)->settings)) &&

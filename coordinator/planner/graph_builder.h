@@ -69,6 +69,12 @@ struct GraphState::Builder {
   // The last part of the vocabulary stage that model `name` takes its vocabulary from, kNone without one. A
   // part that runs the model waits for it and has it among its artifacts.
   std::size_t vocabulary_of(const std::string& name) const;
+  // The parts whose weights model `name` of spec.models starts from: init_from and blend, "stage:<name>".
+  std::vector<std::size_t> starts_of(const std::string& name) const;
+  // The part that makes a folder of model `name` of spec.models, as a train stage would leave it: one in the
+  // whole job, of the first stage that asks.
+  std::size_t adopted(std::uint32_t stage, const std::string& name);
+  std::map<std::string, std::size_t> adopted_of = {};
 
   struct MapPart {
     TaskKind kind;

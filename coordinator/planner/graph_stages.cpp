@@ -299,17 +299,23 @@ void add(Builder& b, std::uint32_t stage, const StageSpec& spec, const jobs::Exp
   }
 }
 
-// evaluate and index: embeddings of a trained model, which both share, then one merge. The first data set of
-// the stage is the one that is evaluated or indexed.
-void add_trained(Builder& b, std::uint32_t stage, const StageSpec& spec, const std::string& trained,
-                 TaskKind merge_kind, std::string head = "") {
-  const std::string named = "stage:" + trained;
+// evaluate and index: embeddings in the shared space of a trained or given model, which both share, then one
+// merge. The first data set of the stage is the one that is evaluated or indexed.
+void add_whole_model(Builder& b, std::uint32_t stage, const StageSpec& spec, const std::string& model,
+                     TaskKind merge_kind, const std::string& caption_prompt = "", std::string head = "") {
+  const std::string trained = jobs::evaluated_stage(b.graph.job.spec, model);
+  const std::size_t folder = trained.empty() ? b.adopted(stage, model) : b.artifact_of("stage:" + trained);
+  jobs::EmbedSettings embed;
+  embed.model = trained.empty() ? model : trained_by(b, "stage:" + trained)->model;
+  embed.caption_prompt = caption_prompt;
   std::vector<Part::Listed> listed_parts;
   std::set<std::size_t> maps;
   const std::vector<std::string> sets = jobs::data_of(spec);
   for (std::uint32_t i = 0; i < sets.size(); ++i) {
-    const std::size_t mapped =
-        b.add_map(stage, spec, sets[i], i, embeddings_of(b, spec, sets[i], named), true);
+    embed.data = {sets[i]};
+    MapPart map = map_of(TaskKind::kEmbed, embed, embed.model);
+    map.artifacts = {folder};
+    const std::size_t mapped = b.add_map(stage, spec, sets[i], i, map, true);
     std::vector<std::size_t> providers{mapped};
     const auto verdicts = b.range_inputs(spec, sets[i], "");
     providers.insert(providers.end(), verdicts.begin(), verdicts.end());
@@ -321,7 +327,7 @@ void add_trained(Builder& b, std::uint32_t stage, const StageSpec& spec, const s
   Part& part = b.graph.parts[merge];
   const Part& mapped = b.graph.parts[*maps.begin()];
   part.listed = std::move(listed_parts);
-  part.artifacts = {b.artifact_of(named)};
+  part.artifacts = {folder};
   part.model_name = mapped.model_name;
   part.vocabulary = mapped.vocabulary;
   part.data_json = mapped.data_json;
@@ -348,11 +354,12 @@ void add(Builder& b, std::uint32_t stage, const StageSpec& spec, const jobs::Eva
   if (settings.task == jobs::EvaluateTask::kCaptions)
     add_caption_scores(b, stage, spec, settings);
   else
-    add_trained(b, stage, spec, settings.model, TaskKind::kEvaluate);
+    add_whole_model(b, stage, spec, settings.model, TaskKind::kEvaluate, settings.text_prompt,
+                    b.file_head("prompts " + settings.prompts));
 }
 
 void add(Builder& b, std::uint32_t stage, const StageSpec& spec, const jobs::IndexSettings& settings) {
-  add_trained(b, stage, spec, settings.model, TaskKind::kIndex, "\nindex of segments");
+  add_whole_model(b, stage, spec, settings.model, TaskKind::kIndex, "", "\nindex of segments");
 }
 
 }  // namespace
@@ -371,6 +378,33 @@ std::size_t GraphState::Builder::vocabulary_of(const std::string& name) const {
   if (name.empty()) return kNone;
   const std::string stage = jobs::vocabulary_stage(graph.job.spec.models.at(name).text.tokenizer);
   return stage.empty() ? kNone : parts_of.at(stage).back();
+}
+
+std::vector<std::size_t> GraphState::Builder::starts_of(const std::string& name) const {
+  std::vector<std::size_t> parts;
+  if (name.empty()) return parts;
+  for (const auto& stage : jobs::starting_stages(graph.job.spec.models.at(name)))
+    parts.push_back(parts_of.at(stage).back());
+  return parts;
+}
+
+std::size_t GraphState::Builder::adopted(std::uint32_t stage, const std::string& name) {
+  const auto [known, fresh] = adopted_of.try_emplace(name, kNone);
+  if (!fresh) return known->second;
+  const std::size_t made = new_part(stage, 0, TaskKind::kAdopt, kNone, model_head(name));
+  known->second = made;
+  Part& part = graph.parts[made];
+  part.settings = "{}";
+  part.model_name = name;
+  part.model_json = jobs::model_json(graph.job.spec.models.at(name));
+  part.starts = starts_of(name);
+  part.vocabulary = vocabulary_of(name);
+  if (part.vocabulary != kNone) part.artifacts = {part.vocabulary};
+  part.grow(1);
+  std::set<std::size_t> barriers(part.starts.begin(), part.starts.end());
+  barriers.insert(part.artifacts.begin(), part.artifacts.end());
+  wait_for(made, barriers);
+  return made;
 }
 
 std::size_t GraphState::Builder::artifact_of(const std::string& value) const {

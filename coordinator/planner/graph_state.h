@@ -39,6 +39,7 @@ struct Part {
 
   std::vector<std::size_t> providers, consumers;  // same item; providers give "verdicts" and "features"
   std::vector<std::size_t> artifacts;  // "pair_counts", "model", "vocabulary": every item of the part
+  std::vector<std::size_t> starts;     // train stages whose weights the model starts from, by path
   std::vector<std::size_t> waiters;    // parts for which this one is a barrier
   std::size_t barriers_left = 0;
 
@@ -127,6 +128,7 @@ struct GraphState {
   void add_file_lines(AddressText& text, const Part& part) const;
   void cover(const Part& part, std::int64_t item,
              jobs::Task& task) const;  // fills in what it is of, its inputs
+  jobs::ModelSpec model_with_paths(const Part& part) const;
   jobs::InputFile input_file(const Part& from, std::int64_t item) const;
   std::vector<jobs::InputFile> artifact_files(const Part& part) const;
 };

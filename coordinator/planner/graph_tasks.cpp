@@ -140,6 +140,8 @@ io::Hash128 GraphState::address(std::size_t index, std::int64_t item) const {
   }
   for (const std::size_t artifact : part.artifacts)
     for (const auto& record : parts[artifact].records) text.add("artifact", record.address);
+  for (const std::size_t start : part.starts)
+    for (const auto& record : parts[start].records) text.add("start", record.address);
   return text.finish();
 }
 
@@ -232,6 +234,19 @@ void GraphState::cover(const Part& part, std::int64_t item, jobs::Task& task) co
   }
 }
 
+// What stages make for a model is known by its path by now.
+jobs::ModelSpec GraphState::model_with_paths(const Part& part) const {
+  jobs::ModelSpec model = job.spec.models.at(part.model_name);
+  if (part.vocabulary != kNone) model.text.tokenizer.vocabulary = input_file(parts[part.vocabulary], 0).path;
+  for (const std::size_t start : part.starts) {
+    const std::string named = "stage:" + stages[parts[start].stage].name;
+    const std::string path = input_file(parts[start], 0).path;
+    if (model.blend && model.blend->with == named) model.blend->with = path;
+    if (model.init_from == named) model.init_from = path;
+  }
+  return model;
+}
+
 jobs::Task GraphState::task(std::size_t index, std::int64_t item) const {
   const Part& part = parts[index];
   const io::Hash128 place =
@@ -245,11 +260,7 @@ jobs::Task GraphState::task(std::size_t index, std::int64_t item) const {
   task.settings = part.settings;
   task.data = part.data_json;
   task.model = part.model_json;
-  if (part.vocabulary != kNone) {  // its path is known by now
-    jobs::ModelSpec model = job.spec.models.at(part.model_name);
-    model.text.tokenizer.vocabulary = input_file(parts[part.vocabulary], 0).path;
-    task.model = jobs::model_json(model);
-  }
+  if (part.vocabulary != kNone || !part.starts.empty()) task.model = jobs::model_json(model_with_paths(part));
   task.evaluate_data = part.evaluate_data_json;
   task.address = io::hex(place);
   task.output = output_base(store, part.kind, place);

@@ -67,11 +67,14 @@ void add_train(GraphState::Builder& b, std::uint32_t stage, const StageSpec& spe
   for (const auto& need : spec.needs) barriers.insert(b.parts_of.at(need).begin(), b.parts_of.at(need).end());
   const std::size_t vocabulary = b.vocabulary_of(settings.model);
   if (vocabulary != kNone) barriers.insert(vocabulary);
+  const auto starts = b.starts_of(settings.model);
+  barriers.insert(starts.begin(), starts.end());
   barriers.insert(concepts.artifacts.begin(), concepts.artifacts.end());
   Part& part = b.graph.parts[b.add_fixed(stage, TaskKind::kTrain, 1, spec, head, barriers)];
   part.artifacts = concepts.artifacts;
   part.model_name = settings.model;
   part.vocabulary = vocabulary;
+  part.starts = starts;
   if (vocabulary != kNone) part.artifacts.push_back(vocabulary);
   part.listed = std::move(listed_parts);
   part.data_json = jobs::data_json(b.graph.job.spec.data.at(settings.data));

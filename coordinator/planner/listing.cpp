@@ -7,6 +7,7 @@
 #include "common/io/file.h"
 #include "common/io/folder.h"
 #include "common/io/hash.h"
+#include "coordinator/planner/sources/prompt_listing.h"
 #include "coordinator/planner/sources/source_listing.h"
 #include "jobs/layouts/folder_listing.h"
 #include "jobs/layouts/line_list.h"
@@ -19,11 +20,10 @@ namespace trireme::coordinator::planner {
 namespace {
 
 constexpr std::int64_t kImageNetClasses = 1000;
-constexpr const char* kClassFiles[] = {jobs::kClassNamesFile, jobs::kTemplatesFile};
 
 std::string class_files_beside(const io::Path& shard) {
   std::string text;
-  for (const char* name : kClassFiles)
+  for (const char* name : {jobs::kClassNamesFile, jobs::kTemplatesFile})
     for (const io::Path& folder : {shard.parent_path(), shard.parent_path().parent_path()})
       if (io::is_file(folder / name)) {
         text += std::string(name) + '\n' + io::read_file(folder / name, 16 << 20) + '\n';
@@ -57,16 +57,17 @@ class Lister {
       hash("weights", model.image.weights, at + "/image/weights", jobs::resolve_weights);
       hash("weights", model.text.weights, at + "/text/weights", jobs::resolve_weights);
       hash("init_from", model.init_from, at + "/init_from", jobs::resolve_weights);
-      if (model.text.tokenizer.kind != jobs::TokenizerKind::kHashedWords &&
-          jobs::vocabulary_stage(model.text.tokenizer).empty())
+      if (model.blend) hash("blend", model.blend->with, at + "/blend/with", jobs::resolve_weights);
+      if (model.text.tokenizer.kind != jobs::TokenizerKind::kHashedWords)
         hash("vocabulary", model.text.tokenizer.vocabulary, at + "/text/tokenizer/vocabulary",
              jobs::resolve_vocabulary);
     }
-    for (std::size_t i = 0; i < job_.spec.stages.size(); ++i)
-      if (const auto* filter = std::get_if<jobs::FilterSettings>(&job_.spec.stages[i].settings))
-        list_filter(job_.spec.stages[i].name, *filter, "/spec/stages/" + std::to_string(i));
-    for (std::size_t i = 0; i < job_.spec.stages.size(); ++i)
-      list_concept_files(job_.spec.stages[i], "/spec/stages/" + std::to_string(i));
+    for (std::size_t i = 0; i < job_.spec.stages.size(); ++i) {
+      const std::string at = "/spec/stages/" + std::to_string(i);
+      const jobs::StageSpec& stage = job_.spec.stages[i];
+      if (const auto* f = std::get_if<jobs::FilterSettings>(&stage.settings)) list_filter(stage.name, *f, at);
+      list_concept_files(stage, at);
+    }
     return std::move(listed_);
   }
 
@@ -111,8 +112,8 @@ class Lister {
         position += source.synthetic->shards;
         continue;
       }
-      const bool alone = data.sources.size() == 1;
-      const std::string set = "spec.data." + name + (alone ? "" : ".sources." + std::to_string(i) + ".path");
+      const std::string set =
+          "spec.data." + name + (data.sources.size() == 1 ? "" : ".sources." + std::to_string(i) + ".path");
       attempt("/spec/data" + jobs::pointer_token(name) + "/sources/" + std::to_string(i) + "/path",
               "--set " + set + "=PATH points it elsewhere", [&] {
                 const ListedSource found = list_source(source);
@@ -203,8 +204,7 @@ class Lister {
           faults_.push_back({"/spec/stages/" + std::to_string(i) + "/data", "invalid",
                              "data set \"" + train->data + "\" holds pictures without captions (" +
                                  source.path + "), and training needs a text to each",
-                             "write captions first (a caption stage and export), or name where they stand "
-                             "(caption_field, text_member)"});
+                             "write captions first, or name where they stand (caption_field, text_member)"});
     }
   }
 
@@ -251,7 +251,7 @@ class Lister {
   // Teachers, vocabularies and captions that files give; what does not fit together fails here.
   void list_concept_files(const jobs::StageSpec& stage, const std::string& at) {
     if (const auto* evaluate = std::get_if<jobs::EvaluateSettings>(&stage.settings))
-      list_captions(evaluate->captions, at + "/captions");
+      list_prompts(*evaluate, at, listed_, faults_), list_captions(evaluate->captions, at + "/captions");
     if (const auto* train = std::get_if<jobs::TrainSettings>(&stage.settings))
       for (std::size_t h = 0; h < train->concepts.heads.size(); ++h) {
         const jobs::ConceptHeadSpec& head = train->concepts.heads[h];
@@ -363,7 +363,7 @@ class Lister {
   template <class Resolve>
   void hash(const std::string& what, const std::string& path, const std::string& pointer,
             const Resolve& resolve) {
-    if (path.empty()) return;
+    if (path.empty() || !jobs::named_stage(path).empty()) return;
     attempt(pointer, "", [&] {
       const std::string file = resolve(path);
       auto [known, fresh] = hashes_.try_emplace(file, 0);

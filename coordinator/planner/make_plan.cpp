@@ -69,6 +69,13 @@ class Planner {
       plan_.notes.push_back("the disk of " + plan_.store +
                             " has less room than outputs and checkpoints need");
     for (const auto& stage : job_.spec.stages) note_cost(stage);
+    for (const auto& [name, model] : job_.spec.models)
+      for (const auto& start : jobs::starting_stages(model))
+        plan_.notes.push_back(
+            "model " + name + " starts from stage " + start +
+            ": towers, projections, temperature and standardised features move on (positions "
+            "are interpolated where image_px differs); optimizer, schedule, average, gates "
+            "and heads start anew");
     plan_.notes.push_back("parameters, FLOPs and activation memory: trireme-worker tool model-info");
     plan_.notes.push_back("a time to completion is given once the job runs, from its own measurements");
     return std::move(plan_);

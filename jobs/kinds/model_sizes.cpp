@@ -51,8 +51,10 @@ double parameters_of(const ModelSpec& model, bool learnt_alone) {
          (learnt_alone && model.text.frozen ? 0 : of(model.text));
 }
 
-const ModelSpec& ModelSizes::model_of(const std::string& train_stage) const {
-  const auto stage = std::ranges::find(spec_.stages, train_stage, &StageSpec::name);
+const ModelSpec& ModelSizes::model_of(const std::string& model) const {
+  const std::string trained = evaluated_stage(spec_, model);
+  if (trained.empty()) return spec_.models.at(model);
+  const auto stage = std::ranges::find(spec_.stages, trained, &StageSpec::name);
   return spec_.models.at(std::get<TrainSettings>(stage->settings).model);
 }
 
@@ -67,8 +69,12 @@ double ModelSizes::image(const std::string& model_or_stage) const {
   return kFloatBytes * image_width(spec_.models.at(model_or_stage).image);
 }
 
-double ModelSizes::shared(const std::string& train_stage) const {
-  return kFloatBytes * static_cast<double>(model_of(train_stage).embed_dim) * (1 + kGuessedCaptions);
+double ModelSizes::shared(const std::string& model) const {
+  return kFloatBytes * static_cast<double>(model_of(model).embed_dim) * (1 + kGuessedCaptions);
+}
+
+double ModelSizes::adopted(const std::string& model) const {
+  return evaluated_stage(spec_, model).empty() ? kFloatBytes * parameters_of(model_of(model)) : 0;
 }
 
 double ModelSizes::weights(const TrainSettings& train) const {

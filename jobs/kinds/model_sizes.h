@@ -15,13 +15,15 @@ class ModelSizes {
 
   double towers(const std::string& model) const;          // bytes of a sample's outputs of both towers
   double image(const std::string& model_or_stage) const;  // of one image, in the space of what is named
-  double shared(const std::string& train_stage) const;    // of a sample, both towers, projected
+  // Of a sample, both towers, projected; `model`: a train stage, or a name in spec.models.
+  double shared(const std::string& model) const;
+  double adopted(const std::string& model) const;  // weights that are copied for it; 0 of a train stage
   // Weights and a step's whole state of what a train stage trains.
   double weights(const TrainSettings& train) const;
   double checkpoint(const TrainSettings& train) const;
 
  private:
-  const ModelSpec& model_of(const std::string& train_stage) const;
+  const ModelSpec& model_of(const std::string& model) const;
   const PipelineSpec& spec_;
 };
 

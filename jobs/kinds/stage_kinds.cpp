@@ -63,15 +63,20 @@ constexpr Row<TrainSettings> kRow<TrainSettings> =
 
 template <>
 constexpr Row<EvaluateSettings> kRow<EvaluateSettings> =
-    row<EvaluateSettings>(Shape::kTally, kEvaluate, {{kEmbed, 0}, {kEvaluate, 1}},
+    row<EvaluateSettings>(Shape::kTally, kEvaluate, {{kEmbed, 0}, {kEvaluate, 1}, {kAdopt, 2}},
                           [](const EvaluateSettings& s, const Pipeline& p) {
-                            return Footprint{s.model.empty() ? 0 : ModelSizes(p).shared(s.model)};
+                            if (s.model.empty()) return Footprint{};
+                            const ModelSizes sizes(p);
+                            return Footprint{sizes.shared(s.model), 0, sizes.adopted(s.model)};
                           });
 
 template <>
-constexpr Row<IndexSettings> kRow<IndexSettings> = row<IndexSettings>(
-    Shape::kTally, kIndex, {{kEmbed, 0}, {kIndex, 1}},
-    [](const IndexSettings& s, const Pipeline& p) { return Footprint{2 * ModelSizes(p).shared(s.model)}; });
+constexpr Row<IndexSettings> kRow<IndexSettings> =
+    row<IndexSettings>(Shape::kTally, kIndex, {{kEmbed, 0}, {kIndex, 1}, {kAdopt, 2}},
+                       [](const IndexSettings& s, const Pipeline& p) {
+                         const ModelSizes sizes(p);
+                         return Footprint{2 * sizes.shared(s.model), 0, sizes.adopted(s.model)};
+                       });
 
 template <>
 constexpr Row<VocabularySettings> kRow<VocabularySettings> = row<VocabularySettings>(

@@ -40,7 +40,8 @@ enum class TaskKind {
   kSignatures,
   kNearPairs,
   kNearClusters,
-  kPairScores
+  kPairScores,
+  kAdopt
 };
 
 // What a file is to the tasks that read it.
@@ -164,6 +165,7 @@ inline constexpr TaskRow kTasks[] = {
     {TaskKind::kNearPairs, "near_pairs", Extent::kPart, ".near_pairs", Role::kNearPairs},
     {TaskKind::kNearClusters, "near_clusters", Extent::kPart, ".near_clusters.jsonl", Role::kNearClusters},
     {TaskKind::kPairScores, "pair_scores", Extent::kRange, ".scores.jsonl", Role::kScores},
+    {TaskKind::kAdopt, "adopt", Extent::kPart, "", Role::kModel},
 };
 
 constexpr const TaskRow& row_of(TaskKind kind) {

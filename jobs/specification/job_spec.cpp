@@ -46,7 +46,12 @@ void place_classes(JobSpec& job) {
   };
   for (auto& [name, data] : job.spec.data) all(data.caption_templates);
   for (StageSpec& stage : job.spec.stages) {
-    if (auto* evaluate = std::get_if<EvaluateSettings>(&stage.settings)) all(evaluate->templates);
+    if (auto* evaluate = std::get_if<EvaluateSettings>(&stage.settings)) {
+      all(evaluate->templates);
+      evaluate->text_prompt = with_class_place(evaluate->text_prompt);
+    }
+    if (auto* embed = std::get_if<EmbedSettings>(&stage.settings))
+      embed->caption_prompt = with_class_place(embed->caption_prompt);
     if (auto* concepts = std::get_if<ConceptsSettings>(&stage.settings)) all(concepts->templates);
   }
 }
@@ -89,6 +94,23 @@ ReadResult read_job(std::string_view json_text, const std::vector<std::string>& 
   for (auto& [name, model] : result.job.spec.models)
     if (!awaits_config(model)) resolve_model_defaults(model);
   return result;
+}
+
+std::string evaluated_stage(const PipelineSpec& spec, const std::string& model) {
+  if (std::string named = named_stage(model); !named.empty()) return named;
+  const bool trained = std::ranges::any_of(spec.stages, [&](const StageSpec& stage) {
+    return stage.name == model && std::holds_alternative<TrainSettings>(stage.settings);
+  });
+  return trained ? model : "";
+}
+
+std::vector<std::string> starting_stages(const ModelSpec& model) {
+  std::vector<std::string> stages;
+  for (const std::string& from : {model.init_from, model.blend ? model.blend->with : std::string()})
+    if (const std::string stage = named_stage(from);
+        !stage.empty() && std::ranges::find(stages, stage) == stages.end())
+      stages.push_back(stage);
+  return stages;
 }
 
 std::string effective_json(const JobSpec& job, int indent) {

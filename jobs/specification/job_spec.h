@@ -174,6 +174,13 @@ inline NoSettings settings_from_json(std::string_view) {
   return {};
 }
 
+// The train stage that `model` of an evaluate or index stage names, with "stage:" or without; "" where it is
+// a name in spec.models.
+std::string evaluated_stage(const PipelineSpec& spec, const std::string& model);
+
+// Train stages whose weights a model starts from: of init_from and blend, in this order, without repetition.
+std::vector<std::string> starting_stages(const ModelSpec& model);
+
 // JSON Schema (draft 7) of the job file.
 std::string job_schema();
 

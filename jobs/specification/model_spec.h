@@ -231,6 +231,19 @@ struct TextTowerSpec {
   }
 };
 
+// The weights between two checkpoints of one architecture: (1 - share) init_from + share with (WiSE-FT;
+// Wortsman et al., 2022). The temperature is mixed alike.
+struct BlendSpec {
+  std::string with;
+  double share = 0.5;
+
+  template <class Visitor>
+  void visit(Visitor& v) {
+    v.field("with", with, {.help = "the other checkpoint, as init_from", .least = 1, .required = true});
+    v.field("share", share, {.help = "its share: 0 is init_from alone, 1 the other", .least = 0, .most = 1});
+  }
+};
+
 struct ModelSpec {
   ImageTowerSpec image;
   TextTowerSpec text;
@@ -238,8 +251,10 @@ struct ModelSpec {
   double logit_scale_init = 2.6592600369327779;  // ln(1/0.07)
   double logit_scale_min = 0;                    // clamps after every update
   double logit_scale_max = 4.6051701859880914;   // ln 100
-  std::string init_from;                         // a whole checkpoint, both towers: file or folder
-  std::vector<std::string> freeze;               // patterns of parameter names; "!pattern" takes back
+  std::string init_from;                         // a whole checkpoint, both towers: file or folder, or
+                                                 // "stage:<name>" of a train stage
+  std::optional<BlendSpec> blend;
+  std::vector<std::string> freeze;  // patterns of parameter names; "!pattern" takes back
 
   template <class Visitor>
   void visit(Visitor& v) {
@@ -263,7 +278,9 @@ struct ModelSpec {
              .unread = unless(text.kind != TextTowerKind::kDecoder, "a captioner has no shared space")});
     v.field("init_from", init_from,
             {.help = "checkpoint of both towers to start from: a safetensors file or a folder, of open_clip, "
-                     "OpenAI CLIP, transformers or Trireme"});
+                     "OpenAI CLIP, transformers or Trireme, or stage:<name> of a train stage"});
+    v.field("blend", blend,
+            {.help = "weights on the line from init_from to another checkpoint (WiSE-FT)", .quiet = true});
     v.field("freeze", freeze,
             {.help = "parameters that are not trained, by name: * stands for any characters, a leading ! "
                      "trains again what an earlier pattern froze; a batch norm with frozen scale keeps its "

@@ -41,6 +41,7 @@ std::vector<SpecPath> spec_paths(JobSpec& job) {
     add(base + "/image/weights", model.image.weights);
     add(base + "/text/weights", model.text.weights);
     add(base + "/init_from", model.init_from);
+    if (model.blend) add(base + "/blend/with", model.blend->with);
     add(base + "/text/tokenizer/vocabulary", model.text.tokenizer.vocabulary);
   }
   for (std::size_t i = 0; i < job.spec.stages.size(); ++i) {

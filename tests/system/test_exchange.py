@@ -14,7 +14,7 @@ PEER = os.environ.get("TRIREME_PEER_PYTHON", sys.executable)  # a Python that ha
 def need_peers():
     done = subprocess.run([PEER, "-c", "import torch, open_clip, transformers, safetensors, PIL"], capture_output=True, text=True)
     if done.returncode != 0:
-        pytest.skip(f"open_clip and transformers are not installed for {PEER} (set TRIREME_PEER_PYTHON): " + done.stderr.strip().splitlines()[-1])
+        pytest.skip(f"open_clip and transformers are not installed for {PEER} (./quickstart judges, or set TRIREME_PEER_PYTHON): " + done.stderr.strip().splitlines()[-1])
 
 
 def vocabularies():

@@ -5,6 +5,7 @@
 #include <algorithm>
 
 #include "common/base/error.h"
+#include "jobs/specification/prompt_template.h"
 #include "worker/data/batches/image_batch.h"
 #include "worker/embedding/texts.h"
 #include "worker/models/autocast.h"
@@ -114,7 +115,9 @@ void Encoder::encode_captions(EncodedBatch& batch) const {
     const auto& sample = batch.samples[row];
     for (auto& caption : data::captions_of(*shard_of(shards_, sample).reader, sample.sample, options_.classes,
                                            options_.templates)) {
-      captions.push_back(std::move(caption));
+      captions.push_back(options_.caption_prompt.empty()
+                             ? std::move(caption)
+                             : jobs::filled_prompt(options_.caption_prompt, caption));
       batch.owner.push_back(static_cast<std::int64_t>(row));
     }
   }

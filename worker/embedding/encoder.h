@@ -56,6 +56,7 @@ struct EncoderOptions {
   bool bf16 = false;
   std::string device = "cpu";
   std::vector<std::string> classes, templates;  // as in data::captions_of()
+  std::string caption_prompt = {};              // captions are put into its {c}; empty: as they are
   std::int64_t texts_at_once = 64;
 };
 

@@ -124,6 +124,42 @@ Metrics retrieval_recall(const at::Tensor& image_ND, const at::Tensor& text_MD, 
   return metrics;
 }
 
+Metrics folded_recall(const at::Tensor& image_ND, const at::Tensor& text_MD, const at::Tensor& owner_M,
+                      const std::vector<std::int64_t>& recall_k, std::int64_t fold) {
+  check(image_ND, text_MD, owner_M);
+  const std::int64_t images = image_ND.size(0), folds = images / fold;
+  if (folds < 1 || folds * fold != images)
+    throw Error(ErrorKind::kInvalid,
+                std::to_string(images) + " images are no multiple of fold_images " + std::to_string(fold),
+                "a picture that is missing or cannot be decoded breaks the protocol: look at the counts");
+  const auto owner = owner_M.cpu();
+  if ((owner.diff() < 0).any().item<bool>())
+    throw Error(ErrorKind::kInvalid, "captions do not follow their images, so there are no folds");
+  Metrics sum;
+  for (std::int64_t f = 0; f < folds; ++f) {
+    const auto in_fold = owner.ge(f * fold).logical_and(owner.lt((f + 1) * fold));
+    const auto rows = in_fold.nonzero().squeeze(1);
+    const auto metrics = retrieval_recall(image_ND.narrow(0, f * fold, fold),
+                                          text_MD.index_select(0, rows.to(text_MD.device())),
+                                          owner.index_select(0, rows) - f * fold, recall_k);
+    if (sum.empty()) sum = Metrics(metrics.size());
+    for (std::size_t i = 0; i < metrics.size(); ++i)
+      sum[i] = {metrics[i].first, sum[i].second + metrics[i].second / static_cast<double>(folds)};
+  }
+  return sum;
+}
+
+double mean_recall(const Metrics& metrics) {
+  double sum = 0;
+  int count = 0;
+  for (const auto& [name, value] : metrics)
+    if (name.starts_with("image_retrieval_recall@") || name.starts_with("text_retrieval_recall@")) {
+      sum += value;
+      ++count;
+    }
+  return count == 0 ? 0 : sum / count;
+}
+
 Metrics retrieval_chance(std::int64_t images, const at::Tensor& owner_M,
                          const std::vector<std::int64_t>& recall_k) {
   const auto texts = owner_M.size(0);

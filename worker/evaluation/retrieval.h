@@ -35,6 +35,15 @@ RetrievalRanks retrieval_ranks(const at::Tensor& image_ND, const at::Tensor& tex
 Metrics retrieval_recall(const at::Tensor& image_ND, const at::Tensor& text_MD, const at::Tensor& owner_M,
                          const std::vector<std::int64_t>& recall_k);
 
+// Within every `fold` images in a row with their captions, and the mean over the folds, under the same names
+// (the 1k protocol of COCO's 5,000). kInvalid where the images are no multiple of `fold`, or the captions do
+// not follow their images.
+Metrics folded_recall(const at::Tensor& image_ND, const at::Tensor& text_MD, const at::Tensor& owner_M,
+                      const std::vector<std::int64_t>& recall_k, std::int64_t fold);
+
+// mR: the mean of every recall@k both ways that is there.
+double mean_recall(const Metrics& metrics);
+
 // What random scores give, under the same names: k/N, and the mean over images of 1 - C(M-c,k)/C(M,k) for an
 // image of c captions.
 Metrics retrieval_chance(std::int64_t images, const at::Tensor& owner_M,

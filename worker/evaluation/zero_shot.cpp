@@ -102,6 +102,24 @@ Metrics zero_shot_metrics(const at::Tensor& image_ND, const at::Tensor& class_CD
   return metrics;
 }
 
+ClassRanks class_ranks(const at::Tensor& image_ND, const at::Tensor& class_CD, const at::Tensor& label_N) {
+  check(image_ND, class_CD, label_N);
+  const auto image = image_ND.detach().to(at::kFloat);
+  const auto classes = class_CD.detach().to(at::kFloat);
+  ClassRanks ranks{label_ranks(image, classes, label_N.to(image.device())), {}, 0};
+  const auto rows = std::max<std::int64_t>(1, kTileElements / classes.size(0));
+  std::vector<at::Tensor> first;
+  for (std::int64_t at = 0; at < image.size(0); at += rows) {
+    const auto count = std::min(rows, image.size(0) - at);
+    const auto score_RC = image.narrow(0, at, count).matmul(classes.t());
+    const auto own_R1 = score_RC.gather(1, label_N.narrow(0, at, count).unsqueeze(1));
+    ranks.tied += ((score_RC == own_R1).sum(1) > 1).sum().item<std::int64_t>();
+    first.push_back((score_RC == score_RC.amax(1, true)).to(at::kByte).argmax(1));
+  }
+  ranks.first_N = at::cat(first).cpu();
+  return ranks;
+}
+
 Metrics zero_shot_chance(std::int64_t classes) {
   const auto count = static_cast<double>(classes);
   Metrics metrics = {{"acc1", 1 / count}};

@@ -26,6 +26,14 @@ at::Tensor class_embeddings(const at::Tensor& prompt_embeddings, std::int64_t cl
 // that do not fit and N = 0.
 Metrics zero_shot_metrics(const at::Tensor& image_ND, const at::Tensor& class_CD, const at::Tensor& label_N);
 
+// Rank from 0 of each image's own class, int64 [N], as above; and the class with rank 0, the smaller of equal
+// ones. Checks as zero_shot_metrics().
+struct ClassRanks {
+  at::Tensor own_N, first_N;
+  std::int64_t tied = 0;  // images whose own class has an equal
+};
+ClassRanks class_ranks(const at::Tensor& image_ND, const at::Tensor& class_CD, const at::Tensor& label_N);
+
 // The same names with what guessing gives: 1/C, 5/C, 1/C.
 Metrics zero_shot_chance(std::int64_t classes);
 

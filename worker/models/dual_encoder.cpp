@@ -40,6 +40,28 @@ jobs::ModelSpec adopted(jobs::ModelSpec spec) {
 DualEncoder::DualEncoder(const jobs::ModelSpec& spec, std::uint64_t seed)
     : state_(std::make_unique<State>(adopted(spec), seed, vocabulary_of(spec))) {
   state_->initialize();
+  if (spec.blend) blend(*spec.blend, seed);
+}
+
+// (1 - share) own + share other, tensor by tensor, in float32.
+void DualEncoder::blend(const jobs::BlendSpec& blend, std::uint64_t seed) {
+  const at::NoGradGuard no_grad;
+  jobs::ModelSpec other_spec = state_->spec;
+  other_spec.blend.reset();
+  other_spec.init_from = blend.with;
+  DualEncoder other(other_spec, seed);
+  const auto theirs = other.state(), ours = state();
+  const auto refuse = [&](const std::string& name) {
+    throw Error(ErrorKind::kInvalid, "blend: " + blend.with + " and the model differ in tensor " + name,
+                "name two checkpoints of one architecture that read the same kind of features");
+  };
+  if (theirs.size() != ours.size()) refuse("lists (one has standardised features)");
+  for (std::size_t i = 0; i < ours.size(); ++i) {
+    if (ours[i].first != theirs[i].first || ours[i].second.sizes() != theirs[i].second.sizes())
+      refuse(ours[i].first);
+    if (at::isFloatingType(ours[i].second.scalar_type()))
+      at::Tensor(ours[i].second).copy_(at::lerp(ours[i].second, theirs[i].second, blend.share));
+  }
 }
 
 void check_named_weights(const jobs::ModelSpec& spec) {

@@ -86,6 +86,7 @@ class DualEncoder {
   static std::unique_ptr<DualEncoder> load(const std::string& folder);
 
  private:
+  void blend(const jobs::BlendSpec& blend, std::uint64_t seed);
   friend void check_named_weights(const jobs::ModelSpec& spec);
   struct State;
   explicit DualEncoder(std::unique_ptr<State> state);

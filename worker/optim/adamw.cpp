@@ -40,8 +40,9 @@ void AdamW::step(const std::vector<at::Tensor>& gradients, const Rates& rates, c
     const at::NoGradGuard no_grad;
     const auto& portion = portions_[static_cast<std::size_t>(i)];
     const auto& first = slots_[portion.front()];
-    const auto count =
-        at::full({}, static_cast<double>(updates_), first.parameter.options().dtype(at::kFloat));
+    if (updates_ <= first.treatment.late_updates) return;
+    const auto own_updates = static_cast<double>(updates_ - first.treatment.late_updates);
+    const auto count = at::full({}, own_updates, first.parameter.options().dtype(at::kFloat));
     std::vector<at::Tensor> weights, slopes, means, squares;
     for (const auto index : portion) {
       weights.push_back(slots_[index].parameter);

@@ -26,7 +26,8 @@ void Lamb::step(const std::vector<at::Tensor>& gradients, const Rates& rates, co
 
 void Lamb::update(Slot& slot, const at::Tensor& gradient, const Rates& rates) const {
   const at::NoGradGuard no_grad;
-  const auto k = static_cast<double>(updates_);
+  if (updates_ <= slot.treatment.late_updates) return;
+  const auto k = static_cast<double>(updates_ - slot.treatment.late_updates);
   slot.mean.mul_(rates.beta1).add_(gradient, 1 - rates.beta1);
   slot.square.mul_(beta2_).addcmul_(gradient, gradient, 1 - beta2_);
   at::Tensor denominator = (slot.square / (1 - std::pow(beta2_, k))).sqrt_().add_(epsilon_);

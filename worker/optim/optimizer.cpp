@@ -7,6 +7,7 @@
 #include "common/base/error.h"
 #include "worker/optim/adamw.h"
 #include "worker/optim/lamb.h"
+#include "worker/optim/sgd.h"
 
 namespace trireme::worker::optim {
 
@@ -52,6 +53,7 @@ void copy_state(const NamedTensors& into, const NamedTensors& from, const std::s
 }
 
 std::unique_ptr<Optimizer> make_optimizer(const NamedTensors& parameters, const OptimizerOptions& options) {
+  if (options.momentum) return std::make_unique<Sgd>(parameters, *options.momentum, options.groups);
   if (options.lamb) return std::make_unique<Lamb>(parameters, options.beta2, options.epsilon, options.groups);
   return std::make_unique<AdamW>(parameters, options.beta2, options.epsilon, options.groups);
 }

@@ -4,6 +4,7 @@
 #include <cstdint>
 #include <functional>
 #include <memory>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -49,6 +50,7 @@ struct OptimizerOptions {
   bool lamb = false;                    // else AdamW
   double beta2 = 0.98, epsilon = 1e-6;  // beta1 belongs to the schedule
   GroupOptions groups;
+  std::optional<double> momentum = {};  // SGD instead of both
 };
 
 // Updates the given tensors in place; contiguous. Throws kInvalid on a group without parameters.

@@ -25,13 +25,25 @@ struct GroupOptions {
   // true: on every parameter (ALIP's code, ALIGN's LAMB).
   bool decay_all = false;
   std::vector<GroupRule> rules;
+  // Layer-wise rates (Clark et al., 2020; BEiT): what lies above the blocks of a tower (final norms,
+  // projections, heads, the temperature) has the whole rate, its top block this times it, and so on down;
+  // embeddings come below the first block. 1: all alike.
+  double layer_decay = 1;
+  // Only parameters whose name begins with `first` learn in the first `late_updates` updates.
+  std::string first;
+  std::int64_t late_updates = 0;
 };
 
 struct Treatment {
   double weight_decay = 0, learning_rate_factor = 1;
   bool layer_adaptation = true;
+  std::int64_t late_updates = 0;  // left alone in so many first updates
   auto operator<=>(const Treatment&) const = default;
 };
+
+// Exponents of layer_decay, one per name: 0 above the blocks of a tower of L blocks, 1 for the top one, L for
+// the first, L + 1 for embeddings.
+std::vector<std::int64_t> layer_depths(const NamedTensors& parameters);
 
 // One per parameter. Throws kInvalid naming a rule whose pattern matches none.
 std::vector<Treatment> treatments(const NamedTensors& parameters, const GroupOptions& options);

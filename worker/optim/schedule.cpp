@@ -42,6 +42,12 @@ Rates rates(const Schedule& schedule, std::int64_t step) {
       std::min(1.0, static_cast<double>(step - schedule.warmup_steps) / static_cast<double>(length));
   if (schedule.shape == Shape::kCosine) result.learning_rate *= 0.5 * (1 + std::cos(std::numbers::pi * done));
   if (schedule.shape == Shape::kLinear) result.learning_rate *= 1 - done;
+  const auto since = std::min(step, schedule.total_steps - 1) - schedule.warmup_steps;
+  const double decays =
+      static_cast<double>(std::max<std::int64_t>(0, since)) / static_cast<double>(schedule.decay_steps);
+  if (schedule.shape == Shape::kStep)
+    result.learning_rate *= std::pow(schedule.decay_factor, std::floor(decays));
+  if (schedule.shape == Shape::kExponential) result.learning_rate *= std::pow(schedule.decay_factor, decays);
   return result;
 }
 

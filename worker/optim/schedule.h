@@ -2,6 +2,8 @@
 //
 //   cosine, linear, constant   linear from 0 over the warm-up; then down to 0 at the last step, or level.
 //                              beta1 stays.
+//   step, exponential          the same warm-up; then peak * factor^n, n whole (step) or broken (exponential)
+//                              multiples of decay_steps since its end. ALIGN's fine-tuning is step, 0.2
 //   one_cycle (Smith and Topin, 2019; torch's OneCycleLR, which ALIP uses)   knots at step 0,
 //     rise * total - 1 and total - 1, a cosine between them, p = share of the phase that is done:
 //     a -> b: b + (a - b)/2 (1 + cos(pi p)). Learning rate peak/start_divisor, peak,
@@ -12,7 +14,7 @@
 
 namespace trireme::worker::optim {
 
-enum class Shape { kCosine, kLinear, kConstant, kOneCycle };
+enum class Shape { kCosine, kLinear, kConstant, kOneCycle, kStep, kExponential };
 
 struct OneCycle {
   double rise = 0.1;  // share of the steps that goes up
@@ -28,6 +30,8 @@ struct Schedule {
   Shape shape = Shape::kCosine;
   double beta1 = 0.9;  // where nothing cycles it
   OneCycle one_cycle;
+  std::int64_t decay_steps = 1;  // step, exponential
+  double decay_factor = 1;
 };
 
 // What one update is made with.

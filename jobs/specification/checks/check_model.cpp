@@ -119,6 +119,13 @@ void check_model(const ModelSpec& model, const std::string& pointer, std::vector
   check_image(model.image, pointer, faults);
   check_text(model.text, pointer, faults);
   check_frozen(model, pointer, faults);
+  if (model.blend && model.init_from.empty())
+    faults.push_back({pointer + "/blend", "invalid", "a blend lies between init_from and another checkpoint",
+                      "set init_from to the one that share 0 means"});
+  if (model.blend && (!model.image.weights.empty() || !model.text.weights.empty()))
+    faults.push_back({pointer + "/blend", "invalid",
+                      "a tower has weights of its own beside the two checkpoints",
+                      "leave the towers' weights out"});
   if (model.logit_scale_init > model.logit_scale_max)
     add_fault(faults, {pointer + "/logit_scale_init", "invalid", "is above logit_scale_max", ""});
   if (model.logit_scale_init < model.logit_scale_min)

@@ -4,12 +4,12 @@
 
 #include "jobs/specification/checks/check.h"
 #include "jobs/specification/checks/check_concepts.h"
+#include "jobs/specification/checks/check_evaluate.h"
 #include "jobs/specification/checks/check_filter.h"
 #include "jobs/specification/checks/check_training.h"
 #include "jobs/specification/checks/check_unread.h"
 #include "jobs/specification/json/json_document.h"
 #include "jobs/specification/json/names.h"
-#include "jobs/specification/prompt_template.h"
 
 namespace trireme::jobs {
 namespace {
@@ -84,10 +84,25 @@ class StageChecker {
     return nullptr;
   }
 
+  // A train stage among the needs, or a dual encoder of spec.models whatever its weights.
+  void evaluated_model(const std::string& name) {
+    const std::string stage = evaluated_stage(spec_, name);
+    if (!stage.empty() && named_stage(name).empty() && spec_.models.contains(name))
+      return fault(here_ + "/model", "invalid",
+                   quoted(name) + " is a train stage and a name in spec.models, too",
+                   "write \"stage:" + name + "\" for the stage, or give the model another name");
+    if (!stage.empty() || !spec_.models.contains(name)) return trained_model(stage.empty() ? name : stage);
+    made_vocabulary(name);
+    if (spec_.models.at(name).text.kind == TextTowerKind::kDecoder)
+      fault(here_ + "/model", "invalid", "model " + quoted(name) + " is a captioner, which has no embeddings",
+            "name a model with a text tower");
+  }
+
   // A model whose vocabulary another stage makes: that stage comes first and splits words in the same way.
   void made_vocabulary(const std::string& model_name) {
     const auto model = spec_.models.find(model_name);
     if (model == spec_.models.end()) return;
+    check_start(spec_, model_name, here_, needs_, faults_);
     const TokenizerSpec& tokenizer = model->second.text.tokenizer;
     const std::string name = vocabulary_stage(tokenizer);
     if (name.empty()) return;
@@ -118,8 +133,10 @@ class StageChecker {
     std::vector<std::string> trained;
     for (const StageSpec* need : needs_)
       if (std::holds_alternative<TrainSettings>(need->settings)) trained.push_back(need->name);
+    for (const auto& [given, model] : spec_.models) trained.push_back(given);
     if (!stage_was_read("model")) return;
-    if (std::ranges::find(trained, name) != trained.end()) {
+    const auto need = std::ranges::find(needs_, name, &StageSpec::name);
+    if (need != needs_.end() && std::holds_alternative<TrainSettings>((*need)->settings)) {
       if (trains_captioner(name))
         fault(here_ + "/model", "invalid", "the train stage " + quoted(name) + " trains a captioner",
               "a caption stage takes it, as \"model\": \"stage:" + name + "\"");
@@ -328,9 +345,10 @@ class StageChecker {
             "task " + std::string(name_of(s.task)) + " reads no captions of others",
             "leave it out, or choose task captions");
     if (s.model.empty() && stage_was_read("model"))
-      fault(here_ + "/model", "missing", "a train stage is required", "name the one that is evaluated");
+      fault(here_ + "/model", "missing", "a train stage or a model is required",
+            "name the one that is evaluated");
     else
-      trained_model(s.model);
+      evaluated_model(s.model);
   }
 
   void check(const EvaluateSettings& s) {
@@ -351,25 +369,12 @@ class StageChecker {
     if (!learns && !s.train_data.empty())
       fault(here_ + "/train_data", "invalid", "task " + std::string(name_of(s.task)) + " learns from nothing",
             "leave it out, or choose linear_probe, knn or few_shot");
-    for (std::size_t i = 0; i < s.shots.size(); ++i)
-      if (s.shots[i] < 1 || s.shots[i] > 1000000)
-        fault(here_ + "/shots/" + std::to_string(i), "out_of_range", "shots lie between 1 and 1000000");
-    std::set<std::int64_t> seen;
-    for (std::size_t i = 0; i < s.recall_k.size(); ++i) {
-      const std::string pointer = here_ + "/recall_k/" + std::to_string(i);
-      if (s.recall_k[i] < 1 || s.recall_k[i] > 1000000)
-        fault(pointer, "out_of_range", "k lies between 1 and 1000000");
-      if (!seen.insert(s.recall_k[i]).second) fault(pointer, "duplicate_name", "the same k twice");
-    }
-    for (std::size_t i = 0; i < s.templates.size(); ++i)
-      if (!has_class_place(s.templates[i]))
-        fault(here_ + "/templates/" + std::to_string(i), "invalid", "the template does not hold {c}",
-              "{c} or {} stands for the class name");
+    check_protocol(s, here_, faults_);
   }
 
   void check(const IndexSettings& s) {
     required_data(s.data, "data");
-    trained_model(s.model);
+    evaluated_model(s.model);
   }
 
   const PipelineSpec& spec_;

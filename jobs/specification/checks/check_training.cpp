@@ -49,6 +49,7 @@ class TrainingChecker {
           "model " + quoted(s.model) + " has text.kind " + std::string(name_of(model.text.kind)) +
               ", which " + (decoder ? "learns captioning" : "cannot write captions"),
           decoder ? "set objective to \"captioning\"" : "use a model whose text.kind is \"decoder\"");
+    if (s.objective == TrainObjective::kClassification) return check_classification(s);
     if (!captioning) return;
     const auto refuse = [&](bool set, const char* field) {
       if (set) fault(at_ + field, "invalid", "has no meaning for captioning", "leave it out");
@@ -66,8 +67,46 @@ class TrainingChecker {
     refuse(s.feature_dropout > 0, "/feature_dropout");
   }
 
+  // Labels have no pairs, and one head.
+  void check_classification(const TrainSettings& s) {
+    const LossSpec usual;
+    const auto refuse = [&](bool set, const char* field) {
+      if (set) fault(at_ + field, "invalid", "has no meaning for classification", "leave it out");
+    };
+    refuse(s.loss.texts != usual.texts, "/loss/texts");
+    refuse(s.loss.kind != usual.kind, "/loss/kind");
+    refuse(s.loss.positives != usual.positives, "/loss/positives");
+    refuse(s.loss.negative_fraction != 1, "/loss/negative_fraction");
+    refuse(s.loss.hard_negatives.alpha != 1 || s.loss.hard_negatives.beta != 0, "/loss/hard_negatives");
+    refuse(s.loss.any_gate(), "/loss/gates");
+    refuse(s.loss.temperature.initial.has_value() ||
+               s.loss.temperature.parameter != TemperatureParameter::kLogitScale,
+           "/loss/temperature");
+    refuse(!s.concepts.heads.empty(), "/concepts/heads");
+    refuse(s.feature_dropout > 0, "/feature_dropout");
+    refuse(s.swap_captions.share > 0, "/swap_captions");
+    const ClassificationSpec c = s.classification.value_or(ClassificationSpec{});
+    if (c.head == HeadStart::kPrompts && !c.embedding)
+      fault(at_ + "/classification/embedding", "invalid", "class vectors of prompts lie in the shared space",
+            "set embedding to true, or head to random");
+    if (c.multi_label && s.loss.label_smoothing > 0)
+      fault(at_ + "/loss/label_smoothing", "invalid", "several labels have no softmax to smooth",
+            "leave it 0");
+    if (c.multi_label && c.mixup > 0)
+      fault(at_ + "/classification/mixup", "invalid", "mixtures are of single labels", "leave it 0");
+    const auto wanted = c.multi_label ? EvaluationMetric::kMeanAveragePrecision : EvaluationMetric::kAcc1;
+    if (s.evaluate_every.steps > 0 && s.evaluate_every.metric != wanted)
+      fault(at_ + "/evaluate_every/metric", "invalid",
+            "the labels are not measured by " + std::string(name_of(s.evaluate_every.metric)),
+            "set it to \"" + std::string(name_of(wanted)) + "\"");
+  }
+
   void check_metric(const TrainSettings& s) {
-    if (s.evaluate_every.steps == 0) return;
+    if (s.evaluate_every.steps == 0 || s.objective == TrainObjective::kClassification) return;
+    if (s.evaluate_every.metric == EvaluationMetric::kMeanAveragePrecision)
+      fault(at_ + "/evaluate_every/metric", "invalid",
+            "mean_average_precision is of multi-label classification",
+            "choose a recall, or acc1 where there are classes");
     const bool captioning = s.objective == TrainObjective::kCaptioning,
                token_loss = s.evaluate_every.metric == EvaluationMetric::kTokenLoss;
     if (captioning != token_loss)
@@ -178,6 +217,12 @@ class TrainingChecker {
             "set one_cycle.rise, and warmup_steps to 0");
     if (o.one_cycle.beta1_low > o.one_cycle.beta1_high)
       fault(at + "/one_cycle/beta1_high", "invalid", "is below beta1_low");
+    if (o.schedule == RateSchedule::kStep || o.schedule == RateSchedule::kExponential)
+      for (const auto& [there, name] : {std::pair{o.decay_steps.has_value(), "decay_steps"},
+                                        {o.decay_factor.has_value(), "decay_factor"}})
+        if (!there)
+          fault(at + "/" + name, "missing", "schedule " + std::string(name_of(o.schedule)) + " needs it",
+                "ALIGN's fine-tuning has the rate times 0.2 every 30 epochs");
     std::set<std::string> seen;
     for (std::size_t i = 0; i < o.groups.size(); ++i) {
       const std::string here = at + "/groups/" + std::to_string(i);

@@ -3,6 +3,7 @@
 
 #include <array>
 #include <cstdint>
+#include <optional>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -61,22 +62,23 @@ struct OneCycleSpec {
   }
 };
 
-enum class OptimizerKind { kAdamW, kLamb };
-constexpr std::array<std::string_view, 2> names_of(OptimizerKind) {
-  return {"adamw", "lamb"};
+enum class OptimizerKind { kAdamW, kLamb, kSgd };
+constexpr std::array<std::string_view, 3> names_of(OptimizerKind) {
+  return {"adamw", "lamb", "sgd"};
 }
 enum class DecayOn { kMatrices, kAll };
 constexpr std::array<std::string_view, 2> names_of(DecayOn) {
   return {"matrices", "all"};
 }
 // After the warm-up: cosine or linear to 0, or constant; kOneCycle has none.
-enum class RateSchedule { kCosine, kLinear, kConstant, kOneCycle };
-constexpr std::array<std::string_view, 4> names_of(RateSchedule) {
-  return {"cosine", "linear", "constant", "one_cycle"};
+enum class RateSchedule { kCosine, kLinear, kConstant, kOneCycle, kStep, kExponential };
+constexpr std::array<std::string_view, 6> names_of(RateSchedule) {
+  return {"cosine", "linear", "constant", "one_cycle", "step", "exponential"};
 }
 
 struct OptimizerSpec {
-  OptimizerKind kind = OptimizerKind::kAdamW;  // kLamb: ALIGN; its paper has beta2 .999
+  OptimizerKind kind =
+      OptimizerKind::kAdamW;  // kLamb: ALIGN, its paper has beta2 .999; kSgd: its fine-tuning
   double learning_rate = 5e-4;
   double beta1 = 0.9, beta2 = 0.98, epsilon = 1e-6;
   double weight_decay = 0.2;
@@ -86,10 +88,16 @@ struct OptimizerSpec {
   std::int64_t warmup_steps = 0;  // linear from 0
   RateSchedule schedule = RateSchedule::kCosine;
   OneCycleSpec one_cycle;
+  std::optional<double> momentum;           // sgd: 0.9
+  std::optional<std::int64_t> decay_steps;  // schedules "step" and "exponential"
+  std::optional<double> decay_factor;
+  std::optional<double> layer_decay;
 
   template <class Visitor>
   void visit(Visitor& v) {
-    v.field("kind", kind, {.help = "rule of the update"});
+    v.field("kind", kind,
+            {.help = "rule of the update; sgd is torch's, with momentum, its weight decay is a part of the "
+                     "gradient"});
     v.field("learning_rate", learning_rate, {.help = "peak learning rate", .least = 0, .most = 100});
     v.field("beta1", beta1,
             {.help = "decay of the first moment",
@@ -97,19 +105,60 @@ struct OptimizerSpec {
              .most = 0.999999,
              .unread = unless(schedule != RateSchedule::kOneCycle || !one_cycle.cycle_beta1,
                               "one_cycle moves it between beta1_low and beta1_high")});
-    v.field("beta2", beta2, {.help = "decay of the second moment", .least = 0, .most = 0.999999});
+    v.field("beta2", beta2,
+            {.help = "decay of the second moment",
+             .least = 0,
+             .most = 0.999999,
+             .unread = unless(kind != OptimizerKind::kSgd, "sgd has no second moment")});
     v.field("epsilon", epsilon,
-            {.help = "added to the root of the second moment", .least = 1e-12, .most = 1});
+            {.help = "added to the root of the second moment",
+             .least = 1e-12,
+             .most = 1,
+             .unread = unless(kind != OptimizerKind::kSgd, "sgd has no second moment")});
     v.field("weight_decay", weight_decay, {.help = "decoupled weight decay", .least = 0, .most = 10});
     v.field("decay_on", decay_on,
             {.help = "matrices: gains, biases and the temperature are exempt; all: every parameter"});
     v.field("groups", groups, {.help = "parameters treated apart", .most = 64});
     v.field("gradient_clip_norm", gradient_clip_norm, {.help = "0: off", .least = 0, .most = 1e6});
     v.field("warmup_steps", warmup_steps, {.help = "linear warm-up", .least = 0, .most = 1e9});
-    v.field("schedule", schedule, {.help = "learning rate after the warm-up; one_cycle has none"});
+    v.field(
+        "schedule", schedule,
+        {.help = "learning rate after the warm-up; one_cycle has none; step and exponential multiply it by "
+                 "decay_factor every decay_steps, at once or evenly"});
     v.field("one_cycle", one_cycle,
             {.help = "shape of schedule one_cycle",
              .unread = unless(schedule == RateSchedule::kOneCycle, "schedule is not one_cycle")});
+    visit_decays(v);
+  }
+
+ private:
+  template <class Visitor>
+  void visit_decays(Visitor& v) {
+    const bool decays = schedule == RateSchedule::kStep || schedule == RateSchedule::kExponential;
+    v.field("momentum", momentum,
+            {.help = "sgd: null means 0.9",
+             .least = 0,
+             .most = 0.999999,
+             .quiet = true,
+             .unread = unless(kind == OptimizerKind::kSgd, "only sgd has it")});
+    v.field("decay_steps", decay_steps,
+            {.help = "step, exponential: the steps of one decay",
+             .least = 1,
+             .most = 1e9,
+             .quiet = true,
+             .unread = unless(decays, "schedule is neither step nor exponential")});
+    v.field("decay_factor", decay_factor,
+            {.help = "step, exponential: times the rate (ALIGN's fine-tuning: 0.2)",
+             .least = 1e-6,
+             .most = 1,
+             .quiet = true,
+             .unread = unless(decays, "schedule is neither step nor exponential")});
+    v.field("layer_decay", layer_decay,
+            {.help = "the rate of a block is this times that of the next one above it, embeddings below the "
+                     "first; projections and heads have the whole",
+             .least = 0.01,
+             .most = 1,
+             .quiet = true});
   }
 };
 

@@ -12,8 +12,10 @@
 
 #include "jobs/specification/json/fields.h"
 #include "jobs/specification/stages/caption_spec.h"
+#include "jobs/specification/stages/classification_spec.h"
 #include "jobs/specification/stages/concept_stages_spec.h"
 #include "jobs/specification/stages/concepts_spec.h"
+#include "jobs/specification/stages/evaluate_spec.h"
 #include "jobs/specification/stages/filter_spec.h"
 #include "jobs/specification/stages/loss_spec.h"
 #include "jobs/specification/stages/optimizer_spec.h"
@@ -29,6 +31,7 @@ struct EmbedSettings {
   std::string model;  // a name in spec.models; towers whose frozen is true are run
   Precision precision = Precision::kFloat32;
   std::int64_t batch = 64;
+  std::string caption_prompt;  // "a photo of {c}": captions are put in its place; empty: as they are
 
   template <class Visitor>
   void visit(Visitor& v) {
@@ -36,6 +39,9 @@ struct EmbedSettings {
     v.field("model", model, {.help = "a name in spec.models; its frozen towers are run", .required = true});
     v.field("precision", precision, {.help = "arithmetic"});
     v.field("batch", batch, {.help = "images at once", .least = 1, .most = 4096});
+    v.field(
+        "caption_prompt", caption_prompt,
+        {.help = "what captions are put into before they are embedded; {c} is the caption", .quiet = true});
   }
 };
 
@@ -61,10 +67,12 @@ enum class EvaluationMetric {
   kImageRetrievalRecall1,
   kTextRetrievalRecall1,
   kAcc1,
-  kTokenLoss
+  kTokenLoss,
+  kMeanAveragePrecision
 };
-constexpr std::array<std::string_view, 5> names_of(EvaluationMetric) {
-  return {"mean_recall@1", "image_retrieval_recall@1", "text_retrieval_recall@1", "acc1", "token_loss"};
+constexpr std::array<std::string_view, 6> names_of(EvaluationMetric) {
+  return {"mean_recall@1", "image_retrieval_recall@1", "text_retrieval_recall@1", "acc1",
+          "token_loss",    "mean_average_precision"};
 }
 
 struct EvaluateEverySpec {
@@ -102,10 +110,11 @@ struct SwapCaptionsSpec {
   }
 };
 
-// kCaptioning: cross entropy of the next token, for a model whose text.kind is "decoder".
-enum class TrainObjective { kContrastive, kCaptioning };
-constexpr std::array<std::string_view, 2> names_of(TrainObjective) {
-  return {"contrastive", "captioning"};
+// kCaptioning: cross entropy of the next token, for a model whose text.kind is "decoder". kClassification: a
+// head on the image tower.
+enum class TrainObjective { kContrastive, kCaptioning, kClassification };
+constexpr std::array<std::string_view, 3> names_of(TrainObjective) {
+  return {"contrastive", "captioning", "classification"};
 }
 // The same bits for any W that divides the slots, or for the same W.
 enum class Determinism { kCanonical, kRestart };
@@ -143,6 +152,7 @@ struct TrainSettings {
   bool standardize_features = true;  // stored features: (f - mean)/(std + 1e-3), over the training set
   double feature_dropout = 0;        // stored image features
   EvaluateEverySpec evaluate_every;
+  std::optional<ClassificationSpec> classification;
 
   template <class Visitor>
   void visit(Visitor& v) {
@@ -151,7 +161,7 @@ struct TrainSettings {
     v.field(
         "objective", objective,
         {.help = "contrastive: loss over pairs; captioning: cross entropy of each next token, for a model "
-                 "whose text.kind is decoder"});
+                 "whose text.kind is decoder; classification: labels, by a head on the image tower"});
     v.field("seed", seed,
             {.help = "order, crops, captions, weights", .least = 0, .most = 9007199254740992.0});
     v.field("global_batch", global_batch,
@@ -186,76 +196,11 @@ struct TrainSettings {
             {.help = "dropout of stored image features", .least = 0, .most = 0.95});
     v.field("evaluate_every", evaluate_every,
             {.help = "evaluation while training; the best checkpoint is kept"});
-  }
-};
-
-enum class EvaluateTask {
-  kAuto,  // zero_shot or retrieval, by what the data has
-  kZeroShot,
-  kRetrieval,
-  kLinearProbe,
-  kKnn,
-  kFewShot,
-  kCaptions  // BLEU, ROUGE-L, CIDEr of `captions` against the data's own
-};
-constexpr std::array<std::string_view, 7> names_of(EvaluateTask) {
-  return {"auto", "zero_shot", "retrieval", "linear_probe", "knn", "few_shot", "captions"};
-}
-
-// map (embeddings of the trained model) and one merge. Definitions and JSON of CLIP_benchmark 1.6.1; the
-// probes are METHODS 2.6, 7.3 and 7.4.
-struct EvaluateSettings {
-  static constexpr const char* kKind = "evaluate";
-  std::string data;
-  std::string model;  // a train stage in needs; none for task "captions"
-  EvaluateTask task = EvaluateTask::kAuto;
-  std::string train_data;  // what the probes learn from
-  std::string captions;    // "stage:<name>" of a caption stage, a file of its lines or a folder of such
-  std::vector<std::string> templates;  // zero-shot prompts, {c} is the class; empty: the file beside the
-                                       // shards, or "a photo of a {c}."
-  std::vector<std::int64_t> recall_k = {1, 5, 10};
-  std::vector<std::int64_t> shots = {1, 2, 4, 8, 16};
-  std::int64_t shot_seeds = 3;
-  std::int64_t seed = 0;
-
-  template <class Visitor>
-  void visit(Visitor& v) {
-    const bool few = task == EvaluateTask::kFewShot;
-    const bool prompts = few || task == EvaluateTask::kAuto || task == EvaluateTask::kZeroShot;
-    v.field("data", data, {.help = "data set", .required = true});
-    v.field("model", model, {.help = "the train stage whose result is evaluated; none for task captions"});
-    v.field("task", task, {.help = "what to measure; the probes learn from train_data"});
-    v.field("train_data", train_data,
-            {.help = "labelled data set that linear_probe, knn and few_shot learn from"});
-    v.field("captions", captions,
-            {.help = "task captions: stage:<caption stage>, a file of JSON lines {key, caption}, or a folder "
-                     "of such"});
-    v.field("templates", templates,
-            {.help = "zero-shot prompts; {c} is the class name",
-             .unread = unless(prompts, "only zero_shot and few_shot have prompts")});
-    v.field("recall_k", recall_k,
-            {.help = "k of R@k, of retrieval and knn",
-             .least = 1,
-             .most = 16,
-             .unread = unless(task == EvaluateTask::kAuto || task == EvaluateTask::kRetrieval ||
-                                  task == EvaluateTask::kKnn,
-                              "R@k is of retrieval and knn")});
-    v.field("shots", shots,
-            {.help = "few_shot: samples per class",
-             .least = 1,
-             .most = 16,
-             .unread = unless(few, "only few_shot draws shots")});
-    v.field("shot_seeds", shot_seeds,
-            {.help = "few_shot: draws per number of shots",
-             .least = 1,
-             .most = 100,
-             .unread = unless(few, "only few_shot draws shots")});
     v.field(
-        "seed", seed,
-        {.help = "few_shot: the draws; linear_probe: what is held out",
-         .least = 0,
-         .most = 9007199254740992.0,
-         .unread = unless(few || task == EvaluateTask::kLinearProbe, "only few_shot and linear_probe draw")});
+        "classification", classification,
+        {.help = "the head of objective classification",
+         .quiet = true,
+         .unread = unless(objective == TrainObjective::kClassification, "objective is not classification")});
   }
 };
 
@@ -263,12 +208,16 @@ struct EvaluateSettings {
 struct IndexSettings {
   static constexpr const char* kKind = "index";
   std::string data;
-  std::string model;  // a train stage in needs
+  std::string model;  // as EvaluateSettings::model
 
   template <class Visitor>
   void visit(Visitor& v) {
     v.field("data", data, {.help = "data set", .required = true});
-    v.field("model", model, {.help = "the train stage whose result embeds it", .required = true});
+    v.field(
+        "model", model,
+        {.help = "what embeds it: a train stage among the needs (its name, or stage:<name>), or a name in "
+                 "spec.models",
+         .required = true});
   }
 };
 

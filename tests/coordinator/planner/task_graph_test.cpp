@@ -546,6 +546,51 @@ TEST(TaskGraph, PairScoresOfATrainedAndOfAGivenModel) {
   EXPECT_NE(faults("spec.stages.2.needs=[]").find("is not among the needs"), std::string::npos);
 }
 
+// A model of spec.models becomes a folder once, whoever asks; what starts from a train stage waits for it.
+TEST(TaskGraph, ModelsAreAdoptedOnceAndStagesStartFromOthers) {
+  const std::string towers =
+      R"("image": {"kind": "vit", "image_px": 32, "patch_px": 8, "width": 32, "layers": 1, "heads": 2},
+      "text": {"kind": "transformer", "width": 32, "layers": 1, "heads": 2, "context": 8})";
+  const std::string text =
+      R"({"name": "chain", "spec": {"output": "/out", "data": {"test": {"path": "/data/test"}},
+    "models": {"m": {)" +
+      towers + R"(}, "next": {"init_from": "stage:first", )" + towers + R"(},
+      "mixed": {"init_from": "stage:first", "blend": {"with": "stage:second", "share": 0.5}, )" +
+      towers + R"(}},
+    "stages": [
+      {"name": "first", "kind": "train", "data": "test", "model": "m", "global_batch": 8, "logical_slots": 2, "steps": 2},
+      {"name": "second", "kind": "train", "needs": ["first"], "data": "test", "model": "next", "global_batch": 8, "logical_slots": 2, "steps": 2},
+      {"name": "drawn", "kind": "evaluate", "data": "test", "model": "m", "task": "retrieval"},
+      {"name": "again", "kind": "evaluate", "data": "test", "model": "m", "task": "zero_shot"},
+      {"name": "index", "kind": "index", "data": "test", "model": "m"},
+      {"name": "between", "kind": "evaluate", "needs": ["first", "second"], "data": "test", "model": "mixed", "task": "retrieval"},
+      {"name": "bare", "kind": "evaluate", "needs": ["second"], "data": "test", "model": "second", "task": "retrieval"},
+      {"name": "named", "kind": "evaluate", "needs": ["second"], "data": "test", "model": "stage:second", "task": "retrieval"}]}})";
+  const auto run = [&](const std::vector<std::string>& overrides) {
+    return run_to_end(text, overrides, [](const std::string& name, const jobs::Task& task, Found& found) {
+      add_reads(name, task, found);
+      if (name.ends_with(":adopt") || name.ends_with(":train"))
+        found[name + " starts"].insert(task.model.find("\"init_from\":\"\"") != std::string::npos ? "drawn"
+                                       : task.model.find("stage:") != std::string::npos ? "unresolved"
+                                                                                        : "path");
+    });
+  };
+  const auto before = run({});
+  using Names = std::set<std::string>;
+  for (const char* stage : {"drawn", "again", "index"})
+    EXPECT_EQ(before.at(std::string(stage) + ":embed reads"), (Names{"drawn:model"})) << stage;
+  EXPECT_EQ(before.at("drawn:embed"), before.at("again:embed"));
+  EXPECT_EQ(before.at("bare:evaluate"), before.at("named:evaluate"));
+  EXPECT_EQ(before.at("drawn:adopt starts"), (Names{"drawn"}));
+  EXPECT_EQ(before.at("second:train starts"), (Names{"path"}));
+  EXPECT_EQ(before.at("between:adopt starts"), (Names{"path"}));
+  const auto after = run({"spec.stages.0.steps=3"});
+  EXPECT_NE(after.at("second:train"), before.at("second:train"));
+  EXPECT_NE(after.at("between:adopt"), before.at("between:adopt"));
+  EXPECT_EQ(after.at("drawn:adopt"), before.at("drawn:adopt"));
+  EXPECT_NE(run({"spec.models.mixed.blend.share=0.25"}).at("between:adopt"), before.at("between:adopt"));
+}
+
 TEST(TaskGraph, NearDuplicatesByEmbeddingAndCaption) {
   const std::string text = R"({"name": "near", "spec": {"output": "/out",
     "data": {"train": {"path": "/data/train"}, "test": {"path": "/data/test"}},

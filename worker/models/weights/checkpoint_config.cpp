@@ -27,6 +27,7 @@ std::optional<jobs::ModelSpec> own_spec(const jobs::CheckpointConfig& config, co
   jobs::ModelSpec spec = jobs::model_from_json(jobs::dump_json(*config.own->find("model")));
   spec.init_from = spec.image.weights = spec.text.weights = "";
   spec.freeze.clear();
+  spec.blend.reset();
   spec.image.frozen = spec.text.frozen = false;
   const std::string& vocabulary = config.own->find("vocabulary")->text;
   if (!vocabulary.empty())

@@ -28,6 +28,7 @@ Plan plan_towers(const Task& task, const jobs::ModelSpec& spec) {
   plan.batch = settings.batch;
   plan.options.image = spec.image.frozen;
   plan.options.text = spec.text.frozen;
+  plan.options.caption_prompt = settings.caption_prompt;
   plan.options.bf16 = settings.precision == jobs::Precision::kBf16;
   if (!spec.image.frozen && !spec.text.frozen) {
     throw Error(
@@ -41,12 +42,13 @@ Plan plan_towers(const Task& task, const jobs::ModelSpec& spec) {
   return plan;
 }
 
-Plan plan_shared(const jobs::ModelSpec& spec, const embedding::FeatureTable& stored) {
+Plan plan_shared(const Task& task, const jobs::ModelSpec& spec, const embedding::FeatureTable& stored) {
   Plan plan;
   plan.options.project = true;
   // Features stored by another stage stand for a tower only while training left it as it was.
   plan.options.stored_images = spec.image.frozen && stored.has_images();
-  plan.options.stored_texts = spec.text.frozen && stored.has_texts();
+  plan.options.caption_prompt = task.settings.caption_prompt;
+  plan.options.stored_texts = spec.text.frozen && stored.has_texts() && plan.options.caption_prompt.empty();
   return plan;
 }
 
@@ -99,7 +101,7 @@ jobs::TaskDone EmbedStage::work(const Task& task, runtime::TaskContext& context)
   const data::ShardReader shard = task.open_shard();
   auto& model = model_.get(task.message, context.device);
   const embedding::FeatureTable stored(task.inputs.paths(jobs::Role::kFeatures), shard.size());
-  Plan plan = shared ? plan_shared(model.spec(), stored) : plan_towers(task, model.spec());
+  Plan plan = shared ? plan_shared(task, model.spec(), stored) : plan_towers(task, model.spec());
   plan.options.device = context.device;
   const auto samples = task.kept(shard);
   const embedding::Encoder encoder({{&shard, &stored}}, model, plan.options);

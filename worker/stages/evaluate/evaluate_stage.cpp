@@ -3,7 +3,7 @@
 #include <algorithm>
 #include <cmath>
 #include <functional>
-#include <memory>
+#include <map>
 #include <utility>
 
 #include <ATen/ATen.h>
@@ -11,16 +11,17 @@
 
 #include "common/io/file.h"
 #include "common/io/hash.h"
-#include "jobs/layouts/line_list.h"
+#include "common/telemetry/metrics.h"
 #include "jobs/specification/job_spec.h"
-#include "worker/data/shards/shard_reader.h"
-#include "worker/embedding/texts.h"
+#include "jobs/store/prompt_sets.h"
 #include "worker/evaluation/few_shot.h"
 #include "worker/evaluation/knn.h"
+#include "worker/evaluation/label_metrics.h"
 #include "worker/evaluation/linear_probe.h"
 #include "worker/evaluation/retrieval.h"
 #include "worker/evaluation/zero_shot.h"
-#include "worker/models/dual_encoder.h"
+#include "worker/stages/evaluate/classes.h"
+#include "worker/stages/evaluate/members.h"
 #include "worker/stages/evaluate/score_captions.h"
 
 namespace trireme::worker::stages::evaluate {
@@ -33,6 +34,7 @@ struct Inputs {
   jobs::InputFile model;
   checkpoint::Features features, train_features;  // the latter of train_data
   std::string data;                               // name of the data set
+  Places places;                                  // of the rows of `features`
 };
 
 using Parts = std::vector<checkpoint::Features>;
@@ -65,7 +67,13 @@ Inputs read_all(const Task& task, const runtime::StopRequest& stop) {
   for (const auto& input : task.inputs.all(jobs::Role::kFeatures)) {
     stop.throw_if_stopped();
     auto part = checkpoint::read_features(input.path);
-    if (part.space == "shared") (learnt(input.data) ? train_parts : parts).push_back(std::move(part));
+    if (part.space != "shared") continue;
+    if (!learnt(input.data)) {
+      const auto* const samples = part.sample.const_data_ptr<std::int64_t>();
+      for (std::int64_t i = 0; i < part.sample.size(0); ++i)
+        inputs.places.push_back({input.shard, samples[i]});
+    }
+    (learnt(input.data) ? train_parts : parts).push_back(std::move(part));
   }
   inputs.data = inputs.shards.empty() ? "" : inputs.shards.front().data;
   inputs.features = whole(std::move(parts), task.stage(), inputs.data);
@@ -83,79 +91,164 @@ nlohmann::ordered_json json_of(const evaluation::Metrics& metrics) {
   return nlohmann::ordered_json::parse(evaluation::to_json(metrics));
 }
 
+// Rows that hold NaN or an infinity; they are misses wherever they are asked.
+std::int64_t not_finite(const at::Tensor& rows_ND) {
+  return at::isfinite(rows_ND).all(1).logical_not().sum().item<std::int64_t>();
+}
+
+bool asks(const jobs::EvaluateSettings& settings, jobs::AlsoMetric metric) {
+  return std::ranges::find(settings.also, metric) != settings.also.end();
+}
+
+void need_captions(const Inputs& inputs) {
+  if (inputs.features.text.defined() && inputs.features.text.size(0) > 0) return;
+  throw Error(ErrorKind::kInvalid,
+              "data set '" + inputs.data + "' has neither captions nor labels to compare with",
+              "name where its captions stand (caption_field, text_member), or caption it first");
+}
+
 Outcome retrieval(const Inputs& inputs, const jobs::EvaluateSettings& settings) {
   const auto& [space, sample, image, text, owner, label] = inputs.features;
-  if (!text.defined() || text.size(0) == 0)
-    throw Error(ErrorKind::kInvalid,
-                "data set '" + inputs.data + "' has neither captions nor labels to compare with",
-                "name where its captions stand (caption_field, text_member), or caption it first");
+  need_captions(inputs);
   Outcome outcome;
   outcome.result.task = "zeroshot_retrieval";
-  outcome.result.metrics = evaluation::retrieval_recall(image, text, owner, settings.recall_k);
-  outcome.result.chance = evaluation::retrieval_chance(image.size(0), owner, settings.recall_k);
+  auto& metrics = outcome.result.metrics;
+  if (settings.fold_images) {
+    metrics = evaluation::folded_recall(image, text, owner, settings.recall_k, *settings.fold_images);
+    outcome.summary["fold_images"] = *settings.fold_images;
+  } else {
+    metrics = evaluation::retrieval_recall(image, text, owner, settings.recall_k);
+    outcome.result.chance = evaluation::retrieval_chance(image.size(0), owner, settings.recall_k);
+  }
+  if (asks(settings, jobs::AlsoMetric::kMeanRecall))
+    metrics.emplace_back("mean_recall", evaluation::mean_recall(metrics));
   outcome.summary["images"] = image.size(0);
   outcome.summary["captions"] = text.size(0);
+  outcome.summary["not_finite"] = not_finite(image) + not_finite(text);
   return outcome;
 }
 
-// The model's class vectors; loaded only where prompts are needed.
-class Classes {
- public:
-  Classes(const Inputs& inputs, const jobs::EvaluateSettings& settings, const jobs::DataSpec& data,
-          std::string device)
-      : inputs_(inputs), device_(std::move(device)) {
-    const std::string& shard = inputs.shards.front().path;
-    names_ = data.classes.empty() ? jobs::class_names_near(shard) : data.classes;
-    if (names_.empty()) {
-      throw Error(
-          ErrorKind::kInvalid, "data set '" + inputs.data + "' has labels, but its classes have no names",
-          "list them in spec.data." + inputs.data + ".classes, or put classnames.txt beside the shards");
+// SugarCrepe: a picture and its captions, of which the first is right. With group_field, Winoground: the
+// pictures of an item in their order, each with its caption first. A tie is wrong (METHODS 7.8).
+Outcome choice(const Task& task, const Inputs& inputs) {
+  const auto& [space, sample, image, text, owner, label] = inputs.features;
+  need_captions(inputs);
+  const std::string& field = task.settings.group_field;
+  const bool items = !field.empty();
+  const auto names = items ? fields_of(task, inputs.data, inputs.places, field) : std::vector<std::string>{};
+  std::vector<std::vector<std::int64_t>> captions(static_cast<std::size_t>(image.size(0)));
+  for (std::int64_t row = 0; row < text.size(0); ++row)
+    captions[static_cast<std::size_t>(owner[row].item<std::int64_t>())].push_back(row);
+  std::map<std::string, std::vector<std::int64_t>> groups;  // images of an item
+  for (std::size_t i = 0; i < captions.size(); ++i)
+    groups[items ? names[i] : std::to_string(i)].push_back(static_cast<std::int64_t>(i));
+  std::int64_t right_text = 0, right_image = 0, both = 0, tied = 0;
+  for (const auto& [name, images] : groups) {
+    std::vector<std::int64_t> texts;
+    for (const auto i : images) {
+      const auto& own = captions[static_cast<std::size_t>(i)];
+      texts.insert(texts.end(), own.begin(), items && !own.empty() ? own.begin() + 1 : own.end());
     }
-    templates_ = settings.templates.empty() ? embedding::prompt_templates(shard) : settings.templates;
+    if (texts.size() < 2 || (items && (images.size() < 2 || texts.size() != images.size())))
+      throw Error(ErrorKind::kInvalid,
+                  "item " + name + " of data set '" + inputs.data + "' has " + std::to_string(images.size()) +
+                      " pictures and " + std::to_string(texts.size()) + " captions to choose between",
+                  "a picture is missing or cannot be decoded: look at the counts of the embed tasks");
+    const auto score = image.index_select(0, at::tensor(images, at::kLong))
+                           .matmul(text.index_select(0, at::tensor(texts, at::kLong)).t());
+    const auto chosen = evaluation::choose(score);
+    right_text += chosen.text;
+    right_image += chosen.image;
+    both += chosen.text && chosen.image;
+    tied += chosen.tied;
   }
+  Outcome outcome;
+  outcome.result.task = "image_caption_selection";
+  const auto count = static_cast<double>(groups.size());
+  if (items) outcome.result.metrics.emplace_back("image_acc", static_cast<double>(right_image) / count);
+  outcome.result.metrics.emplace_back("text_acc", static_cast<double>(right_text) / count);
+  outcome.result.metrics.emplace_back("acc", static_cast<double>(items ? both : right_text) / count);
+  outcome.summary["images"] = image.size(0);
+  outcome.summary["items"] = groups.size();
+  outcome.summary["ties"] = tied;
+  outcome.summary["tie_rule"] = "a tie is wrong";
+  return outcome;
+}
 
-  std::int64_t count() const { return static_cast<std::int64_t>(names_.size()); }
-  const std::vector<std::string>& templates() const { return templates_; }
-
-  // [C, D] of the prompts that the templates give.
-  at::Tensor vectors(const std::vector<std::string>& fill_in) {
-    return embedding::class_vectors(model(), device_, names_, fill_in);
-  }
-  double logit_scale() { return model().logit_scale().item<double>(); }
-
- private:
-  models::DualEncoder& model() {
-    if (model_ == nullptr) {
-      model_ = models::DualEncoder::load(inputs_.model.path);
-      model_->to(device_);
-    }
-    return *model_;
-  }
-
-  const Inputs& inputs_;
-  std::string device_;
-  std::vector<std::string> names_, templates_;
-  std::unique_ptr<models::DualEncoder> model_;
-};
+Outcome multi_label(const Task& task, const Inputs& inputs, Classes& classes) {
+  const auto targets =
+      label_sets(task, inputs.data, inputs.places, task.settings.label_field, classes.names());
+  const auto image = inputs.features.image;
+  const auto precision = evaluation::average_precision(
+      image.matmul(classes.vectors(classes.templates()).to(image.device()).t()), targets);
+  Outcome outcome;
+  outcome.result.task = "zeroshot_classification";
+  outcome.result.metrics = {{"mean_average_precision", precision.mean().item<double>()}};
+  outcome.result.chance = {
+      {"mean_average_precision", targets.to(at::kDouble).mean().item<double>()}};  // of random order
+  outcome.summary["images"] = image.size(0);
+  outcome.summary["classes"] = classes.count();
+  outcome.summary["templates"] = classes.templates().size();
+  outcome.summary["empty_classes"] = targets.any(0).logical_not().sum().item<std::int64_t>();
+  outcome.summary["labels"] = targets.sum().item<std::int64_t>();
+  return outcome;
+}
 
 evaluation::LabelledFeatures labelled(const checkpoint::Features& features) {
   const auto with = features.label.ge(0).nonzero().squeeze(1);
   return {features.image.index_select(0, with), features.label.index_select(0, with)};
 }
 
-Outcome zero_shot(const Inputs& inputs, Classes& classes) {
-  const auto [image, label] = labelled(inputs.features);
+// Metrics that were asked for beside top-k.
+void add_asked(const Task& task, const Inputs& inputs, const evaluation::LabelledFeatures& test,
+               const at::Tensor& class_CD, const evaluation::ClassRanks& ranks, Outcome& outcome) {
+  auto& metrics = outcome.result.metrics;
+  if (asks(task.settings, jobs::AlsoMetric::kRocAuc)) {
+    if (class_CD.size(0) != 2)
+      throw Error(ErrorKind::kInvalid, "roc_auc is of two classes, data set '" + inputs.data + "' has " +
+                                           std::to_string(class_CD.size(0)));
+    const auto score_N2 = test.features_ND.matmul(class_CD.t());
+    metrics.emplace_back(
+        "roc_auc", evaluation::roc_auc(score_N2.select(1, 1) - score_N2.select(1, 0), test.label_N == 1));
+    outcome.result.chance.emplace_back("roc_auc", 0.5);
+  }
+  if (asks(task.settings, jobs::AlsoMetric::kMacroF1))
+    metrics.emplace_back("macro_f1", evaluation::macro_f1(test.label_N, ranks.first_N, class_CD.size(0)));
+  if (!asks(task.settings, jobs::AlsoMetric::kWorstGroup)) return;
+  const auto all = fields_of(task, inputs.data, inputs.places, task.settings.group_field);
+  std::vector<std::string> groups;  // of the labelled ones
+  for (std::size_t i = 0; i < all.size(); ++i)
+    if (inputs.features.label[static_cast<std::int64_t>(i)].item<std::int64_t>() >= 0)
+      groups.push_back(all[i]);
+  for (const std::int64_t k : {1, 5}) {
+    if (k > class_CD.size(0)) continue;
+    const auto worst = evaluation::worst_group(groups, ranks.own_N < k);
+    metrics.emplace_back("worst_group_acc" + std::to_string(k), worst.value);
+    outcome.summary["worst_group@" + std::to_string(k)] = {{"group", worst.name}, {"images", worst.images}};
+  }
+}
+
+Outcome zero_shot(const Task& task, const Inputs& inputs, Classes& classes) {
+  const auto test = labelled(inputs.features);
+  const auto& [image, label] = test;
   const auto measure = [&](const std::vector<std::string>& fill_in) {
     return evaluation::zero_shot_metrics(image, classes.vectors(fill_in), label);
   };
   Outcome outcome;
   outcome.result.task = "zeroshot_classification";
-  outcome.result.metrics = measure(classes.templates());
+  const auto class_CD = classes.vectors(classes.templates());
+  outcome.result.metrics = evaluation::zero_shot_metrics(image, class_CD, label);
   outcome.summary["bare_names"] = json_of(measure({"{c}"}));
   outcome.result.chance = evaluation::zero_shot_chance(classes.count());
   outcome.summary["images"] = image.size(0);
   outcome.summary["classes"] = classes.count();
   outcome.summary["templates"] = classes.templates().size();
+  const auto ranks = evaluation::class_ranks(image, class_CD, label);
+  outcome.summary["ties"] = ranks.tied;
+  outcome.summary["not_finite"] = not_finite(image);
+  outcome.summary["empty_classes"] =
+      (at::bincount(label.cpu(), {}, classes.count()) == 0).sum().item<std::int64_t>();
+  add_asked(task, inputs, test, class_CD, ranks, outcome);
   return outcome;
 }
 
@@ -204,14 +297,19 @@ Outcome probe(const Inputs& inputs, const jobs::EvaluateSettings& settings, Clas
 Outcome measure(const Task& task, const Inputs& inputs, const runtime::TaskContext& context) {
   const auto& settings = task.settings;
   const bool learns = !settings.train_data.empty();
-  if (!learns && choose_task(settings.task, inputs.features, inputs.data) == jobs::EvaluateTask::kRetrieval)
+  if (settings.task == jobs::EvaluateTask::kChoice) return choice(task, inputs);
+  const bool sets = settings.task == jobs::EvaluateTask::kMultiLabel;
+  if (!learns && !sets &&
+      choose_task(settings.task, inputs.features, inputs.data) == jobs::EvaluateTask::kRetrieval)
     return retrieval(inputs, settings);
   if (learns) {
     need_labels(inputs.features, inputs.data);
     need_labels(inputs.train_features, settings.train_data);
   }
-  Classes classes(inputs, settings, task.data(), context.device);
-  if (!learns) return zero_shot(inputs, classes);
+  Classes classes(settings, inputs.data, task.data(), inputs.shards.front().path, inputs.model.path,
+                  context.device);
+  if (sets) return multi_label(task, inputs, classes);
+  if (!learns) return zero_shot(task, inputs, classes);
   return probe(inputs, settings, classes, [&context] { context.stop->throw_if_stopped(); });
 }
 
@@ -239,6 +337,9 @@ Outcome model_outcome(const Task& task, const runtime::TaskContext& context) {
   Outcome outcome = measure(task, inputs, context);
   outcome.result.dataset = inputs.data;
   outcome.result.model = task.settings.model;
+  outcome.result.language = !task.settings.language.empty()  ? task.settings.language
+                            : !task.settings.prompts.empty() ? jobs::language_of(task.settings.prompts)
+                                                             : "en";
   outcome.result.pretrained = io::hex(inputs.model.xxh3);
   return outcome;
 }
@@ -260,6 +361,10 @@ jobs::TaskDone EvaluateStage::work(const Task& task, runtime::TaskContext& conte
   Outcome outcome = task.settings.task == jobs::EvaluateTask::kCaptions ? captions_outcome(task, context)
                                                                         : model_outcome(task, context);
   io::write_file_atomic(task.output(), evaluation::to_json(outcome.result) + "\n");
+  if (context.metrics != nullptr)
+    for (const auto& [name, value] : outcome.result.metrics)
+      context.metrics->set("trireme_evaluation_value", value,
+                           {{"set", outcome.result.dataset}, {"metric", name}});
   outcome.summary["task"] = outcome.result.task;
   outcome.summary["dataset"] = outcome.result.dataset;
   outcome.summary["metrics"] = json_of(outcome.result.metrics);

@@ -5,15 +5,32 @@
 namespace trireme::worker::stages::train {
 namespace {
 
+optim::Shape shape_of(jobs::RateSchedule schedule) {
+  switch (schedule) {
+    case jobs::RateSchedule::kCosine:
+      return optim::Shape::kCosine;
+    case jobs::RateSchedule::kLinear:
+      return optim::Shape::kLinear;
+    case jobs::RateSchedule::kConstant:
+      return optim::Shape::kConstant;
+    case jobs::RateSchedule::kOneCycle:
+      return optim::Shape::kOneCycle;
+    case jobs::RateSchedule::kStep:
+      return optim::Shape::kStep;
+    case jobs::RateSchedule::kExponential:
+      return optim::Shape::kExponential;
+  }
+  return optim::Shape::kConstant;
+}
+
 optim::Schedule schedule_of(const jobs::OptimizerSpec& spec, std::int64_t total_steps) {
   optim::Schedule schedule;
   schedule.peak = spec.learning_rate;
   schedule.warmup_steps = spec.warmup_steps;
   schedule.total_steps = total_steps;
-  schedule.shape = spec.schedule == jobs::RateSchedule::kCosine     ? optim::Shape::kCosine
-                   : spec.schedule == jobs::RateSchedule::kLinear   ? optim::Shape::kLinear
-                   : spec.schedule == jobs::RateSchedule::kConstant ? optim::Shape::kConstant
-                                                                    : optim::Shape::kOneCycle;
+  schedule.shape = shape_of(spec.schedule);
+  schedule.decay_steps = spec.decay_steps.value_or(1);
+  schedule.decay_factor = spec.decay_factor.value_or(1);
   schedule.beta1 = spec.beta1;
   const auto& cycle = spec.one_cycle;
   schedule.one_cycle = {cycle.rise,        cycle.start_divisor, cycle.end_divisor,
@@ -21,11 +38,17 @@ optim::Schedule schedule_of(const jobs::OptimizerSpec& spec, std::int64_t total_
   return schedule;
 }
 
-optim::OptimizerOptions optimizer_of(const jobs::OptimizerSpec& spec) {
-  optim::OptimizerOptions options{spec.kind == jobs::OptimizerKind::kLamb,
-                                  spec.beta2,
-                                  spec.epsilon,
-                                  {spec.weight_decay, spec.decay_on == jobs::DecayOn::kAll, {}}};
+optim::OptimizerOptions optimizer_of(const jobs::TrainSettings& settings) {
+  const jobs::OptimizerSpec& spec = settings.optimizer;
+  optim::OptimizerOptions options{spec.kind == jobs::OptimizerKind::kLamb, spec.beta2, spec.epsilon, {}};
+  if (spec.kind == jobs::OptimizerKind::kSgd) options.momentum = spec.momentum.value_or(0.9);
+  options.groups.weight_decay = spec.weight_decay;
+  options.groups.decay_all = spec.decay_on == jobs::DecayOn::kAll;
+  options.groups.layer_decay = spec.layer_decay.value_or(1);
+  if (settings.classification) {
+    options.groups.first = "head.";
+    options.groups.late_updates = settings.classification->head_steps;
+  }
   for (const auto& group : spec.groups)
     options.groups.rules.push_back(
         {group.names, group.learning_rate_factor, group.weight_decay_factor, group.layer_adaptation});
@@ -40,7 +63,7 @@ StepOptions step_options(const jobs::TrainSettings& settings, std::int64_t total
           .micro_batch = settings.micro_batch,
           .gradient_clip_norm = settings.optimizer.gradient_clip_norm,
           .schedule = schedule_of(settings.optimizer, total_steps),
-          .optimizer = optimizer_of(settings.optimizer),
+          .optimizer = optimizer_of(settings),
           .average_decay = settings.average.decay,
           .average_warm_up = settings.average.warm_up};
 }

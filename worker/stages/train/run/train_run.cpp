@@ -295,6 +295,10 @@ void TrainRun::evaluate(StepRow& row) {
   const AveragedWeights averaged(step_->average(), objective_->learner());
   const auto metrics = objective_->evaluate();
   row.evaluation = evaluation::to_json(metrics);
+  if (leads() && context_.metrics != nullptr)
+    for (const auto& [name, one] : metrics)
+      context_.metrics->set("trireme_evaluation_value", one,
+                            {{"set", settings_.evaluate_every.data}, {"metric", name}});
   const double value = evaluation::metric(metrics, std::string(name_of(settings_.evaluate_every.metric)));
   auto& progress = state_.progress;
   if (progress.best_step >= 0 && !objective_->better(value, progress.best_metric)) return;

@@ -1,0 +1,80 @@
+#include "jobs/specification/checks/check_evaluate.h"
+
+#include <algorithm>
+#include <set>
+
+#include "jobs/specification/json/json_document.h"
+#include "jobs/specification/json/names.h"
+#include "jobs/specification/prompt_template.h"
+
+namespace trireme::jobs {
+
+void check_protocol(const EvaluateSettings& s, const std::string& here, std::vector<SpecFault>& faults) {
+  const auto fault = [&](const std::string& pointer, const std::string& code, const std::string& detail,
+                         const std::string& hint = "") {
+    faults.push_back({pointer, code, detail, hint});
+  };
+  const auto asks = [&](AlsoMetric metric) { return std::ranges::find(s.also, metric) != s.also.end(); };
+  if (!s.prompts.empty() && s.prompts.find(':') == std::string::npos)
+    fault(here + "/prompts", "invalid", quoted(s.prompts) + " names no language",
+          "en:cifar10 is a set in English");
+  if (!s.prompts.empty() && !s.templates.empty())
+    fault(here + "/templates", "invalid", "prompts brings templates, too", "leave one of the two out");
+  if (!s.text_prompt.empty() && !has_class_place(s.text_prompt))
+    fault(here + "/text_prompt", "invalid", "the prompt does not hold {c}", "{c} stands for the caption");
+  if (asks(AlsoMetric::kWorstGroup) && s.group_field.empty())
+    fault(here + "/group_field", "missing", "worst_group needs groups",
+          "name a member of the samples' .json");
+  if (!s.group_field.empty() && !asks(AlsoMetric::kWorstGroup) && s.task != EvaluateTask::kChoice)
+    fault(here + "/group_field", "invalid", "nothing is measured by group", "add \"worst_group\" to also");
+  if (asks(AlsoMetric::kMeanRecall) && s.task == EvaluateTask::kZeroShot)
+    fault(here + "/also", "invalid", "mean_recall is of retrieval", "leave it out");
+  for (const auto metric : {AlsoMetric::kRocAuc, AlsoMetric::kMacroF1, AlsoMetric::kWorstGroup})
+    if (asks(metric) && s.task == EvaluateTask::kRetrieval)
+      fault(here + "/also", "invalid", std::string(name_of(metric)) + " is of zero_shot", "leave it out");
+  for (std::size_t i = 0; i < s.shots.size(); ++i)
+    if (s.shots[i] < 1 || s.shots[i] > 1000000)
+      fault(here + "/shots/" + std::to_string(i), "out_of_range", "shots lie between 1 and 1000000");
+  std::set<std::int64_t> seen;
+  for (std::size_t i = 0; i < s.recall_k.size(); ++i) {
+    const std::string pointer = here + "/recall_k/" + std::to_string(i);
+    if (s.recall_k[i] < 1 || s.recall_k[i] > 1000000)
+      fault(pointer, "out_of_range", "k lies between 1 and 1000000");
+    if (!seen.insert(s.recall_k[i]).second) fault(pointer, "duplicate_name", "the same k twice");
+  }
+  for (std::size_t i = 0; i < s.templates.size(); ++i)
+    if (!has_class_place(s.templates[i]))
+      fault(here + "/templates/" + std::to_string(i), "invalid", "the template does not hold {c}",
+            "{c} or {} stands for the class name");
+}
+
+void check_start(const PipelineSpec& spec, const std::string& name, const std::string& here,
+                 const std::vector<const StageSpec*>& needs, std::vector<SpecFault>& faults) {
+  const auto fault = [&](const std::string& pointer, const std::string& code, const std::string& detail,
+                         const std::string& hint = "") {
+    faults.push_back({pointer, code, detail, hint});
+  };
+  const auto model = spec.models.find(name);
+  if (model == spec.models.end()) return;
+  for (const std::string& start : starting_stages(model->second)) {
+    const std::string at = "/spec/models" + pointer_token(name) +
+                           (named_stage(model->second.init_from) == start ? "/init_from" : "/blend/with");
+    const auto stage = std::ranges::find(spec.stages, start, &StageSpec::name);
+    const auto* train = stage == spec.stages.end() ? nullptr : std::get_if<TrainSettings>(&stage->settings);
+    if (train == nullptr) {
+      fault(at, "unknown_name", "there is no train stage " + quoted(start));
+    } else if (std::ranges::find(needs, start, &StageSpec::name) == needs.end()) {
+      fault(here + "/needs", "invalid",
+            "model " + quoted(name) + " starts from the weights of stage " + quoted(start),
+            "add it to \"needs\"");
+    } else if ((train->objective == TrainObjective::kCaptioning) !=
+               (model->second.text.kind == TextTowerKind::kDecoder)) {
+      fault(at, "invalid",
+            "stage " + quoted(start) + " trains a model of another kind (objective " +
+                std::string(name_of(train->objective)) + ")",
+            "start from a stage whose model has the same towers");
+    }
+  }
+}
+
+}  // namespace trireme::jobs

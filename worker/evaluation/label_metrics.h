@@ -1,0 +1,51 @@
+// Metrics of class scores beside top-k accuracy (METHODS 7.6, 7.8). Legend: N images, C classes.
+//
+//   mean average precision   CLIP_benchmark 1.6.2's: per class the mean, over the positives in the order of
+//                            descending scores, of the precision at their rank; a class without a positive
+//                            has 0 and counts; ties in the order of the samples
+//   ROC AUC                  scikit-learn's: probability that a positive has the greater score, ties a half
+//   macro F1                 mean over the classes that occur of 2 tp / (2 tp + fp + fn) (DataComp's
+//   iWildCam) worst group              the least of a metric over groups (DataComp's FMoW, Dollar Street,
+//   GeoDE)
+//
+// Throws kInvalid on shapes, on nothing to measure, and on scores that are not finite. Pure.
+#pragma once
+
+#include <cstdint>
+#include <string>
+#include <vector>
+
+#include <ATen/core/Tensor.h>
+
+#include "worker/evaluation/result.h"
+
+namespace trireme::worker::evaluation {
+
+// scores [N, C] any float type, targets [N, C] bool: float64 [C].
+at::Tensor average_precision(const at::Tensor& score_NC, const at::Tensor& target_NC);
+
+// score [N], positive [N] bool; both kinds must occur.
+double roc_auc(const at::Tensor& score_N, const at::Tensor& positive_N);
+
+// Labels and predictions int64 [N] in [0, classes).
+double macro_f1(const at::Tensor& label_N, const at::Tensor& predicted_N, std::int64_t classes);
+
+struct WorstGroup {
+  std::string name;
+  std::int64_t images = 0;
+  double value = 0;
+};
+// Mean of hit_N (bool) in the group where it is least; of equal ones the first in the order of names.
+WorstGroup worst_group(const std::vector<std::string>& group_N, const at::Tensor& hit_N);
+
+// Scores of which one per row and column is right: rows images, columns captions, the i-th with the i-th of
+// `pairs`. An image is right where its own caption has the strictly greatest score among all columns, a
+// caption alike among the rows; a tie is wrong (METHODS 7.8).
+struct Choice {
+  bool text = false;   // every image prefers its own caption
+  bool image = false;  // every caption prefers its own image; true with one image
+  bool tied = false;   // a right score is met by a wrong one
+};
+Choice choose(const at::Tensor& score_RC);
+
+}  // namespace trireme::worker::evaluation
