@@ -22,6 +22,7 @@ constexpr std::array<std::string_view, 5> kNoColumns{"key", "caption", "url", "s
 
 bool is_column(const std::string& name, const ordered_json& value) {
   if (std::find(kNoColumns.begin(), kNoColumns.end(), name) != kNoColumns.end()) return false;
+  if (name.ends_with(".end")) return false;  // of a segment's own names
   return value.is_number() || value.is_boolean() ||
          (value.is_string() && value.get_ref<const std::string&>().size() <= kLongestValue);
 }
