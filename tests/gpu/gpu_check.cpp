@@ -2,8 +2,8 @@
 // the same questions are asked of the CPU in small.
 //
 //   gpu_check tiles DEVICE                       kernels of the loss against the CPU's
-//   gpu_check loss DEVICE [rows] [width]         every member of the loss and its gradients against the CPU's in float64
-//   gpu_check memory DEVICE ROWS WIDTH           one loss in bfloat16 rows: seconds, most memory
+//   gpu_check loss DEVICE [rows] [width]         every member of the loss and its gradients against the CPU's
+//   in float64 gpu_check memory DEVICE ROWS WIDTH           one loss in bfloat16 rows: seconds, most memory
 //   gpu_check step DEVICE MODEL BATCH STEPS      a training step: b32, l14 or tiny; samples/s, MFU, memory
 //   gpu_check passes DEVICE BATCH ROUNDS [small] embedding, teacher and caption pass: images/s
 #include <ATen/ATen.h>
@@ -380,7 +380,7 @@ jobs::ModelSpec captioner_spec(bool small) {
   spec.image.patch_px = 16;
   spec.image.ln_pre = false;
   spec.image.patch_bias = true;
-  spec.text.kind = "decoder";
+  spec.text.kind = jobs::TextTowerKind::kDecoder;
   spec.text.width = small ? 64 : 768;
   spec.text.heads = small ? 2 : 12;
   if (small) {
@@ -389,7 +389,7 @@ jobs::ModelSpec captioner_spec(bool small) {
     spec.image.heads = 2;
   }
   spec.text.extra_tokens = 2;
-  spec.text.tokenizer.kind = "wordpiece";
+  spec.text.tokenizer.kind = jobs::TokenizerKind::kWordPiece;
   spec.text.tokenizer.vocabulary = "pretrained:minilm";
   return spec;
 }
@@ -402,7 +402,7 @@ void passes(const Bench& bench, std::int64_t batch, int rounds, bool small) {
     jobs::ModelSpec spec = model_of(small ? "tiny" : "b32");
     if (std::string(name) == "teacher") {
       spec.image = jobs::ImageTowerSpec{};
-      spec.image.kind = "efficientnet_lite0";
+      spec.image.kind = *from_name<jobs::ImageTowerKind>("efficientnet_lite0");
       spec.image.image_px = small ? 64 : 224;
     }
     models::DualEncoder model(spec, 0);
@@ -414,7 +414,6 @@ void passes(const Bench& bench, std::int64_t batch, int rounds, bool small) {
   model.to(bench.device.str());
   const models::Captioner captioner(model);
   models::DecodingOptions decoding;
-  decoding.method = models::decoding_method_named("greedy");
   const auto start = captioner.start("a picture of ");
   decoding.max_length = static_cast<std::int64_t>(start.size()) + 20;
   decoding.rules.min_length = decoding.max_length;

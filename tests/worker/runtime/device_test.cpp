@@ -70,7 +70,9 @@ TEST(Device, TheEnvironmentSaysWhich) {
 
 TEST(Device, AHealthyDeviceHasNoFaultAndAMissingOneHas) {
   EXPECT_EQ(health_fault("cpu"), "");
-  if (choose_device({}, DevicePolicy::kAuto).device == "cpu") EXPECT_NE(health_fault("cuda:0"), "");
+  if (choose_device({}, DevicePolicy::kAuto).device == "cpu") {
+    EXPECT_NE(health_fault("cuda:0"), "");
+  }
 }
 
 TEST(Device, DriversSayTheirVersion) {
