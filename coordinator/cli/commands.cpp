@@ -2,8 +2,6 @@
 
 #include <CLI/CLI.hpp>
 #include <algorithm>
-#include <csignal>
-#include <cstdlib>
 #include <functional>
 #include <iostream>
 #include <memory>
@@ -23,6 +21,7 @@
 #include "coordinator/cli/launch/host_report.h"
 #include "coordinator/cli/launch/launch_command.h"
 #include "coordinator/cli/launch/process.h"
+#include "coordinator/cli/launch/requeue.h"
 #include "coordinator/cli/plan/plan_command.h"
 #include "coordinator/cli/recovery/audit_command.h"
 #include "coordinator/cli/recovery/checkpoints_command.h"
@@ -59,35 +58,6 @@ LaunchOptions launch_options(const Given& given) {
   options.advertise = given.advertise;
   options.resume_from = given.resume_from;
   return options;
-}
-
-// Whether Slurm would rather have the job end: after scancel, and for a lost node, it is COMPLETING with no
-// reason when we hear of it. A time limit without --signal ends it, too, but it has not done its work.
-bool slurm_ends_it(const std::string& job) {
-  const std::string told = capture({"scontrol", "show", "job", job, "--oneliner"}).output;
-  return told.find(" JobState=COMPLETING ") != std::string::npos &&
-         told.find(" Reason=TimeLimit ") == std::string::npos;
-}
-
-// A batch job that stopped with a checkpoint goes back into the queue.
-int requeue_if_asked(bool asked, int code) {
-  const char* job = std::getenv("SLURM_JOB_ID");
-  if (!asked || code != exit_code(ErrorKind::kTryAgain)) return code;
-  if (job == nullptr) throw Error(ErrorKind::kUsage, "--requeue has a meaning in a batch job of Slurm alone");
-  if (slurm_ends_it(job)) {
-    std::cout << "Slurm ends job " << job << " (scancel, or a lost node): it is left to it.\n" << std::flush;
-    return code;
-  }
-  const Captured answer = capture({"scontrol", "requeue", job});
-  std::cout << (answer.exit_code == 0 ? "Slurm will start job " + std::string(job) + " again.\n"
-                                      : "Slurm did not requeue: " + printable(answer.output, 300) + "\n")
-            << std::flush;
-  if (answer.exit_code == 0) {
-    // Slurm ends the batch script of a job that it requeues; it must not end by itself.
-    std::signal(SIGTERM, SIG_DFL);
-    ::sleep(60);
-  }
-  return code;
 }
 
 void add_requeue(CLI::App& command, Given& given) {
@@ -367,19 +337,6 @@ void add_recovery(CLI::App& app, Given& given) {
   });
 }
 
-// Tensors are the worker's: the whole command line goes to its tool.
-int hand_over(int argument_count, char** arguments) {
-  std::string worker = find_program("trireme-worker"), tool = "tool";
-  if (worker.empty())
-    throw Error(ErrorKind::kNotFound, "the program trireme-worker is neither beside trireme nor in $PATH",
-                "build it (./quickstart build)");
-  std::vector<char*> words{worker.data(), tool.data()};
-  words.insert(words.end(), arguments + 1, arguments + argument_count);
-  words.push_back(nullptr);
-  ::execv(worker.c_str(), words.data());
-  throw system_error("cannot start " + worker, errno);
-}
-
 int parse_and_run(int argument_count, char** arguments) {
   CLI::App app("Trireme: noisy image-text pairs in, a trained, evaluated and searchable model out.",
                "trireme");
@@ -422,7 +379,7 @@ int run_command_line(int argument_count, char** arguments) {
       return 0;
     for (const char* tool : {"search", "weights", "export"})
       if (argument_count > 1 && std::string(arguments[1]) == tool)
-        return hand_over(argument_count, arguments);
+        return become_worker_tool(argument_count, arguments);
     return parse_and_run(argument_count, arguments);
   } catch (const Error& error) {
     std::cerr << "trireme: " << error.what() << "\n";

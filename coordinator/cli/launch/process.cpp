@@ -193,4 +193,16 @@ std::string find_program(const std::string& name) {
   return io::may_run(beside) ? beside.string() : in_path(name);
 }
 
+int become_worker_tool(int argument_count, char** arguments) {
+  std::string worker = find_program("trireme-worker"), tool = "tool";
+  if (worker.empty())
+    throw Error(ErrorKind::kNotFound, "the program trireme-worker is neither beside trireme nor in $PATH",
+                "build it (./quickstart build)");
+  std::vector<char*> words{worker.data(), tool.data()};
+  words.insert(words.end(), arguments + 1, arguments + argument_count);
+  words.push_back(nullptr);
+  ::execv(worker.c_str(), words.data());
+  throw system_error("cannot start " + worker, errno);
+}
+
 }  // namespace trireme::coordinator::cli

@@ -47,4 +47,8 @@ Captured capture(const std::vector<std::string>& command,
 // `name` beside our own program, else in $PATH; "" when it is in neither.
 std::string find_program(const std::string& name);
 
+// This process goes on as `trireme-worker tool` with the same words (arguments[0] apart): tensors are the
+// worker's. Does not return. Throws kNotFound.
+int become_worker_tool(int argument_count, char** arguments);
+
 }  // namespace trireme::coordinator::cli
