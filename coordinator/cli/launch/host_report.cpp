@@ -33,7 +33,7 @@ std::string variable(const char* name) {
 }
 
 std::string write_fault(const io::Path& folder) {
-  const io::Path probe = folder / (".trireme-probe-" + own_name() + "-" + std::to_string(::getpid()));
+  const io::Path probe = folder / (".trireme-probe-" + host_name() + "-" + std::to_string(::getpid()));
   try {
     io::write_file_atomic(probe, std::string(65536, 'x'));
     io::remove_file(probe);
