@@ -83,7 +83,7 @@ class Auditor {
     }
     job_.clear();
     for (const auto& row : ledger_.rows(ledger::Table::kCheckpoints, ledger::checkpoint_from)) {
-      if (row.state != "committed") continue;
+      if (row.state != ledger::CheckpointState::kCommitted) continue;
       ++audit_.checkpoints;
       if (const std::string fault = checkpoints::checkpoint_fault(row); !fault.empty()) found(fault);
     }
@@ -96,9 +96,9 @@ class Auditor {
     std::map<std::pair<std::string, std::string>, LeaseId> done;  // task and address
     for (const auto& lease : leases) {
       if (lease.job != job_) continue;
-      if (over && lease.state == "granted")
+      if (over && lease.state == ledger::LeaseState::kGranted)
         found("lease " + std::to_string(lease.lease.value) + " of task " + lease.task + " was never ended");
-      if (lease.state != "done") continue;
+      if (lease.state != ledger::LeaseState::kDone) continue;
       ++audit_.tasks;
       const auto [first, fresh] = done.emplace(std::pair(lease.task, lease.address), lease.lease);
       if (!fresh)

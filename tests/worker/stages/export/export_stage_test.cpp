@@ -84,7 +84,7 @@ TEST_F(ExportTest, WhatWasMeasuredGoesIntoJson) {
   auto task = shard_task("m", {{"x", picture, "y"}}, "webdataset");
   io::write_file_atomic(task.shard->path, tar.bytes(), false);
   task.shard->sha256 =
-      data::build_shard_index(task.shard->path, "webdataset", {}, task.inputs[0].path).sha256;
+      data::build_shard_index(task.shard->path, jobs::DataFormat::kWebdataset, {}, task.inputs[0].path).sha256;
   task.settings = jobs::settings_json(jobs::ExportSettings{.data = {"train"}});
   const auto facts = [](int sample, const std::string& columns) {
     return "{\"sample\":" + std::to_string(sample) + ",\"columns\":{" + columns + "}}\n";
@@ -102,7 +102,7 @@ TEST_F(ExportTest, WhatWasMeasuredGoesIntoJson) {
   const auto done = ExportStage().run(task, context_);
   EXPECT_EQ(done.counts.at("scored"), 3);
   EXPECT_EQ(done.counts.at("no_score"), 0);
-  data::build_shard_index(done.outputs[0].path, "webdataset", {}, folder_ / "x.idx");
+  data::build_shard_index(done.outputs[0].path, jobs::DataFormat::kWebdataset, {}, folder_ / "x.idx");
   const data::ShardReader shard(done.outputs[0].path, folder_ / "x.idx");
   EXPECT_EQ(shard.json(0), R"({"width": 20, "unsafe": 0.5, "clip": 0.1})") << "the rest byte for byte";
   EXPECT_EQ(nlohmann::json::parse(shard.json(1)), nlohmann::json::parse(R"({"width": 20, "unsafe": 0.25})"));

@@ -42,7 +42,7 @@ class IndexTest : public testing::StageTest {
     }
     const auto shard = shard_task("s", samples);
     io::write_file_atomic(folder_ / "s.tar", tar.bytes(), false);  // with what the fixture's has not
-    data::build_shard_index(folder_ / "s.tar", "clip_benchmark", {}, folder_ / "s.idx");
+    data::build_shard_index(folder_ / "s.tar", jobs::DataFormat::kClipBenchmark, {}, folder_ / "s.idx");
     model_.save((folder_ / "model").string(), "{}");
     rows_ = embedding::encode_texts(model_, "cpu", captions, true).rows;
     const auto sample = at::tensor({0, 1, 2, 4, 5, 6}, at::kLong);  // sample 3 was bad
