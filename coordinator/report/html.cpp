@@ -16,7 +16,7 @@ constexpr const char* kStyle = R"(
 body{font:15px/1.5 system-ui,sans-serif;color:var(--ink);background:var(--paper);max-width:72rem;margin:2rem auto;padding:0 1rem}
 h1{font-size:1.6rem;margin-bottom:0}h2{font-size:1.2rem;margin-top:2.2rem;border-bottom:1px solid var(--line)}h3{font-size:1rem}
 table{border-collapse:collapse;margin:.6rem 0}th,td{padding:.2rem .8rem .2rem 0;text-align:left;border-bottom:1px solid var(--line)}
-td+td,th+th{text-align:right;font-variant-numeric:tabular-nums}
+td+td,th+th{text-align:right;padding-left:.4rem;font-variant-numeric:tabular-nums}td.words,th.words{text-align:left}
 .quiet{color:var(--quiet)}.chart{width:100%;max-width:44rem;font-size:11px}.chart text{fill:currentColor}.chart g text{fill:inherit}.chart .grid{stroke:var(--line)}
 div.grid{display:flex;flex-wrap:wrap;gap:.6rem}figure{margin:0;width:8rem}figure img{width:8rem;height:8rem;object-fit:contain;background:var(--line)}
 figcaption{font-size:.75rem;color:var(--quiet);overflow:hidden;text-overflow:ellipsis;display:-webkit-box;-webkit-line-clamp:3;-webkit-box-orient:vertical}
@@ -31,12 +31,22 @@ std::string escape(std::string_view text) {
 }
 
 std::string table(const std::vector<std::string>& head, const std::vector<std::vector<std::string>>& rows) {
+  std::vector<bool> words(head.size(), false);
+  for (const auto& row : rows)
+    for (std::size_t i = 0; i < row.size() && i < words.size(); ++i)
+      words[i] = words[i] || (!row[i].empty() &&
+                              std::string_view("0123456789+-.").find(row[i][0]) == std::string_view::npos &&
+                              !row[i].starts_with("–"));
+  const auto cell = [&](const char* tag, std::size_t i, const std::string& text) {
+    const bool left = i < words.size() && words[i];
+    return std::string("<") + tag + (left ? " class='words'>" : ">") + escape(text) + "</" + tag + ">";
+  };
   std::string out = "<table><thead><tr>";
-  for (const auto& cell : head) out += "<th>" + escape(cell) + "</th>";
+  for (std::size_t i = 0; i < head.size(); ++i) out += cell("th", i, head[i]);
   out += "</tr></thead><tbody>";
   for (const auto& row : rows) {
     out += "<tr>";
-    for (const auto& cell : row) out += "<td>" + escape(cell) + "</td>";
+    for (std::size_t i = 0; i < row.size(); ++i) out += cell("td", i, row[i]);
     out += "</tr>";
   }
   return out + "</tbody></table>";

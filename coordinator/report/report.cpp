@@ -31,12 +31,16 @@ std::string bar(const std::string& label, std::int64_t value, std::int64_t of, b
          " <span class='quiet'>" + rounded(100 * share, 3) + " %</span></span></div>";
 }
 
-// Samples that went in, stayed and left, stage by stage and reason by reason.
+// Samples that stayed and left, by reason, of the stages that can lose some; the table of stages tells of all
+// how many went in.
 std::string funnel(const ReportInput& input) {
   std::string out;
   for (const auto& stage : input.stages) {
     const auto found = stage.counts.find("in");
-    if (found == stage.counts.end() || found->second == 0) continue;
+    const bool loses = std::ranges::any_of(stage.counts, [](const auto& count) {
+      return count.first == "kept" || count.first.starts_with("dropped.") || count.first.starts_with("bad.");
+    });
+    if (found == stage.counts.end() || found->second == 0 || !loses) continue;
     const std::int64_t in = found->second;
     out += "<h3>" + escape(stage.name) + "</h3><div class='funnel'>" + bar("in", in, in, false);
     for (const auto& [name, value] : stage.counts)
@@ -204,11 +208,14 @@ std::string headline(const ReportInput& input, const std::vector<Arms>& all) {
 
 std::string stages_table(const ReportInput& input) {
   std::vector<std::vector<std::string>> rows;
-  for (const auto& stage : input.stages)
+  for (const auto& stage : input.stages) {
+    const auto in = stage.counts.find("in");
     rows.push_back({stage.name, stage.kind, stage.state,
                     with_commas(stage.tasks_done) + " / " + with_commas(stage.tasks_known),
-                    with_commas(stage.tasks_reused)});
-  return "<h2>Stages</h2>" + table({"stage", "kind", "state", "tasks", "reused"}, rows);
+                    with_commas(stage.tasks_reused),
+                    in == stage.counts.end() ? "" : with_commas(in->second)});
+  }
+  return "<h2>Stages</h2>" + table({"stage", "kind", "state", "tasks", "reused", "samples in"}, rows);
 }
 
 std::string pictures(const ReportInput& input) {

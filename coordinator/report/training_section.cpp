@@ -68,6 +68,9 @@ std::string temperature_chart(const std::vector<json>& rows) {
   Series temperature{"temperature", {}, false, {}};
   for (const auto& row : rows)
     temperature.points.emplace_back(number(row, "step"), std::exp(-number(row, "logit_scale")));
+  const auto [least, most] =
+      std::ranges::minmax_element(temperature.points, {}, [](const auto& point) { return point.second; });
+  if (temperature.points.empty() || least->second == most->second) return "";  // fixed, or there is none
   return line_chart({temperature}, {.title = "Temperature", .x_label = "step"});
 }
 

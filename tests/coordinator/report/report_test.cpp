@@ -54,17 +54,23 @@ TEST_F(ReportTest, ShowsFunnelCurvesEvaluationAndPictures) {
     facts += "{\"sample\":0,\"columns\":{\"clip <b>\":" + std::to_string(0.01 * i) +
              ",\"constant\":1,\"text\":\"x\"}}\n";
   io::write_file_atomic(folder / "f.jsonl", facts + "{\"columns\":");
+  ReportStage counted;
+  counted.name = counted.kind = "vocabulary";
+  counted.counts = {{"in", 1000}};
   filter.facts_files = {(folder / "f.jsonl").string(), (folder / "missing").string()};
   ReportStage train, evaluate;
   train.name = train.kind = "train";
   evaluate.name = evaluate.kind = "evaluate";
-  input.stages = {filter, train, evaluate};
+  input.stages = {filter, counted, train, evaluate};
   input.timeline = {{"filter", 1, 0, 2}, {"filter", 2, 0, 3}, {"train", 1, 3, 9}};
   const std::string html = render_report(input);
   EXPECT_NE(html.find("a &amp; b"), std::string::npos);
   EXPECT_NE(html.find("dropped.short_side"), std::string::npos);
   EXPECT_NE(html.find("0.3125"), std::string::npos);
   EXPECT_NE(html.find("Dropped by short_side"), std::string::npos);
+  EXPECT_EQ(html.find("Temperature"), std::string::npos) << "it did not change";
+  EXPECT_EQ(count(html, "class='funnel'"), 1U) << "stages that lose nothing have no bars";
+  EXPECT_NE(html.find("<td>1,000</td>"), std::string::npos) << "samples in, of the filter";
   EXPECT_NE(html.find("Columns: filter"), std::string::npos);
   EXPECT_NE(html.find("clip &lt;b&gt;, 100 samples"), std::string::npos);
   EXPECT_EQ(html.find("constant"), std::string::npos);  // one value needs no histogram
@@ -93,6 +99,7 @@ TEST_F(ReportTest, ShowsCaptionsOfAllFiles) {
   input.stages = {stage};
   const std::string html = render_report(input);
   EXPECT_NE(html.find("Captions: caption"), std::string::npos);
+  EXPECT_NE(html.find("<td class='words'>&lt;i&gt;file 0"), std::string::npos) << "words stand left";
   EXPECT_NE(html.find("990"), std::string::npos);
   EXPECT_EQ(count(html, "&lt;i&gt;file "), 18U);  // of four files the fourth is absent
   for (int file = 0; file < 3; ++file) {
@@ -159,7 +166,8 @@ TEST_F(ReportTest, DrawsGatesTemperatureAndHistograms) {
   std::string log;
   for (int step = 1; step <= 20; ++step)
     log += "{\"step\":" + std::to_string(step) +
-           ",\"loss\":1,\"logit_scale\":2.6,\"gates\":{\"h_image_text\":0.5,\"mean_sample\":0.9}}\n";
+           ",\"loss\":1,\"logit_scale\":" + std::to_string(2.6 + 0.01 * step) +
+           ",\"gates\":{\"h_image_text\":0.5,\"mean_sample\":0.9}}\n";
   io::write_file_atomic(folder / "stages/train/log.jsonl", log);
   io::write_file_atomic(
       folder / "stages/train/signals.json",
