@@ -148,7 +148,8 @@ void adopt_config(ModelSpec& model, const CheckpointConfig& config, bool image, 
   Json tree = tree_of(model);
   bool changed = false;
   for (const ConfigFact& fact : config.facts) {
-    if (!concerns(fact.field, image, text) || (!stated_too && !applies(fact, model))) continue;
+    const bool only_there = !stated_too || fact.field == "image/image_px";
+    if (!concerns(fact.field, image, text) || (only_there && !applies(fact, model))) continue;
     const Json* ours = at(tree, fact.field);
     if (!stated_too && !is_open(ours)) continue;
     if (is_open(&fact.value) || (is_open(ours) && is_usual(fact))) continue;

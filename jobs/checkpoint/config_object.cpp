@@ -125,4 +125,10 @@ void activation_facts(ConfigObject& config, const std::string& name, const std::
   config.fact(config.tower() + "/activation", Json(tanh ? "gelu_tanh" : ""), name);
 }
 
+void cut_patch_fact(const ConfigObject& config, const std::string& name, std::int64_t image_px,
+                    std::int64_t patch_px) {
+  if (patch_px > 0 && image_px % patch_px != 0)
+    config.fact("image/image_px", Json(image_px), name, image_px / patch_px * patch_px);
+}
+
 }  // namespace trireme::jobs

@@ -68,7 +68,13 @@ void read_timm_name(ConfigObject& config, const std::string& field, const std::s
                     const std::string& pool);
 // open_clip's preprocess_cfg and timm's pretrained_cfg.
 void read_open_clip_preprocess(ConfigObject config);
-void read_timm_preprocess(ConfigObject config);
+void read_timm_preprocess(ConfigObject config, std::int64_t patch_px);
+std::int64_t timm_patch(const std::string& name);  // 16 of "vit_base_patch16_224", 0 without one
+
+// A picture that is no whole number of patches: the convolution leaves its last pixels out. Positions show
+// the patches alone.
+void cut_patch_fact(const ConfigObject& config, const std::string& name, std::int64_t image_px,
+                    std::int64_t patch_px);
 
 // "gelu", "quick_gelu", "gelu_pytorch_tanh" …, as transformers calls them, into facts of the tower.
 void activation_facts(ConfigObject& config, const std::string& name, const std::string& usual);

@@ -33,10 +33,15 @@ void block_facts(ConfigObject& config, bool quick) {
   config.harmless({"output_tokens", "layers", "width", "mlp_ratio"});  // shapes show them
 }
 
+std::int64_t number_or(const Json* value, std::int64_t otherwise) {
+  return value != nullptr && value->is(Json::Type::kInteger) ? value->integer : otherwise;
+}
+
 void timm_facts(ConfigObject& vision, const std::string& name) {
   read_timm_name(vision, "timm_model_name", name, vision.text("timm_pool").value_or("avg"));
   const std::string proj = vision.value("timm_proj") != nullptr ? vision.text("timm_proj").value() : "";
   if (proj == "mlp") vision.refuse("timm_proj");
+  cut_patch_fact(vision, "image_size", number_or(vision.value("image_size"), 0), timm_patch(name));
   vision.harmless({"timm_model_pretrained", "timm_drop", "timm_drop_path", "timm_proj_bias", "image_size",
                    "layers", "width", "patch_size", "head_width", "mlp_ratio", "patch_dropout",
                    "output_tokens"});
@@ -71,6 +76,8 @@ void vision_facts(ConfigObject vision, bool quick, std::int64_t embed_dim) {
   const bool after = vision.flag("final_ln_after_pool").value_or(false);
   if (pool == "avg") vision.fact("image/norm_after_pooling", Json(after), "final_ln_after_pool");
   block_facts(vision, quick);
+  cut_patch_fact(vision, "image_size", number_or(vision.value("image_size"), 0),
+                 number_or(vision.value("patch_size"), 16));
   vision.harmless({"patch_size", "image_size", "patch_dropout", "attn_pooler_queries", "attn_pooler_heads",
                    "pos_embed_type", "timm_model_pretrained", "timm_pool", "timm_proj", "timm_proj_bias",
                    "timm_drop", "timm_drop_path"});

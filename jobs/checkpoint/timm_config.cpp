@@ -2,6 +2,7 @@
 #include <algorithm>
 #include <array>
 #include <cmath>
+#include <cstdlib>
 
 #include "jobs/checkpoint/config_object.h"
 
@@ -104,7 +105,12 @@ void read_timm_name(ConfigObject& config, const std::string& field, const std::s
   config.refuse(field, "a tower of timm that is not computed here");
 }
 
-void read_timm_preprocess(ConfigObject config) {
+std::int64_t timm_patch(const std::string& name) {
+  const std::size_t at = name.find("_patch");
+  return at == std::string::npos ? 0 : std::atoll(name.c_str() + at + 6);
+}
+
+void read_timm_preprocess(ConfigObject config, std::int64_t patch_px) {
   if (const auto mean = channels_of(config, "mean")) config.fact("image/mean", *mean, "mean");
   if (const auto std = channels_of(config, "std")) config.fact("image/std", *std, "std");
   const std::string filter = config.text("interpolation").value_or("bicubic");
@@ -119,6 +125,7 @@ void read_timm_preprocess(ConfigObject config) {
   if (size != nullptr && size->is(Json::Type::kArray) && size->items.size() == 3 &&
       size->items[1].integer == size->items[2].integer && size->items[1].integer > 0) {
     const std::int64_t side = size->items[1].integer;
+    cut_patch_fact(config, "input_size", side, patch_px);
     const double share = config.real("crop_pct").value_or(0.875);
     if (share <= 0 || share > 1)
       config.refuse("crop_pct");
@@ -172,7 +179,8 @@ void read_timm_config(const Json& root, const std::string& file, CheckpointConfi
   ConfigObject args = config.object("model_args", "image");
   args.harmless({"img_size", "num_classes"});
   args.finish();
-  if (config.has("pretrained_cfg")) read_timm_preprocess(config.object("pretrained_cfg", "image"));
+  if (config.has("pretrained_cfg"))
+    read_timm_preprocess(config.object("pretrained_cfg", "image"), timm_patch(name));
   config.harmless({"num_classes", "num_features", "global_pool", "label_names", "label_descriptions"});
   config.finish();
 }

@@ -136,7 +136,8 @@ void clip_image(ConfigObject image, const Defaults& usual, bool siglip) {
   image.fact("image/pooling", Json(siglip ? "attention" : "class"), "model_type");
   image.fact("image/no_class_token", Json(siglip), "model_type");
   image.only("num_channels", Json(3));
-  image.harmless({"image_size", "patch_size"});
+  cut_patch_fact(image, "image_size", image.whole("image_size").value_or(0),
+                 image.whole("patch_size").value_or(0));
   image.harmless(kUsual);
   image.finish();
 }

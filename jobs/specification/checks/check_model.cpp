@@ -10,8 +10,9 @@
 namespace trireme::jobs {
 namespace {
 
-void check_vit(const ImageTowerSpec& image, const auto& fault) {
-  if (image.image_px % image.patch_px != 0)
+// `given`: weights come from a checkpoint, whose pictures may be no whole number of patches.
+void check_vit(const ImageTowerSpec& image, bool given, const auto& fault) {
+  if (image.image_px < image.patch_px || (!given && image.image_px % image.patch_px != 0))
     fault("image_px",
           std::to_string(image.image_px) + " is no multiple of patch_px " + std::to_string(image.patch_px),
           "");
@@ -44,12 +45,13 @@ void check_no_vit(const ImageTowerSpec& image, const auto& fault) {
   only(image.no_class_token, "no_class_token");
 }
 
-void check_image(const ImageTowerSpec& image, const std::string& at, std::vector<SpecFault>& faults) {
+void check_image(const ImageTowerSpec& image, bool given, const std::string& at,
+                 std::vector<SpecFault>& faults) {
   const auto fault = [&](const char* field, const std::string& detail, const std::string& hint = "") {
     add_fault(faults, {at + "/image/" + field, "invalid", detail, hint});
   };
   if (image.kind == ImageTowerKind::kVit)
-    check_vit(image, fault);
+    check_vit(image, given, fault);
   else
     check_no_vit(image, fault);
   if (image.fill_level && image.resize_mode != ResizeMode::kLongest)
@@ -116,7 +118,7 @@ void check_text(const TextTowerSpec& text, const std::string& at, std::vector<Sp
 
 void check_model(const ModelSpec& model, const std::string& pointer, std::vector<SpecFault>& faults) {
   check_unread(model, pointer, faults);
-  check_image(model.image, pointer, faults);
+  check_image(model.image, !model.image.weights.empty() || !model.init_from.empty(), pointer, faults);
   check_text(model.text, pointer, faults);
   check_frozen(model, pointer, faults);
   if (model.blend && model.init_from.empty())

@@ -143,6 +143,36 @@ TEST(CheckpointConfig, NamesOfTimmTellWhichGeluItIs) {
   }
 }
 
+// A convolution leaves the pixels beside whole patches out: 384 px in patches of 14 are 27 patches, 378 px.
+TEST(CheckpointConfig, APictureMayEndWithinAPatch) {
+  const Folder folder;
+  const auto config = folder.with(
+      "open_clip_config.json",
+      R"({"model_cfg": {"embed_dim": 32, "vision_cfg": {"image_size": 66, "layers": 2, "width": 64, "head_width": 32, "patch_size": 8},
+          "text_cfg": {"width": 64, "heads": 2, "layers": 2}}, "preprocess_cfg": {"size": 66}})");
+  ModelSpec model = stated();
+  model.image.patch_px = 8;
+  adopt_config(model, config, true, true);
+  EXPECT_NE(said(contradictions(model, config, true, true))
+                .find("vision_cfg.image_size means image.image_px = 66, the model has 64"),
+            std::string::npos);
+  model.image.image_px = 66;
+  adopt_config(model, config, true, true);
+  EXPECT_EQ(said(contradictions(model, config, true, true)), "");
+  model.image.image_px = 96;  // another resolution is the job's own choice: positions are interpolated
+  EXPECT_EQ(said(contradictions(model, config, true, true)), "");
+  for (const char* timm : {"vit_so400m_patch14_siglip_384", "vit_so400m_patch16_siglip_384"}) {
+    const auto other = folder.with(
+        "open_clip_config.json",
+        open_clip(std::string(R"(, "timm_pool": "map", "timm_model_name": ")") + timm + "\"", "", ""));
+    ModelSpec shown = stated();
+    shown.image.image_px = 56;  // of the 64 in the config: 4 patches of 14
+    const bool cut =
+        said(contradictions(shown, other, true, true)).find("image_px = 64") != std::string::npos;
+    EXPECT_EQ(cut, std::string(timm).find("patch14") != std::string::npos) << timm;
+  }
+}
+
 TEST(CheckpointConfig, OfOneTowerOnlyThatTowerIsAsked) {
   const Folder folder;
   const auto config =

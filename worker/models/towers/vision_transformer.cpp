@@ -97,11 +97,13 @@ class VisionTransformer final : public Tower {
   double scale() const { return 1 / std::sqrt(static_cast<double>(spec_.width)); }
   double bound() const { return 1 / std::sqrt(3.0 * static_cast<double>(spec_.patch_px * spec_.patch_px)); }
 
-  // Class token and patches with their positions. A patch convolution of stride = kernel is one matrix
+  // Class token and patches with their positions; what is left of the picture beside whole patches is not
+  // seen, as a convolution leaves it out. A patch convolution of stride = kernel is one matrix
   // product over unfolded patches; those that training drops are left out before it.
   at::Tensor embed(const at::Tensor& image_BCHW, const nn::ForwardContext& context) const {
     const std::int64_t batch = image_BCHW.size(0), p = spec_.patch_px, inner = 3 * p * p;
-    at::Tensor patches_BGK = image_BCHW.contiguous()
+    const at::Tensor whole_BCHW = image_BCHW.narrow(2, 0, grid_ * p).narrow(3, 0, grid_ * p);
+    at::Tensor patches_BGK = whole_BCHW.contiguous()
                                  .view({batch, 3, grid_, p, grid_, p})
                                  .permute({0, 2, 4, 1, 3, 5})
                                  .reshape({batch, grid_ * grid_, inner});
@@ -143,9 +145,9 @@ std::unique_ptr<Tower> make_vision_transformer(const jobs::ImageTowerSpec& spec,
                 "image tower: width " + std::to_string(spec.width) + " is not a multiple of its " +
                     std::to_string(spec.heads) + " heads",
                 "choose heads that divide width");
-  if (spec.patch_px < 1 || spec.image_px % spec.patch_px != 0)
+  if (spec.patch_px < 1 || spec.image_px < spec.patch_px)
     throw Error(ErrorKind::kInvalid,
-                "image tower: image_px " + std::to_string(spec.image_px) + " is not a multiple of patch_px " +
+                "image tower: a picture of " + std::to_string(spec.image_px) + " px has no patch of " +
                     std::to_string(spec.patch_px),
                 "choose image_px as a multiple of patch_px");
   if (spec.rotary != jobs::RotaryOrder::kOff && (spec.patch_dropout > 0 || spec.width / spec.heads % 4 != 0))
