@@ -44,7 +44,7 @@ double since(Clock::time_point begin) {
 
 jobs::ModelSpec spec_of(const std::string& name) {
   jobs::ModelSpec spec;  // the defaults are ViT-B/32
-  spec.text.tokenizer = {"clip_bpe", "pretrained:clip", 0};
+  spec.text.tokenizer = {jobs::TokenizerKind::kClipBpe, "pretrained:clip", 0};
   if (name == "vit_b16") spec.image.patch_px = 16;
   if (name == "b0_mini") {
     spec.image.kind = jobs::ImageTowerKind::kEfficientNetB0;
@@ -55,7 +55,7 @@ jobs::ModelSpec spec_of(const std::string& name) {
     spec.text.width = 256;
     spec.text.heads = 4;
     spec.text.context = 64;
-    spec.text.tokenizer = {"wordpiece", "pretrained:minilm", 0};
+    spec.text.tokenizer = {jobs::TokenizerKind::kWordPiece, "pretrained:minilm", 0};
     spec.embed_dim = 320;
     spec.image.projection = jobs::ProjectionKind::kNone;
   }

@@ -116,7 +116,7 @@ TEST(Exchange, FaultsOfACheckpointAreListedWithTheirNames) {
   jobs::ModelSpec spec = recognise(scratch("hf_clip").string()).spec;
   spec.text.heads = 3;
   spec.image.heads = 4;
-  spec.text.tokenizer = {"hashed_words", "", 64};
+  spec.text.tokenizer = {jobs::TokenizerKind::kHashedWords, "", 64};
   NamedTensors tensors;
   for (const std::string& name : file.names()) {
     at::Tensor value = file.load(name);
@@ -155,7 +155,7 @@ TEST(Exchange, TheConfigBesideTheWeightsMustAgree) {
   EXPECT_EQ(spec.image.heads, 4);
   EXPECT_TRUE(spec.image.quick_gelu);
   EXPECT_FALSE(spec.text.quick_gelu);
-  spec.text.tokenizer = {"hashed_words", "", 64};
+  spec.text.tokenizer = {jobs::TokenizerKind::kHashedWords, "", 64};
   spec.init_from = folder.string();
   spec.text.heads = 3;
   EXPECT_NO_THROW(models::DualEncoder(spec, 1));
