@@ -60,7 +60,9 @@ TEST(ExactIndex, ScoresDependOnNothingElse) {
   const auto scores = index.scores(queries[4], some);
   for (const Hit& hit : index.search(queries.narrow(0, 4, 1), 3000)[0])
     for (std::size_t i = 0; i < some.size(); ++i)
-      if (hit.row == some[i]) EXPECT_EQ(hit.score, scores[i]);
+      if (hit.row == some[i]) {
+        EXPECT_EQ(hit.score, scores[i]);
+      }
 }
 
 TEST(ExactIndex, RangesWithHolesAndMasks) {

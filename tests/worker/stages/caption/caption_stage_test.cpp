@@ -108,7 +108,8 @@ TEST_F(CaptionTest, OneLinePerSampleWithProvenance) {
 }
 
 TEST_F(CaptionTest, BytesDoNotDependOnThreadsOrRepeats) {
-  for (const char* method : {"greedy", "beam", "nucleus"}) {
+  for (const auto method :
+       {jobs::CaptionMethod::kGreedy, jobs::CaptionMethod::kBeam, jobs::CaptionMethod::kNucleus}) {
     jobs::CaptionSettings settings;
     settings.method = method;
     settings.batch = 3;
@@ -120,8 +121,8 @@ TEST_F(CaptionTest, BytesDoNotDependOnThreadsOrRepeats) {
     context_.threads = 1;
     run(task, "single");
     const auto bytes = io::read_file(out("one", ".captions.jsonl"));
-    EXPECT_EQ(io::read_file(out("four", ".captions.jsonl")), bytes) << method;
-    EXPECT_EQ(io::read_file(out("single", ".captions.jsonl")), bytes) << method;
+    EXPECT_EQ(io::read_file(out("four", ".captions.jsonl")), bytes) << name_of(method);
+    EXPECT_EQ(io::read_file(out("single", ".captions.jsonl")), bytes) << name_of(method);
   }
 }
 
@@ -133,7 +134,7 @@ TEST_F(CaptionTest, OneBeamIsGreedy) {
     settings.min_length = 5;
     settings.beams = 1;
     const auto beam = run(task_of(settings), "beam").captions;
-    settings.method = "greedy";
+    settings.method = jobs::CaptionMethod::kGreedy;
     const auto greedy = run(task_of(settings), "greedy").captions;
     ASSERT_EQ(beam.size(), greedy.size());
     for (std::size_t i = 0; i < beam.size(); ++i) {
