@@ -81,7 +81,7 @@ TEST_F(ExportTest, WhatWasMeasuredGoesIntoJson) {
     tar.add(std::string(key) + ".jpg", picture).add(std::string(key) + ".txt", "a dog");
     if (*key != 'c') tar.add(std::string(key) + ".json", R"({"width": 20, "unsafe": 0.5})");
   }
-  auto task = shard_task("m", {{"x", picture, "y"}}, "webdataset");
+  auto task = shard_task("m", {{"x", picture, "y"}}, jobs::DataFormat::kWebdataset);
   io::write_file_atomic(task.shard->path, tar.bytes(), false);
   task.shard->sha256 =
       data::build_shard_index(task.shard->path, jobs::DataFormat::kWebdataset, {}, task.inputs[0].path).sha256;
