@@ -32,7 +32,7 @@ def test_f02_two_at_once_and_one_during_recovery(launch, audit):
     run.wait_for(lambda: run.processes("trireme-worker") and incarnation(run) >= 1 and (run.output / "incarnation").read_text() == "2\n", what="the second start")
     again = run.wait_for(lambda: run.processes("trireme-worker"), what="its workers")
     os.kill(again[0], signal.SIGKILL)
-    run.succeed()
+    run.succeed(600)
     assert int((run.output / "incarnation").read_text()) <= 3
     audit(run.output)
 
@@ -41,17 +41,17 @@ def test_f02_two_at_once_and_one_during_recovery(launch, audit):
 def test_f03_each_worker_in_turn(launch, audit):
     run = launch(TINY, workers=4, sets=[*QUICK, "spec.checkpoint.every_steps=8", "spec.retry.max_attempts=20"])
     for turn in range(4):
-        run.wait_for(lambda: run.step() >= 20 * (turn + 1) and len(run.processes("trireme-worker")) == 4, what=f"turn {turn}")
+        run.wait_for(lambda: run.step() >= 10 * (turn + 1) and len(run.processes("trireme-worker")) == 4, what=f"turn {turn}")
         os.kill(run.processes("trireme-worker")[turn], signal.SIGKILL)
         run.wait_for(lambda: incarnation(run) > turn + 1, what="the next start")
-    run.succeed()
+    run.succeed(600)
     audit(run.output)
     assert not [p for p in run.output.rglob("*.tmp*")]
 
 
 @pytest.mark.parametrize("action, told", [pytest.param("exit:0", "", marks=long), ("exit:3", ""), pytest.param("abort", "signal 6", marks=long), ("segv", "signal 11")])
 def test_f04_every_way_to_end_is_survived_and_told(launch, audit, action, told):
-    run = launch(TINY, sets=QUICK, env=environment(TRIREME_FAULT=f"train.after_step_before_ack:40:{action}", TRIREME_FAULT_RANK=1)).succeed()
+    run = launch(TINY, sets=QUICK, env=environment(TRIREME_FAULT=f"train.after_step_before_ack:40:{action}", TRIREME_FAULT_RANK=1)).succeed(600)
     assert "incarnation 1 ended" in run.text() and told in run.text() and "signal 7" not in run.text(), run.text()
     audit(run.output)
 
@@ -64,7 +64,7 @@ def test_f05_a_short_pause_is_no_death(launch, audit):
     os.kill(pid, signal.SIGSTOP)
     time.sleep(2)
     os.kill(pid, signal.SIGCONT)
-    run.succeed()
+    run.succeed(600)
     assert (run.output / "incarnation").read_text() == "1\n"
     audit(run.output)
 
@@ -84,7 +84,7 @@ def test_f06_a_frozen_rank_is_found_in_every_phase(launch, audit, who, when):
     seconds = time.monotonic() - frozen
     print(f"{who} frozen while it {when}: next start {seconds:.2f} s later")
     assert seconds < 11
-    run.succeed()
+    run.succeed(600)
     audit(run.output)
 
 
@@ -98,7 +98,7 @@ def test_f08_a_zombie_that_writes_late_changes_nothing(launch, audit, tmp_path):
     pids = [pid for name in ("mpirun", "trireme-coordin") for pid in run.processes(name)]
     for pid in pids:
         os.kill(pid, signal.SIGKILL)
-    run.succeed()
+    run.succeed(600)
     before = audit(run.output)
     try:
         os.kill(zombie, signal.SIGCONT)
@@ -124,7 +124,7 @@ POINTS = ["ledger.before_commit:30", "ledger.after_commit_before_mark:30", "ledg
 
 @pytest.mark.parametrize("point", [*POINTS[2:7:2], *(pytest.param(point, marks=long) for i, point in enumerate(POINTS) if i not in (2, 4, 6))])
 def test_f13_kill_at_every_point_of_the_run(launch, audit, point):
-    run = launch(TINY, sets=[*QUICK, "spec.checkpoint.every_steps=16"], env=environment(TRIREME_FAULT=f"{point}:kill9")).succeed()
+    run = launch(TINY, sets=[*QUICK, "spec.checkpoint.every_steps=16"], env=environment(TRIREME_FAULT=f"{point}:kill9")).succeed(600)
     assert int((run.output / "incarnation").read_text()) >= 2, "the fault did not fire"
     audit(run.output)
 
@@ -143,7 +143,7 @@ def test_f14_ranks_leave_when_their_supervisor_is_gone(launch, audit):
 
 def test_f26_messages_twice_and_of_another_incarnation(launch, audit):
     faults = ",".join(f"control.{what}:{hit}:error" for hit in (3, 9, 27, 50) for what in ("send_twice", "old_incarnation"))
-    run = launch(TINY, sets=QUICK, env=environment(TRIREME_FAULT=faults)).succeed()
+    run = launch(TINY, sets=QUICK, env=environment(TRIREME_FAULT=faults)).succeed(600)
     assert (run.output / "incarnation").read_text() == "1\n"
     audit(run.output)
 
@@ -151,7 +151,7 @@ def test_f26_messages_twice_and_of_another_incarnation(launch, audit):
 @long
 def test_f36_a_slow_ledger_is_no_death(launch, audit):
     faults = ",".join(f"ledger.before_commit:{hit}:delay_ms:500" for hit in range(20, 40, 4))
-    run = launch(TINY, sets=QUICK, env=environment(TRIREME_FAULT=faults, TRIREME_FAULT_RANK=0)).succeed()
+    run = launch(TINY, sets=QUICK, env=environment(TRIREME_FAULT=faults, TRIREME_FAULT_RANK=0)).succeed(600)
     assert (run.output / "incarnation").read_text() == "1\n"
     audit(run.output)
 
@@ -161,6 +161,6 @@ def test_f51_a_clock_that_is_years_off_changes_nothing(launch, audit):
     library = next(iter(pathlib.Path("/usr/lib").glob("*/faketime/libfaketimeMT.so.1")), None)
     if library is None:
         pytest.skip("faketime is not installed")
-    run = launch(TINY, sets=QUICK, env=environment(LD_PRELOAD=library, FAKETIME="-40y", FAKETIME_DONT_FAKE_MONOTONIC=1, FAKETIME_DONT_RESET=1)).succeed()
+    run = launch(TINY, sets=QUICK, env=environment(LD_PRELOAD=library, FAKETIME="-40y", FAKETIME_DONT_FAKE_MONOTONIC=1, FAKETIME_DONT_RESET=1)).succeed(600)
     assert (run.output / "incarnation").read_text() == "1\n"
     audit(run.output)
