@@ -39,6 +39,7 @@ class Hosts:
         self.agent = str(self.folder / "agent")
         self.relay = relay
         self.unshare = "unshare -u -p -f --mount-proc" if apart else "unshare -u"
+        self.apart = apart
 
     def __enter__(self):
         # The bridge lives in a namespace of its own, so that nothing of this shows outside.
@@ -47,6 +48,7 @@ class Hosts:
             _ip("-n", self.id, "link", "add", "bridge", "type", "bridge")
             _ip("-n", self.id, "link", "set", "bridge", "up")
         for name, address in zip(self.names, self.addresses):
+            (self.folder / name).mkdir()
             port = name.replace("-", "p")
             _ip("netns", "add", name)
             _ip("-n", name, "link", "set", "lo", "up")
@@ -70,7 +72,7 @@ esac
 shift
 # Nobody answers behind a cut cable: what ssh would wait for, too.
 while ! ip -n {self.id} link show $(echo $host | tr - p) | grep -q "LOWER_UP"; do sleep 0.1; done
-exec nsenter --net=/run/netns/$host {self.unshare} sh -c "hostname $host; cd {os.getcwd()}; $*"
+exec nsenter --net=/run/netns/$host {self.unshare} sh -c "hostname $host; {self.settings('$host')}cd {os.getcwd()}; $*"
 """)
         os.chmod(self.agent, 0o755)
         return self
@@ -89,10 +91,14 @@ exec nsenter --net=/run/netns/$host {self.unshare} sh -c "hostname $host; cd {os
         subprocess.run(["ip", "netns", "del", self.id], capture_output=True)
         shutil.rmtree(self.folder, ignore_errors=True)
 
+    def settings(self, name):
+        """With process ids of its own a host needs temporary files of its own: their names hold such ids."""
+        return f"export TMPDIR={self.folder}/{name}; " if self.apart else ""
+
     def command(self, host, words):
         """The words as they are started on that host."""
         # Not `ip netns exec`, which mounts /sys anew and hides the control groups that slurmd wants.
-        return ["nsenter", f"--net=/run/netns/{self.names[host]}", *self.unshare.split(), "sh", "-c", f"hostname {self.names[host]}; exec \"$@\"", "sh", *map(str, words)]
+        return ["nsenter", f"--net=/run/netns/{self.names[host]}", *self.unshare.split(), "sh", "-c", f"hostname {self.names[host]}; {self.settings(self.names[host])}exec \"$@\"", "sh", *map(str, words)]
 
     def run(self, host, words, **options):
         return subprocess.run(self.command(host, words), capture_output=True, text=True, **options)
