@@ -43,9 +43,15 @@ fi
 arguments=(--build-arg "DEBIAN=$debian" --build-arg "SOURCE=${TRIREME_SOURCE:-/src}")
 [[ -z ${TRIREME_CA:-} ]] || arguments+=(--volume "$TRIREME_CA:$TRIREME_CA:ro" --env "PIP_CERT-" --build-arg "PIP_CERT=$TRIREME_CA")
 [[ -z ${TRIREME_CCACHE:-} ]] || arguments+=(--volume "$TRIREME_CCACHE:/ccache" --build-arg CCACHE_DIR=/ccache)
-say "buildah: trireme:$target on $debian"
-buildah build -q --layers --target "$target" "${arguments[@]}" -f docker/Dockerfile -t "localhost/trireme:$target" . >/dev/null
-say "built: $(buildah images --format '{{.Size}}' "localhost/trireme:$target")"
+build() {  # TAG DOCKERFILE more arguments
+  say "buildah: localhost/trireme:$1"
+  buildah build -q --layers "${@:3}" -f "$2" -t "localhost/trireme:$1" . >/dev/null
+  say "built: $(buildah images --format '{{.Size}}' "localhost/trireme:$1")"
+}
+flavour=$target
+[[ $target != kubernetes ]] || flavour=cpu
+build "$flavour" docker/Dockerfile --target "$flavour" "${arguments[@]}"
+[[ $target != kubernetes ]] || build kubernetes docker/kubernetes/Dockerfile --build-arg BASE=localhost/trireme:cpu
 
 say "tiny.json in it"
 container=$(buildah from "localhost/trireme:$target")

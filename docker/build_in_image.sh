@@ -12,7 +12,8 @@ ninja -C build/release trireme trireme-coordinator trireme-worker "$@"
 cmake --install build/release --prefix "$prefix" >/dev/null
 {
   awk '$1 == "run" {print $2}' docker/dependencies.txt
-  ldd "$prefix"/bin/trireme* "$prefix"/lib/trireme/lib*.so* 2>/dev/null | awk '$2 == "=>" && $3 ~ "^/" {print $3}' | sort -u | while read -r library; do
+  # The CUDA plug-in is left out: what it needs comes with torch's wheels, or with the driver.
+  ldd "$prefix"/bin/trireme* | awk '$2 == "=>" && $3 ~ "^/" {print $3}' | sort -u | while read -r library; do
     real=$(readlink -f "$library")
     [[ $real == "$(readlink -f "$prefix")"/* ]] && continue
     # A package may own the path with or without /usr.

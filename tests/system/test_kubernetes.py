@@ -137,7 +137,7 @@ def test_manifests_fit_one_another_and_the_image():
     script = (FOLDER / "launcher.sh").read_text()
     assert f"--metrics-listen 0.0.0.0:{ports['metrics-0']}" in script and ports["metrics-2"] == ports["metrics-0"] + 2
     assert f"Port {ports['ssh']}\n" in (FOLDER / "sshd_config").read_text() and f"Port {ports['ssh']}\n" in (FOLDER / "ssh_config").read_text()
-    image = (ROOT / "docker/Dockerfile").read_text()
+    image = (FOLDER / "Dockerfile").read_text()
     for word in ("launcher.sh /usr/local/bin/trireme-launcher", "worker.sh /usr/local/bin/trireme-ssh-worker", "/home/mpiuser/.sshd_config", "-u 1000"):
         assert word in image, word
     assert launcher["spec"]["containers"][0]["command"] == ["trireme-launcher"] and worker["spec"]["containers"][0]["command"] == ["trireme-ssh-worker"]
