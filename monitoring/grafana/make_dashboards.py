@@ -83,7 +83,9 @@ FLEET = [
                  (22, "Age of the last heartbeat", "timeseries", "s", 12, [('time() - trireme_worker_last_heartbeat_timestamp_seconds{<C>} and on (run, worker) trireme_worker_up{<W>}', "{{worker}}")]),
                  (23, "Speed against the fastest", "timeseries", "percentunit", 12, [('trireme_worker_speed_ratio{<C>} and on (run, worker) trireme_worker_up{<W>}', "{{worker}}")]),
                  (24, "Resident memory", "timeseries", "bytes", 12, [('trireme_process_resident_bytes{<W>}', "rank {{rank}} {{host}}")]),
-                 (57, "Busy: seconds of tasks per second", "timeseries", "percentunit", 12, [('sum by (host, rank) (rate(trireme_task_duration_seconds_sum{<W>}[1m]))', "rank {{rank}} {{host}}")])]),
+                 (57, "Busy: seconds of tasks per second", "timeseries", "percentunit", 12, [('sum by (host, rank) (rate(trireme_task_duration_seconds_sum{<W>}[1m]))', "rank {{rank}} {{host}}")]),
+                 (72, "GPUs: what a worker goes without", "stat", "none", 12, [('trireme_device_fallback{<W>} == 1', "rank {{rank}} {{host}}: {{reason}}")]),
+                 (73, "GPU memory at its peak", "timeseries", "bytes", 12, [('trireme_device_peak_bytes{<W>}', "rank {{rank}} {{host}}")])]),
     ("Losses and starts", [(58, "Starts of the run", "timeseries", "none", 8, [('trireme_incarnation{<C>}', "{{run}}")]),
                            (59, "Restarts by cause", "timeseries", "none", 8, [('sum by (cause) (trireme_restarts_total{<C>})', "{{cause}}")]),
                            (60, "From a start to its first task", "timeseries", "s", 8,
@@ -93,6 +95,8 @@ FLEET = [
 
 EVALUATION = [
     ("Is it working?", STATE[:3]),
+    ("Results", [(70, "Metrics", "bargauge", "none", 12, [('trireme_evaluation_value{<W>}', "{{set}} {{metric}}")]),
+                 (71, "Metrics over time", "timeseries", "none", 12, [('max by (set, metric) (trireme_evaluation_value{<W>})', "{{set}} {{metric}}")])]),
     ("Work of evaluation", [(62, "Samples evaluated, embedded and indexed per second", "timeseries", "none", 12,
                              [('sum by (stage) (rate(trireme_samples_total{<W>, stage=~"evaluate|embed|index|pair_scores", outcome="in"}[1m]))', "{{stage}}")]),
                             (63, "Time of their tasks, median", "timeseries", "s", 12,
@@ -114,8 +118,20 @@ COORDINATOR = [
              (69, "Time of a request, 99th percentile", "timeseries", "s", 12, [(quantile(0.99, "trireme_http_request_duration_seconds", "route"), "{{route}}")])]),
 ]
 
+SEARCH = [
+    ("Search service", [(100, "Workers ready", "stat", "none", 6, [('trireme_search_workers{<C>}', "{{instance}}")]),
+                        (101, "Items", "stat", "none", 6, [('trireme_search_items{<C>}', "{{index}}")]),
+                        (102, "Waiting calls", "timeseries", "none", 12, [('trireme_search_waiting{<C>}', "{{instance}}")]),
+                        (103, "Workers lost, newer indexes", "timeseries", "none", 12,
+                         [('trireme_search_worker_losses_total{<C>}', "lost"), ('trireme_search_takeovers_total{<C>}', "{{outcome}}")]),
+                        (104, "Requests per second", "timeseries", "none", 12, [('sum by (route) (rate(trireme_http_requests_total{<C>}[1m]))', "{{route}}")]),
+                        (105, "Refusals per second", "timeseries", "none", 12, [('sum by (route, code) (rate(trireme_http_requests_total{<C>, code=~"[45].."}[1m]))', "{{route}} {{code}}")]),
+                        (106, "Time of a request, median and 99th percentile", "timeseries", "s", 12,
+                         [(quantile(0.5, "trireme_http_request_duration_seconds", "route"), "{{route}}"), (quantile(0.99, "trireme_http_request_duration_seconds", "route"), "{{route}}, p99")])]),
+]
+
 BOARDS = {"training": ("Trireme: training", TRAINING), "data": ("Trireme: data and curation", DATA), "fleet": ("Trireme: fleet", FLEET),
-          "evaluation": ("Trireme: evaluation", EVALUATION), "coordinator": ("Trireme: coordinator", COORDINATOR)}
+          "evaluation": ("Trireme: evaluation", EVALUATION), "coordinator": ("Trireme: coordinator", COORDINATOR), "search": ("Trireme: search", SEARCH)}
 
 
 def panel(number, title, kind, unit, width, queries, place):

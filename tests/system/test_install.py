@@ -69,7 +69,7 @@ def test_nothing_installed_names_a_folder_of_the_build(moved):
 
 def test_what_is_installed(moved):
     share = moved / "share"
-    for name in ("trireme/schema/job.schema.json", "trireme/examples/voyage.json", "trireme/monitoring/grafana/dashboards/trireme.json",
+    for name in ("trireme/schema/job.schema.json", "trireme/examples/voyage.json", "trireme/monitoring/grafana/dashboards/training.json",
                  "trireme/docs/glossary.md", "man/man1/trireme.1", "bash-completion/completions/trireme", "zsh/site-functions/_trireme"):
         assert (share / name).is_file(), name
     assert sorted(p.name for p in (share / "trireme/weights").iterdir()) == sorted(p.name for p in (ROOT / ".trireme/weights").iterdir())
