@@ -122,10 +122,9 @@ bool Listener::let_in(Connection& connection) {
 }
 
 std::size_t Listener::followers() const {
-  return static_cast<std::size_t>(
-      std::count_if(connections_.begin(), connections_.end(), [](const SharedConnection& one) {
-        return one->following && one->stream.socket().is_open();
-      }));
+  return static_cast<std::size_t>(std::count_if(
+      connections_.begin(), connections_.end(),
+      [](const SharedConnection& one) { return one->following && one->stream.socket().is_open(); }));
 }
 
 net::awaitable<void> Listener::accept_loop() {

@@ -3,7 +3,6 @@
 #include <algorithm>
 
 #include "common/base/error.h"
-#include "common/base/log.h"
 #include "common/io/file.h"
 #include "common/io/folder.h"
 #include "common/io/hash.h"

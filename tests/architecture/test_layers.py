@@ -5,7 +5,7 @@ import re
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 TORCH = re.compile(r'#include [<"](torch|ATen|c10|caffe2)/')
 OURS = re.compile(r'#include "([^"]+)"')
-ALLOWED_TOP = {"CMakeLists.txt", "CMakePresets.json", "coordinator", "worker", "common", "jobs", "monitoring", "tests", "docker",
+ALLOWED_TOP = {"SECURITY.md", "CMakeLists.txt", "CMakePresets.json", "coordinator", "worker", "common", "jobs", "monitoring", "tests", "docker",
                "docs", "README.md", "CHANGELOG.md", "CONTRIBUTING.md", "LICENSE", "quickstart"}
 
 

@@ -61,8 +61,8 @@ class ShardTable {
     const auto [at, added] = number_.emplace(key, static_cast<std::int64_t>(number_.size()));
     if (!added) return at->second;
     const Place place = place_of(key);
-    manifest_.shards.push_back({key.first, place.shard->path, place.index->path,
-                                std::string(name_of(place.shard->format))});
+    manifest_.shards.push_back(
+        {key.first, place.shard->path, place.index->path, std::string(name_of(place.shard->format))});
     return at->second;
   }
 

@@ -84,7 +84,8 @@ TEST_F(ExportTest, WhatWasMeasuredGoesIntoJson) {
   auto task = shard_task("m", {{"x", picture, "y"}}, jobs::DataFormat::kWebdataset);
   io::write_file_atomic(task.shard->path, tar.bytes(), false);
   task.shard->sha256 =
-      data::build_shard_index(task.shard->path, jobs::DataFormat::kWebdataset, {}, task.inputs[0].path).sha256;
+      data::build_shard_index(task.shard->path, jobs::DataFormat::kWebdataset, {}, task.inputs[0].path)
+          .sha256;
   task.settings = jobs::settings_json(jobs::ExportSettings{.data = {"train"}});
   const auto facts = [](int sample, const std::string& columns) {
     return "{\"sample\":" + std::to_string(sample) + ",\"columns\":{" + columns + "}}\n";
