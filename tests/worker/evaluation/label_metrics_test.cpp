@@ -25,6 +25,10 @@ at::Tensor truths(std::int64_t rows, std::int64_t columns) {
   return (5 * i + 2 * j + i * j).remainder(4) == 0;
 }
 
+at::Tensor bools(std::initializer_list<int> values) {
+  return at::tensor(std::vector<std::int64_t>(values.begin(), values.end())).to(at::kBool);
+}
+
 TEST(LabelMetrics, AveragePrecisionIsClipBenchmarks) {
   const auto precision = average_precision(scores(17, 3), truths(17, 3));
   // The definition: the mean over the positives of the precision at their rank.
@@ -39,20 +43,21 @@ TEST(LabelMetrics, AveragePrecisionIsClipBenchmarks) {
   }
   const auto none = average_precision(at::ones({4, 1}), at::zeros({4, 1}, at::kBool));
   EXPECT_EQ(none[0].item<double>(), 0);  // a class without a positive counts as 0
-  EXPECT_EQ(average_precision(at::tensor({3.0, 2.0, 1.0}).unsqueeze(1),
-                              at::tensor({true, true, false}).unsqueeze(1))[0]
-                .item<double>(),
-            1);
+  EXPECT_EQ(
+      average_precision(at::tensor({3.0, 2.0, 1.0}).unsqueeze(1), bools({true, true, false}).unsqueeze(1))[0]
+          .item<double>(),
+      1);
 }
 
 TEST(LabelMetrics, RocAucCountsTiesByHalf) {
   const auto score = at::tensor({0.1, 0.4, 0.35, 0.8, 0.4});
-  const auto positive = at::tensor({false, false, true, true, true});
+  const auto positive = bools({false, false, true, true, true});
   // Pairs: .35 > .1; .8 > .1, .4; .4 > .1 and half of .4.
   EXPECT_NEAR(roc_auc(score, positive), (1 + 2 + 1.5) / 6, 1e-12);
   EXPECT_THROW(roc_auc(score, at::zeros({5}, at::kBool)), Error);
   EXPECT_THROW(
-      roc_auc(score.index_fill(0, at::tensor({1}), std::numeric_limits<double>::quiet_NaN()), positive),
+      roc_auc(score.index_fill(0, at::tensor({1}, at::kLong), std::numeric_limits<double>::quiet_NaN()),
+              positive),
       Error);
 }
 
@@ -63,7 +68,7 @@ TEST(LabelMetrics, MacroF1IsOverTheClassesThatOccur) {
 }
 
 TEST(LabelMetrics, TheWorstGroupIsNamed) {
-  const auto worst = worst_group({"b", "a", "b", "a", "c"}, at::tensor({true, false, false, true, true}));
+  const auto worst = worst_group({"b", "a", "b", "a", "c"}, bools({true, false, false, true, true}));
   EXPECT_EQ(worst.name, "a");  // a and b are equal: the first by name
   EXPECT_EQ(worst.images, 2);
   EXPECT_EQ(worst.value, 0.5);

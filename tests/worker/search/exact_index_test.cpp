@@ -58,7 +58,8 @@ TEST(ExactIndex, ScoresDependOnNothingElse) {
       EXPECT_EQ(index.search(queries.narrow(0, q, 1), 20, tile)[0], together[static_cast<std::size_t>(q)]);
   std::vector<std::int64_t> some = {5, 2999, 0};
   const auto scores = index.scores(queries[4], some);
-  for (const Hit& hit : index.search(queries.narrow(0, 4, 1), 3000)[0])
+  const auto all = index.search(queries.narrow(0, 4, 1), 3000);
+  for (const Hit& hit : all[0])
     for (std::size_t i = 0; i < some.size(); ++i)
       if (hit.row == some[i]) {
         EXPECT_EQ(hit.score, scores[i]);

@@ -56,7 +56,8 @@ jobs::SearchQuery Engine::knn_query(const std::string& body) {
 
 std::string Engine::knn_answer(const std::string& answer) const {
   auto out = ordered_json::array();
-  for (const auto& hit : ordered_json::parse(answer).at("hits")) {
+  const auto found = ordered_json::parse(answer);
+  for (const auto& hit : found.at("hits")) {
     ordered_json words = words_of(index_.item(hit.at("row").get<std::int64_t>()));
     words["id"] = hit.at("row");
     words["similarity"] = hit.at("score");
