@@ -32,6 +32,7 @@ if [[ $base == debootstrap ]]; then
     trap 'rm -rf "$root"' EXIT
     debootstrap --variant=minbase --include=ca-certificates bookworm "$root/root" >"$root/log" 2>&1 || { tail -20 "$root/log"; exit 1; }
     rm -rf "$root"/root/var/cache/apt/archives/*.deb "$root"/root/var/lib/apt/lists/*
+    echo force-unsafe-io >"$root/root/etc/dpkg/dpkg.cfg.d/image"  # an image that was cut short is built anew
     container=$(buildah from scratch)
     tar -C "$root/root" -cf "$root/root.tar" --exclude=./proc/* --exclude=./sys/* --exclude=./dev/* .
     buildah add -q "$container" "$root/root.tar" / >/dev/null
