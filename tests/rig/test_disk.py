@@ -18,10 +18,10 @@ TINY = system.EXAMPLES / "tiny.json"
 
 @pytest.fixture
 def small_disk(tmp_path):
-    """A file system of 24 MiB, which the ledger's reserve and the job share."""
+    """A file system of 64 MiB, which the ledger's reserve and the job share."""
     place = tmp_path / "small"
     place.mkdir()
-    if os.geteuid() != 0 or subprocess.run(["mount", "-t", "tmpfs", "-o", "size=24m", "none", place]).returncode:
+    if os.geteuid() != 0 or subprocess.run(["mount", "-t", "tmpfs", "-o", "size=64m", "none", place]).returncode:
         pytest.skip("mounting needs root")
     yield place
     subprocess.run(["umount", "-l", place], check=True)
@@ -31,13 +31,12 @@ def test_f27_a_full_disk_pauses_and_goes_on(launch, audit, small_disk, tmp_path)
     """A line of the training log, a checkpoint, a result: the job waits, says for what, and is not told from one that never waited."""
     run = launch(TINY, name="small/run", sets=[*QUICK, "spec.checkpoint.every_steps=16", f"spec.store={tmp_path}/small/run/store"])
     run.wait_for(lambda: run.step() >= 20, what="step 20")
-    with open(small_disk / "filler", "wb") as filler:
-        try:
-            while True:
-                filler.write(bytes(4096))
-                filler.flush()
-        except OSError:
+    filler = os.open(small_disk / "filler", os.O_WRONLY | os.O_CREAT)
+    try:
+        while os.write(filler, bytes(4096)):
             pass
+    except OSError:
+        os.close(filler)
     log = run.output / "logs/rank-0.log"
     run.wait_for(lambda: "the disk is full" in log.read_text() or run.progress().get("state") == "PAUSED", timeout=60, what="the pause")
     time.sleep(1)

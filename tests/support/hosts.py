@@ -40,6 +40,8 @@ class Hosts:
         self.relay = relay
         self.unshare = "unshare -u -p -f --mount-proc" if apart else "unshare -u"
         self.apart = apart
+        # With the first process of a host the others end, and a daemon's parent is one.
+        self.stay = "; while kill -0 -1 2>/dev/null; do sleep 0.2; done" if apart else ""
 
     def __enter__(self):
         # The bridge lives in a namespace of its own, so that nothing of this shows outside.
@@ -72,7 +74,7 @@ esac
 shift
 # Nobody answers behind a cut cable: what ssh would wait for, too.
 while ! ip -n {self.id} link show $(echo $host | tr - p) | grep -q "LOWER_UP"; do sleep 0.1; done
-exec nsenter --net=/run/netns/$host {self.unshare} sh -c "hostname $host; {self.settings('$host')}cd {os.getcwd()}; $*"
+exec nsenter --net=/run/netns/$host {self.unshare} sh -c "hostname $host; {self.settings('$host')}cd {os.getcwd()}; $*{self.stay}"
 """)
         os.chmod(self.agent, 0o755)
         return self
