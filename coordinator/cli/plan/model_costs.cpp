@@ -52,7 +52,14 @@ ModelCosts ask_model_costs(const jobs::JobSpec& job) {
         "$PATH\n",
         "{}"};
   std::vector<std::string> command{worker, "tool", "model-info"};
-  for (const auto& [name, model] : job.spec.models) command.push_back(jobs::model_json(model));
+  for (const auto& [name, model] : job.spec.models) {
+    jobs::ModelSpec asked = model;
+    if (!jobs::named_stage(asked.init_from).empty()) {  // of weights that are not there yet
+      asked.init_from.clear();
+      asked.blend.reset();
+    }
+    command.push_back(jobs::model_json(asked));
+  }
   const Captured answer = capture(command, std::chrono::seconds(60));
   if (answer.exit_code != 0)
     return {"\nmodels\n  note: FLOPs and memory are left out: trireme-worker tool model-info failed: " +
