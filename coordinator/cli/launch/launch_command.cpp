@@ -92,25 +92,25 @@ std::vector<Host> settle_hosts(const LaunchOptions& options, const io::Path& run
   return hosts;
 }
 
-// Those that cannot take part now are left out of this start, and asked again at the next. The coordinator
-// runs on this one, so that this one is always there; a run without workers is none.
-std::vector<Host> hosts_that_answer(const std::vector<Host>& wanted,
-                                    const std::function<std::vector<HostAnswer>()>& ask,
+// Those that cannot take part now are left out of this start, and asked again at the next. Where none can,
+// this one among them, nothing is to be waited for: kUnavailable.
+std::vector<Host> hosts_that_answer(const std::vector<Host>& wanted, const std::vector<HostAnswer>& answers,
                                     const std::function<void(const std::string&)>& say) {
-  for (;;) {
-    const auto answers = ask();
-    std::vector<Host> there;
-    for (const Host& host : wanted) {
-      const auto answer = std::find_if(answers.begin(), answers.end(),
-                                       [&](const auto& one) { return one.host.name == host.name; });
-      const bool fine = answer != answers.end() && answer->fault.empty();
-      if (fine) there.push_back(host);
-      if (!fine)
-        say("host " + host.name + " is left out until the next start: it " +
-            (answer == answers.end() ? "is not named any more" : answer->fault));
-    }
-    if (!there.empty() || stop_signals() > 0) return there.empty() ? wanted : there;
+  std::vector<Host> there;
+  for (const Host& host : wanted) {
+    const auto answer = std::find_if(answers.begin(), answers.end(),
+                                     [&](const auto& one) { return one.host.name == host.name; });
+    const bool named = answer != answers.end();
+    if (named && answer->fault.empty())
+      there.push_back(host);
+    else
+      say("host " + host.name + " is left out until the next start: it " +
+          (named ? answer->fault : "is not named any more"));
   }
+  if (there.empty())
+    throw Error(ErrorKind::kUnavailable, "none of the hosts can take part any more",
+                "mend what the lines above say, then start the same command again to go on");
+  return there;
 }
 
 LaunchPlan plan_of(const LaunchOptions& options, const io::Path& run_folder, std::vector<Host> hosts) {
@@ -240,8 +240,7 @@ SupervisorOptions fleet_options(const LaunchOptions& options, const std::optiona
   if (plan.hosts.size() > 1)
     supervisor.next_command = [plan, version, say, options, run_folder] {
       LaunchPlan next = plan;
-      next.hosts = hosts_that_answer(
-          plan.hosts, [&] { return look_at_hosts(options, run_folder); }, say);
+      next.hosts = hosts_that_answer(plan.hosts, look_at_hosts(options, run_folder), say);
       return mpirun_command(next, version);
     };
   supervisor.environment = root_permission(::geteuid() == 0);
