@@ -49,7 +49,7 @@ def test_f03_each_worker_in_turn(launch, audit):
     assert not [p for p in run.output.rglob("*.tmp*")]
 
 
-@pytest.mark.parametrize("action, told", [pytest.param("exit:0", "", marks=long), ("exit:3", ""), pytest.param("abort", "signal 6", marks=long), ("segv", "signal 11")])
+@pytest.mark.parametrize("action, told", [pytest.param("exit:0", "", marks=long), ("exit:3", ""), pytest.param("abort", "signal 6", marks=long), pytest.param("segv", "signal 11", marks=long)])
 def test_f04_every_way_to_end_is_survived_and_told(launch, audit, action, told):
     run = launch(TINY, sets=QUICK, env=environment(TRIREME_FAULT=f"train.after_step_before_ack:40:{action}", TRIREME_FAULT_RANK=1)).succeed(600)
     assert "incarnation 1 ended" in run.text() and told in run.text() and "signal 7" not in run.text(), run.text()

@@ -13,6 +13,7 @@ def schedules(count, seed):
     print(done.stdout)
 
 
+@long
 def test_four_of_them():
     schedules(4, 1)
 
