@@ -69,7 +69,7 @@ def test_f05_a_short_pause_is_no_death(launch, audit):
     audit(run.output)
 
 
-@pytest.mark.parametrize("who, when", [("trireme-coordin", "starts"), ("trireme-worker", "starts"), pytest.param("trireme-coordin", "trains", marks=long), pytest.param("trireme-worker", "trains", marks=long)])
+@pytest.mark.parametrize("who, when", [("trireme-coordin", "starts"), pytest.param("trireme-worker", "starts", marks=long), pytest.param("trireme-coordin", "trains", marks=long), pytest.param("trireme-worker", "trains", marks=long)])
 def test_f06_a_frozen_rank_is_found_in_every_phase(launch, audit, who, when):
     """Within a second of the dead limit, 4 s here; while it starts nobody but its pulse can tell."""
     run = launch(TINY, sets=QUICK)
@@ -115,7 +115,8 @@ def test_f11_few_descriptors_end_in_an_error(tmp_path):
     done = subprocess.run(["sh", "-c", f"ulimit -n 16; exec {system.BIN}/trireme launch -n 1 {TINY} --set spec.output={tmp_path}/run --set spec.retry.max_attempts=1"], cwd=ROOT,
                           env=environment(), capture_output=True, text=True, timeout=60)
     assert done.returncode not in (0, -6, -11, 134, 139), done.stdout + done.stderr
-    assert "Too many open files" in done.stdout + done.stderr + "".join(p.read_text() for p in (tmp_path / "run/logs").glob("*")), done.stdout + done.stderr
+    said = done.stdout + done.stderr + "".join(p.read_text() for p in (tmp_path / "run/logs").glob("*"))
+    assert "Too many open files" in said or "listener thread failed to start" in said, said  # ours or Open MPI's words, whoever needs one first
 
 
 POINTS = ["ledger.before_commit:30", "ledger.after_commit_before_mark:30", "ledger.after_commit_before_act:30", "ckpt.before_rename:1", "ckpt.after_rename_before_commit:1", "ckpt.after_file_k:1",
