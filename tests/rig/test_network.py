@@ -149,7 +149,8 @@ def test_f22_a_cut_host_is_left_out_and_comes_back(on_hosts, wired):
     assert not [pid for host in range(3) for pid in processes(wired, host, "trireme-worker")]
 
 
-@pytest.mark.parametrize("way", ["in", pytest.param("out", marks=long)])
+@long
+@pytest.mark.parametrize("way", ["in", "out"])
 def test_f23_one_way_is_as_bad_as_both(on_hosts, wired, audit, way):
     run = on_hosts(sets=QUICK)
     run.wait_for(lambda: run.step() >= 30, what="step 30")

@@ -92,9 +92,12 @@ def test_a_stop_by_hand_is_a_checkpoint_and_the_requeued_job_goes_on(cluster, jo
 
 def test_a_node_taken_away_costs_the_steps_since_the_last_checkpoint(cluster, jobs, tiny_run):
     job, run = jobs["bereft"]
-    cluster.wait_for(lambda: cluster.state(job)[2] == 1, PATIENCE, f"the requeue by Slurm: {cluster.output(job)[-2000:]}")
-    cluster.call("scontrol", "update", f"JobId={job}", "ExcNodeList=")  # the third node may take part now
-    assert ended(cluster, job) == ("COMPLETED", 0, 1), cluster.output(job)
+    # Whoever is first: launch goes on without the host, or Slurm puts the job back into the queue.
+    cluster.wait_for(lambda: cluster.state(job)[2] == 1 or cluster.state(job)[0] == "COMPLETED", PATIENCE, f"a way on: {cluster.output(job)[-2000:]}")
+    if cluster.state(job)[2] == 1:
+        cluster.call("scontrol", "update", f"JobId={job}", "ExcNodeList=")  # the third node may take part now
+    state, code, restarts = ended(cluster, job)
+    assert (state, code) == ("COMPLETED", 0) and restarts <= 1, cluster.output(job)
     resumed = [int(step) for step in re.findall(r"resumes at step (\d+)", (run / "logs/rank-0.log").read_text())]
     assert resumed and 20 <= resumed[0] < 192, resumed  # two checkpoints were there when the node went
     assert (run / "final/model.safetensors").read_bytes() == weights(tiny_run)
