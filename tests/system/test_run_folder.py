@@ -1,8 +1,10 @@
 """Run folders that are not as they were left: half copied, another user's. Each is named, and nothing in them is deleted."""
 import os
+import pathlib
 import shutil
 import signal
 import subprocess
+import tempfile
 
 import pytest
 
@@ -80,7 +82,9 @@ def test_a_copy_whose_checkpoints_are_all_cut_is_damage_and_stays(folder, go_on)
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root can become somebody else")
 def test_another_users_run_folder_is_named_and_left_alone(folder):
-    for above in (folder, *list(folder.parents)[:3]):
+    for above in (folder, *folder.parents):
+        if above == pathlib.Path(tempfile.gettempdir()):
+            break
         above.chmod(0o755)
     before = files_of(folder)
     done = subprocess.run([BIN / "trireme", "launch", "-n", "1", TINY, "--set", f"spec.output={folder}"], cwd="/", env=environment(HOME="/tmp"),

@@ -67,6 +67,16 @@ def test_texts_pictures_items_pages_and_thumbnails(service, indexed):
     assert [i["name"] for i in indexes] == ["pictures"] and indexes[0]["width"] == 32
 
 
+# Before another service of this run has come and gone, and taken the announcement with it.
+def test_the_command_asks_the_service(service, indexed):
+    found = json.loads(trireme("search", indexed, "a red circle", "-o", "json", "--k", 3, check=True).stdout)
+    alone = json.loads(trireme("search", indexed, "a red circle", "-o", "json", "--k", 3, "--no-service", "--html", "none", check=True).stdout)
+    assert [h["id"] for h in found["hits"]] == [h["id"] for h in alone["hits"]] and "html" not in found
+    assert "pictures: http://127.0.0.1" in trireme("search", indexed, "a red circle", check=True).stdout
+    refused = trireme("search", indexed, "x", "--where", "none>=1")
+    assert refused.returncode == 2 and "no column" in refused.stderr
+
+
 def test_many_at_once_are_answered_as_one_by_one(service):
     texts = [f"a {c} {s}" for c in ("red", "green", "blue", "yellow") for s in ("circle", "square", "triangle")] * 8
     with concurrent.futures.ThreadPoolExecutor(64) as pool:
@@ -129,15 +139,6 @@ def test_a_door_with_a_token(indexed, tmp_path):
         assert one.ask("GET", link.split(str(one.address.port))[1])[0] == 303
     finally:
         one.stop()
-
-
-def test_the_command_asks_the_service(service, indexed):
-    found = json.loads(trireme("search", indexed, "a red circle", "-o", "json", "--k", 3, check=True).stdout)
-    alone = json.loads(trireme("search", indexed, "a red circle", "-o", "json", "--k", 3, "--no-service", "--html", "none", check=True).stdout)
-    assert [h["id"] for h in found["hits"]] == [h["id"] for h in alone["hits"]] and "html" not in found
-    assert "pictures: http://127.0.0.1" in trireme("search", indexed, "a red circle", check=True).stdout
-    refused = trireme("search", indexed, "x", "--where", "none>=1")
-    assert refused.returncode == 2 and "no column" in refused.stderr
 
 
 def test_batches_of_queries(indexed, tmp_path):
