@@ -50,30 +50,15 @@ class TrainingChecker {
               ", which " + (decoder ? "learns captioning" : "cannot write captions"),
           decoder ? "set objective to \"captioning\"" : "use a model whose text.kind is \"decoder\"");
     if (s.objective == TrainObjective::kClassification) return check_classification(s);
-    if (!captioning) return;
-    const auto refuse = [&](bool set, const char* field) {
-      if (set) fault(at_ + field, "invalid", "has no meaning for captioning", "leave it out");
-    };
-    refuse(s.loss.texts == LossTexts::kBoth, "/loss/texts");
-    refuse(s.loss.kind != LossKind::kSoftmax, "/loss/kind");
-    refuse(s.loss.positives != LossPositives::kPair, "/loss/positives");
-    refuse(s.loss.negative_fraction != 1, "/loss/negative_fraction");
-    refuse(s.loss.hard_negatives.alpha != 1 || s.loss.hard_negatives.beta != 0, "/loss/hard_negatives");
-    refuse(s.loss.any_gate(), "/loss/gates");
-    refuse(s.loss.temperature.initial.has_value() ||
-               s.loss.temperature.parameter != TemperatureParameter::kLogitScale,
-           "/loss/temperature");
-    refuse(!s.concepts.heads.empty(), "/concepts/heads");
-    refuse(s.feature_dropout > 0, "/feature_dropout");
+    if (captioning) refuse_pairs(s, s.loss.texts == LossTexts::kBoth, "captioning");
   }
 
-  // Labels have no pairs, and one head.
-  void check_classification(const TrainSettings& s) {
+  // What training on pairs has and training on captions or labels has not. `texts`: whether loss.texts is
+  // set.
+  void refuse_pairs(const TrainSettings& s, bool texts, const std::string& objective) {
     const LossSpec usual;
-    const auto refuse = [&](bool set, const char* field) {
-      if (set) fault(at_ + field, "invalid", "has no meaning for classification", "leave it out");
-    };
-    refuse(s.loss.texts != usual.texts, "/loss/texts");
+    const auto refuse = [&](bool set, const char* field) { refuse_setting(set, field, objective); };
+    refuse(texts, "/loss/texts");
     refuse(s.loss.kind != usual.kind, "/loss/kind");
     refuse(s.loss.positives != usual.positives, "/loss/positives");
     refuse(s.loss.negative_fraction != 1, "/loss/negative_fraction");
@@ -84,7 +69,15 @@ class TrainingChecker {
            "/loss/temperature");
     refuse(!s.concepts.heads.empty(), "/concepts/heads");
     refuse(s.feature_dropout > 0, "/feature_dropout");
-    refuse(s.swap_captions.share > 0, "/swap_captions");
+  }
+  void refuse_setting(bool set, const char* field, const std::string& objective) {
+    if (set) fault(at_ + field, "invalid", "has no meaning for " + objective, "leave it out");
+  }
+
+  // Labels have no pairs, and one head.
+  void check_classification(const TrainSettings& s) {
+    refuse_pairs(s, s.loss.texts != LossSpec{}.texts, "classification");
+    refuse_setting(s.swap_captions.share > 0, "/swap_captions", "classification");
     const ClassificationSpec c = s.classification.value_or(ClassificationSpec{});
     if (c.head == HeadStart::kPrompts && !c.embedding)
       fault(at_ + "/classification/embedding", "invalid", "class vectors of prompts lie in the shared space",
