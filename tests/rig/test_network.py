@@ -1,5 +1,4 @@
 """Three hosts (network namespaces with process ids of their own) and what happens to the wires: F17, F21-F25 (RELIABILITY 7.2)."""
-import json
 import os
 import pathlib
 import signal
@@ -32,11 +31,7 @@ class OnHosts:
         return pathlib.Path(self.log.name).read_text()
 
     def progress(self):
-        try:
-            document = json.loads((self.output / "progress.json").read_text())
-        except (FileNotFoundError, json.JSONDecodeError):
-            return {}
-        return {**document, **(document.get("job") or {})}
+        return system.progress_of(self.output)
 
     def step(self, since=0):
         """Of an incarnation after that one."""

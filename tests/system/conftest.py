@@ -76,6 +76,15 @@ class Supervised:
         self.log.close()
 
 
+def progress_of(output):
+    """progress.json with the job's own document laid over it (coordinator/api/API.md)."""
+    try:
+        document = json.loads((output / "progress.json").read_text())
+    except (FileNotFoundError, json.JSONDecodeError):
+        return {}
+    return {**document, **(document.get("job") or {})}
+
+
 class Launch(Supervised):
     """`trireme launch` with the files of its run folder at hand."""
 
@@ -90,12 +99,7 @@ class Launch(Supervised):
         super().__init__(arguments, f"{output}.launch.log", env=env)
 
     def progress(self):
-        """progress.json with the job's own document laid over it (coordinator/api/API.md)."""
-        try:
-            document = json.loads((self.output / "progress.json").read_text())
-        except (FileNotFoundError, json.JSONDecodeError):
-            return {}
-        return {**document, **(document.get("job") or {})}
+        return progress_of(self.output)
 
     def step(self):
         """Of this launch, not of one before it in the same folder."""

@@ -42,4 +42,17 @@ MeanLosses mean_losses(const std::vector<SlotInput>& own, const std::vector<Slot
   return result;
 }
 
+StepLoss one_mean_loss(const std::vector<SlotInput>& own, const std::vector<SlotOutput>& outputs,
+                       const LossContext& context) {
+  const auto means = mean_losses(own, outputs, context.slots, {1}, context.group);
+  StepLoss result;
+  result.value = means.weighted;
+  result.parts = means.mean;
+  result.live = means.live;
+  result.too_few = means.factor[0] == 0;
+  result.sum_slopes = means.factor;
+  result.slopes.resize(own.size());
+  return result;
+}
+
 }  // namespace trireme::worker::stages::train

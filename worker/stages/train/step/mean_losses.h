@@ -22,4 +22,8 @@ struct MeanLosses {
 MeanLosses mean_losses(const std::vector<SlotInput>& own, const std::vector<SlotOutput>& outputs,
                        std::int64_t slots, const std::vector<double>& weights, collective::Group& group);
 
+// The loss of an objective that has that mean alone, of one head, each slot's sum being its only output.
+StepLoss one_mean_loss(const std::vector<SlotInput>& own, const std::vector<SlotOutput>& outputs,
+                       const LossContext& context);
+
 }  // namespace trireme::worker::stages::train

@@ -45,15 +45,7 @@ SlotOutput CaptionerModel::forward(const SlotInput& input) {
 
 StepLoss CaptionerModel::loss(const std::vector<SlotInput>& own, const std::vector<SlotOutput>& outputs,
                               const LossContext& context) {
-  const auto tokens = mean_losses(own, outputs, context.slots, {1}, context.group);
-  StepLoss result;
-  result.value = tokens.weighted;
-  result.parts = tokens.mean;
-  result.live = tokens.live;
-  result.too_few = tokens.factor[0] == 0;
-  result.sum_slopes = tokens.factor;
-  result.slopes.resize(own.size());
-  return result;
+  return one_mean_loss(own, outputs, context);
 }
 
 }  // namespace trireme::worker::stages::train

@@ -103,15 +103,7 @@ SlotOutput ClassifierModel::forward(const SlotInput& input) {
 
 StepLoss ClassifierModel::loss(const std::vector<SlotInput>& own, const std::vector<SlotOutput>& outputs,
                                const LossContext& context) {
-  const auto rows = mean_losses(own, outputs, context.slots, {1}, context.group);
-  StepLoss result;
-  result.value = rows.weighted;
-  result.parts = rows.mean;
-  result.live = rows.live;
-  result.too_few = rows.factor[0] == 0;
-  result.sum_slopes = rows.factor;
-  result.slopes.resize(own.size());
-  return result;
+  return one_mean_loss(own, outputs, context);
 }
 
 }  // namespace trireme::worker::stages::train
