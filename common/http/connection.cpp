@@ -81,6 +81,7 @@ net::awaitable<bool> Connection::send(Response response, std::string request_id,
 }
 
 net::awaitable<void> Connection::refuse(Response response, std::string request_id) {
+  quiet_since = std::chrono::steady_clock::now();
   co_await send(std::move(response), std::move(request_id), false);
   error_code ignored;
   stream.socket().shutdown(tcp::socket::shutdown_send, ignored);

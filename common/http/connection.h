@@ -51,7 +51,8 @@ struct Connection {
   bool answering = false;  // from the header on that was let in to the end of its answer
   bool following = false;  // a reader of a log; counts apart
   bool spare = false;      // taken beyond the limits: only what is never refused is answered
-  std::chrono::steady_clock::time_point answered{};
+  // When it was accepted, or last answered: its peer gets a moment to speak, or to read.
+  std::chrono::steady_clock::time_point quiet_since = std::chrono::steady_clock::now();
   // Whether the peer has closed its side.
   bool peer_gone();
 

@@ -77,19 +77,27 @@ void Listener::stop() {
   thread_.join();
 }
 
+namespace {
+
+// Whether a connection waits for nothing of ours: one that came, or whose answer left, only just now may not
+// have been heard or read yet.
+bool may_be_cut(const Connection& connection) {
+  constexpr std::chrono::milliseconds kMoment{250};
+  return !connection.answering && std::chrono::steady_clock::now() - connection.quiet_since >= kMoment;
+}
+
+}  // namespace
+
 // Cuts the oldest connection that waits for nothing of ours, so that idle and slow ones never lock others
-// out. One whose answer has only just left may not have read it yet.
+// out.
 bool Listener::make_room(const net::ip::address& address) {
-  constexpr std::chrono::milliseconds kToRead{250};
-  const auto now = std::chrono::steady_clock::now();
   const auto counts = [&](const SharedConnection& one, bool same_address) {
     return one->stream.socket().is_open() && !one->following && !one->spare &&
            (!same_address || one->address == address);
   };
   const auto cut_oldest = [&](bool same_address) {
     for (const SharedConnection& connection : connections_) {
-      if (!counts(connection, same_address)) continue;
-      if (connection->answering || now - connection->answered < kToRead) continue;
+      if (!counts(connection, same_address) || !may_be_cut(*connection)) continue;
       connection->stream.close();
       return true;
     }
@@ -105,13 +113,17 @@ bool Listener::make_room(const net::ip::address& address) {
 }
 
 // As many again are heard beyond the limits, so that a sign of life is never refused and a refusal is read
-// before the connection ends; the oldest that has not said yet what it wants makes room.
-void Listener::make_spare_room() {
+// before the connection ends; the oldest that has had its moment makes room.
+bool Listener::make_spare_room() {
   std::size_t spare = 0;
   for (const SharedConnection& one : connections_) spare += one->spare && one->stream.socket().is_open();
-  if (spare < limits_.most_connections) return;
+  if (spare < limits_.most_connections) return true;
   for (const SharedConnection& one : connections_)
-    if (one->spare && !one->answering && one->stream.socket().is_open()) return one->stream.close();
+    if (one->spare && one->stream.socket().is_open() && may_be_cut(*one)) {
+      one->stream.close();
+      return true;
+    }
+  return false;
 }
 
 bool Listener::let_in(Connection& connection) {
@@ -140,7 +152,11 @@ net::awaitable<void> Listener::accept_loop() {
     const auto remote = socket.remote_endpoint(peer);
     if (peer) continue;
     const bool spare = !make_room(remote.address());
-    if (spare) make_spare_room();
+    while (spare && !stopping_ && !make_spare_room()) {  // the others wait in the system's queue
+      net::steady_timer pause(io_, std::chrono::milliseconds(5));
+      co_await pause.async_wait(kAwait);
+    }
+    if (stopping_) co_return;
     auto connection = std::make_shared<Connection>(std::move(socket), remote.address(), limits_);
     connection->spare = spare;
     connections_.push_back(connection);

@@ -49,7 +49,7 @@ class Listener {
  private:
   net::awaitable<void> accept_loop();
   bool make_room(const net::ip::address& address);
-  void make_spare_room();
+  bool make_spare_room();
   net::awaitable<void> session(SharedConnection connection);
 
   const Limits& limits_;

@@ -144,7 +144,7 @@ net::awaitable<bool> Server::State::serve_one(Shared connection) {
   }
   Response response = co_await answer(admission, request);
   const bool go_on = co_await connection->send(std::move(response), request_id, keep_alive);
-  connection->answered = std::chrono::steady_clock::now();
+  connection->quiet_since = std::chrono::steady_clock::now();
   connection->answering = false;
   co_return go_on;
 }

@@ -225,7 +225,7 @@ net::awaitable<bool> Service::State::serve_one(SharedConnection connection) {
   const bool go_on = co_await connection->send(std::move(response), request_id,
                                                parser.get().keep_alive() && !draining && !connection->spare);
   --answering;
-  connection->answered = Clock::now();
+  connection->quiet_since = Clock::now();
   connection->answering = false;
   co_return go_on;
 }
