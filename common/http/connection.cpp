@@ -23,7 +23,7 @@ void set_common_fields(Message& message, const Response& response, const std::st
   message.set(http::field::content_type, response.content_type);
   message.set(http::field::cache_control, "no-store");
   message.set("X-Content-Type-Options", "nosniff");
-  message.set("X-Request-Id", request_id);
+  if (!request_id.empty()) message.set("X-Request-Id", request_id);
   for (const auto& [name, value] : response.headers) message.set(name, value);
 }
 

@@ -4,7 +4,6 @@
 #include <mutex>
 #include <unordered_map>
 
-#include <CivetServer.h>
 #include <prometheus/counter.h>
 #include <prometheus/family.h>
 #include <prometheus/gauge.h>
@@ -14,6 +13,7 @@
 
 #include "common/base/error.h"
 #include "common/telemetry/catalog.h"
+#include "common/telemetry/exporter.h"
 
 namespace trireme::telemetry {
 namespace {
@@ -34,53 +34,12 @@ void check_labels(const MetricInfo& info, const Labels& labels) {
                 "metric " + std::string(info.name) + " was given other labels than the catalog has");
 }
 
-// Answers a scrape. Any thread of the server.
-class Scrape : public CivetHandler {
- public:
-  Scrape(const prometheus::Registry& registry, const std::string& token)
-      : registry_(registry), expected_(token.empty() ? "" : "Bearer " + token) {}
-
-  bool handleGet(CivetServer*, mg_connection* connection) override {
-    if (!admitted(mg_get_header(connection, "Authorization"))) {
-      answer(connection, "401 Unauthorized\r\nWWW-Authenticate: Bearer", "a bearer token is needed\n");
-      return true;
-    }
-    answer(connection, "200 OK", prometheus::TextSerializer().Serialize(registry_.Collect()));
-    return true;
-  }
-
- private:
-  // Takes the same time wherever the two differ.
-  bool admitted(const char* header) const {
-    if (expected_.empty()) return true;
-    const std::string_view given = header == nullptr ? "" : header;
-    unsigned different = given.size() != expected_.size();
-    for (std::size_t i = 0; i < expected_.size(); ++i)
-      different |= static_cast<unsigned char>(expected_[i]) ^
-                   static_cast<unsigned char>(i < given.size() ? given[i] : 0);
-    return different == 0;
-  }
-
-  static void answer(mg_connection* connection, const char* status, const std::string& body) {
-    mg_printf(connection,
-              "HTTP/1.1 %s\r\nContent-Type: text/plain; version=0.0.4; charset=utf-8\r\nContent-Length: "
-              "%zu\r\nConnection: close\r\n\r\n",
-              status, body.size());
-    mg_write(connection, body.data(), body.size());
-  }
-
-  const prometheus::Registry& registry_;
-  const std::string expected_;
-};
-
 }  // namespace
 
 struct Metrics::State {
   std::shared_ptr<prometheus::Registry> registry = std::make_shared<prometheus::Registry>();
   std::unordered_map<std::string_view, Entry> entries;
-  std::unique_ptr<Scrape> scrape;
-  std::unique_ptr<CivetServer> server;  // ends before what it serves
-  int port = 0;
+  std::unique_ptr<Exporter> exporter;  // ends before what it serves
 
   Entry& find(std::string_view name, MetricType type) {
     const auto found = entries.find(name);
@@ -123,23 +82,12 @@ Metrics::Metrics(const std::string& host, int port, const Labels& constant_label
     state_->entries.emplace(info.name, entry);
   }
   if (host.empty()) return;
-  try {
-    state_->scrape = std::make_unique<Scrape>(*state_->registry, token);
-    state_->server = std::make_unique<CivetServer>(
-        std::vector<std::string>{"listening_ports", host + ":" + std::to_string(port), "num_threads", "2",
-                                 "request_timeout_ms", "5000"});
-    state_->server->addHandler("/metrics", *state_->scrape);
-    state_->port = state_->server->getListeningPorts().front();
-  } catch (const std::exception& failure) {
-    throw Error(ErrorKind::kConflict,
-                "cannot serve metrics on " + host + ":" + std::to_string(port) + ": " + failure.what(),
-                "choose another port, or 0 for a free one");
-  }
+  state_->exporter = std::make_unique<Exporter>(host, port, token, [this] { return exposition(); });
 }
 
 Metrics::~Metrics() = default;
 int Metrics::port() const {
-  return state_->port;
+  return state_->exporter == nullptr ? 0 : state_->exporter->port();
 }
 
 void Metrics::count(std::string_view name, double by, const Labels& labels) {

@@ -14,8 +14,8 @@ using Labels = std::map<std::string, std::string>;
 
 class Metrics {
  public:
-  // Serves http://<host>:<port>/metrics; port 0: a free one; host "": no exporter (tests, tools). Throws
-  // kConflict when the port is taken. `constant_labels` go on every series (rank). With a `token` a scrape
+  // Serves http://<host>:<port>/metrics; port 0: a free one; host "": no exporter (tests, tools). Throws as
+  // Exporter does. `constant_labels` go on every series (rank). With a `token` a scrape
   // without "Authorization: Bearer <token>" is answered 401.
   Metrics(const std::string& host, int port, const Labels& constant_labels = {},
           const std::string& token = "");

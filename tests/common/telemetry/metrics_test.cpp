@@ -2,6 +2,7 @@
 
 #include <gtest/gtest.h>
 
+#include <chrono>
 #include <set>
 
 #include "common/base/error.h"
@@ -46,6 +47,13 @@ TEST(Metrics, ATakenPortIsAConflict) {
   const Metrics first("127.0.0.1", 0);
   ASSERT_GT(first.port(), 0);
   EXPECT_THROW(Metrics("127.0.0.1", first.port()), Error);
+}
+
+// A process leaves when its work is done: it does not wait for its exporter.
+TEST(Metrics, EndsAtOnce) {
+  const auto begin = std::chrono::steady_clock::now();
+  for (int i = 0; i < 5; ++i) const Metrics metrics("127.0.0.1", 0);
+  EXPECT_LT(std::chrono::steady_clock::now() - begin, std::chrono::milliseconds(500));
 }
 
 }  // namespace
