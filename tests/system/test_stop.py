@@ -15,13 +15,13 @@ from conftest import BIN, EXAMPLES, ROOT, Launch, environment, trireme, weights
 
 @pytest.fixture(scope="module")
 def job(tmp_path_factory):
-    """tiny.json with training alone, 240 steps, and no periodic checkpoint."""
+    """tiny.json with training alone, 160 steps, and no periodic checkpoint."""
     document = json.loads((EXAMPLES / "tiny.json").read_text())
     spec = document["spec"]
     del spec["data"]["test"]
     spec["data"]["train"]["synthetic"].update(samples=512, shards=4)
     spec["stages"] = spec["stages"][:1]
-    spec["stages"][0]["epochs"] = 30
+    spec["stages"][0]["epochs"] = 20
     spec["checkpoint"] = {"every_steps": 0, "every_seconds": 0}
     path = tmp_path_factory.mktemp("job") / "job.json"
     path.write_text(json.dumps(document))
@@ -56,7 +56,7 @@ def train_a_little(run, after=0):
 def plain_mpirun(job, output, workers):
     """Without a supervisor, as in the README."""
     log = open(f"{output}.mpirun.log", "w")
-    return subprocess.Popen(["mpirun", "--mca", "odls_base_sigkill_timeout", "5", "--oversubscribe", "--bind-to", "none", "-n", "1", BIN / "trireme-coordinator", "--job", job,
+    return subprocess.Popen(["mpirun", "--mca", "odls_base_sigkill_timeout", "2", "--oversubscribe", "--bind-to", "none", "-n", "1", BIN / "trireme-coordinator", "--job", job,
                              "--set", f"spec.output={output}", ":", "-n", str(workers), BIN / "trireme-worker"],
                             cwd=ROOT, stdout=log, stderr=log, env=environment(TRIREME_LOG_DIR=output / "logs"), start_new_session=True)
 
@@ -129,7 +129,7 @@ def test_a_closed_terminal_is_a_stop(job, tmp_path):
 def test_nohup_is_respected(launch, job):
     before = signal.signal(signal.SIGHUP, signal.SIG_IGN)  # inherited, as nohup does it
     try:
-        run = launch(job)
+        run = launch(job, sets=["spec.stages.train.epochs=8"])
     finally:
         signal.signal(signal.SIGHUP, before)
     train_a_little(run)
@@ -171,4 +171,4 @@ def test_a_second_signal_leaves_at_once_and_a_stop_before_the_first_step_is_one(
     run.process.send_signal(signal.SIGTERM)
     assert run.wait(30) == 75
     assert time.monotonic() - begin < 8
-    assert launch(job).succeed()
+    assert launch(job, sets=["spec.stages.train.epochs=8"]).succeed()
