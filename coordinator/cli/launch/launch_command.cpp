@@ -49,11 +49,11 @@ HostList hosts_of(const LaunchOptions& options) {
     return {parse_hostfile(io::read_file(options.hostfile, 64U << 20), options.hostfile),
             "hostfile " + options.hostfile};
   HostList found = hosts_of_environment(variable);
-  if (found.source.rfind("Slurm", 0) != 0 || !srun_is_missing()) return found;
+  if (found.source.rfind("Slurm", 0) != 0 || !srun_is_useless()) return found;
   if (found.hosts.size() > 1)
     throw Error(ErrorKind::kInvalid,
                 found.source + " has " + std::to_string(found.hosts.size()) +
-                    " nodes, and there is no srun here to reach them",
+                    " nodes, and no srun here can reach them",
                 "start outside of the container, or name hosts that ssh reaches with --hosts");
   return {};  // its one node is this machine, whatever that is called in here
 }

@@ -102,14 +102,16 @@ std::map<std::string, std::string> root_permission(bool is_root) {
   return {{"OMPI_ALLOW_RUN_AS_ROOT", "1"}, {"OMPI_ALLOW_RUN_AS_ROOT_CONFIRM", "1"}};
 }
 
-bool srun_is_missing() {
-  const bool inside = std::getenv("SLURM_JOB_ID") != nullptr || std::getenv("SLURM_JOBID") != nullptr;
-  return inside && capture({"srun", "--version"}).exit_code == 127;
+bool srun_is_useless() {
+  if (std::getenv("SLURM_JOB_ID") == nullptr && std::getenv("SLURM_JOBID") == nullptr) return false;
+  if (capture({"srun", "--version"}).exit_code == 127) return true;
+  // Installed, but no configuration leads to a controller: what a container brings along.
+  return capture({"scontrol", "ping"}).output.find("configuration source") != std::string::npos;
 }
 
 std::map<std::string, std::string> without_srun() {
   const bool decided = std::getenv("OMPI_MCA_plm") != nullptr || std::getenv("OMPI_MCA_ras") != nullptr;
-  if (decided || !srun_is_missing()) return {};
+  if (decided || !srun_is_useless()) return {};
   return {{"OMPI_MCA_plm", "^slurm"}, {"OMPI_MCA_ras", "^slurm"}};
 }
 

@@ -39,11 +39,11 @@ std::vector<std::string> mpirun_command(const LaunchPlan& plan, const MpirunVers
 std::map<std::string, std::string> root_permission(bool is_root);
 
 // Inside a Slurm allocation (SLURM_JOB_ID) without srun, as in containers, Open MPI would start its daemons
-// by srun and take the node's name for another machine. What has it start them itself; empty where srun is
-// there or the user has decided (OMPI_MCA_plm, OMPI_MCA_ras).
+// by srun and take the node's name for another machine. What has it start them itself; empty where srun
+// works or the user has decided (OMPI_MCA_plm, OMPI_MCA_ras).
 std::map<std::string, std::string> without_srun();
-bool srun_is_missing();  // SLURM_JOB_ID is set, and srun is not there
+bool srun_is_useless();  // SLURM_JOB_ID is set, and srun is not there or has no configuration
 inline constexpr const char* kWithoutSrun =
-    "Slurm's variables are set, but there is no srun: OMPI_MCA_plm=^slurm OMPI_MCA_ras=^slurm";
+    "Slurm's variables are set, but there is no srun that works: OMPI_MCA_plm=^slurm OMPI_MCA_ras=^slurm";
 
 }  // namespace trireme::coordinator::cli
