@@ -95,7 +95,7 @@ Outcome Service::run() {
     control_->state_thread_alive();
     Decision decision;
     for (Event& event : events) event(decision);
-    tick(decision);
+    if (!outcome_) tick(decision);  // a second signal in the same round has decided already
     commit_and_act(decision);
   }
   closed_ = true;

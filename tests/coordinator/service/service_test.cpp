@@ -69,7 +69,12 @@ class ServiceTest : public ::testing::Test {
     fakes = std::make_unique<FakeWorkers>(std::move(mailboxes), habits);
     std::thread other;
     if (meanwhile) other = std::thread([&] { meanwhile(service); });
-    const Outcome outcome = service.run();
+    Outcome outcome;
+    try {
+      outcome = service.run();
+    } catch (const std::exception& error) {
+      ADD_FAILURE() << "the service ended with: " << error.what();
+    }
     if (other.joinable()) other.join();
     if (outcome.orderly) {
       EXPECT_TRUE(eventually([&] { return fakes->left == workers; }));
