@@ -210,7 +210,8 @@ std::unique_ptr<collective::Group> gang(const MpiWorld& world, const jobs::Task&
   return group;
 }
 
-void serve(MpiWorld& world, Incarnation incarnation, const Arguments& given,
+// Until Leave. Whether the device was lost meanwhile.
+bool serve(MpiWorld& world, Incarnation incarnation, const Arguments& given,
            std::unique_ptr<io::Pulse> pulse) {
   const runtime::DeviceChoice device =
       runtime::choose_device({world.position_on_host(), world.workers_on_host(), given.share_gpus},
@@ -250,7 +251,7 @@ void serve(MpiWorld& world, Incarnation incarnation, const Arguments& given,
     group.stopped = std::move(stopped);
     return gang(world, task, on, device.name, plugin, group);
   };
-  runtime::run_actor(control, all_stages(), options);
+  return !runtime::run_actor(control, all_stages(), options).empty();
 }
 
 // Whoever ends the run asks every rank at once (mpirun on SIGTERM, a terminal that closes): the coordinator
@@ -284,6 +285,7 @@ Arguments arguments_of(int argc, char** argv) {
 
 // A worker that fails leaves by _exit: MPI_Finalize would wait for the others.
 int run_rank(const Arguments& given) {
+  bool device_lost = false;
   leave_signals_to_the_coordinator();
   refuse_lonely_start();
   auto pulse = io::Pulse::of_rank(environment("OMPI_COMM_WORLD_RANK", "unknown"), "joining");
@@ -295,7 +297,7 @@ int run_rank(const Arguments& given) {
     check_place(world);
     const auto incarnation = std::strtoull(environment("TRIREME_INCARNATION", "0").c_str(), nullptr, 10);
     arm_fault_points(world.rank(), incarnation == 0 ? 1 : incarnation);
-    serve(world, Incarnation{incarnation}, given, std::move(pulse));
+    device_lost = serve(world, Incarnation{incarnation}, given, std::move(pulse));
   } catch (const Error& error) {
     log_error("worker", error.what());
     ::_exit(exit_code(error.kind()));
@@ -304,6 +306,7 @@ int run_rank(const Arguments& given) {
     ::_exit(exit_code(ErrorKind::kInternal));
   }
   world.finalize();
+  if (device_lost) ::_exit(0);  // destructors would talk to it
   return 0;
 }
 

@@ -53,7 +53,7 @@ const std::vector<MetricInfo> kCatalog{
     {"trireme_task_duration_seconds", kHistogram, "Time of a task", {"kind"}, kSeconds},
     {"trireme_process_resident_bytes", kGauge, "Resident memory of the process"},
     // coordinator: fleet
-    {"trireme_worker_up", kGauge, "1 while heartbeats arrive", {"worker", "host"}},
+    {"trireme_worker_up", kGauge, "1 while heartbeats arrive and it takes tasks", {"worker", "host"}},
     {"trireme_worker_last_heartbeat_timestamp_seconds",
      kGauge,
      "When the last heartbeat arrived",

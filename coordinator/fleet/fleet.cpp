@@ -24,6 +24,8 @@ std::string_view name_of(Liveness state) {
       return "suspect";
     case Liveness::kDead:
       return "dead";
+    case Liveness::kRetired:
+      return "retired";
   }
   return "dead";
 }
@@ -57,12 +59,23 @@ void Fleet::heard(Rank rank, SteadyTime arrival) {
   member.heard = std::max(member.heard, arrival);
 }
 
+void Fleet::retire(Rank rank) {
+  Member& member = at(rank);
+  if (member.state == Liveness::kAwaited) --awaited_;
+  member.state = Liveness::kRetired;
+}
+
+bool Fleet::takes_tasks(Rank rank) const {
+  const Liveness state = member(rank).state;
+  return state == Liveness::kAlive || state == Liveness::kSuspect;
+}
+
 std::vector<Verdict> Fleet::review(SteadyTime now) {
   const auto pause = now - reviewed_;
   reviewed_ = now;
   std::vector<Verdict> verdicts;
   for (Member& member : members_) {
-    if (member.state == Liveness::kDead) continue;
+    if (member.state == Liveness::kDead || member.state == Liveness::kRetired) continue;
     if (pause > limits_.suspect) member.heard = std::min(now, member.heard + pause);
     const auto silent = now - member.heard;
     Liveness next = Liveness::kAlive;

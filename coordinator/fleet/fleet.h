@@ -13,8 +13,9 @@
 
 namespace trireme::coordinator::fleet {
 
-enum class Liveness { kAwaited, kAlive, kSuspect, kDead };
-std::string_view name_of(Liveness state);  // "awaited", "alive", "suspect", "dead"
+// Retired: its process lives, but takes no task any more.
+enum class Liveness { kAwaited, kAlive, kSuspect, kDead, kRetired };
+std::string_view name_of(Liveness state);  // "awaited", "alive", "suspect", "dead", "retired"
 
 struct Member {
   Rank rank = 0;
@@ -38,6 +39,9 @@ class Fleet {
   void hello(Rank rank, const jobs::Hello& hello, SteadyTime arrival);
   void heartbeat(Rank rank, const jobs::Heartbeat& heartbeat, SteadyTime arrival);
   void heard(Rank rank, SteadyTime arrival);  // any other mail
+
+  void retire(Rank rank);  // final: its silence means nothing any more
+  bool takes_tasks(Rank rank) const;
 
   // Members whose state changed. A pause of this process (no review for longer than the suspect limit) is
   // not counted as their silence. Dead is final.

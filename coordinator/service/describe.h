@@ -22,7 +22,7 @@ struct StageView {
 
 struct WorkerView {
   Rank rank = 0;
-  std::string state, host, device, task;  // state: "busy", "idle", "awaited", "suspect", "dead"
+  std::string state, host, device, task;  // state: "busy", "idle", "awaited", "suspect", "dead", "retired"
 };
 
 struct JobView {

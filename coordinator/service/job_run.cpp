@@ -159,8 +159,7 @@ bool JobRun::grant(SteadyTime now, Decision& decision) {
   if (stopping_ || failure_) return false;
   std::vector<Rank> workers;
   for (const auto& member : world_.fleet->members())
-    if (member.state == fleet::Liveness::kAlive || member.state == fleet::Liveness::kSuspect)
-      workers.push_back(member.rank);
+    if (world_.fleet->takes_tasks(member.rank)) workers.push_back(member.rank);
   std::size_t given_away = 0;
   for (auto& given :
        scheduler_.grant(workers, *world_.idle, world_.fleet->everyone_here(), kGrantsPerDecision)) {
@@ -203,7 +202,7 @@ bool JobRun::grant(SteadyTime now, Decision& decision) {
 
 void JobRun::release(Rank rank) {
   leaving_.erase(rank);
-  if (leases_.of_worker(rank) == nullptr) world_.idle->insert(rank);
+  if (leases_.of_worker(rank) == nullptr && world_.fleet->takes_tasks(rank)) world_.idle->insert(rank);
 }
 
 void JobRun::end_lease(scheduler::Lease& lease, Rank reporter, ledger::LeaseState state,
@@ -317,6 +316,15 @@ void JobRun::task_failed(Rank rank, const jobs::TaskFailed& failed, Decision& de
     fail(failed.kind, what + " (tried " + std::to_string(attempts) + " times)");
   else
     retry(ref);
+}
+
+void JobRun::worker_retired(Rank rank, const std::string& why, Decision& decision) {
+  leaving_.erase(rank);
+  scheduler::Lease* lease = leases_.of_worker(rank);
+  if (lease == nullptr) return;
+  const planner::TaskRef ref = task_ref(lease->task);
+  end_lease(*lease, rank, ledger::LeaseState::kLost, why, "", decision);
+  retry(ref);
 }
 
 void JobRun::retry(const planner::TaskRef& ref) {

@@ -49,6 +49,8 @@ class JobRun {
 
   void task_done(Rank rank, const jobs::TaskDone& done, SteadyTime now, Decision& decision);
   void task_failed(Rank rank, const jobs::TaskFailed& failed, Decision& decision);
+  // Its task goes back and is not counted as tried.
+  void worker_retired(Rank rank, const std::string& why, Decision& decision);
   void heartbeat(Rank rank, const jobs::Heartbeat& heartbeat, SteadyTime now);
   void step(Rank rank, const jobs::StepReport& report, SteadyTime now);
   void expire(SteadyTime now, Decision& decision);

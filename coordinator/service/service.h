@@ -94,6 +94,7 @@ class Service final : public Face {
   // service_mail.cpp
   void handle(Arrival& arrival, Decision& decision);
   void hello(const Arrival& arrival, const jobs::Hello& hello, Decision& decision);
+  void retire(Rank rank, const std::string& why, Decision& decision);
   void checkpoint_written(const Arrival& arrival, const jobs::CheckpointWritten& written, Decision& decision);
   void checkpoint_sealed(LeaseId lease, const ledger::CheckpointRow* row, Decision& decision);
   void prepare_gangs();

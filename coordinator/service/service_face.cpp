@@ -239,8 +239,8 @@ void Service::publish_metrics() {
   for (const auto& member : fleet_.members()) {
     const std::string rank = std::to_string(member.rank);
     if (member.state == fleet::Liveness::kAwaited) continue;
-    metrics_.set("trireme_worker_up", member.state == fleet::Liveness::kDead ? 0 : 1,
-                 {{"worker", rank}, {"host", member.hello.host}});
+    const bool up = member.state != fleet::Liveness::kDead && member.state != fleet::Liveness::kRetired;
+    metrics_.set("trireme_worker_up", up ? 1 : 0, {{"worker", rank}, {"host", member.hello.host}});
     const double ago = seconds(clock_.now() - member.heard);
     metrics_.set("trireme_worker_last_heartbeat_timestamp_seconds",
                  std::chrono::duration<double>(clock_.wall().time_since_epoch()).count() - ago,

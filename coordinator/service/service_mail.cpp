@@ -1,9 +1,11 @@
 // What workers say: hellos, heartbeats, results, checkpoints.
+#include <algorithm>
 #include <memory>
 
 #include "common/base/error.h"
 #include "common/base/log.h"
 #include "coordinator/service/service.h"
+#include "jobs/protocol/device_lost.h"
 
 namespace trireme::coordinator::service {
 
@@ -18,9 +20,13 @@ void Service::handle(Arrival& arrival, Decision& decision) {
   }
   if (const auto* message = std::get_if<jobs::CheckpointWritten>(&arrival.message))
     return checkpoint_written(arrival, *message, decision);
+  if (const auto* message = std::get_if<jobs::TaskFailed>(&arrival.message);
+      message != nullptr && jobs::is_device_lost(*message))
+    return retire(arrival.from, message->message, decision);
   if (run_ == nullptr) {
     // A result after its job has ended: the worker is free again.
-    if (!std::holds_alternative<jobs::StepReport>(arrival.message)) idle_.insert(arrival.from);
+    if (!std::holds_alternative<jobs::StepReport>(arrival.message) && fleet_.takes_tasks(arrival.from))
+      idle_.insert(arrival.from);
     return;
   }
   if (const auto* message = std::get_if<jobs::StepReport>(&arrival.message))
@@ -46,6 +52,21 @@ void Service::hello(const Arrival& arrival, const jobs::Hello& hello, Decision& 
   log_info("fleet", "worker " + std::to_string(arrival.from) + " on " + hello.host + ": " +
                         std::to_string(hello.cores) + " cores, " + hello.device);
   folder_.write_targets(metric_targets());
+}
+
+// Its process stays, as mpirun would end all others with it. What is left of the fleet goes on.
+void Service::retire(Rank rank, const std::string& why, Decision& decision) {
+  if (fleet_.member(rank).state == fleet::Liveness::kRetired) return;
+  const std::string who = "worker " + std::to_string(rank) + " on " + fleet_.member(rank).hello.host;
+  fleet_.retire(rank);
+  idle_.erase(rank);
+  log_error("fleet", who + " lost its device, and is left out until the next start: " + why);
+  decision.event("WorkerLost", jobs_.running_id(), payload({{"rank", rank}, {"why", why}}));
+  if (run_ != nullptr) run_->worker_retired(rank, why, decision);
+  const auto& members = fleet_.members();
+  if (std::none_of(members.begin(), members.end(),
+                   [](const fleet::Member& member) { return member.state != fleet::Liveness::kRetired; }))
+    end_incarnation("no worker has a device any more; the last: " + who + ": " + why, decision);
 }
 
 void Service::checkpoint_written(const Arrival& arrival, const jobs::CheckpointWritten& written, Decision&) {

@@ -9,6 +9,7 @@
 #include "common/base/log.h"
 #include "common/io/door.h"
 #include "common/telemetry/metrics.h"
+#include "jobs/protocol/device_lost.h"
 #include "jobs/store/published.h"
 #include "worker/collective/group.h"
 #include "worker/collective/metered_group.h"
@@ -87,6 +88,12 @@ jobs::Message run_task(const jobs::Task& task, const Stages& stages, TaskContext
 }
 
 namespace {
+// What the device said, when it is lost with this answer; else "".
+std::string lost_device(const jobs::Message& answer) {
+  const auto* failure = std::get_if<jobs::TaskFailed>(&answer);
+  return failure != nullptr && device_is_lost(failure->message) ? failure->message : "";
+}
+
 // What a stage sees of the world while it has `task`; its reports go out through `control`.
 TaskContext context_of(const jobs::Task& task, Control& control, const ActorOptions& options) {
   TaskContext context;
@@ -130,7 +137,11 @@ jobs::Message run_with_group(const jobs::Task& task, const Stages& stages, TaskC
     }
   }
   context.group = group.get();
-  return run_task(task, stages, context);
+  jobs::Message answer = run_task(task, stages, context);
+  // Its end would wait for the device, and the answer with it.
+  const bool on_device = group != nullptr && group->takes_device_tensors();
+  if (on_device && !lost_device(answer).empty()) static_cast<void>(group.release());
+  return answer;
 }
 
 // Where there are rules, every thread of this worker reaches files through the job's door meanwhile. The
@@ -154,20 +165,26 @@ jobs::Message run_behind_door(const jobs::Task& task, const Stages& stages, Task
 }
 }  // namespace
 
-void run_actor(Control& control, const Stages& stages, const ActorOptions& options) {
+std::string run_actor(Control& control, const Stages& stages, const ActorOptions& options) {
+  std::string lost;
   while (const auto task = control.next_task()) {
     control.begin_task(task->lease);
-    TaskContext context = context_of(*task, control, options);
-    jobs::Message answer = run_behind_door(*task, stages, context, control, options);
-    std::string lost;
-    if (const auto* failure = std::get_if<jobs::TaskFailed>(&answer); failure != nullptr) {
-      log_warning("actor",
-                  task->stage + " failed (" + std::string(name_of(failure->kind)) + "): " + failure->message);
-      if (device_is_lost(failure->message)) lost = failure->message;
+    if (lost.empty()) {
+      TaskContext context = context_of(*task, control, options);
+      jobs::Message answer = run_behind_door(*task, stages, context, control, options);
+      if (const auto* failure = std::get_if<jobs::TaskFailed>(&answer); failure != nullptr)
+        log_warning("actor", task->stage + " failed (" + std::string(name_of(failure->kind)) +
+                                 "): " + failure->message);
+      lost = lost_device(answer);
+      if (lost.empty()) {
+        control.end_task(std::move(answer));
+        continue;
+      }
+      log_error("actor", options.device + " is lost: this worker takes no task any more");
     }
-    control.end_task(std::move(answer));
-    if (!lost.empty()) throw Error(ErrorKind::kUnavailable, options.device + " is lost: " + lost);
+    control.end_task(jobs::device_lost(task->lease, lost));
   }
+  return lost;
 }
 
 }  // namespace trireme::worker::runtime

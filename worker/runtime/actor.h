@@ -27,8 +27,9 @@ struct ActorOptions {
 // Runs one task to its answer: TaskDone (with lease and seconds) or TaskFailed. Throws nothing.
 jobs::Message run_task(const jobs::Task& task, const Stages& stages, TaskContext& context);
 
-// Tasks until Leave. Throws kUnavailable when the GPU was lost under a task, which has been answered by then:
-// nothing more can be computed in this process.
-void run_actor(Control& control, const Stages& stages, const ActorOptions& options);
+// Tasks until Leave. When the GPU is lost under a task, nothing more can be computed in this process: that
+// task is given back (device_lost.h), and so would be others. Returns why, "" where that was not so; the
+// process must then end without a word to the GPU (_exit).
+std::string run_actor(Control& control, const Stages& stages, const ActorOptions& options);
 
 }  // namespace trireme::worker::runtime

@@ -15,6 +15,7 @@
 #include <torch/version.h>
 
 #include "common/base/error.h"
+#include "common/base/fault_point.h"
 #include "common/io/file.h"
 #include "common/io/folder.h"
 
@@ -154,6 +155,14 @@ std::string device_for_task(jobs::DevicePolicy wanted, const std::string& device
 
 bool device_is_lost(const std::string& error) {
   return error.find("CUDA error") != std::string::npos && error.find("out of memory") == std::string::npos;
+}
+
+void device_fault_point() {
+  try {
+    fault_point("device.lost");
+  } catch (const Error&) {
+    TORCH_CHECK(false, "CUDA error: an illegal memory access was encountered (fault point device.lost)");
+  }
 }
 
 std::string driver_version(const std::string& text) {

@@ -40,6 +40,9 @@ std::string device_for_task(jobs::DevicePolicy wanted, const std::string& device
 // Whether an error of torch means that the GPU is lost to this process (a CUDA error, other than memory).
 bool device_is_lost(const std::string& error);
 
+// Where the fault point `device.lost` (action error) is due, what torch throws when the GPU is lost.
+void device_fault_point();
+
 // "580.65.06" out of /proc/driver/nvidia/version, "" where it does not say.
 std::string driver_version(const std::string& text);
 

@@ -64,13 +64,15 @@ std::string stage_line(const JobView& job, const StageView& stage, std::size_t n
 
 std::string workers_text(const JobView& job) {
   if (job.workers.empty()) return "";
-  std::size_t busy = 0, lost = 0;
+  std::size_t busy = 0, lost = 0, retired = 0;
   for (const auto& worker : job.workers) {
     busy += worker.state == "busy";
     lost += worker.state == "dead" || worker.state == "suspect";
+    retired += worker.state == "retired";
   }
   return std::to_string(busy) + " of " + std::to_string(job.workers.size()) + " workers busy" +
-         (lost > 0 ? ", " + std::to_string(lost) + " silent" : "");
+         (lost > 0 ? ", " + std::to_string(lost) + " silent" : "") +
+         (retired > 0 ? ", " + std::to_string(retired) + " without a device" : "");
 }
 
 std::string plain_text(const JobView& job, const StageView& stage) {

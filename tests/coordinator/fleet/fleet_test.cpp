@@ -63,6 +63,21 @@ TEST_F(FleetTest, AWorkerThatNeverReportsIsDeadAtTheStartLimit) {
   EXPECT_NE(verdicts[0].reason.find("never reported"), std::string::npos);
 }
 
+TEST_F(FleetTest, ARetiredWorkerTakesNoTaskAndItsSilenceMeansNothing) {
+  fleet.hello(1, {}, start);
+  fleet.hello(2, {}, start);
+  EXPECT_TRUE(fleet.takes_tasks(1));
+  fleet.retire(1);
+  EXPECT_FALSE(fleet.takes_tasks(1));
+  EXPECT_TRUE(fleet.takes_tasks(2));
+  EXPECT_TRUE(fleet.everyone_here());
+  for (auto now = start; now < start + seconds(60); now += milliseconds(500)) {
+    fleet.heartbeat(2, {}, now);
+    EXPECT_TRUE(fleet.review(now).empty());
+  }
+  EXPECT_EQ(name_of(fleet.member(1).state), "retired");
+}
+
 TEST_F(FleetTest, ItsOwnPauseIsNotTheirSilence) {
   fleet.hello(1, {}, start);
   fleet.hello(2, {}, start);

@@ -15,6 +15,7 @@
 #include "common/io/file.h"
 #include "common/io/hash.h"
 #include "common/mailbox/mailbox.h"
+#include "jobs/protocol/device_lost.h"
 #include "jobs/protocol/messages.h"
 
 namespace trireme::coordinator::service {
@@ -28,6 +29,7 @@ struct FakeHabits {
   std::function<bool(std::int64_t step)> fall_silent;  // all workers stop talking at that step
   bool members_leave_first = false;  // asked to checkpoint and stop, all but gang rank 0 answer at once
   std::int64_t member_fails_at = 0;  // at that step one gives up while gang rank 0 writes a checkpoint; once
+  std::set<std::int64_t> device_lost_at;  // at these steps the last member's device is lost, each once
 };
 
 class FakeWorkers {
@@ -172,6 +174,10 @@ class FakeWorkers {
       send(gang.task.members.front(), answer);
       gang_.reset();
       return;
+    }
+    if (habits_.device_lost_at.erase(gang.step) > 0) {
+      gang.waiting = true;  // for it, until they are cancelled
+      return send(gang.task.members.back(), jobs::device_lost(gang.task.lease, "CUDA error: gone"));
     }
     if (gang.step % habits_.checkpoint_every == 0 || gang.checkpoint_and_stop) checkpoint();
     if (gang.checkpoint_and_stop) {

@@ -338,6 +338,36 @@ TEST_F(ServiceTest, ACheckpointWrittenWhileItsGangFailsIsKept) {
   EXPECT_EQ(fakes->resumed_from[1], (output / "ckpt/train/step-00000017").string());
 }
 
+// As for a lost host: the largest divisor of the slots that fits, from the last checkpoint, in the same
+// start.
+TEST_F(ServiceTest, AWorkerWithoutItsDeviceIsLeftOutAndTheJobGoesOn) {
+  workers = 4;
+  habits.step_milliseconds = 1;
+  habits.device_lost_at = {25};
+  const Outcome outcome = run();
+  EXPECT_EQ(outcome.exit_code, 0) << outcome.reason;
+  EXPECT_TRUE(outcome.orderly);
+  ASSERT_EQ(fakes->gangs.size(), 2U);
+  EXPECT_EQ(fakes->gangs[0], (std::vector<Rank>{1, 2, 3, 4}));
+  EXPECT_EQ(fakes->gangs[1], (std::vector<Rank>{1, 2}));
+  EXPECT_EQ(fakes->resumed_from[1], (output / "ckpt/train/step-00000020").string());
+  const json job = document(output / "progress.json").at("job");
+  EXPECT_EQ(job.at("attempt"), 1);
+}
+
+TEST_F(ServiceTest, WithoutAnyDeviceTheNextStartGoesOn) {
+  habits.step_milliseconds = 1;
+  habits.device_lost_at = {12, 15};
+  const Outcome lost = run();
+  EXPECT_EQ(lost.exit_code, 75);
+  EXPECT_EQ(terminal().at("state"), "RESTART");
+  EXPECT_NE(lost.reason.find("no worker has a device any more"), std::string::npos) << lost.reason;
+  EXPECT_NE(lost.reason.find("CUDA error: gone"), std::string::npos) << lost.reason;
+  habits.device_lost_at.clear();
+  EXPECT_EQ(run().exit_code, 0);
+  EXPECT_EQ(fakes->resumed_from[0], (output / "ckpt/train/step-00000010").string());
+}
+
 TEST_F(ServiceTest, CancelEndsARunningJobAndIsIdempotent) {
   habits.step_milliseconds = 2;
   habits.steps = 100000;

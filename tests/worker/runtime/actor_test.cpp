@@ -11,6 +11,7 @@
 
 #include "common/io/file.h"
 #include "common/mailbox/local/local_mailbox.h"
+#include "jobs/protocol/device_lost.h"
 #include "tests/support/eventually.h"
 #include "worker/collective/group.h"
 #include "worker/runtime/actor.h"
@@ -56,11 +57,7 @@ class Actor : public ::testing::Test {
       ActorOptions actor;
       actor.clock = &clock_;
       actor.why_device = "no driver";
-      try {
-        run_actor(control, stages_, actor);
-      } catch (const Error& error) {
-        ended_by_ = error.what();
-      }
+      lost_ = run_actor(control, stages_, actor);
       refused_ = control.refused();
     });
     EXPECT_EQ(expect<jobs::Hello>().host, "here");
@@ -108,7 +105,7 @@ class Actor : public ::testing::Test {
   std::thread worker_;
   std::atomic<bool> fenced_{false};
   std::uint64_t refused_ = 0;
-  std::string ended_by_;
+  std::string lost_;
   jobs::Envelope envelope_;
 };
 
@@ -269,18 +266,27 @@ TEST_F(Actor, ATaskThatWantsAGpuIsRefusedByNameWhereThereIsNone) {
   EXPECT_EQ(device, "cpu");
 }
 
-TEST_F(Actor, AGpuThatIsLostIsAnsweredAndEndsTheWorker) {
-  stage(jobs::TaskKind::kFilter, [](const auto&, auto&) -> jobs::TaskDone {
+// Its process stays for the others' sake, and computes nothing more.
+TEST_F(Actor, AGpuThatIsLostGivesItsTaskBackAndTakesNoOther) {
+  std::atomic<int> runs{0};
+  stage(jobs::TaskKind::kFilter, [&](const auto&, auto&) -> jobs::TaskDone {
+    ++runs;
     TORCH_CHECK(false, "CUDA error: unspecified launch failure");
   });
   start();
   welcome();
   assign(1, jobs::TaskKind::kFilter);
-  const auto failed = expect<jobs::TaskFailed>();
-  EXPECT_EQ(failed.kind, ErrorKind::kUnavailable);
-  EXPECT_TRUE(failed.retryable);
-  worker_.join();
-  EXPECT_NE(ended_by_.find("is lost"), std::string::npos) << ended_by_;
+  auto lost = expect<jobs::TaskFailed>();
+  EXPECT_TRUE(jobs::is_device_lost(lost));
+  EXPECT_EQ(lost.lease.value, 1U);
+  EXPECT_NE(lost.message.find("unspecified launch failure"), std::string::npos) << lost.message;
+  assign(2, jobs::TaskKind::kFilter);
+  lost = expect<jobs::TaskFailed>();
+  EXPECT_TRUE(jobs::is_device_lost(lost));
+  EXPECT_EQ(lost.lease.value, 2U);
+  EXPECT_EQ(runs, 1);
+  leave();
+  EXPECT_EQ(lost_, lost.message);
 }
 
 TEST_F(Actor, AnEqualTaskIsAnsweredFromItsReceipt) {

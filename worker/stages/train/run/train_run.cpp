@@ -12,6 +12,7 @@
 #include "common/base/processor_time.h"
 #include "common/io/hash.h"
 #include "common/telemetry/metrics.h"
+#include "worker/runtime/device.h"
 #include "worker/stages/train/inputs/swap_captions.h"
 #include "worker/stages/train/run/count_sum.h"
 #include "worker/stages/train/run/step_options.h"
@@ -235,6 +236,7 @@ TrainRun::Prepared TrainRun::prepare(std::int64_t step) {
 StepRow TrainRun::one_step() {
   auto [batch, inputs, counts, copied] = prepared();
   const std::int64_t step = state_.progress.step;
+  runtime::device_fault_point();
   const StepResult done = step_->run(inputs, step, step >= observed_from_);
   tally(batch, inputs, done);
   double from_sidecars = batch.sidecar_seconds;
