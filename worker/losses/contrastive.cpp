@@ -77,7 +77,7 @@ class Computation {
     choose_negatives();
     forward();
     ContrastiveResult result{.live = batch_.live};
-    finish_lines(result);
+    finish_lines();
     backward(result);
     result.waited_seconds = ring_.waited_seconds();
     return result;
@@ -258,19 +258,8 @@ class Computation {
     return at::cat(parts);
   }
 
-  // [own slots, pairs] of lines' losses [pair and direction, own lines].
-  at::Tensor losses_of_slots(const at::Tensor& lines) const {
-    at::Tensor sums = at::zeros({batch_.own_slots, batch_.pairs}, at::kDouble);
-    for (std::int64_t list = 0; list < lines.size(0); ++list) {
-      const auto* loss = lines[list].data_ptr<double>();
-      for (std::int64_t i = 0; i < batch_.own_rows(); ++i)
-        sums[i / batch_.rows].data_ptr<double>()[list / kDirections] += loss[i];
-    }
-    return sums;
-  }
-
   // Losses of own lines; coefficients of all.
-  void finish_lines(ContrastiveResult& result) {
+  void finish_lines() {
     const auto own = [&](const at::Tensor& all) {
       return all.narrow(0, batch_.first_row(), batch_.own_rows()).to(device_);
     };
@@ -292,8 +281,13 @@ class Computation {
           all.narrow(1, static_cast<std::int64_t>(list) * kernels::kCoefficients, kernels::kCoefficients)
               .t()
               .contiguous());
+    loss_ln_ = at::stack(loss_n);
+  }
+
+  void add_losses(ContrastiveResult& result, const at::Tensor& lines) const {
     const at::Tensor total =
-        collective::tree_sum_rows(group_.all_gather(losses_of_slots(at::stack(loss_n).cpu()))) * share();
+        collective::tree_sum_rows(group_.all_gather(losses_of_slots(lines, batch_.own_slots, batch_.pairs))) *
+        share();
     for (std::int64_t p = 0; p < batch_.pairs; ++p) {
       result.pair_loss.push_back(total[p].item<double>());
       result.loss += result.pair_loss.back();
@@ -335,12 +329,14 @@ class Computation {
         scratch_.give(std::move(g));
       }
     });
-    const at::Tensor on_host = sums.cpu();
+    // The only look at the device, when all is on its way there.
+    const at::Tensor on_host = at::cat({sums.flatten(), loss_ln_.flatten()}).cpu();
     for (std::int64_t i = 0; i < grid_.own(); ++i) {
       auto& gradient = slot(grid_.first_own() + i);
       gradient.log_scale += on_host.data_ptr<double>()[2 * i];
       gradient.bias += on_host.data_ptr<double>()[2 * i + 1];
     }
+    add_losses(result, on_host.narrow(0, sums.numel(), loss_ln_.numel()).view(loss_ln_.sizes()));
   }
 
   const std::vector<SlotEmbeddings>& own_;
@@ -357,6 +353,7 @@ class Computation {
   std::vector<at::Tensor> choices_;       // [pair][direction], int64 [N, 3]; empty: all negatives are kept
   std::vector<at::Tensor> statistics_;    // [pair][direction], own lines
   std::vector<at::Tensor> coefficients_;  // [pair][direction], all lines
+  at::Tensor loss_ln_;                    // [pair and direction, own lines]
 };
 
 ContrastiveResult skipped(const std::vector<SlotEmbeddings>& own, const GlobalBatch& batch) {

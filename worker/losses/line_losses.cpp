@@ -81,4 +81,14 @@ LineLosses line_losses(const Lines& lines, const ContrastiveOptions& options, do
   return {.loss_n = whole.loss_n.narrow(0, 0, n), .coefficients_5n = whole.coefficients_5n.narrow(1, 0, n)};
 }
 
+at::Tensor losses_of_slots(const at::Tensor& losses, std::int64_t slots, std::int64_t pairs) {
+  at::Tensor sums = at::zeros({slots, pairs}, at::kDouble);
+  const std::int64_t n = losses.size(1), rows = n / slots, directions = losses.size(0) / pairs;
+  const auto* loss = losses.const_data_ptr<double>();
+  auto* sum = sums.data_ptr<double>();
+  for (std::int64_t list = 0; list < losses.size(0); ++list)
+    for (std::int64_t i = 0; i < n; ++i, ++loss) sum[i / rows * pairs + list / directions] += *loss;
+  return sums;
+}
+
 }  // namespace trireme::worker::losses

@@ -22,4 +22,8 @@ struct LineLosses {
 // `share`: c of contrastive.h.
 LineLosses line_losses(const Lines& lines, const ContrastiveOptions& options, double share);
 
+// [slots, pairs] on the host: sums of the losses [pair and direction, n] of as many lines per slot, there
+// too.
+at::Tensor losses_of_slots(const at::Tensor& losses, std::int64_t slots, std::int64_t pairs);
+
 }  // namespace trireme::worker::losses

@@ -1,6 +1,5 @@
 #include "worker/losses/temperature.h"
 
-#include <algorithm>
 #include <cmath>
 #include <string>
 
@@ -20,10 +19,9 @@ double Temperature::gradient(double parameter, double log_scale_gradient) const 
   return kind == TemperatureKind::kLogitScale ? log_scale_gradient : -log_scale_gradient / parameter;
 }
 
-double Temperature::clamp(double parameter) const {
-  if (kind == TemperatureKind::kLogitScale)
-    return std::clamp(parameter, std::log(min_scale), std::log(max_scale));
-  return std::clamp(parameter, 1 / max_scale, 1 / min_scale);
+std::pair<double, double> Temperature::bounds() const {
+  if (kind == TemperatureKind::kLogitScale) return {std::log(min_scale), std::log(max_scale)};
+  return {1 / max_scale, 1 / min_scale};
 }
 
 double Temperature::parameter_of(double tau) const {

@@ -2,6 +2,8 @@
 // = tau. The loss works with scale = 1/tau and gives dL/d ln(scale).
 #pragma once
 
+#include <utility>
+
 namespace trireme::worker::losses {
 
 enum class TemperatureKind { kLogitScale, kSigma };
@@ -14,7 +16,7 @@ struct Temperature {
   double scale(double parameter) const;  // throws kInvalid: sigma not over 0
   // dL/d parameter; 0 when it is fixed.
   double gradient(double parameter, double log_scale_gradient) const;
-  double clamp(double parameter) const;
+  std::pair<double, double> bounds() const;  // of the parameter: least, most
   double parameter_of(double tau) const;
 };
 

@@ -34,6 +34,15 @@ std::int64_t count(const std::vector<std::string>& calls, const std::string& cal
   return std::count(calls.begin(), calls.end(), call);
 }
 
+// Between the lines' coefficients and the last tile that travels for the gradients.
+std::int64_t meetings_of_hosts_meanwhile(const std::vector<std::string>& calls) {
+  const auto coefficients = std::find(calls.begin(), calls.end(), "all_gather");
+  const auto last = std::find(calls.rbegin(), calls.rend(), "send").base();
+  return coefficients < last ? std::count_if(coefficients, last,
+                                             [](const std::string& call) { return call.starts_with("host"); })
+                             : -1;
+}
+
 WholeBatch batch_of(std::uint64_t key) {
   auto batch = random_batch(key, at::kFloat);
   Random random(key);
@@ -82,6 +91,9 @@ TEST(StreamContrastive, TwoStepsAreRightAndNothingIsLookedAtBetweenThem) {
         EXPECT_EQ(count(calls[0], "all_gather"), 1) << "the lines' coefficients";
         EXPECT_EQ(count(calls[0], "all_reduce_sum"), ranks > 1 ? 1 : 0) << "the gradient";
         EXPECT_EQ(count(calls[0], "send") > 0, ranks > 1) << "tiles round the ring";
+        if (ranks > 1) {
+          EXPECT_EQ(meetings_of_hosts_meanwhile(calls[0]), 0) << "the loss itself is read last";
+        }
         EXPECT_EQ(record.looks_of_driver, 0) << "the host looked at the device";
       });
     }

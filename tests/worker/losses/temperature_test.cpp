@@ -30,12 +30,13 @@ TEST(Temperature, GradientsFollowTheChainRule) {
   }
 }
 
-TEST(Temperature, ClampsTheScale) {
-  const Temperature clip, align{.kind = TemperatureKind::kSigma};
-  EXPECT_NEAR(clip.clamp(10), 4.6051701860, 1e-10);
-  EXPECT_EQ(clip.clamp(-3), 0);
-  EXPECT_NEAR(align.clamp(1e-4), 0.01, 1e-15);
-  EXPECT_EQ(align.clamp(3), 1);
+TEST(Temperature, BoundsAreThoseOfTheScale) {
+  const auto [clip_least, clip_most] = Temperature{}.bounds();
+  EXPECT_EQ(clip_least, 0);
+  EXPECT_NEAR(clip_most, 4.6051701860, 1e-10);
+  const auto [align_least, align_most] = Temperature{.kind = TemperatureKind::kSigma}.bounds();
+  EXPECT_NEAR(align_least, 0.01, 1e-15);
+  EXPECT_EQ(align_most, 1);
 }
 
 }  // namespace

@@ -106,9 +106,9 @@ StepLoss PairLearner::loss(const std::vector<SlotInput>& own, const std::vector<
 
 void PairLearner::settle() {
   gates_ = next_gates_;
-  const auto parameter = temperature();
-  const double now = parameter.item<double>(), clamped = options_.temperature.clamp(now);
-  if (options_.temperature.learnt && clamped != now) parameter.fill_(clamped);
+  if (!options_.temperature.learnt) return;
+  const auto [least, most] = options_.temperature.bounds();
+  temperature().clamp_(least, most);  // without a look at the device
 }
 
 NamedTensors PairLearner::state() const {
