@@ -42,7 +42,7 @@ if [[ $base == debootstrap ]]; then
 fi
 
 arguments=(--build-arg "DEBIAN=$debian" --build-arg "SOURCE=${TRIREME_SOURCE:-/src}")
-[[ -z ${TRIREME_CA:-} ]] || arguments+=(--volume "$TRIREME_CA:$TRIREME_CA:ro" --env "PIP_CERT-" --build-arg "PIP_CERT=$TRIREME_CA")
+[[ -z ${TRIREME_CA:-} ]] || arguments+=(--volume "$TRIREME_CA:$TRIREME_CA:ro" --build-arg "PIP_CERT=$TRIREME_CA")
 [[ -z ${TRIREME_CCACHE:-} ]] || arguments+=(--volume "$TRIREME_CCACHE:/ccache" --build-arg CCACHE_DIR=/ccache)
 build() {  # TAG DOCKERFILE more arguments
   say "buildah: localhost/trireme:$1"

@@ -4,6 +4,7 @@ import copy
 import json
 import os
 import pathlib
+import re
 import shutil
 import subprocess
 import sys
@@ -148,6 +149,16 @@ def test_manifests_fit_one_another_and_the_image():
     # The key of the secret is what kubectl's line in pod-monitor.yaml makes, and the file that the launcher is given.
     assert "--from-literal=token=" in (FOLDER / "pod-monitor.yaml").read_text()
     assert launcher["spec"]["containers"][0]["args"][-1] == "/etc/trireme/metrics/token"
+
+
+def test_what_the_image_script_hands_to_a_build_is_declared_where_it_is_used():
+    """An argument that no ARG of the stage names reaches no step, and nobody says so."""
+    handed = set(re.findall(r'--build-arg "?(\w+)=', (ROOT / "docker/build_image.sh").read_text())) - {"DEBIAN", "BASE"}  # of FROM lines
+    stages = re.split(r"^FROM ", (ROOT / "docker/Dockerfile").read_text(), flags=re.M)[1:]
+    building = [stage for stage in stages if "install_dependencies.sh" in stage]
+    assert handed >= {"SOURCE", "PIP_CERT", "CCACHE_DIR"} and len(building) == 2
+    for stage in building:
+        assert handed <= set(re.findall(r"^ARG (\w+)", stage.split("RUN ")[0], re.M)), stage
 
 
 def unreadable_for_others(path):
