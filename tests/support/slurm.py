@@ -78,14 +78,10 @@ PartitionName=all Nodes={",".join(self.hosts.names)} Default=YES MaxTime=INFINIT
                                              start_new_session=True))
 
     def __exit__(self, *_):
-        self.call("scancel", "--full", "-u", "root", check=False)
-        for daemon in reversed(self.daemons):
-            daemon.terminate()
+        for daemon in self.daemons:  # what jobs have left ends with the hosts
+            daemon.kill()
         for daemon in self.daemons:
-            try:
-                daemon.wait(5)
-            except subprocess.TimeoutExpired:
-                daemon.kill()
+            daemon.wait()
 
     def call(self, *words, check=True):
         done = self.hosts.run(0, words, env=self.environment(), timeout=60)
@@ -95,9 +91,9 @@ PartitionName=all Nodes={",".join(self.hosts.names)} Default=YES MaxTime=INFINIT
     def logs(self):
         return "\n".join(f"== {path.name}\n{path.read_text()[-1500:]}" for path in sorted((self.folder / "log").glob("*")))
 
-    def sbatch(self, script, *words, options=(), cwd=None):
+    def sbatch(self, script, *words, options=(), cwd=None, env=()):
         """Submits it; the job's number. Its output lies in out-<number>."""
-        answer = self.hosts.run(0, ["sbatch", "--parsable", f"--output={self.folder}/out-%j", *options, script, *words], env=self.environment(), cwd=cwd, timeout=60)
+        answer = self.hosts.run(0, ["sbatch", "--parsable", f"--output={self.folder}/out-%j", *options, script, *words], env={**self.environment(), **dict(env)}, cwd=cwd, timeout=60)
         assert answer.returncode == 0, answer.stderr + self.logs()
         return answer.stdout.strip()
 
@@ -115,5 +111,5 @@ PartitionName=all Nodes={",".join(self.hosts.names)} Default=YES MaxTime=INFINIT
         while time.monotonic() < end:
             if condition():
                 return
-            time.sleep(0.1)
+            time.sleep(0.25)  # each look starts a client
         raise AssertionError(f"{what} did not come in {seconds} s\n{self.logs()}")

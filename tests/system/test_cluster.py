@@ -2,6 +2,7 @@
 import json
 import os
 import pathlib
+import re
 import subprocess
 import sys
 import time
@@ -149,15 +150,17 @@ def test_two_versions_are_refused(three, tmp_path):
     assert code == 69 and f"host {three.addresses[2]} has trireme 0.0.9" in text, text
 
 
-def test_a_clock_that_is_an_hour_off_is_a_note(three, tmp_path):
-    agent = tmp_path / "agent"
-    agent.write_text(f"""#!/bin/sh
-[ "$1" = {three.addresses[1]} ] || exec {three.agent} "$@"
-{three.agent} "$@" | sed 's/"wall_seconds":[0-9]*/"wall_seconds":1/'
-""")
-    agent.chmod(0o755)
-    code, text = finish(launch(three, ",".join(f"{a}:1" for a in three.addresses), tmp_path / "run", "--dry-run", agent=agent))
-    assert code == 0 and f"host {three.addresses[1]}: its clock is" in text and "behind" in text, text
+def test_a_clock_that_is_an_hour_off_is_a_note_and_costs_nothing(three, tiny_run, tmp_path):
+    library = next(iter(pathlib.Path("/usr/lib").glob("*/faketime/libfaketimeMT.so.1")), None)
+    if library is None:
+        pytest.skip("faketime is not installed")
+    run = tmp_path / "run"
+    agent = troubled(three, tmp_path, 1, f"export LD_PRELOAD={library} FAKETIME=-1h FAKETIME_DONT_FAKE_MONOTONIC=1 FAKETIME_DONT_RESET=1")
+    code, text = finish(launch(three, ",".join(f"{a}:1" for a in three.addresses[:2]), run, agent=agent))
+    assert code == 0 and re.search(rf"host {three.addresses[1]}: its clock is (3599|3600|3601) s behind", text), text
+    assert (run / "final/model.safetensors").read_bytes() == weights(tiny_run)
+    hours = [{line[:13] for line in (run / f"logs/rank-{rank}.log").read_text().splitlines() if line[:2] == "20"} for rank in (1, 2)]
+    assert hours[0] != hours[1] and all(hours), hours  # they did live in different hours
 
 
 def test_an_unknown_host_is_named_and_doctor_asks_the_same(three, tmp_path):

@@ -1,4 +1,5 @@
-"""The batch files of docker/slurm under a Slurm that the test starts (three nodes, no munge). What waits for Slurm's clock runs beside the rest."""
+"""The batch files of docker/slurm under a Slurm that the test starts (three nodes, no munge). Slurm looks for time limits every 30 s from its own start
+on; all the rest happens in the shadow of that, the undisturbed run that it is compared with too."""
 import json
 import re
 import os
@@ -13,6 +14,8 @@ import hosts as hosts_module  # noqa: E402
 import slurm as slurm_module  # noqa: E402
 
 SCRIPTS = ROOT / "docker/slurm"
+# A step a second from the 30th on: of a job that is only there to be stopped the others notice little.
+AT_EASE = {"TRIREME_FAULT": ",".join(f"train.after_step_before_ack:{hit}:delay_ms:1000" for hit in range(30, 150)), "TRIREME_FAULT_INCARNATION": "any"}
 PATIENCE = 120  # seconds; what must be quick is quick on a machine that does nothing else
 
 
@@ -44,22 +47,24 @@ def job_words(run, *more):
 
 @pytest.fixture(scope="module")
 def jobs(cluster, tmp_path_factory):
-    """{name: (job, run folder)} of jobs that run beside one another, because each waits for Slurm's clock or for its end:
+    """{name: (job, run folder and, of `stopped`, its step)} of jobs that run beside one another, because each waits for Slurm's clock or for its end:
 
     limited  a long one with a real time limit of a minute: Slurm looks every 30 s, and sends the signal at its first look 10 s after the start
     stopped  is asked to stop at step 20
     bereft   loses a node after its second checkpoint
     hopeless has a worker that dies at the first step of every start
+    srun     the same job without mpirun
     """
     first, second, third = cluster.hosts.names
     folder = tmp_path_factory.mktemp("jobs")
     started = {}
 
-    def submit(name, options, *more):
+    def submit(name, options, *more, env=()):
         run = folder / name
-        started[name] = cluster.sbatch(SCRIPTS / "job.sbatch", *job_words(run, *more), cwd=ROOT, options=["--ntasks-per-node=1", *options]), run
+        started[name] = cluster.sbatch(SCRIPTS / "job.sbatch", *job_words(run, *more), cwd=ROOT, options=["--ntasks-per-node=1", *options], env=env), run
 
-    submit("limited", ["--time=1", "--signal=B:TERM@20", "--nodes=1", f"--nodelist={first}"], "--set", "spec.stages.train.epochs=4000", "--set", "spec.checkpoint.every_steps=0")
+    submit("limited", ["--time=1", "--signal=B:TERM@20", "--nodes=1", f"--nodelist={first}"], "--set", "spec.stages.train.epochs=4000", "--set", "spec.checkpoint.every_steps=0",
+           env=AT_EASE)
     submit("stopped", [f"--exclude={second}"], "--set", "spec.checkpoint.every_steps=0")
     submit("bereft", [f"--exclude={third}"], "--set", "spec.checkpoint.every_steps=10")
     submit("hopeless", ["--nodes=1", f"--nodelist={third}", "--export=ALL,TRIREME_FAULT=train.before_reduce:1:kill9,TRIREME_FAULT_INCARNATION=any"])
@@ -69,7 +74,22 @@ def jobs(cluster, tmp_path_factory):
     job, run = started["bereft"]
     cluster.wait_for(lambda: len(checkpoints(run)) >= 2, PATIENCE, f"two checkpoints: {cluster.output(job)[-2000:]}")
     cluster.hosts.link(1, up=False)
+    run = folder / "srun"
+    spec = json.loads((EXAMPLES / "tiny.json").read_text())
+    spec["spec"]["output"] = str(run)
+    (folder / "job.json").write_text(json.dumps(spec))
+    started["srun"] = cluster.sbatch(SCRIPTS / "srun.sbatch", folder / "job.json", options=["--ntasks=3", f"--exclude={second}"], cwd=folder), run
+    job, run = started["stopped"]
+    cluster.wait_for(lambda: "Slurm will start job" in cluster.output(job), PATIENCE, f"the requeue: {cluster.output(job)[-2000:]}")
+    (step,) = checkpoints(run)  # none was due but this
+    started["stopped"] = job, run, step
     return started
+
+
+@pytest.fixture(scope="module")
+def undisturbed(jobs, request):
+    """Weights of tiny.json; made while the jobs wait for Slurm."""
+    return weights(request.getfixturevalue("tiny_run"))
 
 
 def checkpoints(run):
@@ -81,16 +101,14 @@ def goes_on_at(run, step):
     return f"resumes at step {step}" in (run / "logs/rank-0.log").read_text()
 
 
-def test_a_stop_by_hand_is_a_checkpoint_and_the_requeued_job_goes_on(cluster, jobs, tiny_run):
-    job, run = jobs["stopped"]
-    cluster.wait_for(lambda: "Slurm will start job" in cluster.output(job), PATIENCE, f"the requeue: {cluster.output(job)[-2000:]}")
-    (step,) = checkpoints(run)  # none was due but this
+def test_a_stop_by_hand_is_a_checkpoint_and_the_requeued_job_goes_on(cluster, jobs, undisturbed):
+    job, run, step = jobs["stopped"]
     assert ended(cluster, job) == ("COMPLETED", 0, 1), cluster.output(job)
     assert goes_on_at(run, step)
-    assert (run / "final/model.safetensors").read_bytes() == weights(tiny_run)
+    assert (run / "final/model.safetensors").read_bytes() == undisturbed
 
 
-def test_a_node_taken_away_costs_the_steps_since_the_last_checkpoint(cluster, jobs, tiny_run):
+def test_a_node_taken_away_costs_the_steps_since_the_last_checkpoint(cluster, jobs, undisturbed):
     job, run = jobs["bereft"]
     # Whoever is first: launch goes on without the host, or Slurm puts the job back into the queue.
     cluster.wait_for(lambda: cluster.state(job)[2] == 1 or cluster.state(job)[0] == "COMPLETED", PATIENCE, f"a way on: {cluster.output(job)[-2000:]}")
@@ -100,7 +118,7 @@ def test_a_node_taken_away_costs_the_steps_since_the_last_checkpoint(cluster, jo
     assert (state, code) == ("COMPLETED", 0) and restarts <= 1, cluster.output(job)
     resumed = [int(step) for step in re.findall(r"resumes at step (\d+)", (run / "logs/rank-0.log").read_text())]
     assert resumed and 20 <= resumed[0] < 192, resumed  # two checkpoints were there when the node went
-    assert (run / "final/model.safetensors").read_bytes() == weights(tiny_run)
+    assert (run / "final/model.safetensors").read_bytes() == undisturbed
 
 
 def test_a_job_without_progress_or_without_a_file_is_not_requeued(cluster, jobs, tmp_path):
@@ -108,6 +126,12 @@ def test_a_job_without_progress_or_without_a_file_is_not_requeued(cluster, jobs,
     state, code, restarts = ended(cluster, job)
     assert state == "FAILED" and code in (2, 3) and restarts == 0, cluster.output(job)
     assert ended(cluster, jobs["hopeless"][0]) == ("FAILED", 93, 0), cluster.output(jobs["hopeless"][0])
+
+
+def test_srun_with_pmix_runs_the_same_job(cluster, jobs, undisturbed):
+    job, run = jobs["srun"]
+    assert ended(cluster, job)[:2] == ("COMPLETED", 0), cluster.output(job)
+    assert (run / "final/model.safetensors").read_bytes() == undisturbed
 
 
 def test_the_real_time_limit_and_a_plain_scancel(cluster, jobs):
@@ -120,13 +144,3 @@ def test_the_real_time_limit_and_a_plain_scancel(cluster, jobs):
     cluster.call("scancel", job)
     state, _, after = ended(cluster, job)  # a job that went back into the queue would not end
     assert (state, after) == ("CANCELLED", restarts), cluster.output(job)
-
-
-def test_srun_with_pmix_runs_the_same_job(cluster, jobs, tiny_run, tmp_path):
-    run = tmp_path / "run"
-    spec = json.loads((EXAMPLES / "tiny.json").read_text())
-    spec["spec"]["output"] = str(run)
-    (tmp_path / "job.json").write_text(json.dumps(spec))
-    job = cluster.sbatch(SCRIPTS / "srun.sbatch", tmp_path / "job.json", options=["--ntasks=3"], cwd=tmp_path)
-    assert ended(cluster, job)[:2] == ("COMPLETED", 0), cluster.output(job)
-    assert (run / "final/model.safetensors").read_bytes() == weights(tiny_run)
