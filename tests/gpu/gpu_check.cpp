@@ -5,6 +5,7 @@
 //   gpu_check loss DEVICE [rows] [width]         every member of the loss and its gradients against the CPU's
 //   in float64 gpu_check memory DEVICE ROWS WIDTH           one loss in bfloat16 rows: seconds, most memory
 //   gpu_check step DEVICE MODEL BATCH STEPS      a training step: b32, l14 or tiny; samples/s, MFU, memory
+//                                               (a word more: its passes as CUDA graphs)
 //   gpu_check passes DEVICE BATCH ROUNDS [small] embedding, teacher and caption pass: images/s
 #include <ATen/ATen.h>
 #include <c10/core/CachingDeviceAllocator.h>
@@ -322,17 +323,19 @@ jobs::ModelSpec model_of(const std::string& name) {
   return spec;
 }
 
-void step(const Bench& bench, const std::string& name, std::int64_t batch, int steps) {
+void step(const Bench& bench, const std::string& name, std::int64_t batch, int steps, bool graphs) {
   using namespace stages::train;
   const bool bf16 = !bench.device.is_cpu();
+  at::manual_seed(1);  // the same rows, with and without graphs
   models::DualEncoder encoder(model_of(name), 0);
   encoder.to(bench.device.str());
   DualEncoderOptions options;
   options.device = bench.device.str();
   DualEncoderModel model(encoder, options);
   SlotPool pool(1, 1, {});
-  TrainingStep training(model, *bench.group, pool,
-                        {.slots = 1, .bf16 = bf16, .schedule = {.peak = 1e-4, .total_steps = 1000}});
+  TrainingStep training(
+      model, *bench.group, pool,
+      {.slots = 1, .bf16 = bf16, .schedule = {.peak = 1e-4, .total_steps = 1000}, .graphs = graphs});
   const auto& spec = encoder.spec();
   SlotInput input;
   input.image_BCHW =
@@ -432,7 +435,8 @@ void answer(const std::vector<std::string>& words) {
   if (question == "tiles") return tiles(bench);
   if (question == "loss") return loss(bench, number(2, 1000), number(3, 256));
   if (question == "memory") return memory(bench, number(2, 32768), number(3, 512));
-  if (question == "step") return step(bench, words.at(2), number(3, 256), static_cast<int>(number(4, 10)));
+  if (question == "step")
+    return step(bench, words.at(2), number(3, 256), static_cast<int>(number(4, 10)), words.size() > 5);
   if (question == "passes")
     return passes(bench, number(2, 256), static_cast<int>(number(3, 3)), words.size() > 4);
   throw Error(ErrorKind::kUsage, "no question '" + question + "'");

@@ -14,6 +14,7 @@ import time
 
 HERE = pathlib.Path(__file__).resolve().parent
 PLACE = pathlib.Path("/tmp/trireme-pack")  # as pack.sh wrote it into the programs
+RUNS = pathlib.Path("/tmp/trireme-pack-runs")
 BUDGET = float(os.environ.get("TRIREME_GPU_SECONDS", 480))
 BEGUN = time.monotonic()
 RESULT = pathlib.Path(sys.argv[1] if len(sys.argv) > 1 else "gpu-result.json").resolve()
@@ -103,13 +104,17 @@ def at_most(value, limit, what):
         raise Failed(f"{what} is {value:.3g}, over {limit:g}")
 
 
-def job(name, steps, env, kill_at=None, workers=1, more=()):
-    """A run of tiny.json; the losses of its steps. With kill_at, the workers are killed at that step."""
-    output = pathlib.Path("/tmp/trireme-pack-runs") / name
+def job(name, steps, env, kill_at=None, workers=1, more=(), document=None):
+    """A run of tiny.json, or of another document; the losses of its steps. With kill_at, the workers are killed at that step."""
+    output = RUNS / name
     shutil.rmtree(output, ignore_errors=True)
     output.mkdir(parents=True)
     log = output / "stages/train/log.jsonl"
-    words = [PLACE / "bin/trireme", "launch", "-n", workers, *more, PLACE / "jobs/tiny.json", "--set", f"spec.output={output}", "--set", f"spec.stages.train.steps={steps}",
+    file = PLACE / "jobs/tiny.json"
+    if document:
+        file = output / "job.json"
+        file.write_text(json.dumps(document))
+    words = [PLACE / "bin/trireme", "launch", "-n", workers, *more, file, "--set", f"spec.output={output}", "--set", f"spec.stages.train.steps={steps}",
              "--set", "spec.stages.train.epochs=1"]
     limit = min(120, left())
     with open(output / "launch.txt", "w") as said:
@@ -139,6 +144,17 @@ def kill_workers(supervisor):
                 os.kill(int(entry.name), signal.SIGKILL)
         except (OSError, ValueError):
             pass
+
+
+def fed_by_shards(image, text, embed_dim, samples, batch, bf16):
+    """A job that trains that model and does nothing else; what it reads is rendered once for all of them."""
+    px = image["image_px"]
+    train = {"name": "train", "kind": "train", "data": "train", "model": "fed", "global_batch": batch, "logical_slots": 1, "epochs": 1, "optimizer": {"learning_rate": 1e-4},
+             "precision": "bf16" if bf16 else "float32"}
+    text = {"kind": "transformer", "layers": 12, "context": 77, "tokenizer": {"kind": "hashed_words", "buckets": 49408}, **text}
+    return {"apiVersion": "trireme/v1", "kind": "Pipeline", "name": "fed",
+            "spec": {"output": "set", "store": str(RUNS / "store"), "data": {"train": {"synthetic": {"samples": samples, "shards": 32, "seed": 3, "image_px": px, "captions": 2}}},
+                     "models": {"fed": {"image": {"kind": "vit", **image}, "text": text, "embed_dim": embed_dim}}, "stages": [train]}}
 
 
 def same_losses(got, want, figures, what):
@@ -255,6 +271,33 @@ def main():
             return line
         return body
 
+    def with_graphs(model, batch, steps, plain):
+        """The same steps, the passes of the towers recorded there and back."""
+        def body(figures):
+            without = figure(plain, lambda f: f)()
+            if not gpu or without is None:
+                raise NotRun("no GPU" if not gpu else f"'{plain}' has no figures")
+            figures.update(ask("step", device, model, batch, steps, "graphs", seconds=100)[0])
+            at_most(abs(figures["last_loss"] - without["last_loss"]) / max(1.0, abs(without["last_loss"])), 1e-2, "the loss's difference")
+            return f"{figures['samples_per_second'] / without['samples_per_second']:.2f} times as fast as without, {figures['peak_gib']:.1f} GiB, the same loss"
+        return body
+
+    def data_wait(model, steps):
+        """Shards, decoders and copies beside the model: what part of a step waits for them."""
+        def body(figures):
+            document = {"b32": lambda: fed_by_shards({"image_px": 224, "patch_px": 32, "width": 768, "layers": 12, "heads": 12}, {"width": 512, "heads": 8}, 512, 4096, 1024, gpu),
+                        "l14": lambda: fed_by_shards({"image_px": 224, "patch_px": 14, "width": 1024, "layers": 24, "heads": 16}, {"width": 768, "heads": 12}, 768, 4096, 256, gpu),
+                        "tiny": lambda: fed_by_shards({"image_px": 32, "patch_px": 8, "width": 32, "layers": 2, "heads": 2}, {"width": 32, "heads": 2, "layers": 2, "context": 24}, 32, 256, 32, gpu)}
+            rows, _ = job(f"fed-{model}", steps, on_device, document=document[model]())
+            later = rows[min(4, len(rows) - 1):]  # the first ones record graphs and fill the pipeline
+            whole = sum(row["seconds"] for row in later)
+            figures.update(steps=len(later), data_wait=sum(row["data_wait_seconds"] for row in later) / whole, samples_per_second=sum(row["live"] for row in later) / whole)
+            line = f"{100 * figures['data_wait']:.1f} % of a step, at {figures['samples_per_second']:.0f} samples/s from shards"
+            if gpu and figures["data_wait"] > 0.05:
+                raise Failed(f"{line}: over 5 %")
+            return line
+        return body
+
     def memory(rows, width):
         def body(figures):
             figures.update(ask("memory", device, rows, width, seconds=90, env=None if gpu else on_device)[0])
@@ -304,6 +347,9 @@ def main():
     check("loss of 1 Mi rows", memory(1048576, 512) if gpu else lambda figures: (_ for _ in ()).throw(NotRun("no GPU")))
     check("step of ViT-B/32" if gpu else "step of a tiny model", step("b32", 1024, 20) if gpu else step("tiny", 32, 5))
     check("step of ViT-L/14", step("l14", 256, 10) if gpu else lambda figures: (_ for _ in ()).throw(NotRun("no GPU")))
+    check("step of ViT-B/32 with graphs", with_graphs("b32", 1024, 20, "step of ViT-B/32"))
+    check("data wait of ViT-B/32" if gpu else "data wait of a tiny model", data_wait("b32", 24) if gpu else data_wait("tiny", 8))
+    check("data wait of ViT-L/14", data_wait("l14", 24) if gpu else lambda figures: (_ for _ in ()).throw(NotRun("no GPU")))
     check("embed, teacher and caption pass", passes)
     check("step beside open_clip", peer("step", figure("step of ViT-B/32", lambda f: f.get("samples_per_second")), 1.5))
     check("captions beside transformers", peer("caption", figure("embed, teacher and caption pass", lambda f: f["passes"][2]["images_per_second"]), 3))

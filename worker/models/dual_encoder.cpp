@@ -8,21 +8,12 @@
 #include "common/base/error.h"
 #include "jobs/checkpoint/checkpoint_config.h"
 #include "jobs/store/published.h"
+#include "worker/models/length_bucket.h"
 #include "worker/models/weights/dual_encoder_state.h"
 #include "worker/models/weights/tower_weights.h"
 
 namespace trireme::worker::models {
 namespace {
-
-constexpr std::int64_t kLengthBucket = 8;  // lengths that are replayed: multiples of this, and the context
-
-// Padding changes no row: what stands behind an end token is not read.
-at::Tensor padded_to_bucket(const at::Tensor& tokens_NL, std::int64_t context, std::int64_t pad_id) {
-  const std::int64_t length = tokens_NL.size(1);
-  const std::int64_t bucket =
-      std::min((length + kLengthBucket - 1) / kLengthBucket * kLengthBucket, std::max(length, context));
-  return bucket == length ? tokens_NL : at::constant_pad_nd(tokens_NL, {0, bucket - length}, pad_id);
-}
 
 std::string vocabulary_of(const jobs::ModelSpec& spec) {
   const jobs::TokenizerSpec& tokenizer = spec.text.tokenizer;

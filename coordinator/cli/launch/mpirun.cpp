@@ -84,7 +84,8 @@ std::vector<std::string> mpirun_command(const LaunchPlan& plan, const MpirunVers
     append(command, {"-n", std::to_string(count)});
     if (!host.empty()) append(command, {"--host", host + ":" + std::to_string(count)});
     append(command, {"-x", "TRIREME_INCARNATION", "-x", "TRIREME_SUPERVISOR_PID", "-x", "TRIREME_LOG_DIR"});
-    if (std::getenv("TRIREME_DEVICE") != nullptr) append(command, {"-x", "TRIREME_DEVICE"});
+    for (const char* name : {"TRIREME_DEVICE", "TRIREME_TRAINING_GRAPHS"})
+      if (std::getenv(name) != nullptr) append(command, {"-x", name});
     command.push_back(program);
     append(command, arguments);
   };

@@ -10,12 +10,14 @@
 namespace trireme::worker::kernels {
 namespace {
 
-// On a stream of its own, as the default one cannot be recorded. Other threads go on meanwhile: only what
-// this one does is refused while recording.
-std::shared_ptr<void> record(const std::function<void()>& work, std::string& why) {
+// On a stream of its own, as the default one cannot be recorded; the same for all, because the way back runs
+// on the streams of the way there. Other threads go on meanwhile: only what this one does is refused while
+// recording.
+std::shared_ptr<void> capture(const std::function<void()>& work, std::string& why) {
   try {
+    static const auto stream = c10::cuda::getStreamFromPool();  // a process has one device
     auto graph = std::make_shared<at::cuda::CUDAGraph>();
-    const c10::cuda::CUDAStreamGuard guard(c10::cuda::getStreamFromPool());
+    const c10::cuda::CUDAStreamGuard guard(stream);
     c10::cuda::device_synchronize();
     work();
     c10::cuda::device_synchronize();
@@ -37,7 +39,7 @@ std::shared_ptr<void> record(const std::function<void()>& work, std::string& why
   }
 }
 
-void replay(void* graph) {
+void start(void* graph) {
   static_cast<at::cuda::CUDAGraph*>(graph)->replay();
 }
 
@@ -46,5 +48,5 @@ void replay(void* graph) {
 
 extern "C" __attribute__((visibility("default"))) void trireme_replay_cuda(
     trireme::worker::kernels::ReplayFunctions* functions) {
-  *functions = {at::kCUDA, &trireme::worker::kernels::record, &trireme::worker::kernels::replay};
+  *functions = {at::kCUDA, &trireme::worker::kernels::capture, &trireme::worker::kernels::start};
 }

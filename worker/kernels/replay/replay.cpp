@@ -37,19 +37,32 @@ class CastsAreNotKept {
   bool before_;
 };
 
-bool same(const at::Tensor& replayed, const at::Tensor& expected) {
-  const at::Tensor a = replayed.to(at::kFloat), b = expected.to(at::kFloat);
-  return (a - b).abs().max().item<double>() <= kSameRelative * b.abs().max().item<double>();  // false for NaN
-}
-
 }  // namespace
 
 void set_replay(const ReplayFunctions& given) {
   functions = given;
 }
 
+bool can_record(const at::Device& device) {
+  return functions.record != nullptr && device.type() == functions.device;
+}
+
 bool can_replay(const at::Device& device) {
-  return functions.record != nullptr && device.type() == functions.device && !at::GradMode::is_enabled();
+  return can_record(device) && !at::GradMode::is_enabled();
+}
+
+std::shared_ptr<void> record(const std::function<void()>& work, std::string& why) {
+  const CastsAreNotKept casts;
+  return functions.record(work, why);
+}
+
+void replay(const std::shared_ptr<void>& graph) {
+  functions.replay(graph.get());
+}
+
+bool same_numbers(const at::Tensor& replayed, const at::Tensor& expected) {
+  const at::Tensor a = replayed.to(at::kFloat), b = expected.to(at::kFloat);
+  return (a - b).abs().max().item<double>() <= kSameRelative * b.abs().max().item<double>();  // false for NaN
 }
 
 at::Tensor Replay::run(const at::Tensor& input, const Pass& pass) {
@@ -65,7 +78,7 @@ at::Tensor Replay::run(const at::Tensor& input, const Pass& pass) {
   }
   if (recording.graph == nullptr) return record(recording, input, pass);
   recording.input.copy_(input);
-  functions.replay(recording.graph.get());
+  replay(recording.graph);
   return recording.output.clone();
 }
 
@@ -73,13 +86,10 @@ at::Tensor Replay::record(Recording& recording, const at::Tensor& input, const P
   at::Tensor expected = pass(input);
   recording.input = input.clone();
   std::string why;
-  {
-    const CastsAreNotKept casts;
-    recording.graph = functions.record([&] { recording.output = pass(recording.input); }, why);
-  }
+  recording.graph = kernels::record([&] { recording.output = pass(recording.input); }, why);
   if (recording.graph != nullptr) {
-    functions.replay(recording.graph.get());
-    if (same(recording.output, expected)) return expected;
+    replay(recording.graph);
+    if (same_numbers(recording.output, expected)) return expected;
     why = "its replay gives other numbers";
   }
   log_warning("replay", "a forward pass is not replayed as a CUDA graph: " + why);

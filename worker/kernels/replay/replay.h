@@ -45,6 +45,15 @@ class Replay {
 // Whether run() would record on this device; then inputs may be padded to few shapes.
 bool can_replay(const at::Device& device);
 
+// What Replay is made of. Whether work on this device can be recorded at all, also with gradients.
+bool can_record(const at::Device& device);
+// `work` as a graph, null and why where that cannot be; casts of weights are part of it. It has run, once or
+// more, and its tensors keep their places.
+std::shared_ptr<void> record(const std::function<void()>& work, std::string& why);
+void replay(const std::shared_ptr<void>& graph);
+// Within what other algorithms may round otherwise. Looks at the device.
+bool same_numbers(const at::Tensor& replayed, const at::Tensor& expected);
+
 // The CUDA side, in the plug-in. `record` runs `work` once to warm up and once while recording, and returns
 // the graph, or null and why. `replay` starts it on the current stream; it writes where the recorded run did.
 struct ReplayFunctions {

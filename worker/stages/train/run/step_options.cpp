@@ -1,6 +1,8 @@
 #include "worker/stages/train/run/step_options.h"
 
 #include <algorithm>
+#include <cstdlib>
+#include <string_view>
 
 namespace trireme::worker::stages::train {
 namespace {
@@ -55,6 +57,12 @@ optim::OptimizerOptions optimizer_of(const jobs::TrainSettings& settings) {
   return options;
 }
 
+// Where it is asked for: no GPU has judged these graphs yet (docs/gpu.md).
+bool graphs_wanted() {
+  const char* given = std::getenv("TRIREME_TRAINING_GRAPHS");
+  return given != nullptr && std::string_view(given) == "1";
+}
+
 }  // namespace
 
 StepOptions step_options(const jobs::TrainSettings& settings, std::int64_t total_steps) {
@@ -65,7 +73,8 @@ StepOptions step_options(const jobs::TrainSettings& settings, std::int64_t total
           .schedule = schedule_of(settings.optimizer, total_steps),
           .optimizer = optimizer_of(settings),
           .average_decay = settings.average.decay,
-          .average_warm_up = settings.average.warm_up};
+          .average_warm_up = settings.average.warm_up,
+          .graphs = graphs_wanted()};
 }
 
 StepRow row_of(const StepResult& done, const std::vector<std::string>& part_names) {

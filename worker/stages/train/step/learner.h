@@ -85,6 +85,11 @@ class Learner {
   // Called by several threads at once; changes nothing, and a row of the result is a function of that row of
   // the input alone, whatever rows stand beside it.
   virtual SlotOutput forward(const SlotInput& input) = 0;
+  // Whether forward() is the same work whenever shapes are the same: it draws nothing, keeps no statistics
+  // and looks at nothing on the host. Then it may be recorded (slot_replay.h).
+  virtual bool repeats() const { return false; }
+  // The same rows in one of few shapes, where forward() may be recorded.
+  virtual SlotInput padded(const SlotInput& input) const { return input; }
   // Of the global batch: inputs and outputs are of this rank's slots, in slot order. Collective; value, parts
   // and counts have the same bits on every rank and for any number of them.
   virtual StepLoss loss(const std::vector<SlotInput>& own, const std::vector<SlotOutput>& outputs,

@@ -77,6 +77,9 @@ TrainingStep::TrainingStep(Learner& learner, collective::Group& group, SlotPool&
   if (options_.micro_batch > 0 && learner.statistics_numbers() > 0)
     throw Error(ErrorKind::kInvalid, "micro_batch changes what batch norms see",
                 "set the image tower's batch_norm.policy to stored, or use gradient_checkpointing instead");
+  if (options_.graphs && options_.micro_batch == 0 && learner.repeats())
+    replay_ = std::make_unique<SlotReplay>(
+        collective::own_slots(options_.slots, group.size(), group.rank()).size());
   if (options_.average_decay > 0)
     average_ =
         std::make_unique<optim::WeightAverage>(parameters_, options_.average_decay, options_.average_warm_up);
@@ -122,7 +125,12 @@ std::vector<SlotOutput> TrainingStep::forward(const std::vector<SlotInput>& own)
   pool_.for_each(static_cast<std::int64_t>(own.size()), [&](std::int64_t i) {
     const Autocast autocast(options_.bf16, device);
     const auto& input = own[static_cast<std::size_t>(i)];
-    outputs[static_cast<std::size_t>(i)] = chunked(input) ? in_chunks(input) : learner_.forward(input);
+    outputs[static_cast<std::size_t>(i)] =
+        chunked(input) ? in_chunks(input)
+        : replay_ != nullptr
+            ? replay_->forward(i, learner_.padded(input),
+                               [this](const SlotInput& rows) { return learner_.forward(rows); })
+            : learner_.forward(input);
   });
   // Casts that were made without a graph would give the second pass none.
   if (options_.bf16 && chunked(own.front())) at::autocast::clear_cache();
@@ -155,7 +163,7 @@ at::Tensor TrainingStep::backward(const std::vector<SlotInput>& own, const std::
   pool_.for_each(range.size(), [&](std::int64_t i) {
     const auto at = static_cast<std::size_t>(i);
     at::Tensor flat = free_buffer();
-    slot_gradient(own[at], outputs[at], loss.slopes[at], loss.sum_slopes, flat);
+    slot_gradient(i, own[at], outputs[at], loss.slopes[at], loss.sum_slopes, flat);
     set_scalars(loss.slopes[at], flat);
     if (outputs[at].statistics.defined()) statistics_of(flat).copy_(outputs[at].statistics);
     sums.add(range.first + i, on_wire(flat, group_));
@@ -165,8 +173,16 @@ at::Tensor TrainingStep::backward(const std::vector<SlotInput>& own, const std::
   return total.to(leaves_.front().device());
 }
 
-void TrainingStep::slot_gradient(const SlotInput& input, const SlotOutput& output, const SlotSlopes& slopes,
-                                 const std::vector<double>& sum_slopes, at::Tensor& flat) {
+void TrainingStep::slot_gradient(std::int64_t slot, const SlotInput& input, const SlotOutput& output,
+                                 const SlotSlopes& slopes, const std::vector<double>& sum_slopes,
+                                 at::Tensor& flat) {
+  if (replay_ != nullptr)
+    return replay_->backward(
+        slot, output, slopes,
+        [this, sum_slopes](const SlotOutput& rows, const SlotSlopes& at_rows, bool keep, at::Tensor& into) {
+          through(rows, at_rows, 0, sum_slopes, false, into, keep);
+        },
+        flat);
   if (!chunked(input)) return through(output, slopes, 0, sum_slopes, false, flat);
   const auto rows = input.live_B.size(0);
   for (std::int64_t first = 0; first < rows; first += options_.micro_batch) {
@@ -179,7 +195,8 @@ void TrainingStep::slot_gradient(const SlotInput& input, const SlotOutput& outpu
 }
 
 void TrainingStep::through(const SlotOutput& output, const SlotSlopes& slopes, std::int64_t first,
-                           const std::vector<double>& sum_slopes, bool add, at::Tensor& flat) const {
+                           const std::vector<double>& sum_slopes, bool add, at::Tensor& flat,
+                           bool keep) const {
   std::vector<at::Tensor> ends, at_ends;
   for (std::size_t p = 0; p < output.rows_BD.size(); ++p) {
     const at::Tensor& end = ends.emplace_back(output.rows_BD[p]);
@@ -189,7 +206,7 @@ void TrainingStep::through(const SlotOutput& output, const SlotSlopes& slopes, s
     ends.push_back(output.sum_H);
     at_ends.push_back(at::tensor(sum_slopes, at::kDouble).to(output.sum_H.options()));
   }
-  const auto gradients = torch::autograd::grad(ends, leaves_, at_ends, /*retain_graph=*/false,
+  const auto gradients = torch::autograd::grad(ends, leaves_, at_ends, /*retain_graph=*/keep,
                                                /*create_graph=*/false, /*allow_unused=*/true);
   const at::NoGradGuard no_grad;
   std::int64_t at = 0;

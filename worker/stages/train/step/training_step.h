@@ -20,6 +20,7 @@
 #include "worker/optim/weight_average.h"
 #include "worker/stages/train/step/learner.h"
 #include "worker/stages/train/step/slot_pool.h"
+#include "worker/stages/train/step/slot_replay.h"
 
 namespace trireme::worker::stages::train {
 
@@ -32,6 +33,7 @@ struct StepOptions {
   optim::OptimizerOptions optimizer;
   double average_decay = 0;  // 0: no average of the weights
   bool average_warm_up = true;
+  bool graphs = false;  // the way of each slot there and back as CUDA graphs, where the learner allows it
 };
 
 struct StepResult {
@@ -63,11 +65,12 @@ class TrainingStep {
   // The sum over all slots, float32 [numbers].
   at::Tensor backward(const std::vector<SlotInput>& own, const std::vector<SlotOutput>& outputs,
                       const StepLoss& loss);
-  void slot_gradient(const SlotInput& input, const SlotOutput& output, const SlotSlopes& slopes,
-                     const std::vector<double>& sum_slopes, at::Tensor& flat);
-  // Rows [first, …) of the slopes through the graphs of `output`, written to `flat` or added to it.
+  void slot_gradient(std::int64_t slot, const SlotInput& input, const SlotOutput& output,
+                     const SlotSlopes& slopes, const std::vector<double>& sum_slopes, at::Tensor& flat);
+  // Rows [first, …) of the slopes through the graphs of `output`, written to `flat` or added to it. keep: for
+  // another time.
   void through(const SlotOutput& output, const SlotSlopes& slopes, std::int64_t first,
-               const std::vector<double>& sum_slopes, bool add, at::Tensor& flat) const;
+               const std::vector<double>& sum_slopes, bool add, at::Tensor& flat, bool keep = false) const;
   at::Tensor free_buffer();
   void set_scalars(const SlotSlopes& slopes, at::Tensor& flat) const;
   at::Tensor statistics_of(const at::Tensor& flat) const;
@@ -84,6 +87,7 @@ class TrainingStep {
   std::int64_t numbers_ = 0;  // elements of all parameters, and what the learner keeps beside them
   std::unique_ptr<optim::Optimizer> optimizer_;
   std::unique_ptr<optim::WeightAverage> average_;
+  std::unique_ptr<SlotReplay> replay_;  // null where nothing is recorded
   std::mutex buffers_mutex_;
   std::vector<at::Tensor> buffers_;  // flat gradients, used again
 };

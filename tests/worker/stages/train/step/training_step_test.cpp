@@ -4,6 +4,7 @@
 #include <ATen/autocast_mode.h>
 #include <gtest/gtest.h>
 
+#include <atomic>
 #include <cmath>
 #include <limits>
 #include <map>
@@ -13,6 +14,7 @@
 #include "common/base/random.h"
 #include "tests/worker/collective/support/threads.h"
 #include "worker/collective/slot_tree.h"
+#include "worker/kernels/replay/replay.h"
 #include "worker/losses/soft_target_loss.h"
 #include "worker/stages/train/objectives/contrastive/pair_learner.h"
 
@@ -32,7 +34,7 @@ at::Tensor draw(std::int64_t rows, std::int64_t columns, std::uint64_t key) {
 
 struct ToyOptions {
   bool dropout = false, heads = false, bias = false;
-  bool learnt = true;
+  bool learnt = true, repeats = false;
   double temperature = 2;  // the parameter at the start
 };
 
@@ -69,6 +71,7 @@ class Toy final : public PairLearner {
                          .view({1});
     return output;
   }
+  bool repeats() const override { return options_.repeats; }
   NamedTensors parameters() override { return named_; }
   at::Tensor temperature() override { return temperature_; }
   at::Tensor sigmoid_bias() override { return options_.bias ? bias_ : at::Tensor(); }
@@ -228,6 +231,31 @@ TEST(TrainingStep, SharedCastsAreThoseOfTheStep) {
   EXPECT_NE(fresh.losses[0], fresh.losses[4]);  // the same inputs
   for (const int threads : {1, 2, 4})
     expect_same(fresh, train(1, threads, 6, true), std::to_string(threads) + " threads");
+}
+
+// Recorded on the CPU, where a replay does the work again: what is replayed in which order is judged.
+TEST(TrainingStep, PassesAsGraphsGiveTheSameBits) {
+  static std::atomic<int> recorded;
+  recorded = 0;
+  kernels::set_replay({at::kCPU,
+                       [](const std::function<void()>& work, std::string&) -> std::shared_ptr<void> {
+                         ++recorded;
+                         work();
+                         return std::make_shared<std::function<void()>>(work);
+                       },
+                       [](void* graph) { (*static_cast<std::function<void()>*>(graph))(); }});
+  for (const bool bf16 : {false, true}) {
+    auto options = plain({.bf16 = bf16, .schedule = {.peak = 3e-3, .total_steps = 8}});
+    const auto alone = train(1, 1, 8, ToyOptions{.repeats = true}, options);
+    EXPECT_EQ(recorded, 0) << "nobody asked for it";
+    options.step.graphs = true;
+    expect_same(alone, train(2, 2, 8, ToyOptions{.repeats = true}, options), "graphs");
+    EXPECT_EQ(recorded, 2 * kSlots) << "there and back, once per slot";
+    expect_same(alone, train(1, 1, 8, ToyOptions{}, options), "a learner that draws");
+    EXPECT_EQ(recorded, 2 * kSlots);
+    recorded = 0;
+  }
+  kernels::set_replay({});
 }
 
 // The gradient that reaches AdamW is that of the whole batch, by autograd over the full matrix.

@@ -7,6 +7,7 @@
 #include <optional>
 
 #include "worker/losses/soft_target_loss.h"
+#include "worker/models/length_bucket.h"
 #include "worker/optim/optimizer.h"
 
 namespace trireme::worker::stages::train {
@@ -57,6 +58,24 @@ DualEncoderModel::DualEncoderModel(models::DualEncoder& encoder, const DualEncod
   temperature_.set_requires_grad(kind.learnt);
   if (options.sigmoid_bias) bias_ = scalar(*options.sigmoid_bias, scale).set_requires_grad(true);
   updated();
+}
+
+bool DualEncoderModel::repeats() const {
+  const auto& image = encoder_.spec().image;
+  const auto& text = encoder_.spec().text;
+  const bool draws = image.stochastic_depth > 0 || image.patch_dropout > 0;
+  const bool in_pieces = image.frozen || text.frozen ||  // those are recorded by themselves
+                         image.gradient_checkpointing || text.gradient_checkpointing;
+  return heads_.size() == 0 && encoder_.norm_channels() == 0 && !draws && !in_pieces;
+}
+
+SlotInput DualEncoderModel::padded(const SlotInput& input) const {
+  SlotInput result = input;
+  for (at::Tensor* tokens : {&result.tokens_BL, &result.caption_tokens_BL})
+    if (tokens->defined())
+      *tokens =
+          models::padded_to_bucket(*tokens, encoder_.spec().text.context, encoder_.tokenizer().pad_id());
+  return result;
 }
 
 NamedTensors DualEncoderModel::parameters() {

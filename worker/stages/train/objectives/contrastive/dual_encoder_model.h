@@ -27,6 +27,8 @@ class DualEncoderModel final : public PairLearner {
   DualEncoderModel(models::DualEncoder& encoder,
                    const DualEncoderOptions& options);  // must outlive this object
   SlotOutput forward(const SlotInput& input) override;
+  bool repeats() const override;
+  SlotInput padded(const SlotInput& input) const override;
   NamedTensors parameters() override;
   at::Tensor temperature() override { return temperature_; }
   at::Tensor sigmoid_bias() override { return bias_; }
