@@ -136,7 +136,10 @@ CheckpointConfig read_checkpoint_config(const std::string& weights_file) {
   } else {
     if (there("config.json")) read_config_json(folder / "config.json", out);
     if (out.own) return out;
-    read("preprocessor_config.json", read_preprocessor_config);
+    const std::size_t before = out.facts.size() + out.refusals.size();
+    read("processor_config.json", read_processor_config);
+    if (out.facts.size() + out.refusals.size() == before)
+      read("preprocessor_config.json", read_preprocessor_config);
     read("tokenizer_config.json", read_tokenizer_config);
     read("1_Pooling/config.json", read_pooling_config);
   }
@@ -152,6 +155,9 @@ void adopt_config(ModelSpec& model, const CheckpointConfig& config, bool image, 
     if (!concerns(fact.field, image, text) || (only_there && !applies(fact, model))) continue;
     const Json* ours = at(tree, fact.field);
     if (!stated_too && !is_open(ours)) continue;
+    // What holds for pictures of one size: of the size that the tree has by now.
+    if (stated_too && !only_there && fact.image_px && *fact.image_px != at(tree, "image/image_px")->integer)
+      continue;
     if (is_open(&fact.value) || (is_open(ours) && is_usual(fact))) continue;
     put(tree, fact.field, fact.value);
     changed = true;

@@ -59,6 +59,7 @@ void read_timm_config(const Json& root, const std::string& file, CheckpointConfi
 void read_exported_model(const Json& model, const std::string& file, CheckpointConfig& out);
 void read_own_config(const Json& root, const std::string& file, CheckpointConfig& out);
 void read_preprocessor_config(const Json& root, const std::string& file, CheckpointConfig& out);
+void read_processor_config(const Json& root, const std::string& file, CheckpointConfig& out);
 void read_tokenizer_config(const Json& root, const std::string& file, CheckpointConfig& out);
 void read_pooling_config(const Json& root, const std::string& file, CheckpointConfig& out);
 

@@ -33,15 +33,24 @@ void block_facts(ConfigObject& config, bool quick) {
   config.harmless({"output_tokens", "layers", "width", "mlp_ratio"});  // shapes show them
 }
 
-std::int64_t number_or(const Json* value, std::int64_t otherwise) {
-  return value != nullptr && value->is(Json::Type::kInteger) ? value->integer : otherwise;
+// A side, or two: the positions of a long picture can be as many as those of a square one.
+std::int64_t side_of(ConfigObject& vision, const std::string& name, std::int64_t otherwise) {
+  const Json* value = vision.value(name);
+  if (value == nullptr) return otherwise;
+  const bool list = value->is(Json::Type::kArray) && !value->items.empty();
+  const Json& first = list ? value->items.front() : *value;
+  const bool whole = first.is(Json::Type::kInteger) && first.integer > 0;
+  if (whole && (!list || (value->items.size() == 2 && dump_json(first) == dump_json(value->items[1]))))
+    return first.integer;
+  vision.refuse(name, whole && list ? "pictures and patches here are square" : "a side is wanted");
+  return otherwise;
 }
 
 void timm_facts(ConfigObject& vision, const std::string& name) {
   read_timm_name(vision, "timm_model_name", name, vision.text("timm_pool").value_or("avg"));
   const std::string proj = vision.value("timm_proj") != nullptr ? vision.text("timm_proj").value() : "";
   if (proj == "mlp") vision.refuse("timm_proj");
-  cut_patch_fact(vision, "image_size", number_or(vision.value("image_size"), 0), timm_patch(name));
+  cut_patch_fact(vision, "image_size", side_of(vision, "image_size", 0), timm_patch(name));
   vision.harmless({"timm_model_pretrained", "timm_drop", "timm_drop_path", "timm_proj_bias", "image_size",
                    "layers", "width", "patch_size", "head_width", "mlp_ratio", "patch_dropout",
                    "output_tokens"});
@@ -76,8 +85,7 @@ void vision_facts(ConfigObject vision, bool quick, std::int64_t embed_dim) {
   const bool after = vision.flag("final_ln_after_pool").value_or(false);
   if (pool == "avg") vision.fact("image/norm_after_pooling", Json(after), "final_ln_after_pool");
   block_facts(vision, quick);
-  cut_patch_fact(vision, "image_size", number_or(vision.value("image_size"), 0),
-                 number_or(vision.value("patch_size"), 16));
+  cut_patch_fact(vision, "image_size", side_of(vision, "image_size", 0), side_of(vision, "patch_size", 16));
   vision.harmless({"patch_size", "image_size", "patch_dropout", "attn_pooler_queries", "attn_pooler_heads",
                    "pos_embed_type", "timm_model_pretrained", "timm_pool", "timm_proj", "timm_proj_bias",
                    "timm_drop", "timm_drop_path"});

@@ -1,4 +1,6 @@
 // transformers' preprocessor_config.json and tokenizer_config.json.
+#include <array>
+
 #include "jobs/checkpoint/config_object.h"
 
 namespace trireme::jobs {
@@ -27,7 +29,48 @@ std::optional<Sides> sides_of(ConfigObject& config, const std::string& name, boo
   return Sides{*height, false};
 }
 
-void resize_facts(ConfigObject& config, bool clip) {
+// What transformers' classes take where the file is silent; nullptr: of a class that is none of these.
+struct Silent {
+  const char* head;
+  std::int64_t resample;
+  bool openai;  // mean and deviation of CLIP's pictures, else 0.5
+};
+constexpr std::array<Silent, 4> kSilent{
+    {{"CLIP", 3, true}, {"Siglip", 3, false}, {"ViT", 2, false}, {"Blip", 3, true}}};
+
+const Silent* silent_of(const std::string& type) {
+  for (const Silent& one : kSilent)
+    if (type == one.head + std::string("ImageProcessor") ||
+        type == one.head + std::string("ImageProcessorFast") ||
+        type == one.head + std::string("ImageProcessorPil") ||
+        type == one.head + std::string("FeatureExtractor"))
+      return &one;
+  return nullptr;
+}
+
+Json channels(double red, double green, double blue) {
+  Json out = Json::array();
+  for (const double one : {red, green, blue}) out.push(Json(one));
+  return out;
+}
+
+void normalization_facts(ConfigObject& config, const Silent* silent) {
+  const bool openai = silent != nullptr && silent->openai;
+  const auto fact = [&](const char* field, const char* name, Json otherwise) {
+    if (const auto said = channels_of(config, name))
+      config.fact(field, *said, name);
+    else if (silent != nullptr)
+      config.fact(field, std::move(otherwise), name);
+    else if (!config.has(name))
+      config.refuse(name, "without which the normalization is not known");
+  };
+  fact("image/mean", "image_mean",
+       openai ? channels(0.48145466, 0.4578275, 0.40821073) : channels(0.5, 0.5, 0.5));
+  fact("image/std", "image_std",
+       openai ? channels(0.26862954, 0.26130258, 0.27577711) : channels(0.5, 0.5, 0.5));
+}
+
+void resize_facts(ConfigObject& config, bool clip, const Silent* silent) {
   const auto size = sides_of(config, "size", clip);
   const bool crops = config.flag("do_center_crop").value_or(clip);
   const auto crop = crops ? sides_of(config, "crop_size", false) : std::nullopt;
@@ -37,9 +80,10 @@ void resize_facts(ConfigObject& config, bool clip) {
   config.fact("image/resize_mode", Json(size->shortest ? "shortest" : "square"), "size");
   config.fact("image/resize_px", Json(size->px), "size", crop ? crop->px : size->px);
   const auto filter = config.whole("resample");
-  if (!filter && !clip) return config.refuse("resample", "without which the filter is not known");
-  if (filter && *filter != 2 && *filter != 3) return config.refuse("resample");
-  config.fact("image/interpolation", Json(filter.value_or(3) == 2 ? "bilinear" : "bicubic"), "resample");
+  if (!filter && silent == nullptr) return config.refuse("resample", "without which the filter is not known");
+  const std::int64_t used = filter ? *filter : silent->resample;
+  if (used != 2 && used != 3) return config.refuse("resample");
+  config.fact("image/interpolation", Json(used == 2 ? "bilinear" : "bicubic"), "resample");
 }
 
 // What tokenizers' configurations carry and ours read from their own files, or not at all.
@@ -117,8 +161,10 @@ void take_tokenizer_kind(ConfigObject& config) {
 void read_preprocessor_config(const Json& root, const std::string& file, CheckpointConfig& out) {
   ConfigObject config(root, file, "", "image", out);
   const std::string type =
-      config.text("image_processor_type").value_or(config.text("feature_extractor_type").value_or("CLIP"));
-  resize_facts(config, type.starts_with("CLIP"));
+      config.text("image_processor_type")
+          .value_or(config.text("feature_extractor_type").value_or("CLIPImageProcessor"));
+  const Silent* const silent = silent_of(type);
+  resize_facts(config, type.starts_with("CLIP"), silent);
   config.only("do_resize", Json(true));
   config.only("do_rescale", Json(true));
   config.only("do_normalize", Json(true));
@@ -129,14 +175,19 @@ void read_preprocessor_config(const Json& root, const std::string& file, Checkpo
     config.refuse("rescale_factor");
   config.only("rescale_offset");
   config.only("include_top");
-  if (const auto mean = channels_of(config, "image_mean")) config.fact("image/mean", *mean, "image_mean");
-  if (const auto std = channels_of(config, "image_std")) config.fact("image/std", *std, "image_std");
+  normalization_facts(config, silent);
   config.only("do_pad");
   config.harmless({"image_processor_type", "feature_extractor_type", "do_convert_rgb", "processor_class",
                    "data_format", "default_to_square", "device", "disable_grouping", "input_data_format",
                    "return_tensors", "pad_size", "auto_map", "image_seq_length", "_valid_processor_keys",
                    "size_divisor", "transformers_version", "backend"});
   config.finish();
+}
+
+// transformers 5 writes the image processor into this file, and prefers it to preprocessor_config.json.
+void read_processor_config(const Json& root, const std::string& file, CheckpointConfig& out) {
+  if (const Json* image = root.find("image_processor"); image != nullptr && image->is(Json::Type::kObject))
+    read_preprocessor_config(*image, file + ": image_processor", out);
 }
 
 void read_tokenizer_config(const Json& root, const std::string& file, CheckpointConfig& out) {

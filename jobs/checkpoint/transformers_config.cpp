@@ -142,8 +142,10 @@ void clip_image(ConfigObject image, const Defaults& usual, bool siglip) {
   image.finish();
 }
 
+// A causal BERT is another computation with the same tensors.
 void bert_text(ConfigObject text, const char* kind, const Defaults& usual) {
   text.fact("text/kind", Json(kind), "model_type");
+  if (std::string(kind) == "bert") text.only("is_decoder");
   heads_and_epsilon(text, usual.text_heads, usual.epsilon, true);
   text.only("hidden_act", Json("gelu"));
   text.only("position_embedding_type", Json("absolute"));
@@ -176,6 +178,13 @@ void align_image(ConfigObject image) {
   image.finish();
 }
 
+// CLIPConfig's way with older files: what stands in text_config_dict wins over text_config, together with the
+// class's defaults of all that it leaves out. Sizes need no care: tensors show them.
+ConfigObject clip_part(ConfigObject& whole, const std::string& tower, const std::string& name) {
+  const bool older = whole.has(name + "_dict");
+  return whole.object(older ? name + "_dict" : name, tower);
+}
+
 }  // namespace
 
 void read_transformers_config(const Json& root, const std::string& file, CheckpointConfig& out) {
@@ -192,7 +201,10 @@ void read_transformers_config(const Json& root, const std::string& file, Checkpo
   if (type != "clip" && type != "siglip" && type != "align" && type != "blip")
     return whole.refuse("model_type", "a model that is none of ours");
   if (const Json* ours = whole.value("trireme_model")) out.exported = *ours;
-  ConfigObject text = whole.object("text_config", "text"), image = whole.object("vision_config", "image");
+  ConfigObject text = type == "clip" ? clip_part(whole, "text", "text_config")
+                                     : whole.object("text_config", "text"),
+               image = type == "clip" ? clip_part(whole, "image", "vision_config")
+                                      : whole.object("vision_config", "image");
   if (type == "align") {
     bert_text(std::move(text), "bert", kBert);
     align_image(std::move(image));

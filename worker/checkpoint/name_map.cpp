@@ -109,7 +109,7 @@ bool NameMap::ignored(const std::string& theirs) const {
   for (const char* suffix : {"num_batches_tracked", "position_ids", "token_type_ids", "attn_mask"})
     if (ends(theirs, suffix)) return true;
   for (const char* name : {"input_resolution", "context_length", "vocab_size", "logit_bias", "image_mean",
-                           "image_inverse_std", "text_mean", "text_inverse_std"})
+                           "image_inverse_std", "text_mean", "text_inverse_std", "n_averaged"})
     if (theirs == name) return true;
   for (const char* head : {"cls.", "classifier.", "_fc.", "head.", "fc_norm."})
     if (theirs.starts_with(head)) return true;

@@ -223,6 +223,64 @@ TEST(CheckpointConfig, TimmSaysHowPicturesAreCut) {
             std::string::npos);
 }
 
+TEST(CheckpointConfig, OlderPartsOfClipWinAsTransformersHasIt) {
+  const Folder folder;
+  const auto config = folder.with(
+      "config.json",
+      R"({"model_type": "clip", "text_config": {"num_attention_heads": 2, "hidden_act": "quick_gelu", "layer_norm_eps": 1e-3},
+          "text_config_dict": {"num_attention_heads": 2, "hidden_act": "gelu"},
+          "vision_config": {"num_attention_heads": 2, "hidden_act": "gelu"}, "vision_config_dict": null})");
+  const ModelSpec model = [&] {
+    ModelSpec stated_too = stated();
+    adopt_config(stated_too, config, true, true, true);
+    return stated_too;
+  }();
+  EXPECT_FALSE(model.text.quick_gelu);
+  EXPECT_FALSE(model.image.quick_gelu);
+  EXPECT_NE(model.text.layer_norm_epsilon,
+            1e-3);  // the class's default, 1e-5, as the older part says nothing
+}
+
+TEST(CheckpointConfig, TheProcessorOfTransformers5IsReadAndComesFirst) {
+  const Folder folder;
+  folder.with("preprocessor_config.json", R"({"size": 64, "image_mean": 0.1, "image_std": 0.1})");
+  const ModelSpec model = adopted(folder.with(
+      "processor_config.json",
+      R"({"processor_class": "SiglipProcessor", "image_processor": {"image_processor_type": "SiglipImageProcessor",
+          "size": {"height": 64, "width": 64}}})"));
+  EXPECT_EQ(model.image.mean, std::vector<double>(3, 0.5));  // the class's, as the file is silent
+  EXPECT_EQ(model.image.std, std::vector<double>(3, 0.5));
+  EXPECT_EQ(name_of(model.image.resize_mode), "square");
+  EXPECT_EQ(adopted(folder.with("processor_config.json", R"({"image_seq_length": 9})")).image.mean,
+            std::vector<double>(3, 0.1));
+  const auto unknown = folder.with(
+      "preprocessor_config.json",
+      R"({"image_processor_type": "DPTImageProcessor", "size": {"height": 64, "width": 64}, "resample": 3})");
+  EXPECT_NE(said(contradictions(adopted(unknown), unknown, true, true)).find("image_mean is absent"),
+            std::string::npos);
+}
+
+TEST(CheckpointConfig, OblongPicturesAndSizesOfOtherModelsAreNotTakenForOurs) {
+  const Folder folder;
+  const auto oblong = folder.with("open_clip_config.json", [] {
+    std::string text = open_clip();
+    return text.replace(text.find("\"image_size\": 64"), 16, "\"image_size\": [128, 32]");
+  }());
+  EXPECT_NE(said(contradictions(adopted(oblong), oblong, true, true)).find("image_size is [128,32]"),
+            std::string::npos);
+  const auto other = folder.with("open_clip_config.json", open_clip("", "", "", R"({"size": 80})"));
+  ModelSpec model = stated();
+  adopt_config(model, other, true, true, true);  // open_clip takes the model's size
+  EXPECT_NE(model.image.resize_px, 80);
+}
+
+TEST(CheckpointConfig, ACausalBertIsRefused) {
+  const Folder folder;
+  const auto config = folder.with("config.json", R"({"model_type": "bert", "is_decoder": true})");
+  EXPECT_NE(said(contradictions(adopted(config), config, false, true)).find("is_decoder is true"),
+            std::string::npos);
+}
+
 TEST(CheckpointConfig, DamagedConfigsAreRefused) {
   const Folder folder;
   const std::string own =

@@ -144,6 +144,36 @@ TEST(Exchange, FaultsOfACheckpointAreListedWithTheirNames) {
   }
 }
 
+// A projection of another form would be drawn at random: embeddings of nothing.
+TEST(Exchange, AProjectionOfAnotherFormIsAFault) {
+  jobs::ModelSpec spec = recognise(checkpoint_of("hf_clip")).spec;
+  spec.image.heads = 4;
+  spec.text.heads = 3;
+  spec.text.tokenizer = {jobs::TokenizerKind::kHashedWords, "", 64};
+  const auto fault = [](const jobs::ModelSpec& model) {
+    try {
+      models::DualEncoder built(model, 1);
+    } catch (const Error& error) {
+      return std::string(error.what());
+    }
+    return std::string();
+  };
+  const std::string weights = checkpoint_of("hf_clip");
+  spec.init_from = weights;
+  EXPECT_EQ(fault(spec), "");
+  spec.text.projection = jobs::ProjectionKind::kLinear;
+  EXPECT_NE(fault(spec).find("surplus: text_projection.weight (text.projection decides"), std::string::npos)
+      << fault(spec);
+  spec.init_from = "";
+  spec.text.weights = weights;
+  EXPECT_NE(fault(spec).find("missing: text.projection.weight"), std::string::npos) << fault(spec);
+  spec.text.weights = "";
+  spec.image.weights = weights;  // of a trunk without its projection nothing is drawn
+  spec.image.projection = jobs::ProjectionKind::kNone;
+  spec.embed_dim = spec.image.width;
+  EXPECT_EQ(fault(spec), "");
+}
+
 TEST(Exchange, TheConfigBesideTheWeightsMustAgree) {
   const auto folder = scratch("with_config");
   fs::create_directories(folder);

@@ -31,6 +31,10 @@ bool is_projection(const std::string& name) {
   return false;
 }
 
+bool is_of_image(const std::string& projection) {
+  return projection.starts_with("visual") || projection.starts_with("head.");
+}
+
 bool is_temperature(const std::string& name) {
   return name == "logit_scale" || name == "temperature";
 }
@@ -181,6 +185,7 @@ class WeightLoader {
       if (used_.count(name) == 0 && !map_.ignored(name) && !not_needed(name, decoder) &&
           !is_projection(name) && !is_temperature(name) && belongs(map_.layout(), part_, name))
         faults_.surplus(name, expected_);
+    if (!decoder) check_projections(targets, loaded);
     faults_.throw_if_any(
         "set the tower's fields, tokenizer and embed_dim to those of the weights (`trireme weights inspect` "
         "prints "
@@ -188,6 +193,35 @@ class WeightLoader {
   }
 
  private:
+  // A trunk may get a new projection. One that the file has in another form, and a checkpoint of both towers
+  // without it, would give embeddings of numbers drawn at random.
+  void check_projections(const std::vector<nn::NamedTensor>& targets,
+                         const std::unordered_set<std::string>& loaded) {
+    const bool both = part_ == WeightPart::kBoth;
+    for (const bool image : {true, false}) {
+      if (part_ == (image ? WeightPart::kText : WeightPart::kImage) || part_ == WeightPart::kTemperature)
+        continue;
+      std::vector<std::string> ours, theirs;
+      for (const nn::NamedTensor& target : targets)
+        if (is_projection(target.name) && is_of_image(target.name) == image) ours.push_back(target.name);
+      for (const std::string& name : there_)
+        if (is_projection(name) && is_of_image(name) == image && used_.count(name) == 0 &&
+            !map_.ignored(name) && !is_classifier(name))
+          theirs.push_back(name);
+      for (const std::string& name : ours)
+        if (loaded.count(name) == 0 && (both || !theirs.empty())) faults_.missing(name, theirs);
+      const char* field = image ? "image.projection" : "text.projection";
+      for (const std::string& name : theirs)
+        if (both || !ours.empty())
+          faults_.add("surplus: " + name + " (" + field + " decides: \"matrix\", \"linear\" or \"none\")");
+    }
+  }
+
+  // Beside a bias, timm's head is what it classified with.
+  bool is_classifier(const std::string& name) const {
+    return name.starts_with("head.") && file_.contains("head.bias");
+  }
+
   bool read(const nn::NamedTensor& target) {
     const auto rule = map_.rule(target.name);
     if (rule) expected_.insert(expected_.end(), rule->theirs.begin(), rule->theirs.end());
