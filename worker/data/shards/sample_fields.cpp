@@ -8,6 +8,7 @@
 #include <nlohmann/json.hpp>
 
 #include "worker/data/shards/caption_text.h"
+#include "worker/data/shards/readable_json.h"
 
 namespace trireme::worker::data {
 namespace {
@@ -18,7 +19,10 @@ constexpr std::size_t kJsonLimitBytes = std::size_t{1} << 20;
 bool parsed(std::string_view json, simdjson::dom::element& root) {
   thread_local simdjson::dom::parser parser;
   if (json.empty() || json.size() > kJsonLimitBytes) return false;
-  return parser.parse(json.data(), json.size(), /*realloc_if_needed=*/true).get(root) == simdjson::SUCCESS;
+  if (parser.parse(json.data(), json.size(), /*realloc_if_needed=*/true).get(root) == simdjson::SUCCESS)
+    return true;
+  const std::string readable = readable_json(std::string(json));
+  return readable != json && parser.parse(readable).get(root) == simdjson::SUCCESS;
 }
 
 // The member `name` of the object.
@@ -87,7 +91,7 @@ std::vector<std::string> members_with_text(std::string_view json) {
 
 std::string with_columns(std::string_view json, std::string_view columns) {
   using nlohmann::ordered_json;
-  ordered_json whole = ordered_json::parse(json.begin(), json.end(), nullptr, false);
+  ordered_json whole = ordered_json::parse(readable_json(std::string(json)), nullptr, false);
   if (!whole.is_object()) return std::string(columns);
   const ordered_json more = ordered_json::parse(columns.begin(), columns.end(), nullptr, false);
   for (const auto& [name, value] : more.items())
