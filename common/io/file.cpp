@@ -1,6 +1,5 @@
 #include "common/io/file.h"
 
-#include <atomic>
 #include <cerrno>
 #include <utility>
 
@@ -12,6 +11,7 @@
 #include <unistd.h>
 
 #include "common/base/error.h"
+#include "common/io/machine/aside.h"
 
 namespace trireme::io {
 namespace {
@@ -78,9 +78,8 @@ std::string read_file(const Path& path, std::uint64_t limit_bytes, const FileSys
 
 void write_file_atomic(const Path& path, std::string_view bytes, bool durable, unsigned mode,
                        const FileSystem& files) {
-  static std::atomic<unsigned> counter{0};
   if (path.has_parent_path()) make_folders(path.parent_path(), files);
-  const Path aside = path.string() + ".tmp-" + std::to_string(::getpid()) + "-" + std::to_string(counter++);
+  const Path aside = aside_of(path);
   try {
     {
       const Descriptor file(files, aside, O_WRONLY | O_CREAT | O_TRUNC, mode);

@@ -1,10 +1,7 @@
 #include "worker/checkpoint/safetensors.h"
 
-#include <unistd.h>
-
 #include <algorithm>
 #include <array>
-#include <atomic>
 #include <set>
 #include <unordered_map>
 
@@ -17,6 +14,7 @@
 #include "common/base/log.h"
 #include "common/base/nearest_name.h"
 #include "common/io/folder.h"
+#include "common/io/machine/aside.h"
 #include "jobs/store/safetensors_header.h"
 #include "worker/checkpoint/wrapper_names.h"
 
@@ -244,9 +242,7 @@ void write_safetensors(const io::Path& path, const std::vector<std::pair<std::st
     entries.push_back({name, dtype_of(name, tensor.scalar_type()), tensor.sizes().vec(), 0, 0});
   }
   const std::string header = store::make_safetensors_header(entries, metadata);
-  static std::atomic<unsigned> counter{0};
-  io::Path aside = path;
-  aside += ".tmp-" + std::to_string(::getpid()) + "-st" + std::to_string(counter++);
+  const io::Path aside = io::aside_of(path);
   if (path.has_parent_path()) io::make_folders(path.parent_path());
   try {
     io::FileWriter writer(aside);

@@ -6,6 +6,7 @@
 #include "common/base/error.h"
 #include "common/io/folder.h"
 #include "common/io/little_endian.h"
+#include "common/io/machine/aside.h"
 #include "worker/data/tallies/framed_file.h"
 
 namespace trireme::worker::data {
@@ -113,7 +114,7 @@ void NgramTally::write_sorted(NgramRunWriter& writer) {
 }
 
 void NgramTally::spill() {
-  runs_.push_back(output_.string() + ".run-" + std::to_string(runs_.size()));
+  runs_.push_back(io::aside_of(output_));
   io::make_folders(output_.parent_path());
   NgramRunWriter writer(runs_.back(), partitions_);
   write_sorted(writer);
@@ -125,9 +126,9 @@ void NgramTally::spill() {
 
 void NgramTally::finish() {
   io::make_folders(output_.parent_path());
-  const io::Path aside = output_.string() + ".tmp";
+  const io::Aside aside(output_);
   if (!runs_.empty()) spill();
-  NgramRunWriter writer(aside, partitions_);
+  NgramRunWriter writer(aside.path(), partitions_);
   if (runs_.empty()) {
     write_sorted(writer);
   } else {
@@ -143,13 +144,13 @@ void NgramTally::finish() {
     }
   }
   writer.finish(true);
-  io::rename_durably(aside, output_);
+  io::rename_durably(aside.path(), output_);
 }
 
 std::int64_t write_ngram_counts(const std::vector<NgramRun>& runs, std::int64_t partition,
                                 std::int64_t partitions, const io::Path& path) {
   io::make_folders(path.parent_path());
-  const io::Path aside = path.string() + ".tmp";
+  const io::Aside aside(path);
   std::uint64_t entries = 0, strings = 0;
   std::map<std::uint64_t, std::uint64_t> levels;
   // Three passes over the merge instead of memory: the sizes for the head, the strings, the entries.
@@ -158,7 +159,7 @@ std::int64_t write_ngram_counts(const std::vector<NgramRun>& runs, std::int64_t 
     strings += record.ngram.size();
     ++levels[record.count];
   });
-  io::FileWriter writer(aside);
+  io::FileWriter writer(aside.path());
   io::Xxh3 hash;
   std::string piece(kMagic);
   const auto flush = [&](std::size_t least) {
@@ -195,7 +196,7 @@ std::int64_t write_ngram_counts(const std::vector<NgramRun>& runs, std::int64_t 
   put(tail, hash.finish());
   writer.write(tail);
   writer.finish(true);
-  io::rename_durably(aside, path);
+  io::rename_durably(aside.path(), path);
   return static_cast<std::int64_t>(entries);
 }
 

@@ -5,14 +5,15 @@
 #include <nlohmann/json.hpp>
 
 #include "common/io/folder.h"
+#include "common/io/machine/aside.h"
 #include "worker/models/dual_encoder.h"
 
 namespace trireme::worker::stages::adopt {
 
 jobs::TaskDone AdoptStage::work(const Task& task, runtime::TaskContext& /*context*/) {
   const io::Path place = task.output();
-  const io::Path aside = place.string() + ".tmp-" + std::to_string(task.message.lease.value);
-  io::remove_tree(aside);  // half written, by an attempt of this lease
+  const io::Aside mine(place);
+  const io::Path& aside = mine.path();
   io::make_folders(aside);
   models::DualEncoder model(jobs::model_from_json(task.message.model), 0);
   model.save(aside.string(), nlohmann::json{{"address", task.message.address}}.dump());

@@ -7,6 +7,7 @@
 #include <simdjson.h>
 #include <nlohmann/json.hpp>
 
+#include "common/io/machine/aside.h"
 #include "jobs/specification/job_spec.h"
 #include "worker/data/images/image.h"
 #include "worker/data/shards/shard_reader.h"
@@ -138,13 +139,14 @@ jobs::TaskDone ExportStage::work(const Task& task, runtime::TaskContext& context
   const auto& settings = task.settings;
   const data::ShardReader shard = task.open_shard();
   const auto samples = chosen_samples(task, shard.size());
-  const io::Path path = task.output(), aside = task.output() + ".tmp";
+  const io::Path path = task.output();
+  const io::Aside aside(path);
   io::make_folders(path.parent_path());
   const MeasuredScores scores(task);
   std::vector<Uid> uids;
   std::int64_t scored = 0;
   {
-    data::TarWriter tar(aside);
+    data::TarWriter tar(aside.path());
     std::unordered_set<std::string> used;
     for (std::size_t i = 0; i < samples.size(); ++i) {
       context.stop->throw_if_stopped();
@@ -155,7 +157,7 @@ jobs::TaskDone ExportStage::work(const Task& task, runtime::TaskContext& context
     }
     tar.finish();
   }
-  io::rename_durably(aside, path);  // over the same bytes, if any: the store is addressed by content
+  io::rename_durably(aside.path(), path);  // over the same bytes, if any: the store is addressed by content
   std::sort(uids.begin(), uids.end());
   std::string bytes;
   for (const Uid& uid : uids) bytes.append(reinterpret_cast<const char*>(uid.data()), uid.size());

@@ -7,6 +7,7 @@
 
 #include "common/io/file.h"
 #include "common/io/folder.h"
+#include "common/io/machine/aside.h"
 #include "jobs/specification/job_spec.h"
 #include "worker/data/shards/tar_writer.h"
 #include "worker/runtime/parallel.h"
@@ -21,11 +22,6 @@ constexpr std::int64_t kChunk = 256;  // samples rendered together, then written
 struct Rendered {
   SamplePlan plan;
   std::string jpeg;
-};
-
-struct RemoveOnExit {
-  io::Path path;
-  ~RemoveOnExit() { io::remove_file(path); }  // our own, while it is being written
 };
 
 std::string caption_lines(const SamplePlan& plan) {
@@ -58,11 +54,10 @@ jobs::TaskDone SynthesizeStage::work(const Task& task, runtime::TaskContext& con
                                           std::to_string(task.parts()));
   const Planner planner(task.settings);
   const std::int64_t begin = first_of(task, task.part()), end = first_of(task, task.part() + 1);
-  const std::string tar_path = task.output();
-  const std::string aside = "." + std::to_string(task.message.lease.value) + ".tmp";
-  io::make_folders(io::Path(tar_path).parent_path());
-  const RemoveOnExit leftover{tar_path + aside};  // of a cancelled task; nothing after the rename
-  data::TarWriter tar(tar_path + aside);
+  const io::Path tar_path = task.output();
+  io::make_folders(tar_path.parent_path());
+  const io::Aside aside(tar_path);
+  data::TarWriter tar(aside.path());
   std::string truth;
   jobs::TaskDone done;
   for (std::int64_t chunk = begin; chunk < end; chunk += kChunk) {
@@ -83,7 +78,7 @@ jobs::TaskDone SynthesizeStage::work(const Task& task, runtime::TaskContext& con
     if (context.progress) context.progress(std::min(chunk + kChunk, end) - begin, end - begin);
   }
   tar.finish();
-  io::rename_durably(tar_path + aside, tar_path);
+  io::rename_durably(aside.path(), tar_path);
   io::write_file_atomic(task.beside(), truth);
 
   return done;

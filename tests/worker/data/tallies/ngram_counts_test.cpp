@@ -80,7 +80,7 @@ TEST_F(NgramCountsTest, EqualToBruteForceForAnySplitAndMemory) {
     EXPECT_EQ(bytes, first);  // whatever parts and memory
   }
   for (const auto& entry : std::filesystem::directory_iterator(folder_))
-    EXPECT_EQ(entry.path().string().find("run-"), std::string::npos) << "a spilled run is left";
+    EXPECT_EQ(entry.path().string().find(".tmp"), std::string::npos) << "a spilled run is left";
 }
 
 TEST_F(NgramCountsTest, CutIsByCountThenBytes) {

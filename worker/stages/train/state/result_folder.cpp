@@ -7,6 +7,7 @@
 #include "common/io/file.h"
 #include "common/io/folder.h"
 #include "common/io/hash.h"
+#include "common/io/machine/aside.h"
 #include "worker/runtime/stage.h"
 
 namespace trireme::worker::stages::train {
@@ -42,8 +43,9 @@ std::string manifest_of(const io::Path& folder) {
 jobs::OutputFile write_result(const jobs::Task& task, const models::DualEncoder& encoder,
                               const std::string& signals_json,
                               const std::function<void(const io::Path& folder)>& add) {
-  const io::Path place = task.output, aside = task.output + ".tmp-" + std::to_string(task.lease.value);
-  io::remove_tree(aside);  // half written, by an attempt of this lease
+  const io::Path place = task.output;
+  const io::Aside mine(place);
+  const io::Path& aside = mine.path();
   io::make_folders(aside);
   encoder.save(aside.string(), nlohmann::json{{"address", task.address}}.dump());
   add(aside);
