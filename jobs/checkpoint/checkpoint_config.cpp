@@ -127,6 +127,7 @@ CheckpointConfig read_checkpoint_config(const std::string& weights_file) {
   CheckpointConfig out;
   const io::Path folder = io::Path(weights_file).parent_path();
   const auto there = [&](const char* name) { return io::is_file(folder / name); };
+  check_own_manifest(folder);
   using Reader = void (*)(const Json&, const std::string&, CheckpointConfig&);
   const auto read = [&](const char* name, Reader reader) {
     if (there(name)) reader(read_json(folder / name), (folder / name).string(), out);

@@ -7,6 +7,7 @@
 #include <string>
 #include <vector>
 
+#include "common/io/file_system.h"
 #include "jobs/checkpoint/checkpoint_config.h"
 
 namespace trireme::jobs {
@@ -57,6 +58,9 @@ void read_timm_config(const Json& root, const std::string& file, CheckpointConfi
 // A model of ours in a config that we exported: its tokenizer's fields take the place of what was said of
 // them.
 void read_exported_model(const Json& model, const std::string& file, CheckpointConfig& out);
+// A folder with a manifest of ours: every file that it lists is there, as long as it says and, up to 16 MiB,
+// with the bytes that it had. Throws kDamaged naming the file.
+void check_own_manifest(const io::Path& folder);
 void read_own_config(const Json& root, const std::string& file, CheckpointConfig& out);
 void read_preprocessor_config(const Json& root, const std::string& file, CheckpointConfig& out);
 void read_processor_config(const Json& root, const std::string& file, CheckpointConfig& out);

@@ -1,5 +1,8 @@
 // The config.json of a folder that a train stage wrote: its model is the whole truth about its weights.
 #include "common/base/error.h"
+#include "common/io/file.h"
+#include "common/io/folder.h"
+#include "common/io/hash.h"
 #include "jobs/checkpoint/config_object.h"
 #include "jobs/specification/job_spec.h"
 #include "jobs/specification/model_defaults.h"
@@ -46,7 +49,38 @@ Json tree_of(const ModelSpec& spec) {
   return parse_json(model_json(spec), faults);
 }
 
+constexpr std::uint64_t kMostHashed = std::uint64_t{16} << 20;
+
+[[noreturn]] void not_as_listed(const io::Path& file, const std::string& how) {
+  throw Error(ErrorKind::kDamaged, file.string() + " " + how + " manifest.json beside it says",
+              "copy the folder that was written again");
+}
+
 }  // namespace
+
+void check_own_manifest(const io::Path& folder) {
+  const io::Path path = folder / "manifest.json";
+  if (!io::is_file(path)) return;
+  std::vector<SpecFault> faults;
+  const Json root = parse_json(io::read_file(path, kMostHashed), faults, {.bytes = kMostHashed, .depth = 64});
+  const Json *format = root.find("format"), *files = root.find("files");
+  const bool ours =
+      format != nullptr && (format->text == "trireme-model-folder" || format->text == "trireme-checkpoint");
+  if (!ours && faults.empty()) return;
+  if (!faults.empty() || files == nullptr || !files->is(Json::Type::kArray))
+    throw Error(ErrorKind::kDamaged, path.string() + " is damaged", "copy the folder that was written again");
+  for (const Json& one : files->items) {
+    const Json *name = one.find("name"), *bytes = one.find("bytes"), *hash = one.find("xxh3");
+    if (name == nullptr || bytes == nullptr || hash == nullptr) continue;
+    const io::Path file = folder / io::Path(name->text).filename();
+    if (!io::is_file(file)) not_as_listed(file, "is missing, which");
+    const std::uint64_t size = io::size_of(file);
+    if (!bytes->is(Json::Type::kInteger) || size != static_cast<std::uint64_t>(bytes->integer))
+      not_as_listed(file, "has another length than");
+    if (size <= kMostHashed && io::hex(io::xxh3_of_file(file)) != hash->text)
+      not_as_listed(file, "has other bytes than");
+  }
+}
 
 void read_exported_model(const Json& model, const std::string& file, CheckpointConfig& out) {
   std::erase_if(out.facts, [](const ConfigFact& fact) { return fact.field.starts_with("text/tokenizer/"); });

@@ -7,6 +7,8 @@
 #include <fstream>
 
 #include "common/base/error.h"
+#include "common/io/folder.h"
+#include "common/io/hash.h"
 #include "jobs/specification/model_defaults.h"
 
 namespace trireme::jobs {
@@ -279,6 +281,33 @@ TEST(CheckpointConfig, ACausalBertIsRefused) {
   const auto config = folder.with("config.json", R"({"model_type": "bert", "is_decoder": true})");
   EXPECT_NE(said(contradictions(adopted(config), config, false, true)).find("is_decoder is true"),
             std::string::npos);
+}
+
+// A value that was changed and is a value still is read by nobody but the manifest.
+TEST(CheckpointConfig, WhatTheManifestSaysOtherwiseIsRefusedByName) {
+  const Folder folder;
+  const std::string own =
+      R"({"format": 1, "model": {"image": {"heads": 2}, "text": {}}, "vocabulary": "", "provenance": {}})";
+  const io::Path config = io::Path(folder.path()) / "config.json";
+  folder.with("config.json", own);
+  const auto manifest =
+      R"({"format":"trireme-model-folder","version":1,"files":[{"name":"config.json","bytes":)" +
+      std::to_string(own.size()) + R"(,"xxh3":")" + io::hex(io::xxh3_64(own)) + "\"}]}";
+  EXPECT_TRUE(folder.with("manifest.json", manifest).own.has_value());
+  std::string other = own;
+  other[own.find(": 2") + 2] = '4';
+  for (const std::string& damaged : {other, own + " ", std::string("{}"), own.substr(0, 40), std::string()}) {
+    try {
+      folder.with("config.json", damaged);
+      ADD_FAILURE() << damaged;
+    } catch (const Error& error) {
+      EXPECT_EQ(error.kind(), ErrorKind::kDamaged);
+      EXPECT_NE(std::string(error.what()).find(config.string()), std::string::npos) << error.what();
+    }
+  }
+  io::remove_file(config);
+  EXPECT_THROW(folder.read(), Error);
+  folder.with("config.json", own);
 }
 
 TEST(CheckpointConfig, DamagedConfigsAreRefused) {
