@@ -9,12 +9,14 @@
 #include <unistd.h>
 
 #include <ATen/ATen.h>
+#include <c10/util/Exception.h>
 
 #include "common/base/fault_point.h"
 #include "common/base/host_name.h"
 #include "common/base/log.h"
 #include "common/io/file.h"
 #include "common/io/folder.h"
+#include "common/io/machine/in_hand.h"
 #include "common/io/pulse.h"
 #include "common/mailbox/mpi/launcher.h"
 #include "common/mailbox/mpi/world.h"
@@ -235,13 +237,16 @@ bool serve(MpiWorld& world, Incarnation incarnation, const Arguments& given,
                             .hello = hello(cores, device, metrics.port(), place.advertised),
                             .run = run_id.empty() ? 0 : jobs::run_key(run_id),
                             .incarnation = incarnation,
-                            .fence = [] {
-                              log_error("watchdog", "the coordinator is silent; this worker ends itself");
-                              ::_exit(75);
-                            }});
-  pulse.reset();  // from here on the heartbeats tell
+                            .fence =
+                                [] {
+                                  log_error("watchdog", "the coordinator is silent; this worker ends itself");
+                                  ::_exit(75);
+                                },
+                            .welcomed = [&pulse] { pulse.reset(); }});
+  const auto in_hand = io::InHand::of_rank(world.rank(), incarnation.value);
   runtime::ActorOptions options;
   options.clock = &clock;
+  options.in_hand = in_hand.get();
   options.metrics = &metrics;
   options.threads = cores.threads;
   options.device = device.device;
@@ -354,6 +359,9 @@ int run(int argc, char** argv) {
   } catch (const Error& error) {
     std::cerr << "trireme-worker: " << error.what() << "\n";
     return exit_code(error.kind());
+  } catch (const c10::Error& error) {
+    std::cerr << "trireme-worker: torch says: " << error.what_without_backtrace() << "\n";
+    return exit_code(ErrorKind::kInternal);
   } catch (const std::exception& error) {
     std::cerr << "trireme-worker: " << error.what() << "\n";
     return exit_code(ErrorKind::kInternal);

@@ -11,6 +11,7 @@
 #include <unistd.h>
 
 #include "common/base/error.h"
+#include "common/base/log.h"
 
 namespace trireme {
 namespace {
@@ -41,6 +42,7 @@ std::vector<std::string> split(const std::string& text, char separator) {
 }
 
 void act(const ArmedFault& fault) {
+  log_warning("fault", fault.point + " fires: " + fault.action);
   if (fault.action == "kill9") ::kill(::getpid(), SIGKILL);
   if (fault.action == "stop") ::kill(::getpid(), SIGSTOP);
   if (fault.action == "abort") std::abort();

@@ -235,6 +235,7 @@ void GraphState::build(ListedJob listed) {
   decided = listed.decided;
   classes = listed.classes;
   notes = listed.notes;
+  quarantined = std::move(listed.quarantined);
   for (const auto& [name, data] : listed.data) job.spec.data[name] = data;
   output = job.spec.output;
   store = job.spec.store.empty() ? output + "/store" : job.spec.store;

@@ -76,6 +76,7 @@ struct GraphState {
   std::map<std::string, std::vector<std::string>> decided;
   std::map<std::string, std::int64_t> classes;
   std::vector<std::string> notes;
+  std::map<std::string, std::vector<std::string>> quarantined;
   std::vector<StageInfo> stages;
   std::vector<const jobs::StageSpec*> specs;  // per stage; nullptr for implicit ones
   std::vector<DataTable> tables;
@@ -109,6 +110,7 @@ struct GraphState {
   TaskRef ref_of(std::size_t part, std::int64_t item) const;
   io::Hash128 address(std::size_t part, std::int64_t item) const;
   jobs::Task task(std::size_t part, std::int64_t item) const;
+  const std::vector<std::string>& quarantined_of(const DataTable& table, std::int64_t shard) const;
   std::string inputs_path(const Part& part) const;
   void write_inputs(std::size_t part) const;
 

@@ -1,6 +1,8 @@
 // What the tasks of a graph are: names, addresses, inputs.
 #include <charconv>
 
+#include <nlohmann/json.hpp>
+
 #include "common/base/error.h"
 #include "common/io/file.h"
 #include "coordinator/planner/graph_state.h"
@@ -94,6 +96,13 @@ void GraphState::add_file_lines(AddressText& text, const Part& part) const {
   }
 }
 
+const std::vector<std::string>& GraphState::quarantined_of(const DataTable& table, std::int64_t shard) const {
+  static const std::vector<std::string> kNobody;
+  if (quarantined.empty()) return kNobody;
+  const auto found = quarantined.find(table.shard_ref(shard).path);
+  return found == quarantined.end() ? kNobody : found->second;
+}
+
 io::Hash128 GraphState::address(std::size_t index, std::int64_t item) const {
   const Part& part = parts[index];
   AddressText text;
@@ -112,6 +121,7 @@ io::Hash128 GraphState::address(std::size_t index, std::int64_t item) const {
     } else {
       text.add("made", parts[maker].records[static_cast<std::size_t>(item - parts[maker].base)].address);
     }
+    for (const auto& key : quarantined_of(table, item)) text.add("without", key);
   } else if (part.extent() == jobs::Extent::kWholeShard) {
     const DataTable& table = tables[part.table];
     const jobs::ShardRef shard = table.shard_ref(item);
@@ -203,6 +213,8 @@ void GraphState::cover(const Part& part, std::int64_t item, jobs::Task& task) co
       break;
     case jobs::Extent::kShard:
       task.shard = tables[part.table].shard_ref(item);
+      if (const auto& keys = quarantined_of(tables[part.table], item); !keys.empty())
+        task.settings = nlohmann::json{{"quarantined", keys}}.dump();
       break;
     case jobs::Extent::kWholeShard: {
       const DataTable& table = tables[part.table];

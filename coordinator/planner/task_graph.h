@@ -76,6 +76,8 @@ struct ListedJob {
   std::map<std::string, std::vector<std::string>> decided;  // per data set: a line per path source
   std::map<std::string, std::int64_t> classes;              // per data set: how many have names
   std::vector<std::string> notes;                           // for people: to print
+  // By path of the shard, keys of samples that no task gets any more; "": none of the shard.
+  std::map<std::string, std::vector<std::string>> quarantined;
   std::map<std::string, std::uint64_t>
       weights;  // "weights PATH", "vocabulary PATH" -> xxh3, PATH as in the job
 };

@@ -121,6 +121,13 @@ std::string describe_job(const JobView& view) {
                        {"host", worker.host},
                        {"device", worker.device},
                        {"task", worker.task}});
+  json quarantine = json::array();
+  for (const auto& one : view.quarantine)
+    quarantine.push_back({{"shard", one.shard},
+                          {"sample", one.sample},
+                          {"state", one.state},
+                          {"deaths", one.deaths},
+                          {"last", one.last}});
   const auto left = remaining_seconds(view);
   const json eta = left ? json(*left) : json(nullptr);
   return text_of({{"id", view.row.job},
@@ -138,7 +145,8 @@ std::string describe_job(const JobView& view) {
                   {"eta_seconds", eta},
                   {"stages", std::move(stages)},
                   {"training", training_json(view)},
-                  {"workers", std::move(workers)}});
+                  {"workers", std::move(workers)},
+                  {"quarantine", std::move(quarantine)}});
 }
 
 std::string progress_json(const StageView& stage) {

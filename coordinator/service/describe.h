@@ -25,6 +25,14 @@ struct WorkerView {
   std::string state, host, device, task;  // state: "busy", "idle", "awaited", "suspect", "dead", "retired"
 };
 
+// Kept from every task of the job since it was in hand at too many deaths of workers, or suspected.
+struct QuarantineView {
+  std::string shard, sample;  // path, key; "": the whole shard
+  std::string state;          // "suspect", "quarantined"
+  std::int64_t deaths = 0;
+  std::string last;  // "worker 2, signal 11, stage filter"
+};
+
 struct JobView {
   ledger::JobRow row;
   std::string name, output;
@@ -32,6 +40,7 @@ struct JobView {
   std::string training_stage;
   std::optional<jobs::StepReport> training;
   std::vector<WorkerView> workers;
+  std::vector<QuarantineView> quarantine;
   double active_seconds = 0;
 };
 

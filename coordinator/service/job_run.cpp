@@ -69,8 +69,9 @@ void JobRun::replay(const ledger::LeaseRow& row, Decision& decision) {
     decision.writes.push_back(std::move(lost));
     if (row.address == graph_->address_of(ref)) lost_outputs_.push_back(graph_->describe_task(ref).output);
   }
-  // Of another address: an input file has changed since, so the task is to be done again.
-  if (row.state != ledger::LeaseState::kDone || row.address != graph_->address_of(ref)) return;
+  if (row.state != ledger::LeaseState::kDone) return;
+  // An input has changed since, so the task is to be done again; it was progress all the same.
+  if (row.address != graph_->address_of(ref)) return void(++tasks_done_);
   replayed_done_.push_back(ref);
   complete(ref, ledger::result_from_json(row.result, row.lease));
 }

@@ -37,6 +37,7 @@ Service::Service(ServiceOptions options, RunFolder& folder, ledger::Ledger& ledg
       background_(door_.get()),
       jobs_(ledger, metrics, clock),
       checkpoints_({&ledger, &background_, &queue_, &metrics, &clock, folder.path()}),
+      quarantine_(ledger, folder.path()),
       publisher_(ledger, background_, queue_) {
   if (!options_.list) options_.list = [](const jobs::JobSpec& job) { return planner::list_job(job); };
   const auto known = checkpoints_.known();
@@ -178,13 +179,18 @@ void Service::end_incarnation(const std::string& reason, Decision& decision) {
   leave({"RESTART", reason, true, 75}, false, decision);
 }
 
+// Grows with every start that was not in vain.
+std::int64_t Service::progress_number(std::int64_t tasks) const {
+  return checkpoints_.highest_step() + (run_ != nullptr ? run_->tasks_done() : tasks) + quarantine_.deaths();
+}
+
 // The terminal file after the commit, then the end of run().
 void Service::leave(store::Terminal terminal, bool orderly, Decision& decision) {
   if (outcome_) return;
   // A worker that has not said hello yet would miss the Leave, and both would wait in MPI_Finalize for ever.
   for (const auto& member : fleet_.members()) orderly = orderly && member.state != fleet::Liveness::kAwaited;
   terminal.step = checkpoints_.resume_step();
-  terminal.progress = checkpoints_.highest_step() + (run_ != nullptr ? run_->tasks_done() : tasks_before_);
+  terminal.progress = progress_number(tasks_before_);
   outcome_ = Outcome{terminal.exit_code, orderly, terminal.reason};
   if (orderly)
     for (const auto& member : fleet_.members()) decision.send(member.rank, jobs::Leave{});
@@ -215,7 +221,7 @@ void Service::watch_supervisor(SteadyTime now, Decision& decision) {
 std::uint64_t Service::room_of_job() {
   std::uint64_t room = std::numeric_limits<std::uint64_t>::max();
   const auto& spec = running()->spec.spec;
-  for (const auto& place : {spec.output, spec.store})
+  for (const auto& place : {spec.output, spec.store, store::RunPaths{spec.output}.checkpoints().string()})
     if (!place.empty()) room = std::min(room, io::free_bytes(place));
   return room;
 }
@@ -309,8 +315,7 @@ void Service::write_progress(SteadyTime now) {
   progress_written_ = now;
   try {
     folder_.write_progress(jobs_.shown() == nullptr ? "null" : document_of(*jobs_.shown()),
-                           ledger_.last_sequence(),
-                           checkpoints_.highest_step() + (run_ != nullptr ? run_->tasks_done() : 0));
+                           ledger_.last_sequence(), progress_number(0));
   } catch (const Error& error) {
     log_warning("service", error.what());
   }

@@ -19,6 +19,7 @@
 #include "coordinator/service/books/checkpoint_book.h"
 #include "coordinator/service/books/job_book.h"
 #include "coordinator/service/books/publisher.h"
+#include "coordinator/service/books/quarantine_book.h"
 #include "coordinator/service/control.h"
 #include "coordinator/service/describe.h"
 #include "coordinator/service/event_queue.h"
@@ -89,6 +90,7 @@ class Service final : public Face {
   void commit_in_reserve(Decision& decision);
   void end_incarnation(const std::string& reason, Decision& decision);
   void leave(store::Terminal terminal, bool orderly, Decision& decision);
+  std::int64_t progress_number(std::int64_t tasks) const;
   void publish_metrics();
   void write_progress(SteadyTime now);
   // service_mail.cpp
@@ -103,6 +105,7 @@ class Service final : public Face {
   void pick_next(Decision& decision);
   void begin(Job& job, Decision& decision);
   void planned(const std::string& job_id, std::unique_ptr<planner::TaskGraph> graph, Decision& decision);
+  void note_crashes(Job& job, Decision& decision);
   void look_and_plan(const Job& job);
   bool knows_output(const Job& job) const;
   void settle(SteadyTime now, Decision& decision);
@@ -153,6 +156,7 @@ class Service final : public Face {
   Background background_;
   JobBook jobs_;
   CheckpointBook checkpoints_;
+  QuarantineBook quarantine_;
   Publisher publisher_;
   std::unique_ptr<Control> control_;
 };

@@ -223,6 +223,7 @@ JobView Service::view_of(const Job& job) {
   view.output = job.spec.spec.output;
   view.stages = stages_of(job);
   view.active_seconds = jobs_.active_seconds(job);
+  view.quarantine = quarantine_.views(job.row.job);
   if (!jobs_.runs(job) || run_ == nullptr) return view;
   view.training_stage = run_->training_stage();
   view.training = run_->last_step();
@@ -261,6 +262,8 @@ void Service::publish_metrics() {
   Job* job = running();
   if (job == nullptr || run_ == nullptr) return;
   const JobView view = view_of(*job);
+  if (const auto kept = std::ranges::count(view.quarantine, "quarantined", &QuarantineView::state); kept > 0)
+    metrics_.set("trireme_shards", static_cast<double>(kept), {{"stage", "all"}, {"state", "quarantined"}});
   for (std::size_t i = 0; i < view.stages.size(); ++i) {
     const auto& stage = view.stages[i];
     const auto leased = static_cast<double>(run_->leased(i));

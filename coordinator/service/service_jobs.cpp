@@ -48,6 +48,7 @@ void Service::begin(Job& job, Decision& decision) {
   }
   if (!fresh && row.state != JobState::kRecovering)
     jobs_.move(job, JobState::kRecovering, "the coordinator was restarted", decision);
+  if (!fresh) note_crashes(job, decision);
   const auto& retry = job.spec.spec.retry;
   const std::string cause = row.cause;
   if (row.without_progress >= retry.no_progress_limit || row.attempt >= retry.max_attempts) {
@@ -75,18 +76,31 @@ void Service::begin(Job& job, Decision& decision) {
   look_and_plan(job);
 }
 
+// What is to blame is known: the start was not in vain, and stages may have to be done again.
+void Service::note_crashes(Job& job, Decision& decision) {
+  const auto before = quarantine_.kept_from(job.row.job);
+  if (quarantine_.take_up(job.row.job, decision)) job.row.without_progress = 0;
+  if (quarantine_.kept_from(job.row.job) == before) return;
+  for (auto& [position, stage] : job.stages) {
+    stage.state = ledger::StageState::kOpen;
+    decision.writes.push_back(stage);
+  }
+}
+
 // On the helper thread: what lies in the output, what the job reads, its graph.
 void Service::look_and_plan(const Job& job) {
   foreign_output_ = false;
   background_.run([this, id = job.row.job, spec = job.spec, known = checkpoints_.known(),
-                   output_known = knows_output(job)] {
+                   output_known = knows_output(job), quarantined = quarantine_.kept_from(job.row.job)] {
     bool foreign = true;
     try {
       const auto survey = CheckpointBook::look_into(spec.spec.output, known, output_known);
       foreign = false;
       io::write_file_atomic(store::RunPaths{spec.spec.output}.spec(), jobs::effective_json(spec) + "\n");
+      planner::ListedJob listed = options_.list(spec);
+      listed.quarantined = quarantined;
       auto graph = std::make_shared<std::unique_ptr<planner::TaskGraph>>(
-          std::make_unique<planner::TaskGraph>(spec, options_.list(spec), id));
+          std::make_unique<planner::TaskGraph>(spec, std::move(listed), id));
       for (const auto& remark : (*graph)->remarks()) log_info("data", remark);
       for (const auto& warning : (*graph)->warnings()) log_warning("data", warning);
       queue_.push([this, id, graph, survey](Decision& next) {

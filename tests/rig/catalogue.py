@@ -12,7 +12,7 @@ ROOT = pathlib.Path(__file__).resolve().parents[2]
 PAGE = ROOT / "docs/reliability.md"
 BEGIN, END = "### 7.2 Catalogue\n", "\n## 8. "
 RECOVERY, STOP, INPUT, SERVICE = (f"tests/system/test_{name}.py" for name in ("recovery", "stop", "bad_input", "service"))
-PROCESSES, NETWORK, DISK, HTTP = (f"tests/rig/test_{name}.py" for name in ("processes", "network", "disk", "http"))
+PROCESSES, NETWORK, DISK, HTTP, QUARANTINE = (f"tests/rig/test_{name}.py" for name in ("processes", "network", "disk", "http", "quarantine"))
 
 
 @dataclasses.dataclass
@@ -31,11 +31,13 @@ FAULTS = [
     Fault("F03", "each worker in turn, again and again", "same bits; no more files, segments and descriptors than before", [f"{PROCESSES}::test_f03_each_worker_in_turn"]),
     Fault("F04", "exit 0 too early, exit 3, SIGSEGV, SIGABRT", "the cause is told; as F01", [f"{PROCESSES}::test_f04_every_way_to_end_is_survived_and_told"]),
     Fault("F05", "a worker stands still for less than the dead limit", "no restart, same bits", [f"{PROCESSES}::test_f05_a_short_pause_is_no_death"]),
-    Fault("F06", "a worker stands still for ever", "found at the dead limit", ["FleetTest.SilenceMakesSuspectThenDead", "SupervisorTest.ARankThatStandsStillIsFoundInAnyPhase", f"{PROCESSES}::test_f06_a_frozen_rank_is_found_in_every_phase"]),
+    Fault("F06", "a worker stands still for ever", "found at the dead limit, in every phase", ["FleetTest.SilenceMakesSuspectThenDead", "SupervisorTest.ARankThatStandsStillIsFoundInAnyPhase", "SupervisorTest.AProcessStoppedBeforeItsFirstPulseIsFound", f"{PROCESSES}::test_f06_a_frozen_rank_is_found_in_every_phase"],
+          "a worker on another host that is stopped before its program has run (libraries load, a second) is found at the start limit"),
     Fault("F07", "a slow worker", "named; a stage is not held up by it", ["FleetTest.SpeedIsRelativeToTheFastestOnTheSameKind"], "nothing is given to two workers at once: there is no speculation"),
     Fault("F08", "a zombie that wakes up and writes late", "nothing of it counts", ["Actor.ForeignMessagesAreRefusedAndCounted", "Actor.SilenceFences", f"{PROCESSES}::test_f08_a_zombie_that_writes_late_changes_nothing"]),
     Fault("F09", "a worker never reports", "dead at the start limit", ["FleetTest.AWorkerThatNeverReportsIsDeadAtTheStartLimit"]),
-    Fault("F10", "a worker is killed for its memory", "retried, then FAILED with the reason", [], "the kernel's killer shows as signal 9 (F04); a limit of memory by control groups is not made here"),
+    Fault("F10", "a worker is killed for its memory", "the cause is told; a sample in hand twice is quarantined", ["SupervisorTest.AKillForMemoryIsTold", "InHandTest.OthersAreNotBlamed"],
+          "the kernel's killer is not set going: no limit of memory by control groups is made; on other hosts it is signal 9"),
     Fault("F11", "few descriptors", "a clean error that names the limit", [f"{PROCESSES}::test_f11_few_descriptors_end_in_an_error"]),
     Fault("F12", "kill -9 of the coordinator", "next step < 3 s, same bits", [f"{RECOVERY}::test_kill_9_costs_less_than_three_seconds_and_no_bit"]),
     Fault("F13", "kill at every fault point", "what was acknowledged is there", ["LedgerTest.KillAtEveryFaultPointLosesNothingAcknowledged", f"{PROCESSES}::test_f13_kill_at_every_point_of_the_run"], "no power cut: writes that were not synced are not taken back"),
@@ -64,7 +66,10 @@ FAULTS = [
     Fault("F36", "a slow disk", "heartbeats go on", [f"{PROCESSES}::test_f36_a_slow_ledger_is_no_death"]),
     Fault("F37", "a truncated tar", "good members count, the rest by reason", ["ShardTest.TruncatedTarsKeepTheirGoodMembers"]),
     Fault("F38", "pictures that hurt", "no crash; a reason each", ["BadImages.HaveTheirReasons", "BadImages.MutatedBytesNeverCrash", "BadImages.AMemoryBombIsRefusedOrCheap"]),
-    Fault("F39", "a sample that kills its worker", "quarantined after two deaths, the run finishes", [], "the job fails after three starts without progress: nothing is quarantined"),
+    Fault("F39", "a sample that kills its worker", "quarantined after two deaths, the run finishes",
+          ["InHandTest.ACrashLeavesSignalTaskAndTheSampleOfItsThread", "ShardTest.QuarantinedSamplesAreBad", f"{QUARANTINE}::test_f39_a_sample_that_kills_its_workers_is_quarantined",
+           f"{QUARANTINE}::test_f39_more_than_is_allowed_ends_the_job_by_name", f"{QUARANTINE}::test_f39_one_that_only_training_decodes"],
+          "a crash that no single sample has in hand (within a batch's model) is laid on the last one decoded"),
     Fault("F40", "missing shards, empty tars, keys twice, no caption, bad text", "counted by reason, or refused", [f"{INPUT}::test_a_shard_without_samples_fails_loudly_unless_allowed"]),
     Fault("F41", "a shard changes between two looks", "never trained silently", [], "a changed shard has another address, so that what was made of the old one is made again; no test changes one under a running task"),
     Fault("F42", "too many bad samples", "FAILED with the reason", [f"{INPUT}::test_too_many_bad_samples_fail_the_job_with_the_reason"]),

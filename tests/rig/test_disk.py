@@ -2,10 +2,6 @@
 import os
 import subprocess
 import time
-import json
-import os
-import subprocess
-import time
 
 import pytest
 

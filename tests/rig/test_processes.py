@@ -69,7 +69,7 @@ def test_f05_a_short_pause_is_no_death(launch, audit):
     audit(run.output)
 
 
-@pytest.mark.parametrize("who, when", [("trireme-coordin", "starts"), pytest.param("trireme-worker", "starts", marks=long), pytest.param("trireme-coordin", "trains", marks=long), pytest.param("trireme-worker", "trains", marks=long)])
+@pytest.mark.parametrize("who, when", [("trireme-coordin", "starts"), ("trireme-worker", "starts"), pytest.param("trireme-coordin", "trains", marks=long), pytest.param("trireme-worker", "trains", marks=long)])
 def test_f06_a_frozen_rank_is_found_in_every_phase(launch, audit, who, when):
     """Within a second of the dead limit, 4 s here; while it starts nobody but its pulse can tell."""
     run = launch(TINY, sets=QUICK)

@@ -171,7 +171,10 @@ std::string run_actor(Control& control, const Stages& stages, const ActorOptions
     control.begin_task(task->lease);
     if (lost.empty()) {
       TaskContext context = context_of(*task, control, options);
+      if (options.in_hand != nullptr)
+        options.in_hand->begin(task->job, task->stage, task->shard ? task->shard->path : "");
       jobs::Message answer = run_behind_door(*task, stages, context, control, options);
+      if (options.in_hand != nullptr) options.in_hand->end();
       if (const auto* failure = std::get_if<jobs::TaskFailed>(&answer); failure != nullptr)
         log_warning("actor", task->stage + " failed (" + std::string(name_of(failure->kind)) +
                                  "): " + failure->message);

@@ -6,6 +6,7 @@
 #include <map>
 #include <memory>
 
+#include "common/io/machine/in_hand.h"
 #include "worker/runtime/control.h"
 #include "worker/runtime/stage.h"
 
@@ -16,6 +17,7 @@ using Stages = std::map<jobs::TaskKind, std::unique_ptr<Stage>>;
 struct ActorOptions {
   const Clock* clock = nullptr;
   telemetry::Metrics* metrics = nullptr;  // may be null
+  io::InHand* in_hand = nullptr;          // told of every task; may be null
   int threads = 1;
   std::string device = "cpu", why_device;  // of this worker (device.h); a task may want the CPU
   // The gang of task.members, each on its device; `stopped` is polled while it waits for a peer.

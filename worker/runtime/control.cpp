@@ -1,6 +1,7 @@
 #include "worker/runtime/control.h"
 
 #include <sstream>
+#include <utility>
 
 #include <unistd.h>
 
@@ -161,7 +162,7 @@ bool Control::welcomed(const jobs::Envelope& envelope) {
 }
 
 void Control::handle(const jobs::Welcome& welcome) {
-  welcomed_ = true;
+  if (!std::exchange(welcomed_, true)) options_.welcomed();
   beat_every_seconds_ = welcome.heartbeat_seconds;
   watchdog_.allow(welcome.fence_seconds);
 }

@@ -33,7 +33,8 @@ struct ControlOptions {
   std::uint64_t run = 0;    // 0: learnt from the Welcome
   Incarnation incarnation;  // 0: learnt from the Welcome
   double welcome_within_seconds = 120;
-  std::function<void()> fence;  // see watchdog.h
+  std::function<void()> fence;             // see watchdog.h
+  std::function<void()> welcomed = [] {};  // control thread: from here on the heartbeats tell that we live
 };
 
 class Control {

@@ -7,6 +7,7 @@
 #include <thread>
 #include <vector>
 
+#include "common/io/machine/in_hand.h"
 #include "worker/runtime/stage.h"
 
 namespace trireme::worker::runtime {
@@ -22,7 +23,10 @@ void parallel_for(std::int64_t count, int threads, const StopRequest* stop,
     try {
       for (std::int64_t item = next++; item < count && !failed; item = next++) {
         if (stop != nullptr) stop->throw_if_stopped();
-        body(item);
+        {
+          const io::SampleScope scope;
+          body(item);
+        }
         const std::int64_t finished = ++done;
         if (progress) progress(finished);
       }

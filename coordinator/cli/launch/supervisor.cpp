@@ -6,7 +6,6 @@
 #include <filesystem>
 #include <map>
 #include <optional>
-#include <regex>
 #include <thread>
 #include <utility>
 
@@ -16,6 +15,7 @@
 
 #include "common/base/error.h"
 #include "common/io/folder.h"
+#include "common/io/machine/in_hand.h"
 #include "coordinator/cli/launch/process.h"
 #include "coordinator/cli/launch/run_files.h"
 
@@ -24,33 +24,13 @@ namespace {
 
 using namespace std::chrono_literals;
 using Steady = std::chrono::steady_clock;
-constexpr std::chrono::milliseconds kLookAtPulses{100};
+constexpr std::chrono::milliseconds kLookAtPulses{100}, kLookAtProcesses{500};
 constexpr const char* kMark = "TRIREME_SUPERVISOR_PID";
 
 std::atomic<int> stops{0};
 static_assert(std::atomic<int>::is_always_lock_free);
 void count_stop(int) {
   ++stops;
-}
-
-// Changes whenever the file is replaced.
-using FileStamp = std::optional<io::FileStatus>;
-FileStamp stamp_of(const io::Path& file) {
-  return io::exists(file) ? FileStamp(io::status_of(file)) : std::nullopt;
-}
-
-// Who died, as mpirun tells it: "… process rank 2 with PID 0 on node n exited on signal 9 (Killed)."
-std::string cause_of_end(const io::Path& log, std::uint64_t begin, const Ended& end) {
-  io::LineReader file(log, begin);
-  static const std::regex kSignal(R"(process rank (\d+) .*exited on signal (\d+))");
-  for (std::string line; file.next(line);) {
-    std::smatch found;
-    if (!std::regex_search(line, found, kSignal)) continue;
-    const std::string who = found[1] == "0" ? "the coordinator" : "worker " + found[1].str();
-    return who + " was killed by signal " + found[2].str();
-  }
-  if (end.signal != 0) return "mpirun was killed by signal " + std::to_string(end.signal);
-  return "mpirun ended with code " + std::to_string(end.code);
 }
 
 class Incarnation {
@@ -65,17 +45,22 @@ class Incarnation {
   std::optional<Steady::duration> started_within;  // to the coordinator's first beat
 
  private:
+  void note_cause(const Ended& end);
   void check_pulse();
   void check_pulses();
+  void check_stopped();
   void check_terminal();
   void check_signals();
   void forward_stop();
+  void end_since(const std::string& what, std::chrono::milliseconds limit,
+                 std::chrono::milliseconds patience);
   void end_everything(std::chrono::milliseconds patience);
   std::vector<pid_t> ours() const { return processes_marked(kMark, std::to_string(::getpid())); }
 
   const SupervisorOptions& options_;
   std::uint64_t number_;
   pid_t mpirun_ = 0;
+  std::uint64_t kills_before_ = 0;
   std::uint64_t log_begin_ = 0;  // where this incarnation's lines begin in mpirun.log
   Steady::time_point started_ = Steady::now(), pulse_ = Steady::now(), stop_since_{}, looked_ = started_,
                      told_{};
@@ -85,18 +70,21 @@ class Incarnation {
     Steady::time_point at;
   };
   std::map<std::string, Beat> beats_;  // of the ranks' pulses
-  FileStamp stamp_;
+  std::map<pid_t, Steady::time_point> stopped_;
+  Steady::time_point looked_at_processes_ = started_;
+  std::optional<io::FileStatus> stamp_;
   bool seen_ = false, over_ = false;
 };
 
 Incarnation::Incarnation(const SupervisorOptions& options, std::uint64_t number)
-    : options_(options), number_(number), stamp_(stamp_of(store::RunPaths{options.run_folder}.progress())) {
+    : options_(options), number_(number), stamp_(progress_stamp(options.run_folder)) {
   io::remove_tree(options.run_folder / "pulse");
   Spawn what{options.command, options.environment, store::RunPaths{options.run_folder}.mpirun_log()};
   what.environment["TRIREME_INCARNATION"] = std::to_string(number);
   what.environment[kMark] = std::to_string(::getpid());
   what.environment["TRIREME_LOG_DIR"] = store::RunPaths{options.run_folder}.logs().string();
   log_begin_ = io::exists(what.output) ? io::size_of(what.output) : 0;
+  kills_before_ = options.kills_for_memory();
   mpirun_ = spawn(what);
 }
 
@@ -104,8 +92,7 @@ void Incarnation::watch() {
   while (!over_) {
     if (const auto end = ended(mpirun_)) {
       exit_code = end->code;
-      if (cause.empty())
-        cause = cause_of_end(store::RunPaths{options_.run_folder}.mpirun_log(), log_begin_, *end);
+      if (cause.empty()) note_cause(*end);
       mpirun_ = 0;
       end_everything(options_.poll * 3);  // without mpirun the ranks are orphans: nothing of theirs counts
       return;
@@ -113,6 +100,7 @@ void Incarnation::watch() {
     check_signals();
     if (!over_) check_terminal();
     if (!over_) check_pulses();
+    if (!over_) check_stopped();
     if (!over_ && !beats_.contains("rank-0")) check_pulse();
     if (over_) return;
     options_.on_poll();
@@ -120,8 +108,15 @@ void Incarnation::watch() {
   }
 }
 
+void Incarnation::note_cause(const Ended& end) {
+  const auto found = cause_of_end(store::RunPaths{options_.run_folder}.mpirun_log(), log_begin_, end,
+                                  options_.kills_for_memory() - kills_before_);
+  cause = found.text;
+  if (found.out_of_memory) io::note_out_of_memory(options_.run_folder, found.worker, number_);
+}
+
 void Incarnation::check_pulse() {
-  const FileStamp stamp = stamp_of(store::RunPaths{options_.run_folder}.progress());
+  const auto stamp = progress_stamp(options_.run_folder);
   const auto now = Steady::now();
   if (stamp != stamp_) {
     stamp_ = stamp;
@@ -133,10 +128,8 @@ void Incarnation::check_pulse() {
   }
   const auto limit = seen_ ? options_.pulse_limit : options_.start_limit;
   if (now - (seen_ ? pulse_ : started_) < limit) return;
-  cause = seen_ ? "the coordinator gave no sign of life for " + std::to_string(limit.count() / 1000) + " s"
-                : "the coordinator did not start within " + std::to_string(limit.count() / 1000) + " s";
-  options_.say(cause + "; ending this incarnation");
-  end_everything(options_.kill_limit);
+  end_since(seen_ ? "the coordinator gave no sign of life for " : "the coordinator did not start within ",
+            limit, options_.kill_limit);
 }
 
 // The coordinator has said how it ended: mpirun, which may be waiting for a host that does not answer, gets a
@@ -176,19 +169,37 @@ void Incarnation::check_pulses() {
       if (!started_within) started_within = now - started_;
     }
     if (now - beats_[rank].at < options_.frozen_limit) continue;
-    cause = (rank == "rank-0" ? "the coordinator" : "worker " + rank.substr(5)) + " stands still since " +
-            std::to_string(options_.frozen_limit.count() / 1000) + " s";
-    options_.say(cause + "; ending this incarnation");
-    return end_everything(std::chrono::milliseconds(0));
+    return end_since(
+        (rank == "rank-0" ? "the coordinator" : "worker " + rank.substr(5)) + " stands still since ",
+        options_.frozen_limit, 0ms);
   }
   const auto coordinator = beats_.find("rank-0");
   const bool joining =
       coordinator != beats_.end() && coordinator->second.text.find("joining") != std::string::npos;
   if (!joining || now - started_ < options_.start_limit) return;
-  cause = "the ranks did not find one another within " + std::to_string(options_.start_limit.count() / 1000) +
-          " s";
-  options_.say(cause + "; ending this incarnation");
-  end_everything(options_.kill_limit);
+  end_since("the ranks did not find one another within ", options_.start_limit, options_.kill_limit);
+}
+
+// While ranks start, one that has not shown a pulse yet, or what starts them, may be stopped: the kernel
+// tells.
+void Incarnation::check_stopped() {
+  const auto now = Steady::now();
+  const auto coordinator = beats_.find("rank-0");
+  const bool starting =
+      coordinator == beats_.end() || coordinator->second.text.find("joining") != std::string::npos;
+  if (!starting || now - looked_at_processes_ < kLookAtProcesses) return;
+  const bool was_away = now - looked_at_processes_ > 2s;  // or did not look
+  looked_at_processes_ = now;
+  const auto before = std::exchange(stopped_, {});
+  for (const pid_t process : ours()) {
+    if (!is_stopped(process)) continue;
+    const auto known = before.find(process);
+    stopped_[process] = known == before.end() || was_away ? now : known->second;
+    if (now - stopped_[process] < options_.frozen_limit) continue;
+    return end_since(
+        "process " + std::to_string(process) + " (" + command_name(process) + ") stands still since ",
+        options_.frozen_limit, 0ms);
+  }
 }
 
 void Incarnation::check_signals() {
@@ -220,6 +231,13 @@ void Incarnation::forward_stop() {
   if (target != 0 && ::kill(target, SIGTERM) == 0) return;
   cause = "stopped before the coordinator was up";
   end_everything(options_.kill_limit);
+}
+
+void Incarnation::end_since(const std::string& what, std::chrono::milliseconds limit,
+                            std::chrono::milliseconds patience) {
+  cause = what + std::to_string(limit.count() / 1000) + " s";
+  options_.say(cause + "; ending this incarnation");
+  end_everything(patience);
 }
 
 // SIGTERM to mpirun's group, then SIGKILL to it and to every process that carries our mark.

@@ -11,6 +11,7 @@
 #include <vector>
 
 #include "common/io/file.h"
+#include "coordinator/cli/launch/signs.h"
 #include "jobs/specification/job_spec.h"
 
 namespace trireme::coordinator::cli {
@@ -24,13 +25,14 @@ struct SupervisorOptions {
   io::Path run_folder;
   jobs::RetrySpec retry;
   std::chrono::milliseconds poll{20};
-  std::chrono::milliseconds start_limit{180000};          // until the first progress.json of an incarnation
-  std::chrono::milliseconds pulse_limit{30000};           // between two changes of it, where no pulse is
-  std::chrono::milliseconds frozen_limit{10000};          // between two beats of a rank's pulse
-  std::chrono::milliseconds stop_limit{40000};            // from the first signal to the end
-  std::chrono::milliseconds kill_limit{2000};             // from SIGTERM to SIGKILL
-  std::chrono::milliseconds leave_limit{3000};            // from terminal.json to mpirun's own end
-  std::function<void()> on_poll = [] {};                  // progress display
+  std::chrono::milliseconds start_limit{180000};  // until the first progress.json of an incarnation
+  std::chrono::milliseconds pulse_limit{30000};   // between two changes of it, where no pulse is
+  std::chrono::milliseconds frozen_limit{10000};  // between two beats of a rank's pulse
+  std::chrono::milliseconds stop_limit{40000};    // from the first signal to the end
+  std::chrono::milliseconds kill_limit{2000};     // from SIGTERM to SIGKILL
+  std::chrono::milliseconds leave_limit{3000};    // from terminal.json to mpirun's own end
+  std::function<std::uint64_t()> kills_for_memory = cli::kills_for_memory;  // by the kernel, on this host
+  std::function<void()> on_poll = [] {};                                    // progress display
   std::function<bool()> finished = [] { return false; };  // true: a standing coordinator is asked to leave
   std::function<void(const std::string&)> say = [](const std::string&) {};  // one line per event
 };

@@ -16,6 +16,7 @@
 #include "common/base/error.h"
 #include "common/base/processor_time.h"
 #include "common/base/random.h"
+#include "common/io/machine/in_hand.h"
 #include "worker/data/batches/image_batch.h"
 #include "worker/data/batches/torch_threads.h"
 #include "worker/data/images/resize.h"
@@ -176,6 +177,7 @@ struct BatchLoader::State {
   }
 
   void fill_row(Work& work, std::int64_t index) const {
+    const io::SampleScope scope;
     SlotBatch& slot = work.slots[index_of(index / slot_rows)];
     const std::int64_t row = index % slot_rows;
     const SamplePosition position = slot.samples[index_of(row)];

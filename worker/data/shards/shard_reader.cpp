@@ -2,6 +2,7 @@
 
 #include "common/base/error.h"
 #include "common/io/folder.h"
+#include "common/io/machine/in_hand.h"
 #include "jobs/specification/prompt_template.h"
 #include "worker/data/shards/caption_text.h"
 #include "worker/data/shards/readable_json.h"
@@ -23,6 +24,7 @@ std::unique_ptr<io::ByteSource> bytes_of(const io::Path& shard) {
 struct ShardReader::State {
   State(std::unique_ptr<io::ByteSource> source, const io::Path& shard, const io::Path& index_path)
       : bytes(std::move(source)),
+        path(shard.string()),
         folder(io::is_folder(shard) ? shard : shard.parent_path()),
         index(decode_index(io::MappedFile(index_path).text(), index_path)) {}
 
@@ -33,12 +35,19 @@ struct ShardReader::State {
     }
     return index.samples[static_cast<std::size_t>(sample)];
   }
+  // As at(); from here on this thread has it in hand.
+  const IndexSample& take(std::int64_t sample) const {
+    const IndexSample& entry = at(sample);
+    io::take_in_hand(path, index.pooled(entry.key));
+    return entry;
+  }
   std::string text(const IndexRange& range) const {
     std::string storage;
     return std::string(bytes->view(range.offset, range.size, storage));
   }
 
   std::unique_ptr<io::ByteSource> bytes;
+  std::string path;
   io::Path folder;
   ShardIndex index;
 };
@@ -76,7 +85,7 @@ std::string ShardReader::key(std::int64_t sample) const {
 }
 
 std::string_view ShardReader::image_bytes(std::int64_t sample, std::string& storage) const {
-  const IndexSample& entry = state_->at(sample);
+  const IndexSample& entry = state_->take(sample);
   if (image_in_shard(state_->index.kind))
     return state_->bytes->view(entry.image.offset, entry.image.size, storage);
   storage.clear();
@@ -90,7 +99,7 @@ std::string_view ShardReader::image_bytes(std::int64_t sample, std::string& stor
 }
 
 std::vector<std::string> ShardReader::captions(std::int64_t sample) const {
-  const IndexSample& entry = state_->at(sample);
+  const IndexSample& entry = state_->take(sample);
   if (!text_in_shard(state_->index.kind)) {
     std::vector<std::string> out;
     for (std::uint64_t i = 0; i < entry.text.size; ++i) {
@@ -114,7 +123,7 @@ std::string ShardReader::raw_text(std::int64_t sample) const {
 }
 
 std::string ShardReader::json(std::int64_t sample) const {
-  const IndexRange& range = state_->at(sample).json;
+  const IndexRange& range = state_->take(sample).json;
   return readable_json(json_in_shard(state_->index.kind) ? state_->text(range)
                                                          : std::string(state_->index.pooled(range)));
 }

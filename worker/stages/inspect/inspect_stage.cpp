@@ -1,8 +1,10 @@
 #include "worker/stages/inspect/inspect_stage.h"
 
+#include <nlohmann/json.hpp>
+
 #include "common/base/error.h"
 #include "jobs/specification/job_spec.h"
-#include "worker/data/shards/shard_reader.h"
+#include "worker/data/shards/quarantine.h"
 
 namespace trireme::worker::stages::inspect {
 namespace {
@@ -19,15 +21,23 @@ jobs::SourceSpec source_of(const runtime::OpenedTask& task) {
   return data.sources[source];
 }
 
+// Keys of samples that killed workers; an inspection has no other settings.
+std::vector<std::string> quarantined_of(const runtime::OpenedTask& task) {
+  const auto settings = nlohmann::json::parse(task.message.settings, nullptr, false);
+  return settings.is_object() ? settings.value("quarantined", std::vector<std::string>())
+                              : std::vector<std::string>();
+}
+
 }  // namespace
 
 jobs::TaskDone InspectStage::work(const Task& task, runtime::TaskContext& context) {
   const jobs::ShardRef& shard = task.shard();
   const jobs::SourceSpec source = source_of(task);
-  const data::ShardScan scan =
-      data::build_shard_index(shard.path, shard.format, source, task.output(), [&context] {
-        if (context.stop != nullptr) context.stop->throw_if_stopped();
-      });
+  const data::ShardScan scan = data::build_shard_index_without(quarantined_of(task), shard.path, shard.format,
+                                                               source, task.output(), [&context] {
+                                                                 if (context.stop != nullptr)
+                                                                   context.stop->throw_if_stopped();
+                                                               });
   if (!shard.sha256.empty() && shard.sha256 != scan.sha256) {
     throw Error(ErrorKind::kDamaged,
                 "shard " + shard.path + " changed: sha256 " + scan.sha256 + ", expected " + shard.sha256,

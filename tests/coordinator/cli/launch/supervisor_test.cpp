@@ -208,6 +208,32 @@ TEST_F(SupervisorTest, ARankThatStandsStillIsFoundInAnyPhase) {
   EXPECT_NE(said_.find("worker 1 stands still"), std::string::npos) << said_;
 }
 
+// F10: the kernel counts whom it killed for memory; what that worker had in hand is to be known.
+TEST_F(SupervisorTest, AKillForMemoryIsTold) {
+  std::uint64_t kills = 7;
+  options_.kills_for_memory = [&] { return kills++; };
+  script(
+      "pulse $TRIREME_INCARNATION; [ $TRIREME_INCARNATION = 1 ] && { echo 'process rank 2 with PID 0 on node "
+      "n "
+      "exited on signal 9 (Killed).'; exit 137; }; end SUCCEEDED 0");
+  EXPECT_EQ(run().incarnations, 2);
+  EXPECT_NE(said_.find("worker 2 was killed by signal 9 (out of memory)"), std::string::npos) << said_;
+  EXPECT_TRUE(io::exists(options_.run_folder / "in-hand/memory-2-1"));
+}
+
+// F06: before its first pulse, which a worker that loads its libraries has not shown yet.
+TEST_F(SupervisorTest, AProcessStoppedBeforeItsFirstPulseIsFound) {
+  options_.frozen_limit = milliseconds(700);
+  script(
+      "[ $TRIREME_INCARNATION = 2 ] && { pulse 2; end SUCCEEDED 0; exit 0; }\n"
+      "mkdir -p pulse; sh -c 'kill -STOP $$' & for i in $(seq 99); do echo \"$i joining\" > pulse/rank-0; "
+      "sleep 0.1; done");
+  const SupervisorResult result = run();
+  EXPECT_EQ(result.exit_code, 0) << said_;
+  EXPECT_EQ(result.incarnations, 2);
+  EXPECT_NE(said_.find("(sh) stands still"), std::string::npos) << said_;
+}
+
 // F22: mpirun waits for a host that does not answer, and for SIGTERM it has no ear.
 TEST_F(SupervisorTest, WhatTheCoordinatorSaidCountsAlthoughMpirunHangs) {
   options_.leave_limit = milliseconds(300);

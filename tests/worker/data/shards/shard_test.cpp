@@ -9,6 +9,7 @@
 #include "common/io/hash.h"
 #include "tests/support/ranged_source.h"
 #include "tests/support/tar_writer.h"
+#include "worker/data/shards/quarantine.h"
 #include "worker/data/shards/shard_index.h"
 #include "worker/data/shards/shard_reader.h"
 
@@ -61,6 +62,27 @@ TEST_F(ShardTest, ReadsImg2datasetTars) {
   EXPECT_EQ(reader.json(1), "");
   EXPECT_FALSE(reader.label(0));
   EXPECT_THROW(reader.key(2), Error);
+}
+
+// What has killed workers is bad from the scan on, and the index tells that it is another one.
+TEST_F(ShardTest, QuarantinedSamplesAreBad) {
+  TarWriter tar;
+  for (const char* key : {"a", "b", "c"})
+    tar.add(std::string(key) + ".jpg", key).add(std::string(key) + ".txt", "a caption");
+  const ShardScan whole = scan(tar.bytes());
+  const auto without = [&](const std::vector<std::string>& keys) {
+    return build_shard_index_without(keys, shard, jobs::DataFormat::kWebdataset, source, index);
+  };
+  const ShardScan found = without({"b", "nobody"});
+  EXPECT_EQ(found.samples, 2);
+  EXPECT_EQ(found.bad, (Bad{{"quarantined", 1}}));
+  EXPECT_EQ(found.examples, Strings{"b: quarantined"});
+  EXPECT_EQ(found.sha256, whole.sha256);
+  EXPECT_NE(found.reading, whole.reading);
+  EXPECT_NE(found.reading, without({"a"}).reading);
+  EXPECT_EQ(ShardReader(shard, index).key(0), "b");
+  EXPECT_EQ(without({""}).samples, 0);
+  EXPECT_EQ(ShardReader(shard, index).size(), 0);
 }
 
 TEST_F(ShardTest, ReadsClipBenchmarkTars) {

@@ -3,11 +3,14 @@
 
 #include <algorithm>
 #include <filesystem>
+#include <set>
 
 #include "common/base/error.h"
 #include "common/base/log.h"
+#include "common/io/folder.h"
 #include "common/io/hash.h"
 #include "jobs/store/tar_scan.h"
+#include "worker/data/shards/quarantine.h"
 #include "worker/data/shards/scan/scan_samples.h"
 
 namespace trireme::worker::data {
@@ -59,8 +62,35 @@ void scan_tar_shard(const io::Path& shard, const io::ByteSource& tar, const jobs
   scan.advice = scan_advice(source, groups, samples, places, scan);
 }
 
+// These have killed workers (RELIABILITY 8.5).
+void leave_out(const std::vector<std::string>& quarantined, ShardIndex& index, ShardScan& scan) {
+  if (quarantined.empty()) return;
+  const std::set<std::string_view> keys(quarantined.begin(), quarantined.end());
+  std::erase_if(index.samples, [&](const IndexSample& sample) {
+    const std::string_view key = index.pooled(sample.key);
+    if (!keys.contains(key)) return false;
+    scan.blame(std::string(key), "quarantined");
+    return true;
+  });
+  io::Xxh3 hash;
+  for (const std::string_view key : keys) hash.update(std::to_string(key.size()) + " " + std::string(key));
+  scan.reading += " without:" + io::hex(hash.finish());
+}
+
+ShardScan without_all(const io::Path& shard, bool is_folder, const io::Path& index_path) {
+  ShardIndex index;
+  ShardScan scan;
+  if (is_folder) index.kind = ShardKind::kFiles;
+  if (!is_folder) index.shard_bytes = io::size_of(shard);
+  scan.sha256 = index.sha256 = io::sha256_hex("quarantined " + shard.string());
+  scan.blame("the shard as a whole", "quarantined");
+  io::write_file_atomic(index_path, encode_index(index));
+  return scan;
+}
+
 ShardScan finished(const jobs::SourceSpec& source, ShardIndex& index, ShardScan scan,
-                   const io::Path& index_path) {
+                   const io::Path& index_path, const std::vector<std::string>& quarantined) {
+  leave_out(quarantined, index, scan);
   index.exif_orientation = source.exif_orientation;
   index.icc_to_srgb = source.icc_to_srgb;
   if (source.exif_orientation) scan.reading += " turned";
@@ -78,20 +108,11 @@ void ShardScan::blame(const std::string& what, const std::string& reason) {
   if (examples.size() < kExamples) examples.push_back(printable(what, 200) + ": " + reason);
 }
 
-ShardScan build_shard_index(const io::Path& shard, jobs::DataFormat format, const jobs::SourceSpec& source,
-                            const io::Path& index_path, const std::function<void()>& poll) {
-  if (format != jobs::DataFormat::kFiles && format != jobs::DataFormat::kClassFolders)
-    return build_shard_index(*io::open_source(shard), shard, format, source, index_path, poll);
-  ShardIndex index;
-  ShardScan scan;
-  index.kind = ShardKind::kFiles;
-  scan_folder(shard, format == jobs::DataFormat::kClassFolders, source, poll, index, scan);
-  return finished(source, index, std::move(scan), index_path);
-}
+namespace {
 
-ShardScan build_shard_index(const io::ByteSource& bytes, const io::Path& shard, jobs::DataFormat format,
-                            const jobs::SourceSpec& source, const io::Path& index_path,
-                            const std::function<void()>& poll) {
+ShardScan build(const io::ByteSource& bytes, const io::Path& shard, jobs::DataFormat format,
+                const jobs::SourceSpec& source, const io::Path& index_path, const std::function<void()>& poll,
+                const std::vector<std::string>& quarantined) {
   const bool lines = format == jobs::DataFormat::kClipBenchmark;
   if (!lines && format != jobs::DataFormat::kWebdataset && format != jobs::DataFormat::kTable)
     throw Error(ErrorKind::kInvalid,
@@ -113,7 +134,33 @@ ShardScan build_shard_index(const io::ByteSource& bytes, const io::Path& shard, 
                                                  : ShardKind::kTarWholeText;
     scan_tar_shard(shard, bytes, source, lines, poll, index, scan);
   }
-  return finished(source, index, std::move(scan), index_path);
+  return finished(source, index, std::move(scan), index_path, quarantined);
+}
+
+}  // namespace
+
+ShardScan build_shard_index_without(const std::vector<std::string>& quarantined, const io::Path& shard,
+                                    jobs::DataFormat format, const jobs::SourceSpec& source,
+                                    const io::Path& index_path, const std::function<void()>& poll) {
+  const bool is_folder = format == jobs::DataFormat::kFiles || format == jobs::DataFormat::kClassFolders;
+  if (std::ranges::count(quarantined, "") > 0) return without_all(shard, is_folder, index_path);
+  if (!is_folder) return build(*io::open_source(shard), shard, format, source, index_path, poll, quarantined);
+  ShardIndex index;
+  ShardScan scan;
+  index.kind = ShardKind::kFiles;
+  scan_folder(shard, format == jobs::DataFormat::kClassFolders, source, poll, index, scan);
+  return finished(source, index, std::move(scan), index_path, quarantined);
+}
+
+ShardScan build_shard_index(const io::Path& shard, jobs::DataFormat format, const jobs::SourceSpec& source,
+                            const io::Path& index_path, const std::function<void()>& poll) {
+  return build_shard_index_without({}, shard, format, source, index_path, poll);
+}
+
+ShardScan build_shard_index(const io::ByteSource& bytes, const io::Path& shard, jobs::DataFormat format,
+                            const jobs::SourceSpec& source, const io::Path& index_path,
+                            const std::function<void()>& poll) {
+  return build(bytes, shard, format, source, index_path, poll, {});
 }
 
 }  // namespace trireme::worker::data
