@@ -6,7 +6,7 @@ cd "$(dirname "${BASH_SOURCE[0]}")/../.."
 seconds=${1:-15}
 shift || true
 targets=("$@")
-((${#targets[@]})) || targets=(protocol job sweep tar table safetensors ledger image)
+((${#targets[@]})) || targets=(protocol job sweep tar table safetensors ledger image http)
 clang=$(command -v clang++-16 || command -v clang++) || { echo "clang++ with libFuzzer is needed: apt-get install clang-16 libclang-rt-16-dev"; exit 2; }
 cmake -S . -B build/fuzz -G Ninja -DCMAKE_CXX_COMPILER="$clang" -DCMAKE_BUILD_TYPE=Debug -DTRIREME_TORCH=OFF -DTRIREME_TESTS=OFF -DTRIREME_FUZZ=ON \
   -DTRIREME_SANITIZE=address,undefined,fuzzer-no-link >build-fuzz.log || { cat build-fuzz.log; exit 1; }
@@ -24,6 +24,8 @@ for target in "${targets[@]}"; do
     sweep) seed "$corpus" jobs/examples/sweep-*.json ;;
     tar | image) seed "$corpus" tests/golden/*images.tar ;;
     table) printf 'filepath,title\na.png,"b, ""c"""\n' >"$corpus/seed" ;;
+    http) printf 'GET /api/v1/jobs?limit=3 HTTP/1.1\r\nHost: localhost\r\nAuthorization: Bearer 0123456789abcdef\r\n\r\n' >"$corpus/get"
+      printf 'POST /api/v1/jobs HTTP/1.1\r\nHost: localhost:80\r\nContent-Type: application/json\r\nTransfer-Encoding: chunked\r\n\r\n2\r\n{}\r\n0\r\n\r\n' >"$corpus/post" ;;
     ledger) printf '\1\0\0\0abcd' >"$corpus/seed" ;;
   esac
   echo "== $target, $seconds s"
