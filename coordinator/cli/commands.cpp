@@ -263,7 +263,8 @@ void add_rest(CLI::App& app, Given& given) {
       "search an index: trireme search RUN \"words\" [--image FILE] (trireme-worker tool search --help)");
   app.add_subcommand("weights", "look into checkpoints: trireme weights inspect|convert|compare …");
   app.add_subcommand(
-      "export", "a model for others: trireme export --to open_clip|hf MODEL FOLDER [--without-tokenizer]");
+      "export",
+      "a model for others: trireme export --to open_clip|hf|onnx MODEL FOLDER [--without-tokenizer]");
 }
 
 void add_serve(CLI::App& app, Given& given) {

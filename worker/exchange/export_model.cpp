@@ -17,6 +17,7 @@
 #include "worker/exchange/export_captioner.h"
 #include "worker/exchange/export_parts.h"
 #include "worker/exchange/hf_tokenizer.h"
+#include "worker/exchange/onnx/export_onnx.h"
 #include "worker/models/dual_encoder.h"
 #include "worker/models/towers/efficientnet_shape.h"
 
@@ -235,7 +236,7 @@ void export_open_clip(const std::string& model_folder, const std::string& folder
 }
 
 int run_export(int argc, char** argv) {
-  const char* const usage = "trireme export --to open_clip|hf MODEL FOLDER [--without-tokenizer]";
+  const char* const usage = "trireme export --to open_clip|hf|onnx MODEL FOLDER [--without-tokenizer]";
   std::vector<std::string> operands;
   std::string to;
   bool tokenizer = true;
@@ -254,13 +255,19 @@ int run_export(int argc, char** argv) {
     else
       operands.push_back(word);
   }
-  if (operands.size() != 2 || (to != "open_clip" && to != "hf"))
+  if (operands.size() != 2 || (to != "open_clip" && to != "hf" && to != "onnx"))
     throw Error(ErrorKind::kUsage, "export needs a model folder, a folder to write, and --to", usage);
   // Perhaps another model's, or the original that was trained from: a person decides what becomes of it.
   if (io::exists(operands[1]) && !(io::is_folder(operands[1]) && io::list_folder(operands[1]).empty()))
     throw Error(ErrorKind::kConflict, operands[1] + " is there already and not empty", "name a new folder");
-  (to == "hf" ? export_hf : export_open_clip)(operands[0], operands[1], tokenizer);
-  std::cout << operands[1] << ": written for " << (to == "hf" ? "transformers" : "open_clip") << "\n";
+  (to == "hf"     ? export_hf
+   : to == "onnx" ? export_onnx
+                  : export_open_clip)(operands[0], operands[1], tokenizer);
+  std::cout << operands[1] << ": written for "
+            << (to == "hf"     ? "transformers"
+                : to == "onnx" ? "programs that run ONNX"
+                               : "open_clip")
+            << "\n";
   return 0;
 }
 

@@ -19,7 +19,7 @@ namespace trireme::worker::exchange {
 void export_open_clip(const std::string& model, const std::string& folder, bool tokenizer);
 void export_hf(const std::string& model, const std::string& folder, bool tokenizer);
 
-// `trireme export --to open_clip|hf MODEL FOLDER [--without-tokenizer]`; argv[0] is the tool's name.
+// `trireme export --to open_clip|hf|onnx MODEL FOLDER [--without-tokenizer]`; argv[0] is the tool's name.
 int run_export(int argc, char** argv);
 
 }  // namespace trireme::worker::exchange

@@ -1,0 +1,196 @@
+// Exported towers, judged by onnxruntime where a Python has it.
+#include <gtest/gtest.h>
+
+#include <ATen/ATen.h>
+#include <unistd.h>
+
+#include <cstdio>
+#include <cstdlib>
+#include <filesystem>
+#include <functional>
+
+#include "common/base/error.h"
+#include "common/io/folder.h"
+#include "tests/support/small_model_spec.h"
+#include "worker/checkpoint/safetensors.h"
+#include "worker/exchange/onnx/export_onnx.h"
+#include "worker/exchange/onnx/onnx_layers.h"
+#include "worker/models/dual_encoder.h"
+
+namespace trireme::worker::exchange {
+namespace {
+
+namespace fs = std::filesystem;
+
+class OnnxTest : public ::testing::Test {
+ protected:
+  OnnxTest() : folder_(fs::temp_directory_path() / ("trireme_onnx_" + std::to_string(::getpid()))) {
+    fs::remove_all(folder_);
+    fs::create_directories(folder_);
+    at::manual_seed(4);
+  }
+  ~OnnxTest() override { fs::remove_all(folder_); }
+
+  // A model of random numbers, none of them as it begins (scales 1, shifts 0), exported to folder_/name with
+  // what it makes of some pictures and texts.
+  void add(const std::string& name, const std::function<void(jobs::ModelSpec&)>& change) {
+    const at::NoGradGuard no_gradients;
+    jobs::ModelSpec spec = testing::small_model_spec(16);
+    change(spec);
+    models::DualEncoder model(spec, 7);
+    for (auto& [key, tensor] : model.state()) {
+      if (!at::isFloatingType(tensor.scalar_type()) || key == "logit_scale") continue;
+      at::Tensor(tensor).add_(at::randn_like(tensor), 0.2);
+      if (key.ends_with("running_var")) at::Tensor(tensor).abs_().add_(0.5);
+    }
+    const std::string trained = (folder_ / (name + ".model")).string(),
+                      to = (folder_ / "exported" / name).string();
+    model.save(trained, "{}");
+    export_onnx(trained, to, false);
+    const std::int64_t px = spec.image.image_px, context = spec.text.context;
+    std::vector<std::pair<std::string, at::Tensor>> expected;
+    for (const std::int64_t count : {1, 3}) {
+      const at::Tensor pixels = at::randn({count, 3, px, px});
+      expected.emplace_back("pixels" + std::to_string(count), pixels);
+      expected.emplace_back("image" + std::to_string(count), model.encode_image(pixels));
+    }
+    for (const std::int64_t length :
+         onnx_text_is_padded(model.spec().text) ? std::vector{context} : std::vector{context, context - 3}) {
+      at::Tensor tokens = at::randint(1, 60, {4, length}, at::kLong);
+      const auto end = model.tokenizer().end_id(), pad = model.tokenizer().pad_id();
+      for (std::int64_t row = 0; row < 4; ++row) {  // texts of unlike length, padded
+        const std::int64_t last = 1 + row % (length - 1);
+        tokens[row][last] = end;
+        if (last + 1 < length) tokens[row].slice(0, last + 1).fill_(pad);
+      }
+      expected.emplace_back("tokens" + std::to_string(length), tokens);
+      expected.emplace_back("text" + std::to_string(length), model.encode_text(tokens));
+    }
+    checkpoint::write_safetensors(fs::path(to) / "expected.safetensors", expected, {}, false);
+  }
+
+  fs::path folder_;
+};
+
+TEST_F(OnnxTest, OnnxruntimeHasTheSameRowsOfEveryFamily) {
+  using namespace jobs;
+  const auto image = [](auto change) { return [change](ModelSpec& spec) { change(spec.image); }; };
+  const auto text = [](auto change) { return [change](ModelSpec& spec) { change(spec.text); }; };
+  add("vit", [](ModelSpec& spec) { spec.image.layers = spec.text.layers = 2; });
+  add("vit_quick", [](ModelSpec& spec) { spec.image.quick_gelu = spec.text.quick_gelu = true; });
+  add("vit_linear", [](ModelSpec& spec) {
+    spec.image.projection = spec.text.projection = ProjectionKind::kLinear;
+    spec.image.patch_bias = true;
+  });
+  add("vit_uneven", image([](ImageTowerSpec& tower) { tower.image_px = 21; }));  // not whole patches
+  add("vit_mean", image([](ImageTowerSpec& tower) {
+        tower.pooling = ImagePooling::kMean;
+        tower.activation = ActivationKind::kGeluTanh;
+        tower.ln_pre = false;
+      }));
+  add("vit_mean_after", image([](ImageTowerSpec& tower) {
+        tower.pooling = ImagePooling::kMean;
+        tower.norm_after_pooling = true;
+        tower.layer_scale = true;
+      }));
+  add("vit_siglip", image([](ImageTowerSpec& tower) {
+        tower.pooling = ImagePooling::kAttention;
+        tower.no_class_token = true;
+        tower.ln_pre = false;
+      }));
+  add("vit_coca", image([](ImageTowerSpec& tower) {
+        tower.pooling = ImagePooling::kQueries;
+        tower.pooling_heads = 2;
+        tower.pooling_queries = 3;
+      }));
+  add("vit_coca_wide", image([](ImageTowerSpec& tower) {
+        tower.pooling = ImagePooling::kQueries;
+        tower.pooling_heads = 2;
+        tower.pooling_width = 24;
+      }));
+  add("vit_eva", image([](ImageTowerSpec& tower) {
+        tower.rotary = RotaryOrder::kIj;
+        tower.gated_mlp = tower.attention_norm = tower.mlp_norm = true;
+      }));
+  add("vit_post_norm", image([](ImageTowerSpec& tower) {
+        tower.post_norm = true;
+        tower.rotary = RotaryOrder::kXy;
+      }));
+  add("efficientnet", [](ModelSpec& spec) {
+    spec.image.kind = ImageTowerKind::kEfficientNetB0;
+    spec.image.width_factor = 0.25;
+    spec.image.depth_factor = 0.5;
+    spec.image.image_px = 45;
+  });
+  add("efficientnet_same", [](ModelSpec& spec) {
+    spec.image.kind = ImageTowerKind::kEfficientNetB0;
+    spec.image.width_factor = 0.25;
+    spec.image.depth_factor = 0.5;
+    spec.image.padding = PaddingKind::kSame;
+    spec.image.head_conv = true;
+    spec.image.image_px = 47;
+  });
+  add("efficientnet_lite", [](ModelSpec& spec) {
+    spec.image.kind = ImageTowerKind::kEfficientNetLite0;
+    spec.image.width_factor = 0.25;
+    spec.image.depth_factor = 0.3;
+    spec.image.image_px = 40;
+  });
+  for (const auto readout : {TextReadout::kEnd, TextReadout::kFirst, TextReadout::kLast,
+                             TextReadout::kLargest, TextReadout::kClass})
+    add("text_" + std::string(name_of(readout)),
+        text([readout](TextTowerSpec& tower) { tower.readout = readout; }));
+  add("text_both_ways", text([](TextTowerSpec& tower) {
+        tower.bidirectional = true;
+        tower.readout = TextReadout::kFirst;
+        tower.layer_scale = true;
+      }));
+  for (const auto pooling : {TextPooling::kMean, TextPooling::kCls, TextPooling::kPooler})
+    add("bert_" + std::string(name_of(pooling)), text([pooling](TextTowerSpec& tower) {
+          tower.kind = TextTowerKind::kBert;
+          tower.pooling = pooling;
+          tower.positions = 8;
+        }));
+
+  const char* const peer = std::getenv("TRIREME_PEER_PYTHON");
+  const std::string python =
+      peer != nullptr ? peer : std::string(TRIREME_SOURCE_DIR) + "/.trireme/judges/bin/python";
+  if (std::system((python + " -c 'import onnxruntime, safetensors' > /dev/null 2>&1").c_str()) != 0)
+    GTEST_SKIP() << "onnxruntime is not installed for " << python
+                 << " (./quickstart judges, or set TRIREME_PEER_PYTHON)";
+  std::FILE* pipe = ::popen((python + " " + TRIREME_SOURCE_DIR + "/tests/oracles/check_onnx.py " +
+                             (folder_ / "exported").string() + " 2>&1")
+                                .c_str(),
+                            "r");
+  ASSERT_NE(pipe, nullptr);
+  char line[1024];
+  int families = 0;
+  std::string log;
+  while (std::fgets(line, sizeof line, pipe) != nullptr) {
+    log += line;
+    char name[256];
+    double worst = 1;
+    if (std::sscanf(line, "%255s %lf", name, &worst) != 2) continue;
+    ++families;
+    EXPECT_LE(worst, 1e-4) << name;
+  }
+  EXPECT_EQ(::pclose(pipe), 0) << log;
+  EXPECT_EQ(families, static_cast<int>(io::list_folder(folder_ / "exported").size())) << log;
+  std::printf("%s", log.c_str());
+}
+
+TEST_F(OnnxTest, WhatOtherProgramsDoNotKnowIsNamed) {
+  jobs::ModelSpec spec = testing::small_model_spec(16);
+  models::DualEncoder model(spec, 7);
+  model.save((folder_ / "model").string(), "{}");
+  try {
+    export_onnx((folder_ / "model").string(), (folder_ / "out").string(), true);
+    FAIL();
+  } catch (const Error& error) {  // words are hashed, for which nobody has a tokenizer
+    EXPECT_NE(std::string(error.what()).find("text.tokenizer.kind hashed_words"), std::string::npos)
+        << error.what();
+  }
+}
+
+}  // namespace
+}  // namespace trireme::worker::exchange
