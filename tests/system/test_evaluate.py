@@ -260,3 +260,32 @@ def test_a_classifier_learns_labels(tmp_path, trained, head):
         assert seen[-1] > 0.6 and log[-1]["loss"] < log[0]["loss"], (seen, log[0]["loss"], log[-1]["loss"])
         bits.append((run / "final/classifier.safetensors").read_bytes() + (run / "final/model.safetensors").read_bytes())
     assert bits[0] == bits[1]
+
+
+def test_a_classifier_learns_as_plain_torch_does(tmp_path, trained):
+    """50 steps of all pictures at once, so that their order is nobody's matter: open_clip's tower and torch's SGD have the same losses."""
+    done = subprocess.run([PEER, "-c", "import torch, open_clip, safetensors, PIL"], capture_output=True, text=True)
+    if done.returncode != 0:
+        pytest.skip(f"open_clip is not installed for {PEER} (./quickstart judges): " + done.stderr.strip()[-200:])
+    names = list(COLOURS)
+    wds(tmp_path / "wds_all", [{"png": ppm(COLOURS[names[i % 6]], i), "cls": str(i * 5 % 6 if i % 4 else i % 6).encode()} for i in range(24)], classes=names)
+    model = json.loads((trained / "final/config.json").read_text())["model"]
+    model["init_from"] = str(trained / "final")
+    stage = {"name": "classify", "kind": "train", "objective": "classification", "data": "all", "model": "given", "seed": 1, "global_batch": 24, "logical_slots": 4, "steps": 50,
+             "augment": {"scale_min": 1, "scale_max": 1, "aspect_min": 1, "aspect_max": 1}, "loss": {"label_smoothing": 0.1}, "classification": {"embedding": True},
+             "optimizer": {"kind": "sgd", "learning_rate": 0.1, "momentum": 0.9, "weight_decay": 0, "schedule": "constant"}}
+    job = saved(tmp_path, job_of({"given": model}, [stage], {"all": str(tmp_path / "wds_all/test")}))
+    trireme("launch", "-n", "2", job, "--set", f"spec.output={tmp_path}/run", check=True)
+    # What the head was drawn as: one step that moves nothing.
+    trireme("launch", "-n", "1", job, "--set", f"spec.output={tmp_path}/start", "--set", "spec.stages.0.steps=1", "--set", "spec.stages.0.optimizer.learning_rate=0", check=True)
+    trireme("export", "--to", "open_clip", "--without-tokenizer", trained / "final", tmp_path / "exported", check=True)
+    options = {"learning_rate": 0.1, "momentum": 0.9, "label_smoothing": 0.1, "steps": 50}
+    done = subprocess.run([PEER, ROOT / "tests/oracles/check_classification.py", tmp_path / "exported", tmp_path / "start/final/classifier.safetensors", tmp_path / "wds_all/test/0.tar", json.dumps(options)],
+                          capture_output=True, text=True, timeout=300)
+    assert done.returncode == 0, done.stdout + done.stderr[-3000:]
+    theirs = json.loads(done.stdout.strip().splitlines()[-1])
+    ours = [json.loads(line)["loss"] for line in (tmp_path / "run/stages/classify/log.jsonl").read_text().splitlines()]
+    assert len(ours) == 50 and ours[-1] < 0.8 * ours[0], (ours[0], ours[-1])
+    worst = max(abs(a - b) for a, b in zip(ours, theirs))
+    print("largest difference of a loss", worst)
+    assert worst <= 1e-5, (worst, ours, theirs)

@@ -28,50 +28,200 @@ void check(const at::Tensor& features_ND, const at::Tensor& label_N, std::int64_
   if (low < 0 || high >= classes)
     throw Error(ErrorKind::kInvalid, "label " + std::to_string(low < 0 ? low : high) + " is outside the " +
                                          std::to_string(classes) + " classes");
-  if (!at::isfinite(features_ND).all().item<bool>())
-    throw Error(ErrorKind::kInvalid, "the features of a probe hold NaN or infinity");
+  if (!std::isfinite(features_ND.sum(at::kDouble).item<double>()))  // without a mask as large as they are
+    throw Error(ErrorKind::kInvalid, "the features of a probe hold NaN or infinity",
+                "the model's weights or a picture's embedding hold NaN: trireme weights inspect");
 }
 
-// Value and gradient of the objective over C N, so that its scale does not depend on either.
+constexpr std::int64_t kTileElements = std::int64_t{1} << 21;
+constexpr double kFloat32Beyond = 1 << 22;  // numbers
+
+// Rows of a data set that a fit or a test looks at, gathered tile by tile.
+struct Rows {
+  at::Tensor features_ND, label_N, index;  // index: int64 positions, undefined for all
+  at::ScalarType math = at::kDouble;
+
+  std::int64_t size() const { return index.defined() ? index.size(0) : label_N.size(0); }
+  // `see` is given [R, D] in math, and labels [R].
+  template <class See>
+  void tiles(std::int64_t classes, const See& see) const {
+    const std::int64_t rows =
+        std::clamp<std::int64_t>(kTileElements / std::max(classes, features_ND.size(1)), 256, 16384);
+    for (std::int64_t first = 0; first < size(); first += rows) {
+      const std::int64_t count = std::min(rows, size() - first);
+      const auto of = [&](const at::Tensor& all) {
+        return index.defined() ? all.index_select(0, index.narrow(0, first, count))
+                               : all.narrow(0, first, count);
+      };
+      see(of(features_ND).to(math), of(label_N));
+    }
+  }
+};
+
+using Slots = std::vector<Rows>;
+
+// leaf(slot) of all slots of all workers, float64, added in pairs.
+template <class Leaf>
+at::Tensor tree_sum(const Slots& slots, std::size_t first, std::size_t count, const Leaf& leaf) {
+  if (count == 1) return leaf(slots[first]);
+  at::Tensor left = tree_sum(slots, first, count / 2, leaf);
+  return left.add_(tree_sum(slots, first + count / 2, count / 2, leaf));
+}
+template <class Leaf>
+at::Tensor total(const Slots& slots, const ProbeGang& gang, const Leaf& leaf) {
+  at::Tensor all = tree_sum(slots, 0, slots.size(), leaf);
+  if (gang.sum) gang.sum(all);
+  return all;
+}
+
+double count_of(const Slots& slots, const ProbeGang& gang) {
+  return total(slots, gang,
+               [](const Rows& rows) { return at::full({1}, static_cast<double>(rows.size()), at::kDouble); })
+      .item<double>();
+}
+
+// Of all rows or the chosen ones. How they are multiplied depends on how many all workers have.
+Slots slots_of(const at::Tensor& features_ND, const at::Tensor& label_N, const ProbeGang& gang,
+               const at::Tensor& chosen_N = {}) {  // bool
+  Slots slots;
+  for (const auto& slot : gang.slots)
+    slots.push_back({features_ND, label_N,
+                     chosen_N.defined() ? slot.masked_select(chosen_N.index_select(0, slot)) : slot});
+  if (slots.empty())
+    slots.push_back(
+        {features_ND, label_N, chosen_N.defined() ? chosen_N.nonzero().squeeze(1) : at::Tensor()});
+  if (features_ND.scalar_type() == at::kFloat &&
+      count_of(slots, gang) * static_cast<double>(features_ND.size(1)) > kFloat32Beyond)
+    for (auto& slot : slots) slot.math = at::kFloat;
+  return slots;
+}
+
+// sum CE of the rows and, behind one another in one tensor [K (D + 1) + 1], its gradient by [W b] before it.
+at::Tensor cross_entropy(const Rows& rows, const at::Tensor& w_KD, const at::Tensor& b_K) {
+  const auto w = w_KD.to(rows.math), b = b_K.to(rows.math);
+  const std::int64_t classes = w_KD.size(0), width = w_KD.size(1), numbers = classes * (width + 1);
+  at::Tensor sums = at::zeros({numbers + 1}, at::kDouble);
+  const at::Tensor gradient = sums.narrow(0, 0, numbers).view({classes, width + 1});
+  at::Tensor by_weight = gradient.narrow(1, 0, width), by_bias = gradient.select(1, width);
+  rows.tiles(classes, [&](const at::Tensor& x_RD, const at::Tensor& label_R) {
+    at::Tensor logits_RK = at::addmm(b, x_RD, w.t());
+    const auto label_R1 = label_R.unsqueeze(1);
+    const auto lse_R1 = at::logsumexp(logits_RK, {1}, true);
+    sums[numbers].add_((lse_R1 - logits_RK.gather(1, label_R1)).sum(at::kDouble));
+    logits_RK.sub_(lse_R1).exp_();
+    logits_RK.scatter_add_(1, label_R1, at::full_like(lse_R1, -1));
+    by_weight.add_(logits_RK.t().matmul(x_RD));
+    by_bias.add_(logits_RK.sum(0, false, at::kDouble));
+  });
+  return sums;
+}
+
+// sum [x 1]^T [x 1].
+at::Tensor second_moment(const Rows& rows, std::int64_t classes) {
+  const std::int64_t width = rows.features_ND.size(1);
+  at::Tensor moment = at::zeros({width + 1, width + 1}, at::kDouble);
+  rows.tiles(classes, [&](const at::Tensor& x_RD, const at::Tensor&) {
+    moment.narrow(0, 0, width).narrow(1, 0, width).add_(x_RD.t().matmul(x_RD));
+    const auto sum_D = x_RD.sum(0, false, at::kDouble);
+    moment.select(0, width).narrow(0, 0, width).add_(sum_D);
+    moment.select(1, width).narrow(0, 0, width).add_(sum_D);
+    moment[width][width].add_(x_RD.size(0));
+  });
+  return moment;
+}
+
+// Value and gradient of the objective over C N, so that its scale does not depend on either, in coordinates
+// U = [W b] L, where L L^T = s [x 1]^T [x 1] / N + penalty: the Hessian at W = 0, but for what ties the
+// classes together. There every direction is about as steep as any other.
 class Regression {
  public:
-  Regression(const at::Tensor& features_ND, const at::Tensor& label_N, std::int64_t classes, double c,
-             const at::Tensor& start_KD)
-      : x_ND_(features_ND.to(at::kDouble)),
-        target_NK_(at::one_hot(label_N, classes).to(at::kDouble)),
-        share_(1 / static_cast<double>(label_N.size(0))),
-        penalty_(1 / (c * static_cast<double>(label_N.size(0)))),
-        classes_(classes) {
-    if (start_KD.defined()) offset_NK_ = x_ND_.matmul(start_KD.to(at::kDouble).t());
+  Regression(Slots slots, std::int64_t classes, double c, const at::Tensor& start_KD, const ProbeGang& gang)
+      : slots_(std::move(slots)), gang_(gang), classes_(classes), count_(count_of(slots_, gang)) {
+    penalty_ = 1 / (c * count_);
+    if (start_KD.defined()) start_KD_ = start_KD.to(at::kDouble);
+    at::Tensor moment = total(slots_, gang_, [&](const Rows& rows) { return second_moment(rows, classes); });
+    const auto share = static_cast<double>(classes - 1) / static_cast<double>(classes * classes);
+    moment.mul_(std::max(share, 1e-12) / count_);
+    moment.diagonal().narrow(0, 0, width()).add_(penalty_);
+    moment.diagonal().add_(1e-9 * moment.diagonal().mean());  // of features that repeat one another
+    inverse_ = at::linalg_inv(at::linalg_cholesky(moment)).contiguous();
   }
 
   std::int64_t numbers() const { return classes_ * (width() + 1); }
-  at::Tensor weight(const at::Tensor& flat) const {
-    return flat.narrow(0, 0, classes_ * width()).view({classes_, width()});
+  // [W b], [K, D + 1].
+  at::Tensor weights(const at::Tensor& flat) const {
+    return flat.view({classes_, width() + 1}).matmul(inverse_);
   }
-  at::Tensor bias(const at::Tensor& flat) const { return flat.narrow(0, classes_ * width(), classes_); }
+  double tolerance() const { return slots_.front().math == at::kFloat ? 1e-8 : 0; }
 
   double operator()(const at::Tensor& flat, at::Tensor& gradient) const {
-    const auto w_KD = weight(flat);
-    at::Tensor logits_NK = at::addmm(bias(flat), x_ND_, w_KD.t());
-    if (offset_NK_.defined()) logits_NK.add_(offset_NK_);
-    const auto log_p_NK = at::log_softmax(logits_NK, 1);
-    const double loss = -(log_p_NK * target_NK_).sum().item<double>() * share_;
-    const auto residual_NK = (log_p_NK.exp() - target_NK_) * share_;
-    weight(gradient).copy_(at::addmm(w_KD, residual_NK.t(), x_ND_, penalty_));
-    bias(gradient).copy_(residual_NK.sum(0));
-    return loss + penalty_ / 2 * w_KD.square().sum().item<double>();
+    const auto at_KD = weights(flat);
+    const auto w_KD = at_KD.narrow(1, 0, width()), b_K = at_KD.select(1, width());
+    const auto seen_KD = start_KD_.defined() ? w_KD + start_KD_ : w_KD;
+    const auto sums =
+        total(slots_, gang_, [&](const Rows& rows) { return cross_entropy(rows, seen_KD, b_K); });
+    const auto slope = sums.narrow(0, 0, numbers()).view({classes_, width() + 1}).div_(count_);
+    slope.narrow(1, 0, width()).add_(w_KD, penalty_);
+    gradient.view({classes_, width() + 1}).copy_(slope.matmul(inverse_.t()));
+    return sums[numbers()].item<double>() / count_ + penalty_ / 2 * w_KD.square().sum().item<double>();
   }
 
  private:
-  std::int64_t width() const { return x_ND_.size(1); }
+  std::int64_t width() const { return slots_.front().features_ND.size(1); }
 
-  at::Tensor x_ND_, target_NK_, offset_NK_;
-  double share_, penalty_;
+  Slots slots_;
+  const ProbeGang& gang_;
   std::int64_t classes_;
+  double count_, penalty_ = 0;
+  at::Tensor start_KD_, inverse_;  // L^-1
 };
 
+LinearClassifier fit(const Slots& slots, std::int64_t classes, double c, const at::Tensor& start_KD,
+                     const ProbeGang& gang) {
+  const Regression regression(slots, classes, c, start_KD, gang);
+  at::Tensor flat = at::zeros({regression.numbers()}, at::kDouble);
+  optim::minimize_lbfgs([&](const at::Tensor& x, at::Tensor& gradient) { return regression(x, gradient); },
+                        flat, {.gradient_tolerance = 1e-10, .value_tolerance = regression.tolerance()});
+  const auto found = regression.weights(flat);
+  const std::int64_t width = found.size(1) - 1;
+  LinearClassifier classifier{found.narrow(1, 0, width).clone(), found.select(1, width).clone()};
+  if (start_KD.defined()) classifier.weight_KD.add_(start_KD.to(at::kDouble));
+  return classifier;
+}
+
+// Whether each row's largest logit is its label's.
+at::Tensor hits_of(const LinearClassifier& classifier, const Rows& rows) {
+  const auto w = classifier.weight_KD.to(rows.math), b = classifier.bias_K.to(rows.math);
+  std::vector<at::Tensor> hits = {at::empty({0}, at::kBool)};
+  const auto column_K = at::arange(w.size(0), at::kLong);
+  rows.tiles(w.size(0), [&](const at::Tensor& x_RD, const at::Tensor& label_R) {
+    const auto logits_RK = at::addmm(b, x_RD, w.t());
+    const auto label_R1 = label_R.unsqueeze(1), own_R1 = logits_RK.gather(1, label_R1);
+    hits.push_back((logits_RK <= own_R1)
+                       .logical_not_()
+                       .logical_or_((logits_RK == own_R1).logical_and_(column_K < label_R1))
+                       .any(1)
+                       .logical_not_());
+  });
+  return at::cat(hits);
+}
+
+double accuracy(const LinearClassifier& classifier, const Slots& slots, const ProbeGang& gang) {
+  const auto hits = total(slots, gang, [&](const Rows& rows) {
+    return hits_of(classifier, rows).sum().to(at::kDouble).view({1});
+  });
+  return hits.item<double>() / count_of(slots, gang);
+}
+
 }  // namespace
+
+at::Tensor sum_in_pairs(at::Tensor parts) {
+  while (parts.size(0) > 1) {
+    const auto pairs = parts.unflatten(0, {parts.size(0) / 2, 2});
+    parts = pairs.select(1, 0) + pairs.select(1, 1);
+  }
+  return parts.select(0, 0);
+}
 
 at::Tensor LinearClassifier::logits(const at::Tensor& features_ND) const {
   return at::addmm(bias_K, features_ND.to(at::kDouble), weight_KD.t());
@@ -79,46 +229,51 @@ at::Tensor LinearClassifier::logits(const at::Tensor& features_ND) const {
 
 double accuracy(const LinearClassifier& classifier, const at::Tensor& features_ND,
                 const at::Tensor& label_N) {
-  const auto logits_NK = classifier.logits(features_ND);
-  const auto own_N1 = logits_NK.gather(1, label_N.unsqueeze(1));
-  const auto column_K = at::arange(logits_NK.size(1), label_N.options());
-  const auto before_NK =
-      (logits_NK <= own_N1)
-          .logical_not_()
-          .logical_or_((logits_NK == own_N1).logical_and_(column_K < label_N.unsqueeze(1)));
-  return before_NK.any(1).logical_not_().to(at::kDouble).mean().item<double>();
+  return accuracy(classifier, slots_of(features_ND, label_N, {}), {});
+}
+
+double mean_per_class_accuracy(const LinearClassifier& classifier, const at::Tensor& features_ND,
+                               const at::Tensor& label_N) {
+  const auto hits = hits_of(classifier, slots_of(features_ND, label_N, {}).front()).to(at::kDouble);
+  const auto seen = at::bincount(label_N), right = at::bincount(label_N, hits);
+  return right.div(seen).masked_select(seen > 0).mean().item<double>();
+}
+
+double logistic_objective(const LinearClassifier& classifier, const at::Tensor& features_ND,
+                          const at::Tensor& label_N, double c) {
+  const auto count = static_cast<double>(label_N.size(0));
+  const auto sums =
+      cross_entropy(slots_of(features_ND, label_N, {}).front(), classifier.weight_KD, classifier.bias_K);
+  return sums[-1].item<double>() / count +
+         classifier.weight_KD.square().sum().item<double>() / (2 * c * count);
 }
 
 LinearClassifier fit_logistic_regression(const at::Tensor& features_ND, const at::Tensor& label_N,
-                                         std::int64_t classes, double c, const at::Tensor& start_KD) {
+                                         std::int64_t classes, double c, const at::Tensor& start_KD,
+                                         const ProbeGang& gang) {
   check(features_ND, label_N, classes);
-  const Regression regression(features_ND, label_N, classes, c, start_KD);
-  at::Tensor flat = at::zeros({regression.numbers()}, at::kDouble);
-  optim::minimize_lbfgs([&](const at::Tensor& x, at::Tensor& gradient) { return regression(x, gradient); },
-                        flat, {.gradient_tolerance = 1e-10});
-  LinearClassifier classifier{regression.weight(flat).clone(), regression.bias(flat).clone()};
-  if (start_KD.defined()) classifier.weight_KD.add_(start_KD.to(at::kDouble));
-  return classifier;
+  return fit(slots_of(features_ND, label_N, gang), classes, c, start_KD, gang);
 }
 
 ProbeSweep sweep_logistic_regression(const at::Tensor& features_ND, const at::Tensor& label_N,
                                      std::int64_t classes, std::uint64_t seed,
-                                     const std::function<void()>& poll) {
+                                     const std::function<void()>& poll, const at::Tensor& held,
+                                     const ProbeGang& gang) {
   check(features_ND, label_N, classes);
-  const auto [held, fitted] = hold_out_fifth(label_N, classes, seed);
-  if (held.numel() == 0 || fitted.numel() == 0)
+  auto is_held = at::zeros({label_N.size(0)}, at::kBool);
+  is_held.index_fill_(0, held.defined() ? held : hold_out_fifth(label_N, classes, seed).chosen, true);
+  const Slots fitted = slots_of(features_ND, label_N, gang, is_held.logical_not()),
+              validation = slots_of(features_ND, label_N, gang, is_held);
+  if (count_of(validation, gang) == 0 || count_of(fitted, gang) == 0)
     throw Error(ErrorKind::kInvalid,
                 "no class of the probe's training data has two samples, so none can be held out to choose "
                 "the penalty",
                 "give train_data more samples per class");
-  const auto fit_x = features_ND.index_select(0, fitted), fit_y = label_N.index_select(0, fitted);
-  const auto held_x = features_ND.index_select(0, held), held_y = label_N.index_select(0, held);
   std::map<int, double> tried;
   const auto score = [&](int index) {
     if (index < 0 || index > kLastIndex || tried.contains(index)) return;
     if (poll) poll();
-    tried[index] =
-        accuracy(fit_logistic_regression(fit_x, fit_y, classes, 1 / lambda_of(index)), held_x, held_y);
+    tried[index] = accuracy(fit(fitted, classes, 1 / lambda_of(index), {}, gang), validation, gang);
   };
   const auto best = [&] {  // the strongest penalty among equals
     return std::max_element(tried.begin(), tried.end(),
@@ -133,7 +288,7 @@ ProbeSweep sweep_logistic_regression(const at::Tensor& features_ND, const at::Te
   }
   if (poll) poll();
   const double c = 1 / lambda_of(best());
-  return {c, tried.at(best()), fit_logistic_regression(features_ND, label_N, classes, c)};
+  return {c, tried.at(best()), fit(slots_of(features_ND, label_N, gang), classes, c, {}, gang)};
 }
 
 }  // namespace trireme::worker::evaluation

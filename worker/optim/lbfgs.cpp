@@ -96,7 +96,9 @@ LbfgsResult minimize_lbfgs(const Objective& objective, at::Tensor& x, const Lbfg
       pairs.push_back(std::move(pair));
       if (pairs.size() > static_cast<std::size_t>(options.memory)) pairs.pop_front();
     }
+    result.converged = at.value - next.value < options.value_tolerance * std::abs(at.value);
     at = std::move(next);
+    if (result.converged) break;
   }
   x = at.x;
   result.value = at.value;

@@ -16,12 +16,13 @@ struct LbfgsOptions {
   int memory = 10;
   int max_iterations = 1000;
   double gradient_tolerance = 1e-8;  // largest absolute element
+  double value_tolerance = 0;        // relative decrease in one iteration; 0: whatever it is
 };
 
 struct LbfgsResult {
   double value = 0;
   int iterations = 0;
-  bool converged = false;  // the gradient is below the tolerance, or no step makes the value smaller
+  bool converged = false;  // a tolerance is reached, or no step makes the value smaller
 };
 
 // Minimises from x and leaves the best point in x. Throws kInvalid when the value at the start is not finite.

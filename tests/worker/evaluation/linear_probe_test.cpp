@@ -3,8 +3,12 @@
 #include <ATen/ATen.h>
 #include <gtest/gtest.h>
 
+#include <array>
 #include <cmath>
+#include <condition_variable>
 #include <limits>
+#include <mutex>
+#include <thread>
 
 #include "common/base/error.h"
 #include "tests/worker/evaluation/support.h"
@@ -62,6 +66,106 @@ TEST(LinearProbe, TheSweepFindsWhatAFullGridFinds) {
   EXPECT_GT(accuracy(sweep.classifier, test.x_N5, test.label_N), 0.75);
   const ProbeSweep again = sweep_logistic_regression(rows.x_N5, rows.label_N, 3, 1);
   EXPECT_TRUE(at::equal(again.classifier.weight_KD, sweep.classifier.weight_KD));
+}
+
+// Two workers, each with rows of its own, meet at every sum.
+class Meeting {
+ public:
+  void sum(std::size_t rank, at::Tensor& own) {
+    std::unique_lock lock(mutex_);
+    const std::int64_t turn = turn_;
+    parts_[rank] = own;
+    if (++arrived_ == 2) {
+      total_ = sum_in_pairs(at::stack({parts_[0], parts_[1]}));
+      arrived_ = 0;
+      ++turn_;
+      all_here_.notify_all();
+    } else {
+      all_here_.wait(lock, [&] { return turn_ != turn; });
+    }
+    own.copy_(total_);
+  }
+
+ private:
+  std::mutex mutex_;
+  std::condition_variable all_here_;
+  std::array<at::Tensor, 2> parts_;
+  at::Tensor total_;
+  int arrived_ = 0;
+  std::int64_t turn_ = 0;
+};
+
+TEST(LinearProbe, TwoWorkersComeToTheBitsOfOne) {
+  const auto rows = probe_rows(1, 40);
+  const auto alone = fit_logistic_regression(rows.x_N5, rows.label_N, 3, 0.7);
+  ProbeGang whole;
+  for (std::int64_t slot = 0; slot < 4; ++slot) whole.slots.push_back(at::arange(slot, 40, 4));
+  const auto one = fit_logistic_regression(rows.x_N5, rows.label_N, 3, 0.7, {}, whole);
+  EXPECT_TRUE(at::allclose(one.weight_KD, alone.weight_KD, 0, 1e-7));
+  const auto held = at::arange(0, 40, 5);
+  const auto sweep = sweep_logistic_regression(rows.x_N5, rows.label_N, 3, 1, {}, held, whole);
+  Meeting meeting;
+  std::array<LinearClassifier, 2> found;
+  std::array<ProbeSweep, 2> swept;
+  const auto work = [&](std::size_t rank) {
+    // This worker's rows, slot by slot, and where they stand among them.
+    const auto own = at::cat({whole.slots[2 * rank], whole.slots[2 * rank + 1]});
+    const std::int64_t first = whole.slots[2 * rank].size(0);
+    ProbeGang gang{{at::arange(first), at::arange(first, own.size(0))},
+                   [&](at::Tensor& sums) { meeting.sum(rank, sums); }};
+    const auto x = rows.x_N5.index_select(0, own), label = rows.label_N.index_select(0, own);
+    found[rank] = fit_logistic_regression(x, label, 3, 0.7, {}, gang);
+    swept[rank] = sweep_logistic_regression(x, label, 3, 1, {}, (own % 5 == 0).nonzero().squeeze(1), gang);
+  };
+  std::thread other(work, 1);
+  work(0);
+  other.join();
+  for (const std::size_t rank : {0, 1}) {
+    EXPECT_TRUE(at::equal(found[rank].weight_KD, one.weight_KD));
+    EXPECT_TRUE(at::equal(found[rank].bias_K, one.bias_K));
+    EXPECT_EQ(swept[rank].c, sweep.c);
+    EXPECT_EQ(swept[rank].validation_accuracy, sweep.validation_accuracy);
+    EXPECT_TRUE(at::equal(swept[rank].classifier.weight_KD, sweep.classifier.weight_KD));
+  }
+}
+
+TEST(LinearProbe, SumsAreMadeInPairs) {
+  const auto parts = at::tensor({1e16, 1., -1e16, 1.}, at::kDouble).unsqueeze(1);
+  EXPECT_EQ(sum_in_pairs(parts).item<double>(), (1e16 + 1.) + (-1e16 + 1.));
+  EXPECT_NE(sum_in_pairs(parts).item<double>(), ((1e16 + 1.) - 1e16) + 1.);  // one after another
+  EXPECT_EQ(sum_in_pairs(at::ones({1, 3})).size(0), 3);
+}
+
+TEST(LinearProbe, ManyFeaturesInFloat32ReachTheSameObjective) {
+  at::manual_seed(5);
+  const std::int64_t count = 70000, width = 64, classes = 12;                  // more than 2^22 numbers
+  const auto x = at::randn({count, width}).mul(at::linspace(0.05, 2, width));  // directions of unlike length
+  const auto label = (x.matmul(at::randn({width, classes})) + 4 * at::randn({count, classes})).argmax(1);
+  const auto fast = fit_logistic_regression(x, label, classes, 0.01);
+  const auto exact = fit_logistic_regression(x.to(at::kDouble), label, classes, 0.01);
+  const double least = logistic_objective(exact, x.to(at::kDouble), label, 0.01);
+  EXPECT_LT(logistic_objective(fast, x.to(at::kDouble), label, 0.01), least * (1 + 1e-6));
+  EXPECT_NEAR(accuracy(fast, x, label), accuracy(exact, x, label), 1e-3);
+}
+
+TEST(LinearProbe, HeldOutRowsCanBeNamed) {
+  const auto rows = probe_rows(1, 150);
+  const auto held = at::arange(100, 150);
+  const ProbeSweep sweep = sweep_logistic_regression(rows.x_N5, rows.label_N, 3, 1, {}, held);
+  // The same by hand: fitted on the others, judged by them, then fitted on all.
+  const auto fitted =
+      fit_logistic_regression(rows.x_N5.narrow(0, 0, 100), rows.label_N.narrow(0, 0, 100), 3, sweep.c);
+  EXPECT_EQ(accuracy(fitted, rows.x_N5.narrow(0, 100, 50), rows.label_N.narrow(0, 100, 50)),
+            sweep.validation_accuracy);
+  const auto whole = fit_logistic_regression(rows.x_N5, rows.label_N, 3, sweep.c);
+  EXPECT_TRUE(at::allclose(sweep.classifier.weight_KD, whole.weight_KD, 0, 1e-9));
+}
+
+TEST(LinearProbe, MeansOfClasses) {
+  const LinearClassifier first{at::zeros({3, 1}, at::kDouble), at::tensor({1., 0., 0.}, at::kDouble)};
+  const auto label = at::tensor({0, 0, 0, 1}, at::kLong);  // class 2 does not occur
+  EXPECT_EQ(accuracy(first, at::zeros({4, 1}), label), 0.75);
+  EXPECT_EQ(mean_per_class_accuracy(first, at::zeros({4, 1}), label), 0.5);
 }
 
 TEST(LinearProbe, FaultsAreNamed) {
