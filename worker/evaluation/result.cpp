@@ -44,6 +44,8 @@ std::string to_json(const EvaluationResult& result) {
   json["metrics"] = json_of(result.metrics);
   json["language"] = result.language;
   if (!result.chance.empty()) json["chance"] = json_of(result.chance);
+  for (const auto& [name, count] : result.counts) json["counts"][name] = count;
+  if (!result.rules.empty()) json["rules"] = result.rules;
   return dumped(json);
 }
 

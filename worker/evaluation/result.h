@@ -1,9 +1,10 @@
 // An evaluation as CLIP_benchmark 1.6.1 writes it, so that its `build` command reads ours (FORMATS 1):
 //   {"dataset","model","pretrained","task","metrics":{…},"language"} and, of our own, "chance": the same
-//   metrics by chance
+//   metrics by chance, "counts": what was measured and what was odd among it, "rules": how it was counted
 // Strictly valid JSON: a value that is not finite is written as null (CLIP_benchmark writes NaN).
 #pragma once
 
+#include <cstdint>
 #include <string>
 #include <utility>
 #include <vector>
@@ -21,7 +22,9 @@ struct EvaluationResult {
   std::string task;  // "zeroshot_classification", "zeroshot_retrieval"
   Metrics metrics;
   std::string language = "en";
-  Metrics chance;  // what guessing gives; left out when empty
+  Metrics chance;                                            // what guessing gives; left out when empty
+  std::vector<std::pair<std::string, std::int64_t>> counts;  // "ties", "not_finite" …; left out when empty
+  std::vector<std::string> rules;                            // sentences; left out when empty
 };
 std::string to_json(const EvaluationResult& result);  // one line, no newline at the end
 

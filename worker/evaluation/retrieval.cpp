@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <limits>
 #include <string>
+#include <unordered_map>
 
 #include <ATen/ATen.h>
 
@@ -42,34 +43,42 @@ at::Tensor count_before(const at::Tensor& score_RC, const at::Tensor& own_R1, co
 }
 
 at::Tensor text_ranks(const at::Tensor& image_ND, const at::Tensor& text_MD, const at::Tensor& owner_M,
-                      std::int64_t rows) {
+                      std::int64_t rows, std::int64_t& tied) {
   const auto column_N = at::arange(image_ND.size(0), owner_M.options());
   std::vector<at::Tensor> ranks;
   for (std::int64_t first = 0; first < text_MD.size(0); first += rows) {
     const auto count = std::min(rows, text_MD.size(0) - first);
     const auto score_RN = text_MD.narrow(0, first, count).matmul(image_ND.t());
     const auto owner_R1 = owner_M.narrow(0, first, count).unsqueeze(1);
-    ranks.push_back(count_before(score_RN, score_RN.gather(1, owner_R1), owner_R1, column_N));
+    const auto own_R1 = score_RN.gather(1, owner_R1);
+    tied += ((score_RN == own_R1).sum(1) > 1).sum().item<std::int64_t>();
+    ranks.push_back(count_before(score_RN, own_R1, owner_R1, column_N));
   }
   return at::cat(ranks);
 }
 
+// Ranks of the best placed of each row's own candidates.
+at::Tensor best_ranks(const at::Tensor& score_RC, const at::Tensor& own_RC, const at::Tensor& column_C,
+                      std::int64_t& tied) {
+  const auto best_R1 =
+      score_RC.masked_fill(own_RC.logical_not(), -std::numeric_limits<float>::infinity()).amax(1, true);
+  const auto equal_RC = score_RC == best_R1;
+  tied += equal_RC.logical_and(own_RC.logical_not()).any(1).sum().item<std::int64_t>();
+  const auto index_R1 =
+      at::where(equal_RC.logical_and(own_RC), column_C, at::full({}, score_RC.size(1), column_C.options()))
+          .amin(1, true);
+  return count_before(score_RC, best_R1, index_R1, column_C);
+}
+
 at::Tensor image_ranks(const at::Tensor& image_ND, const at::Tensor& text_MD, const at::Tensor& owner_M,
-                       std::int64_t rows) {
-  const auto texts = text_MD.size(0);
-  const auto column_M = at::arange(texts, owner_M.options());
+                       std::int64_t rows, std::int64_t& tied) {
+  const auto column_M = at::arange(text_MD.size(0), owner_M.options());
   const auto query_Q = std::get<0>(at::_unique2(owner_M, /*sorted=*/true));
   std::vector<at::Tensor> ranks;
   for (std::int64_t first = 0; first < query_Q.size(0); first += rows) {
     const auto query_R = query_Q.narrow(0, first, std::min(rows, query_Q.size(0) - first));
     const auto score_RM = image_ND.index_select(0, query_R).matmul(text_MD.t());
-    const auto own_RM = owner_M == query_R.unsqueeze(1);
-    const auto best_R1 =
-        score_RM.masked_fill(own_RM.logical_not(), -std::numeric_limits<float>::infinity()).amax(1, true);
-    const auto is_best_RM = (score_RM == best_R1).logical_and_(own_RM);
-    const auto index_R1 =
-        at::where(is_best_RM, column_M, at::full({}, texts, column_M.options())).amin(1, true);
-    ranks.push_back(count_before(score_RM, best_R1, index_R1, column_M));
+    ranks.push_back(best_ranks(score_RM, owner_M == query_R.unsqueeze(1), column_M, tied));
   }
   return at::cat(ranks);
 }
@@ -85,6 +94,10 @@ void check_k(std::int64_t k, std::int64_t images, std::int64_t texts) {
                     std::to_string(texts) + " captions",
                 "choose recall_k between 1 and the number of candidates");
   }
+}
+
+double recall(const at::Tensor& rank, std::int64_t k) {
+  return static_cast<double>((rank < k).sum().item<std::int64_t>()) / static_cast<double>(rank.size(0));
 }
 
 void add_mean_recall(Metrics& metrics, const std::vector<std::int64_t>& recall_k) {
@@ -104,17 +117,17 @@ RetrievalRanks retrieval_ranks(const at::Tensor& image_ND, const at::Tensor& tex
   const auto rows = [&](std::int64_t candidates) {
     return std::max<std::int64_t>(1, tile_elements / candidates);
   };
-  return {text_ranks(image, text, owner, rows(image.size(0))).cpu(),
-          image_ranks(image, text, owner, rows(text.size(0))).cpu()};
+  RetrievalRanks ranks;
+  ranks.text_to_image_M = text_ranks(image, text, owner, rows(image.size(0)), ranks.tied).cpu();
+  ranks.image_to_text_Q = image_ranks(image, text, owner, rows(text.size(0)), ranks.tied).cpu();
+  return ranks;
 }
 
 Metrics retrieval_recall(const at::Tensor& image_ND, const at::Tensor& text_MD, const at::Tensor& owner_M,
-                         const std::vector<std::int64_t>& recall_k) {
+                         const std::vector<std::int64_t>& recall_k, std::int64_t* tied) {
   for (const auto k : recall_k) check_k(k, image_ND.size(0), text_MD.size(0));
   const RetrievalRanks ranks = retrieval_ranks(image_ND, text_MD, owner_M);
-  const auto recall = [](const at::Tensor& rank, std::int64_t k) {
-    return static_cast<double>((rank < k).sum().item<std::int64_t>()) / static_cast<double>(rank.size(0));
-  };
+  if (tied != nullptr) *tied += ranks.tied;
   Metrics metrics;
   for (const auto k : recall_k) {
     metrics.emplace_back(at_k("image_retrieval_recall", k), recall(ranks.text_to_image_M, k));
@@ -125,7 +138,7 @@ Metrics retrieval_recall(const at::Tensor& image_ND, const at::Tensor& text_MD, 
 }
 
 Metrics folded_recall(const at::Tensor& image_ND, const at::Tensor& text_MD, const at::Tensor& owner_M,
-                      const std::vector<std::int64_t>& recall_k, std::int64_t fold) {
+                      const std::vector<std::int64_t>& recall_k, std::int64_t fold, std::int64_t* tied) {
   check(image_ND, text_MD, owner_M);
   const std::int64_t images = image_ND.size(0), folds = images / fold;
   if (folds < 1 || folds * fold != images)
@@ -141,12 +154,68 @@ Metrics folded_recall(const at::Tensor& image_ND, const at::Tensor& text_MD, con
     const auto rows = in_fold.nonzero().squeeze(1);
     const auto metrics = retrieval_recall(image_ND.narrow(0, f * fold, fold),
                                           text_MD.index_select(0, rows.to(text_MD.device())),
-                                          owner.index_select(0, rows) - f * fold, recall_k);
+                                          owner.index_select(0, rows) - f * fold, recall_k, tied);
     if (sum.empty()) sum = Metrics(metrics.size());
     for (std::size_t i = 0; i < metrics.size(); ++i)
       sum[i] = {metrics[i].first, sum[i].second + metrics[i].second / static_cast<double>(folds)};
   }
   return sum;
+}
+
+RankedQueries ranks_among(const at::Tensor& query_QD, const at::Tensor& candidate_CD,
+                          const Positives& positives, std::int64_t tile_elements) {
+  const auto query = query_QD.detach().to(at::kFloat).cpu(),
+             candidate = candidate_CD.detach().to(at::kFloat).cpu();
+  const std::int64_t candidates = candidate.size(0);
+  const auto rows = static_cast<std::size_t>(
+      std::max<std::int64_t>(1, tile_elements / std::max<std::int64_t>(1, candidates)));
+  const auto column_C = at::arange(candidates, at::kLong);
+  std::vector<std::int64_t> asked;
+  for (std::size_t i = 0; i < positives.of_query.size(); ++i)
+    if (!positives.of_query[i].empty()) asked.push_back(static_cast<std::int64_t>(i));
+  RankedQueries found;
+  std::vector<at::Tensor> ranks = {at::empty({0}, at::kLong)};
+  for (std::size_t first = 0; first < asked.size(); first += rows) {
+    const std::size_t count = std::min(rows, asked.size() - first);
+    const auto index_R = at::tensor(at::IntArrayRef(asked.data() + first, count), at::kLong);
+    auto score_RC = query.index_select(0, index_R).matmul(candidate.t());
+    if (positives.same) score_RC.scatter_(1, index_R.unsqueeze(1), -std::numeric_limits<float>::infinity());
+    auto own_RC = at::zeros({static_cast<std::int64_t>(count), candidates}, at::kBool);
+    for (std::size_t r = 0; r < count; ++r)
+      for (const auto c : positives.of_query[static_cast<std::size_t>(asked[first + r])])
+        own_RC.data_ptr<bool>()[static_cast<std::int64_t>(r) * candidates + c] = true;
+    ranks.push_back(best_ranks(score_RC, own_RC, column_C, found.tied));
+  }
+  found.rank_Q = at::cat(ranks);
+  return found;
+}
+
+Metrics recall_among(const std::string& name, const at::Tensor& query_QD, const at::Tensor& candidate_CD,
+                     const Positives& positives, const std::vector<std::int64_t>& recall_k,
+                     std::int64_t* tied) {
+  const std::int64_t candidates = candidate_CD.size(0) - (positives.same ? 1 : 0);
+  for (const auto k : recall_k) check_k(k, candidates, candidates);
+  const auto ranked = ranks_among(query_QD, candidate_CD, positives);
+  if (ranked.rank_Q.numel() == 0)
+    throw Error(ErrorKind::kInvalid, name + ": no query has anything right to find");
+  if (tied != nullptr) *tied += ranked.tied;
+  Metrics metrics;
+  for (const auto k : recall_k) metrics.emplace_back(at_k(name, k), recall(ranked.rank_Q, k));
+  return metrics;
+}
+
+Positives other_captions(const at::Tensor& owner_M) {
+  const at::Tensor owners = owner_M.cpu().contiguous();
+  const auto* owner = owners.const_data_ptr<std::int64_t>();
+  std::unordered_map<std::int64_t, std::vector<std::int64_t>> of_image;
+  for (std::int64_t i = 0; i < owners.numel(); ++i) of_image[owner[i]].push_back(i);
+  Positives positives{.of_query = {}, .same = true};
+  for (std::int64_t i = 0; i < owners.numel(); ++i) {
+    auto others = of_image[owner[i]];
+    std::erase(others, i);
+    positives.of_query.push_back(std::move(others));
+  }
+  return positives;
 }
 
 double mean_recall(const Metrics& metrics) {

@@ -76,7 +76,8 @@ int evaluate(const EvaluateOptions& options) {
   const auto averages = averages_of(models.front(), suite);
   std::vector<Wins> wins;
   for (const auto& other : others) wins.push_back(wins_over(models.front(), other));
-  const auto remarks = remarks_of(suite, averages, wins);
+  auto remarks = remarks_of(suite, averages, wins);
+  for (auto& line : oddities_of(models.front())) remarks.push_back(std::move(line));
   const io::Path folder(ran.spec.output);
   io::write_file_atomic(folder / "evaluation.results.json",
                         results_json(models.front(), job.absent, averages, wins, suite.name));

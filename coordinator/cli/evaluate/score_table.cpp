@@ -18,6 +18,12 @@ using json = nlohmann::ordered_json;
 
 constexpr const char* kResultsFile = "evaluation.results.json";
 
+// Counts of an evaluation that are worth a word where they are not 0.
+constexpr const char* kOdd[] = {
+    "ties",          "not_finite",          "empty_classes",          "train_empty_classes",
+    "without_label", "train_without_label", "images_without_caption", "another_language",
+    "not_rated",     "truncated",           "unanswerable",           "roc_auc_needs_both"};
+
 std::vector<std::pair<std::string, double>> metrics_of(const json& object) {
   std::vector<std::pair<std::string, double>> metrics;
   if (object.is_object())
@@ -33,6 +39,11 @@ SetResult result_of(const json& document, const std::string& file) {
     result.task = document.value("task", std::string());
     result.language = document.value("language", std::string("en"));
     result.metrics = metrics_of(document.at("metrics"));
+    const json counts = document.value("counts", json::object());
+    for (const auto& [name, count] : counts.items())
+      if (std::ranges::find(kOdd, name) != std::end(kOdd) && count.get<std::int64_t>() > 0)
+        result.odd.emplace_back(name, count.get<std::int64_t>());
+    result.rules = document.value("rules", std::vector<std::string>{});
   } catch (const json::exception& error) {
     throw Error(ErrorKind::kDamaged, file + " is no evaluation: " + error.what(),
                 "ours and CLIP_benchmark's have dataset, task and metrics");
@@ -193,8 +204,8 @@ std::string plain_set(std::string name) {
 }
 
 std::string usual_metric(const std::vector<std::pair<std::string, double>>& metrics) {
-  for (const char* usual :
-       {"acc1", "mean_average_precision", "mean_recall@1", "acc", "CIDEr", "lp_acc1", "knn_recall@1"})
+  for (const char* usual : {"acc1", "mean_average_precision", "mean_recall@1", "acc", "spearman", "CIDEr",
+                            "lp_acc1", "knn_recall@1"})
     for (const auto& [name, value] : metrics)
       if (name == usual) return name;
   return metrics.empty() ? "" : metrics.front().first;
@@ -238,6 +249,27 @@ std::vector<ModelResults> read_results(const std::string& path) {
   }
   if (models.empty()) throw Error(ErrorKind::kInvalid, path + " holds no result");
   return models;
+}
+
+std::vector<std::string> oddities_of(const ModelResults& results) {
+  std::vector<std::string> lines;
+  for (const auto& set : results.sets) {
+    std::string line;
+    for (const auto& [name, count] : set.odd)
+      line += (line.empty() ? set.set + ": " : ", ") + std::to_string(count) + " " + name;
+    if (!line.empty()) lines.push_back(std::move(line));
+  }
+  std::vector<std::pair<std::string, std::string>> rules;  // rule, the tasks that follow it
+  for (const auto& set : results.sets)
+    for (const auto& rule : set.rules) {
+      const auto known = std::ranges::find(rules, rule, &std::pair<std::string, std::string>::first);
+      if (known == rules.end())
+        rules.emplace_back(rule, set.task);
+      else if (known->second.find(set.task) == std::string::npos)
+        known->second += ", " + set.task;
+    }
+  for (const auto& [rule, tasks] : rules) lines.push_back("rule (" + tasks + "): " + rule);
+  return lines;
 }
 
 std::vector<Average> averages_of(const ModelResults& results, const Suite& suite) {

@@ -2,6 +2,7 @@
 // counts.
 #pragma once
 
+#include <cstdint>
 #include <map>
 #include <optional>
 #include <string>
@@ -15,6 +16,8 @@ namespace trireme::coordinator::cli {
 struct SetResult {
   std::string set, task, language, metric;  // metric: the one that counts
   std::vector<std::pair<std::string, double>> metrics;
+  std::vector<std::pair<std::string, std::int64_t>> odd;  // counts of what was odd, none of them 0
+  std::vector<std::string> rules;
   std::optional<double> value(const std::string& name) const;
 };
 
@@ -36,6 +39,9 @@ ModelResults own_results(const EvaluateJob& job, const std::string& output, cons
 // CSV that its `build` writes; several models where a file holds them. Throws kNotFound, kDamaged naming the
 // file.
 std::vector<ModelResults> read_results(const std::string& path);
+
+// What was odd about the sets, a line each, and the rules by which it was counted, a line per rule.
+std::vector<std::string> oddities_of(const ModelResults& results);
 
 struct Average {
   std::string name;

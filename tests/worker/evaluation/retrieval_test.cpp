@@ -121,6 +121,68 @@ TEST(Retrieval, EqualsStableSortForAnyTileWithTiesAndUnevenCaptions) {
   }
 }
 
+// The rank of the best placed positive among all others but the query, by looking at each.
+std::int64_t looked_up(const at::Tensor& score_C, const std::vector<std::int64_t>& positives,
+                       std::int64_t self) {
+  std::int64_t best = std::numeric_limits<std::int64_t>::max();
+  for (const auto p : positives) {
+    std::int64_t before = 0;
+    for (std::int64_t c = 0; c < score_C.size(0); ++c) {
+      const auto other = score_C[c].item<float>(), own = score_C[p].item<float>();
+      before += c != self && c != p && (other > own || (other == own && c < p)) ? 1 : 0;
+    }
+    best = std::min(best, before);
+  }
+  return best;
+}
+
+TEST(Retrieval, AmongItsOwnKindAQueryIsNoCandidate) {
+  for (const std::uint64_t seed : {1u, 2u, 3u}) {
+    const auto owner = at::tensor({0, 0, 1, 2, 2, 2, 3, 3}, at::kLong);
+    const auto text = random_tensor({8, 3}, seed, /*coarse=*/0.5);
+    const auto positives = other_captions(owner);
+    EXPECT_EQ(positives.of_query[4], (std::vector<std::int64_t>{3, 5}));
+    EXPECT_TRUE(positives.of_query[2].empty());  // a caption alone asks nothing
+    const auto score = text.matmul(text.t());
+    std::vector<std::int64_t> expected;
+    std::int64_t tied = 0;
+    for (std::int64_t q = 0; q < 8; ++q) {
+      const auto& own = positives.of_query[static_cast<std::size_t>(q)];
+      if (own.empty()) continue;
+      expected.push_back(looked_up(score[q], own, q));
+      float best = -1e9F;
+      for (const auto p : own) best = std::max(best, score[q][p].item<float>());
+      bool met = false;
+      for (std::int64_t c = 0; c < 8; ++c)
+        met = met || (c != q && std::find(own.begin(), own.end(), c) == own.end() &&
+                      score[q][c].item<float>() == best);
+      tied += met ? 1 : 0;
+    }
+    for (const std::int64_t tile : {std::int64_t{9}, std::int64_t{1} << 20}) {
+      const auto ranked = ranks_among(text, text, positives, tile);
+      EXPECT_TRUE(at::equal(ranked.rank_Q, at::tensor(expected))) << seed << ranked.rank_Q;
+      EXPECT_EQ(ranked.tied, tied) << seed;
+    }
+    const auto metrics = recall_among("t", text, text, positives, {1, 7});
+    EXPECT_EQ(metric(metrics, "t@7"), 1);
+    EXPECT_THROW(recall_among("t", text, text, positives, {8}), Error);  // 7 candidates
+    EXPECT_THROW(recall_among("t", text, text, other_captions(at::arange(8)), {1}), Error);
+  }
+}
+
+TEST(Retrieval, TiesAreCountedOncePerQuery) {
+  // Image 0 and 1 are one; both captions of image 2 are met by nothing.
+  const auto image = at::tensor({1., 0., 1., 0., 0., 1.}, at::kFloat).view({3, 2});
+  const auto text = at::tensor({1., 0., 1., 0., 0., 1., 0., 1.}, at::kFloat).view({4, 2});
+  std::int64_t tied = 0;
+  retrieval_recall(image, text, at::tensor({0, 1, 2, 2}, at::kLong), {1}, &tied);
+  EXPECT_EQ(tied, 4);  // two captions see two equal images, two images an equal caption of the other
+  const auto nan = at::full({3, 2}, std::numeric_limits<float>::quiet_NaN());
+  const auto missed = retrieval_recall(nan, text, at::tensor({0, 1, 2, 2}, at::kLong), {1});
+  EXPECT_EQ(metric(missed, "image_retrieval_recall@1"), 0);
+  EXPECT_EQ(metric(missed, "text_retrieval_recall@1"), 0);
+}
+
 TEST(Retrieval, RandomScoresComeNearChance) {
   const std::int64_t images = 200;
   const auto owner = at::arange(5 * images).div(5, "floor").to(at::kLong);

@@ -18,24 +18,13 @@
 #include "worker/evaluation/knn.h"
 #include "worker/evaluation/label_metrics.h"
 #include "worker/evaluation/linear_probe.h"
-#include "worker/evaluation/retrieval.h"
 #include "worker/evaluation/zero_shot.h"
 #include "worker/stages/evaluate/classes.h"
-#include "worker/stages/evaluate/members.h"
+#include "worker/stages/evaluate/outcome.h"
 #include "worker/stages/evaluate/score_captions.h"
 
 namespace trireme::worker::stages::evaluate {
 namespace {
-
-using Task = runtime::OpenTask<jobs::EvaluateSettings>;
-
-struct Inputs {
-  std::vector<jobs::ShardRef> shards;
-  jobs::InputFile model;
-  checkpoint::Features features, train_features;  // the latter of train_data
-  std::string data;                               // name of the data set
-  Places places;                                  // of the rows of `features`
-};
 
 using Parts = std::vector<checkpoint::Features>;
 
@@ -82,99 +71,6 @@ Inputs read_all(const Task& task, const runtime::StopRequest& stop) {
   return inputs;
 }
 
-struct Outcome {
-  evaluation::EvaluationResult result;
-  nlohmann::ordered_json summary;
-};
-
-nlohmann::ordered_json json_of(const evaluation::Metrics& metrics) {
-  return nlohmann::ordered_json::parse(evaluation::to_json(metrics));
-}
-
-// Rows that hold NaN or an infinity; they are misses wherever they are asked.
-std::int64_t not_finite(const at::Tensor& rows_ND) {
-  return at::isfinite(rows_ND).all(1).logical_not().sum().item<std::int64_t>();
-}
-
-bool asks(const jobs::EvaluateSettings& settings, jobs::AlsoMetric metric) {
-  return std::ranges::find(settings.also, metric) != settings.also.end();
-}
-
-void need_captions(const Inputs& inputs) {
-  if (inputs.features.text.defined() && inputs.features.text.size(0) > 0) return;
-  throw Error(ErrorKind::kInvalid,
-              "data set '" + inputs.data + "' has neither captions nor labels to compare with",
-              "name where its captions stand (caption_field, text_member), or caption it first");
-}
-
-Outcome retrieval(const Inputs& inputs, const jobs::EvaluateSettings& settings) {
-  const auto& [space, sample, image, text, owner, label] = inputs.features;
-  need_captions(inputs);
-  Outcome outcome;
-  outcome.result.task = "zeroshot_retrieval";
-  auto& metrics = outcome.result.metrics;
-  if (settings.fold_images) {
-    metrics = evaluation::folded_recall(image, text, owner, settings.recall_k, *settings.fold_images);
-    outcome.summary["fold_images"] = *settings.fold_images;
-  } else {
-    metrics = evaluation::retrieval_recall(image, text, owner, settings.recall_k);
-    outcome.result.chance = evaluation::retrieval_chance(image.size(0), owner, settings.recall_k);
-  }
-  if (asks(settings, jobs::AlsoMetric::kMeanRecall))
-    metrics.emplace_back("mean_recall", evaluation::mean_recall(metrics));
-  outcome.summary["images"] = image.size(0);
-  outcome.summary["captions"] = text.size(0);
-  outcome.summary["not_finite"] = not_finite(image) + not_finite(text);
-  return outcome;
-}
-
-// SugarCrepe: a picture and its captions, of which the first is right. With group_field, Winoground: the
-// pictures of an item in their order, each with its caption first. A tie is wrong (METHODS 7.8).
-Outcome choice(const Task& task, const Inputs& inputs) {
-  const auto& [space, sample, image, text, owner, label] = inputs.features;
-  need_captions(inputs);
-  const std::string& field = task.settings.group_field;
-  const bool items = !field.empty();
-  const auto names = items ? fields_of(task, inputs.data, inputs.places, field) : std::vector<std::string>{};
-  std::vector<std::vector<std::int64_t>> captions(static_cast<std::size_t>(image.size(0)));
-  for (std::int64_t row = 0; row < text.size(0); ++row)
-    captions[static_cast<std::size_t>(owner[row].item<std::int64_t>())].push_back(row);
-  std::map<std::string, std::vector<std::int64_t>> groups;  // images of an item
-  for (std::size_t i = 0; i < captions.size(); ++i)
-    groups[items ? names[i] : std::to_string(i)].push_back(static_cast<std::int64_t>(i));
-  std::int64_t right_text = 0, right_image = 0, both = 0, tied = 0;
-  for (const auto& [name, images] : groups) {
-    std::vector<std::int64_t> texts;
-    for (const auto i : images) {
-      const auto& own = captions[static_cast<std::size_t>(i)];
-      texts.insert(texts.end(), own.begin(), items && !own.empty() ? own.begin() + 1 : own.end());
-    }
-    if (texts.size() < 2 || (items && (images.size() < 2 || texts.size() != images.size())))
-      throw Error(ErrorKind::kInvalid,
-                  "item " + name + " of data set '" + inputs.data + "' has " + std::to_string(images.size()) +
-                      " pictures and " + std::to_string(texts.size()) + " captions to choose between",
-                  "a picture is missing or cannot be decoded: look at the counts of the embed tasks");
-    const auto score = image.index_select(0, at::tensor(images, at::kLong))
-                           .matmul(text.index_select(0, at::tensor(texts, at::kLong)).t());
-    const auto chosen = evaluation::choose(score);
-    right_text += chosen.text;
-    right_image += chosen.image;
-    both += chosen.text && chosen.image;
-    tied += chosen.tied;
-  }
-  Outcome outcome;
-  outcome.result.task = "image_caption_selection";
-  const auto count = static_cast<double>(groups.size());
-  if (items) outcome.result.metrics.emplace_back("image_acc", static_cast<double>(right_image) / count);
-  outcome.result.metrics.emplace_back("text_acc", static_cast<double>(right_text) / count);
-  outcome.result.metrics.emplace_back("acc", static_cast<double>(items ? both : right_text) / count);
-  outcome.summary["images"] = image.size(0);
-  outcome.summary["items"] = groups.size();
-  outcome.summary["ties"] = tied;
-  outcome.summary["tie_rule"] = "a tie is wrong";
-  return outcome;
-}
-
 Outcome multi_label(const Task& task, const Inputs& inputs, Classes& classes) {
   const auto targets =
       label_sets(task, inputs.data, inputs.places, task.settings.label_field, classes.names());
@@ -195,8 +91,13 @@ Outcome multi_label(const Task& task, const Inputs& inputs, Classes& classes) {
 }
 
 evaluation::LabelledFeatures labelled(const checkpoint::Features& features) {
+  if (features.label.ge(0).all().item<bool>()) return {features.image, features.label};
   const auto with = features.label.ge(0).nonzero().squeeze(1);
   return {features.image.index_select(0, with), features.label.index_select(0, with)};
+}
+
+std::int64_t empty_classes(const at::Tensor& label_N, std::int64_t classes) {
+  return (at::bincount(label_N.cpu(), {}, classes) == 0).sum().item<std::int64_t>();
 }
 
 // Metrics that were asked for beside top-k.
@@ -240,14 +141,16 @@ Outcome zero_shot(const Task& task, const Inputs& inputs, Classes& classes) {
   outcome.result.metrics = evaluation::zero_shot_metrics(image, class_CD, label);
   outcome.summary["bare_names"] = json_of(measure({"{c}"}));
   outcome.result.chance = evaluation::zero_shot_chance(classes.count());
-  outcome.summary["images"] = image.size(0);
-  outcome.summary["classes"] = classes.count();
   outcome.summary["templates"] = classes.templates().size();
   const auto ranks = evaluation::class_ranks(image, class_CD, label);
-  outcome.summary["ties"] = ranks.tied;
-  outcome.summary["not_finite"] = not_finite(image);
-  outcome.summary["empty_classes"] =
-      (at::bincount(label.cpu(), {}, classes.count()) == 0).sum().item<std::int64_t>();
+  outcome.result.rules = {"of equal scores the smaller class is first", kNotFinite,
+                          "a class without a picture is in no mean"};
+  outcome.count("images", image.size(0));
+  outcome.count("classes", classes.count());
+  outcome.count("without_label", inputs.features.image.size(0) - image.size(0));
+  outcome.count("ties", ranks.tied);
+  outcome.count("not_finite", not_finite(image));
+  outcome.count("empty_classes", empty_classes(label, classes.count()));
   add_asked(task, inputs, test, class_CD, ranks, outcome);
   return outcome;
 }
@@ -272,7 +175,9 @@ Outcome probe(const Inputs& inputs, const jobs::EvaluateSettings& settings, Clas
     const auto sweep =
         evaluation::sweep_logistic_regression(train.features_ND, train.label_N, count, seed, poll);
     outcome.result.metrics = {
-        {"acc1", evaluation::accuracy(sweep.classifier, test.features_ND, test.label_N)}};
+        {"acc1", evaluation::accuracy(sweep.classifier, test.features_ND, test.label_N)},
+        {"mean_per_class_recall",
+         evaluation::mean_per_class_accuracy(sweep.classifier, test.features_ND, test.label_N)}};
     outcome.summary["c"] = sweep.c;
     outcome.summary["validation_accuracy"] = sweep.validation_accuracy;
   } else {
@@ -288,9 +193,13 @@ Outcome probe(const Inputs& inputs, const jobs::EvaluateSettings& settings, Clas
   else
     for (const auto& [name, value] : outcome.result.metrics)
       outcome.result.chance.emplace_back(name, 1 / static_cast<double>(count));
-  outcome.summary["images"] = test.label_N.size(0);
-  outcome.summary["train_images"] = train.label_N.size(0);
-  outcome.summary["classes"] = count;
+  outcome.count("images", test.label_N.size(0));
+  outcome.count("train_images", train.label_N.size(0));
+  outcome.count("classes", count);
+  outcome.count("without_label", inputs.features.image.size(0) - test.label_N.size(0));
+  outcome.count("train_without_label", inputs.train_features.image.size(0) - train.label_N.size(0));
+  outcome.count("empty_classes", empty_classes(test.label_N, count));
+  outcome.count("train_empty_classes", empty_classes(train.label_N, count));
   return outcome;
 }
 
@@ -301,7 +210,7 @@ Outcome measure(const Task& task, const Inputs& inputs, const runtime::TaskConte
   const bool sets = settings.task == jobs::EvaluateTask::kMultiLabel;
   if (!learns && !sets &&
       choose_task(settings.task, inputs.features, inputs.data) == jobs::EvaluateTask::kRetrieval)
-    return retrieval(inputs, settings);
+    return retrieval(task, inputs);
   if (learns) {
     need_labels(inputs.features, inputs.data);
     need_labels(inputs.train_features, settings.train_data);
@@ -367,6 +276,7 @@ jobs::TaskDone EvaluateStage::work(const Task& task, runtime::TaskContext& conte
                            {{"set", outcome.result.dataset}, {"metric", name}});
   outcome.summary["task"] = outcome.result.task;
   outcome.summary["dataset"] = outcome.result.dataset;
+  if (!outcome.result.rules.empty()) outcome.summary["rules"] = outcome.result.rules;
   outcome.summary["metrics"] = json_of(outcome.result.metrics);
   outcome.summary["chance"] = json_of(outcome.result.chance);
   jobs::TaskDone result;

@@ -115,6 +115,15 @@ std::vector<std::string> fields_of(const runtime::OpenedTask& task, const std::s
   return texts;
 }
 
+std::vector<std::vector<std::string>> captions_of(const runtime::OpenedTask& task, const std::string& data,
+                                                  const Places& places) {
+  std::vector<std::vector<std::string>> captions(places.size());
+  for_each_place(task, data, places, [&](std::size_t i, const auto& reader, const auto&) {
+    for (const auto& caption : reader.captions(places[i].sample)) captions[i].emplace_back(caption);
+  });
+  return captions;
+}
+
 at::Tensor label_sets(const runtime::OpenedTask& task, const std::string& data, const Places& places,
                       const std::string& field, const std::vector<std::string>& classes) {
   const auto count = static_cast<std::int64_t>(classes.size());

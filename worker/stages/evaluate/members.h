@@ -24,6 +24,10 @@ using Places = std::vector<Place>;
 std::vector<std::string> fields_of(const runtime::OpenedTask& task, const std::string& data,
                                    const Places& places, const std::string& field);
 
+// Captions of the samples, one list per place.
+std::vector<std::vector<std::string>> captions_of(const runtime::OpenedTask& task, const std::string& data,
+                                                  const Places& places);
+
 // Bool [N, C]: `field` lists classes by number from 0 or by name; "": the .npy member, a vector of C numbers
 // of which those over 0 are labels.
 at::Tensor label_sets(const runtime::OpenedTask& task, const std::string& data, const Places& places,

@@ -10,7 +10,7 @@
 #include "worker/runtime/parallel.h"
 #include "worker/spotting/overlap.h"
 #include "worker/spotting/spot_text.h"
-#include "worker/stages/filter/language.h"
+#include "worker/text/language.h"
 #include "worker/text/words.h"
 
 namespace trireme::worker::stages::filter {
@@ -174,7 +174,7 @@ CaptionFacts caption_facts(const std::string& caption, const jobs::MeasureSettin
   facts.words = static_cast<std::int64_t>(words.size());
   if (pairs != nullptr)
     facts.images_per_text = others(pairs, data::PairFamily::kText, text::normalized_text(caption));
-  if (settings.language) facts.language = language_of(caption);
+  if (settings.language) facts.language = text::language_of(caption);
   if (ngrams != nullptr) {
     auto rarest = ngrams->rarest(words);
     facts.rarest_count = static_cast<std::int64_t>(rarest.count);

@@ -58,6 +58,17 @@ TEST_F(EvaluateCommand, EverySuiteMakesAJobThatIsWellFormed) {
   EXPECT_EQ(suites, 8);
 }
 
+TEST_F(EvaluateCommand, WhatWasOddIsSaidWithItsRule) {
+  ModelResults results{"m",
+                       {SetResult{.set = "cifar10",
+                                  .task = "zero_shot",
+                                  .odd = {{"ties", 3}, {"empty_classes", 1}},
+                                  .rules = {"smaller first"}},
+                        SetResult{.set = "food", .task = "zero_shot", .rules = {"smaller first"}}}};
+  EXPECT_EQ(oddities_of(results), (std::vector<std::string>{"cifar10: 3 ties, 1 empty_classes",
+                                                            "rule (zero_shot): smaller first"}));
+}
+
 TEST_F(EvaluateCommand, AnAbsentSetIsNamedAndNeverAveraged) {
   const Suite suite =
       parse_suite(R"({"format": "trireme-suite/1", "name": "two", "source": "here", "confidence": "sure",

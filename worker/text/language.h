@@ -5,9 +5,9 @@
 #include <string>
 #include <string_view>
 
-namespace trireme::worker::stages::filter {
+namespace trireme::worker::text {
 
 // "en", "de", "zh-Hant" …; "un" when the text is too short or too odd to tell. Thread-safe.
 std::string language_of(std::string_view text_utf8);
 
-}  // namespace trireme::worker::stages::filter
+}  // namespace trireme::worker::text

@@ -1,4 +1,4 @@
-#include "worker/stages/filter/language.h"
+#include "worker/text/language.h"
 
 #include <cstdio>  // CLD2's header needs it and does not include it
 
@@ -6,7 +6,7 @@
 
 #include <algorithm>
 
-namespace trireme::worker::stages::filter {
+namespace trireme::worker::text {
 
 std::string language_of(std::string_view text_utf8) {
   constexpr std::size_t kEnough = 4096;
@@ -19,4 +19,4 @@ std::string language_of(std::string_view text_utf8) {
   return reliable ? CLD2::LanguageCode(found) : "un";
 }
 
-}  // namespace trireme::worker::stages::filter
+}  // namespace trireme::worker::text
