@@ -43,6 +43,7 @@
 #include "worker/stages/duplicates/duplicates_stage.h"
 #include "worker/stages/embed/embed_stage.h"
 #include "worker/stages/evaluate/evaluate_stage.h"
+#include "worker/stages/evaluate/probe_stage.h"
 #include "worker/stages/export/export_stage.h"
 #include "worker/stages/filter/cuts_stage.h"
 #include "worker/stages/filter/filter_stage.h"
@@ -87,7 +88,7 @@ runtime::Stages all_stages() {
       caption::CaptionStage, concept_vocabulary::ConceptWordsMapStage,
       concept_vocabulary::ConceptWordsMergeStage, concept_vocabulary::ConceptVocabularyStage,
       concepts::ConceptTeacherStage, concepts::ConceptsStage, embed::EmbedStage, train::TrainStage,
-      evaluate::EvaluateStage, index::IndexStage, adopt::AdoptStage>();
+      evaluate::EvaluateStage, evaluate::ProbeStage, index::IndexStage, adopt::AdoptStage>();
 }
 
 struct Arguments {

@@ -44,7 +44,7 @@ io::Hash128 AddressText::finish() {
 
 std::string address_part(const jobs::StageSettings& settings) {
   jobs::Json tree = std::visit([](const auto& one) { return jobs::AddedFields::tree_of(one); }, settings);
-  for (const char* name : {"data", "train_data", "model"}) tree.erase(name);
+  for (const char* name : {"data", "train_data", "validation_data", "model"}) tree.erase(name);
   if (jobs::Json* every = tree.find("evaluate_every")) every->erase("data");
   if (std::holds_alternative<jobs::FilterSettings>(settings)) {  // files stand by their hashes
     for (const char* path : {"keep_list", "drop_list"})
@@ -66,7 +66,12 @@ std::string address_part(const jobs::StageSettings& settings) {
     stand_by(tree.find("teacher"));
     stand_by(tree.find("vocabulary"));
   }
-  if (std::holds_alternative<jobs::EvaluateSettings>(settings)) stand_by(tree.find("captions"));
+  if (std::holds_alternative<jobs::EvaluateSettings>(settings)) {
+    stand_by(tree.find("captions"));
+    stand_by(tree.find("answers"));
+    if (jobs::Json* ratings = tree.find("ratings"))
+      for (jobs::Json& file : ratings->items) file.text = "file";
+  }
   if (std::holds_alternative<jobs::TrainSettings>(settings)) {
     stand_by(tree.find("synthetic_caption"));
     for (jobs::Json& head : tree.find("concepts")->find("heads")->items) {

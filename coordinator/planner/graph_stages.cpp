@@ -299,15 +299,26 @@ void add(Builder& b, std::uint32_t stage, const StageSpec& spec, const jobs::Exp
   }
 }
 
+// What a linear probe learns, by all workers, from the same embeddings that it is then tested on.
+std::size_t add_probe(Builder& b, std::uint32_t stage, const StageSpec& spec, const std::string& head,
+                      const std::set<std::size_t>& maps, const std::vector<Part::Listed>& listed,
+                      std::size_t folder) {
+  const std::size_t made = b.add_fixed(stage, TaskKind::kProbe, 1, spec, head, maps);
+  Part& part = b.graph.parts[made];
+  part.listed = listed;
+  part.artifacts = {folder};
+  part.data_json = b.graph.parts[*maps.begin()].data_json;
+  return made;
+}
+
 // evaluate and index: embeddings in the shared space of a trained or given model, which both share, then one
 // merge. The first data set of the stage is the one that is evaluated or indexed.
 void add_whole_model(Builder& b, std::uint32_t stage, const StageSpec& spec, const std::string& model,
-                     TaskKind merge_kind, const std::string& caption_prompt = "", std::string head = "") {
+                     TaskKind merge_kind, std::string head, const jobs::EmbedSettings& embeddings = {}) {
   const std::string trained = jobs::evaluated_stage(b.graph.job.spec, model);
   const std::size_t folder = trained.empty() ? b.adopted(stage, model) : b.artifact_of("stage:" + trained);
-  jobs::EmbedSettings embed;
+  jobs::EmbedSettings embed = embeddings;
   embed.model = trained.empty() ? model : trained_by(b, "stage:" + trained)->model;
-  embed.caption_prompt = caption_prompt;
   std::vector<Part::Listed> listed_parts;
   std::set<std::size_t> maps;
   const std::vector<std::string> sets = jobs::data_of(spec);
@@ -323,11 +334,17 @@ void add_whole_model(Builder& b, std::uint32_t stage, const StageSpec& spec, con
     maps.insert(mapped);
     head += b.data_head(sets[i]);
   }
+  if (maps.empty()) maps = {folder};  // words, which need no data set
+  const auto* evaluate = std::get_if<jobs::EvaluateSettings>(&spec.settings);
+  const bool probes = evaluate != nullptr && evaluate->task == jobs::EvaluateTask::kLinearProbe;
+  const std::size_t probe = probes ? add_probe(b, stage, spec, head, maps, listed_parts, folder) : kNone;
+  if (probes) maps.insert(probe);
   const std::size_t merge = b.add_fixed(stage, merge_kind, 1, spec, head, maps);
   Part& part = b.graph.parts[merge];
   const Part& mapped = b.graph.parts[*maps.begin()];
   part.listed = std::move(listed_parts);
   part.artifacts = {folder};
+  if (probes) part.artifacts.push_back(probe);
   part.model_name = mapped.model_name;
   part.vocabulary = mapped.vocabulary;
   part.data_json = mapped.data_json;
@@ -351,15 +368,18 @@ void add_caption_scores(Builder& b, std::uint32_t stage, const StageSpec& spec,
 }
 
 void add(Builder& b, std::uint32_t stage, const StageSpec& spec, const jobs::EvaluateSettings& settings) {
-  if (settings.task == jobs::EvaluateTask::kCaptions)
-    add_caption_scores(b, stage, spec, settings);
-  else
-    add_whole_model(b, stage, spec, settings.model, TaskKind::kEvaluate, settings.text_prompt,
-                    b.file_head("prompts " + settings.prompts));
+  if (settings.task == jobs::EvaluateTask::kCaptions) return add_caption_scores(b, stage, spec, settings);
+  jobs::EmbedSettings embed;
+  embed.caption_prompt = settings.text_prompt;
+  embed.tower_output = settings.features == jobs::FeatureSpace::kTower;
+  std::string head = b.file_head("prompts " + settings.prompts);
+  for (const auto& file : settings.ratings) head += b.file_head("ratings " + file);
+  head += b.file_head("answers " + settings.answers);
+  add_whole_model(b, stage, spec, settings.model, TaskKind::kEvaluate, head, embed);
 }
 
 void add(Builder& b, std::uint32_t stage, const StageSpec& spec, const jobs::IndexSettings& settings) {
-  add_whole_model(b, stage, spec, settings.model, TaskKind::kIndex, "", "\nindex of segments");
+  add_whole_model(b, stage, spec, settings.model, TaskKind::kIndex, "\nindex of segments");
 }
 
 }  // namespace

@@ -56,7 +56,7 @@ jobs::TaskKind TaskGraph::kind(const TaskRef& ref) const {
 std::int64_t TaskGraph::gang_slots(const TaskRef& ref) const {
   const jobs::StageSpec* spec = state_->specs[state_->parts[state_->part_of(ref)].stage];
   const auto* train = spec == nullptr ? nullptr : std::get_if<jobs::TrainSettings>(&spec->settings);
-  return train == nullptr ? 1 : train->logical_slots;
+  return train == nullptr ? jobs::kProbeSlots : train->logical_slots;
 }
 
 jobs::Task TaskGraph::describe_task(const TaskRef& ref) const {

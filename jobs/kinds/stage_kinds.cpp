@@ -63,7 +63,7 @@ constexpr Row<TrainSettings> kRow<TrainSettings> =
 
 template <>
 constexpr Row<EvaluateSettings> kRow<EvaluateSettings> =
-    row<EvaluateSettings>(Shape::kTally, kEvaluate, {{kEmbed, 0}, {kEvaluate, 1}, {kAdopt, 2}},
+    row<EvaluateSettings>(Shape::kTally, kEvaluate, {{kEmbed, 0}, {kEvaluate, 1}, {kAdopt, 2}, {kProbe, 3}},
                           [](const EvaluateSettings& s, const Pipeline& p) {
                             if (s.model.empty()) return Footprint{};
                             const ModelSizes sizes(p);
@@ -188,9 +188,11 @@ std::vector<std::string> data_of(const StageSpec& stage) {
           names = settings.data;
       },
       stage.settings);
-  if (const auto* evaluate = std::get_if<EvaluateSettings>(&stage.settings);
-      evaluate != nullptr && !evaluate->train_data.empty() && evaluate->train_data != evaluate->data)
-    names.push_back(evaluate->train_data);
+  if (const auto* evaluate = std::get_if<EvaluateSettings>(&stage.settings)) {
+    for (const auto& more : {evaluate->train_data, evaluate->validation_data})
+      if (std::ranges::find(names, more) == names.end()) names.push_back(more);
+    std::erase(names, "");  // of words
+  }
   return names;
 }
 

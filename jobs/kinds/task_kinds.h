@@ -41,7 +41,8 @@ enum class TaskKind {
   kNearPairs,
   kNearClusters,
   kPairScores,
-  kAdopt
+  kAdopt,
+  kProbe
 };
 
 // What a file is to the tasks that read it.
@@ -70,14 +71,16 @@ enum class Role {
   kSignatures,
   kNearPairs,
   kNearClusters,
-  kScores
+  kScores,
+  kProbe  // a classifier that was learnt from embeddings
 };
-constexpr std::array<std::string_view, 25> names_of(Role) {
+constexpr std::array<std::string_view, 26> names_of(Role) {
   return {"",         "model",       "shard_index",   "verdicts",       "features",
           "pairs",    "pair_counts", "words",         "word_counts",    "vocabulary",
           "facts",    "ngrams",      "ngram_counts",  "hashes",         "duplicates",
           "cuts",     "captions",    "concept_words", "concept_counts", "concept_vocabulary",
-          "concepts", "signatures",  "near_pairs",    "near_clusters",  "scores"};
+          "concepts", "signatures",  "near_pairs",    "near_clusters",  "scores",
+          "probe"};
 }
 
 // What one task of the kind covers.
@@ -166,6 +169,7 @@ inline constexpr TaskRow kTasks[] = {
     {TaskKind::kNearClusters, "near_clusters", Extent::kPart, ".near_clusters.jsonl", Role::kNearClusters},
     {TaskKind::kPairScores, "pair_scores", Extent::kRange, ".scores.jsonl", Role::kScores},
     {TaskKind::kAdopt, "adopt", Extent::kPart, "", Role::kModel},
+    {TaskKind::kProbe, "probe", Extent::kGang, ".probe.safetensors", Role::kProbe},
 };
 
 constexpr const TaskRow& row_of(TaskKind kind) {

@@ -50,8 +50,12 @@ std::vector<SpecPath> spec_paths(JobSpec& job) {
       add(base + "/teacher", concepts->teacher);
       if (concepts->vocabulary != "imagenet") add(base + "/vocabulary", concepts->vocabulary);
     }
-    if (auto* evaluate = std::get_if<EvaluateSettings>(&job.spec.stages[i].settings))
+    if (auto* evaluate = std::get_if<EvaluateSettings>(&job.spec.stages[i].settings)) {
       add(base + "/captions", evaluate->captions);
+      add(base + "/answers", evaluate->answers);
+      for (std::size_t f = 0; f < evaluate->ratings.size(); ++f)
+        add(base + "/ratings/" + std::to_string(f), evaluate->ratings[f]);
+    }
     if (auto* train = std::get_if<TrainSettings>(&job.spec.stages[i].settings))
       for (std::size_t h = 0; h < train->concepts.heads.size(); ++h)
         add(base + "/concepts/heads/" + std::to_string(h) + "/vocabulary_from",

@@ -1,8 +1,12 @@
 #include "worker/evaluation/label_metrics.h"
 
 #include <algorithm>
+#include <array>
+#include <cmath>
+#include <functional>
 #include <limits>
 #include <map>
+#include <numeric>
 
 #include <ATen/ATen.h>
 
@@ -20,6 +24,19 @@ void need_finite(const at::Tensor& scores) {
   if (bad > 0)
     throw Error(ErrorKind::kInvalid,
                 std::to_string(bad) + " of " + std::to_string(scores.numel()) + " scores are not finite",
+                "the model's weights or a picture's embedding hold NaN: trireme weights inspect");
+}
+
+void check_scores(const std::vector<double>& score, const std::vector<std::int64_t>& label) {
+  if (score.empty() || score.size() != label.size())
+    throw Error(ErrorKind::kInvalid, "entailment needs one label per score: " + std::to_string(score.size()) +
+                                         " scores, " + std::to_string(label.size()) + " labels");
+  for (const auto one : label)
+    if (one < 0 || one > 2)
+      throw Error(ErrorKind::kInvalid, "label " + std::to_string(one) + " is outside the 3 classes",
+                  "0 is entailment, 1 neutral, 2 contradiction");
+  if (!std::ranges::all_of(score, [](double value) { return std::isfinite(value); }))
+    throw Error(ErrorKind::kInvalid, "scores of entailment are not finite",
                 "the model's weights or a picture's embedding hold NaN: trireme weights inspect");
 }
 
@@ -100,6 +117,43 @@ Choice choose(const at::Tensor& score_RC) {
     if (meets(score.select(1, i)) > 0) result.image = false;
   }
   return result;
+}
+
+Thresholds choose_thresholds(const std::vector<double>& score, const std::vector<std::int64_t>& label) {
+  check_scores(score, label);
+  std::vector<std::size_t> order(score.size());
+  std::iota(order.begin(), order.end(), std::size_t{0});
+  std::ranges::sort(order, std::ranges::greater(), [&](std::size_t i) { return score[i]; });
+  // With the first i scores entailment, the next up to j neutral: right are (E - N)(i) + (N - C)(j) + all C.
+  std::array<std::int64_t, 3> seen{};
+  std::size_t best_first = 0, first = 0, best_second = 0;
+  std::int64_t most = std::numeric_limits<std::int64_t>::min(), most_first = 0;
+  for (std::size_t at = 0; at <= order.size(); ++at) {
+    const bool boundary = at == 0 || at == order.size() || score[order[at]] != score[order[at - 1]];
+    if (boundary) {
+      if (seen[0] - seen[1] > most_first || at == 0) most_first = seen[0] - seen[1], first = at;
+      if (most_first + seen[1] - seen[2] > most) {
+        most = most_first + seen[1] - seen[2];
+        best_first = first;
+        best_second = at;
+      }
+    }
+    if (at < order.size()) ++seen[static_cast<std::size_t>(label[order[at]])];
+  }
+  const auto threshold = [&](std::size_t count) {
+    if (count == 0) return std::numeric_limits<double>::infinity();
+    if (count == order.size()) return -std::numeric_limits<double>::infinity();
+    return (score[order[count - 1]] + score[order[count]]) / 2;
+  };
+  return {threshold(best_first), threshold(best_second)};
+}
+
+double threshold_accuracy(const Thresholds& thresholds, const std::vector<double>& score,
+                          const std::vector<std::int64_t>& label) {
+  check_scores(score, label);
+  std::int64_t right = 0;
+  for (std::size_t i = 0; i < score.size(); ++i) right += thresholds.label(score[i]) == label[i] ? 1 : 0;
+  return static_cast<double>(right) / static_cast<double>(score.size());
 }
 
 }  // namespace trireme::worker::evaluation

@@ -48,4 +48,20 @@ struct Choice {
 };
 Choice choose(const at::Tensor& score_RC);
 
+// Three classes by two thresholds of one score, as SNLI-VE is measured here (METHODS 7.8; the papers' rule is
+// not known). Labels: 0 entailment, 1 neutral, 2 contradiction.
+struct Thresholds {
+  double entailment = 0, contradiction = 0;  // score >= the first: 0; below the second: 2; else 1
+  std::int64_t label(double score) const { return score >= entailment ? 0 : score < contradiction ? 2 : 1; }
+};
+
+// Those of the greatest accuracy; of equal ones the highest, of these the highest second. They lie halfway
+// between scores that occur, or at infinity. Throws kInvalid on other labels, lists that differ in length,
+// none, and scores that are not finite.
+Thresholds choose_thresholds(const std::vector<double>& score, const std::vector<std::int64_t>& label);
+
+// Share of scores whose label() is theirs. Throws as above.
+double threshold_accuracy(const Thresholds& thresholds, const std::vector<double>& score,
+                          const std::vector<std::int64_t>& label);
+
 }  // namespace trireme::worker::evaluation

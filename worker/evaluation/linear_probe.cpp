@@ -268,7 +268,7 @@ ProbeSweep sweep_logistic_regression(const at::Tensor& features_ND, const at::Te
     throw Error(ErrorKind::kInvalid,
                 "no class of the probe's training data has two samples, so none can be held out to choose "
                 "the penalty",
-                "give train_data more samples per class");
+                "give train_data more samples per class, or name validation_data");
   std::map<int, double> tried;
   const auto score = [&](int index) {
     if (index < 0 || index > kLastIndex || tried.contains(index)) return;

@@ -40,11 +40,52 @@ std::string stage_name(const std::string& set, const std::string& task, std::set
   return free;
 }
 
+std::string whole_path(const io::Path& path) {
+  return io::absolute(path).lexically_normal().string();
+}
+
 json data_of(const EvaluatedSet& set) {
-  json source{{"path", io::absolute(set.folder).lexically_normal().string()}};
+  json source{{"path", whole_path(set.folder)}};
+  if (set.task.settings.contains("test_select")) source["select"] = set.task.settings["test_select"];
   if (set.task.task == "multi_label" && !set.task.settings.contains("label_field"))
     source["captions"] = "none";  // labels stand in .npy members, which are no captions
   return source;
+}
+
+// A file beside the pictures of a set, or one folder up; "" where there is none.
+std::string file_beside(const EvaluatedSet& set, const std::string& name) {
+  for (const io::Path& folder : {set.folder, set.folder.parent_path()})
+    if (io::is_file(folder / name)) return whole_path(folder / name);
+  return "";
+}
+
+// What a suite says of a stage beside its own settings: the splits of a probe, files beside the pictures.
+// Returns why the set cannot be measured; "" where it can.
+std::string add_parts(const EvaluatedSet& set, const std::string& name, json& data, json& stage) {
+  for (const char* part : {"train", "validation"}) {
+    const auto split = set.task.settings.find(std::string(part) + "_split");
+    if (split == set.task.settings.end()) continue;
+    const io::Path folder = set.folder.parent_path() / split->get<std::string>();
+    if (!io::is_folder(folder)) return "there is no split " + split->get<std::string>() + " beside it";
+    const std::string named = name + "-" + part;
+    data[named] = json{{"path", whole_path(folder)}};
+    if (const auto select = set.task.settings.find(std::string(part) + "_select");
+        select != set.task.settings.end())
+      data[named]["select"] = *select;
+    stage[std::string(part) + "_data"] = named;
+  }
+  for (const auto& [key, value] : set.task.settings.items()) {
+    if (key.ends_with("_split") || key.ends_with("_select")) continue;
+    stage[key] = value;
+    if (key != "ratings" && key != "answers") continue;
+    stage[key] = json::array();
+    for (const auto& file : value.is_array() ? value : json::array({value})) {
+      stage[key].push_back(file_beside(set, file.get<std::string>()));
+      if (stage[key].back() == "") return "there is no " + file.get<std::string>() + " beside it";
+    }
+    if (key == "answers") stage[key] = json(stage[key].front());
+  }
+  return "";
 }
 
 }  // namespace
@@ -108,19 +149,21 @@ EvaluateJob evaluate_job(const json& model, const std::vector<EvaluatedSet>& set
       continue;
     }
     const std::string name = stage_name(task.set, task.task, taken);
-    data[name] = data_of(set);
-    json stage{{"name", name}, {"kind", "evaluate"}, {"data", name}, {"model", "model"}, {"task", task.task}};
+    json stage{{"name", name}, {"kind", "evaluate"}, {"model", "model"}, {"task", task.task}};
+    json own = json::object();  // its data sets
+    if (task.task == "word_similarity") {
+      stage["ratings"] = json::array({whole_path(set.folder)});
+    } else {
+      stage["data"] = name;
+      own[name] = data_of(set);
+    }
     if (!task.prompts.empty()) stage["prompts"] = task.prompts;
     if (task.classes && task.task != "linear_probe") stage["class_count"] = *task.classes;
-    if (task.settings.contains("train_split")) {  // of probes, beside the split that is evaluated
-      const io::Path train = set.folder.parent_path() / task.settings["train_split"].get<std::string>();
-      data[name + "-train"] = json{{"path", io::absolute(train).lexically_normal().string()}};
-      if (task.settings.contains("train_select"))
-        data[name + "-train"]["select"] = task.settings["train_select"];
-      stage["train_data"] = name + "-train";
+    if (const std::string why = add_parts(set, name, own, stage); !why.empty()) {
+      made.absent.push_back(task.set + " (" + why + ")");
+      continue;
     }
-    for (const auto& [key, value] : task.settings.items())
-      if (key != "train_split" && key != "train_select") stage[key] = value;
+    data.update(own);
     stages.push_back(std::move(stage));
     made.stages.push_back({name, task.set, task.task, task.metric});
   }

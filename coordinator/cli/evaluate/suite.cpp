@@ -171,7 +171,7 @@ std::vector<EvaluatedSet> find_sets(const Suite& suite, const io::Path& root) {
   for (const auto& task : suite.tasks) {
     EvaluatedSet set{task, {}};
     for (const auto& folder : task.folders)
-      if (task.no_task.empty() && set.folder.empty() && io::is_folder(root / folder))
+      if (task.no_task.empty() && set.folder.empty() && io::exists(root / folder))
         set.folder = with_split(root / folder, task.split);
     sets.push_back(std::move(set));
   }

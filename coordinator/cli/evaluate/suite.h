@@ -5,11 +5,13 @@
 //    "tasks": [{"set", "folders": […], "task", "metric", "prompts", "classes", "split", "no_task",
 //    "settings": {…}}]}
 //
-// `folders`: names that the set has in the wild, the first that exists counts; without any
-// wds_<set with '-' for '/'>. `classes`: how many it has. `settings`: further ones of an evaluate stage.
-// `no_task`: why there is nothing that measures it: the set stands as absent. Settings beside those of an
-// evaluate stage: train_split, the split beside it that a probe learns from, and train_select, its part.
-// An average is told only where every set of it is there.
+// `folders`: names that the set has in the wild, the first that exists counts (a file, of word_similarity);
+// without any wds_<set with '-' for '/'>. `classes`: how many it has. `settings`: further ones of an evaluate
+// stage; `ratings` and `answers` name files beside the pictures. `no_task`: why there is nothing that
+// measures it: the set stands as absent. Settings beside those of an evaluate stage: train_split and
+// validation_split, the splits beside it that a probe learns from and chooses by, train_select,
+// validation_select and test_select, their parts. A set without such a split or file is absent. An average is
+// told only where every set of it is there.
 #pragma once
 
 #include <cstdint>

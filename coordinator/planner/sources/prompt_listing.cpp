@@ -1,6 +1,7 @@
 #include "coordinator/planner/sources/prompt_listing.h"
 
 #include "common/base/error.h"
+#include "common/io/folder.h"
 #include "common/io/hash.h"
 #include "jobs/store/prompt_sets.h"
 
@@ -26,10 +27,23 @@ std::int64_t named_classes(const jobs::EvaluateSettings& evaluate, std::int64_t 
   return named;
 }
 
+// Ratings and answers, by content.
+void list_file(const std::string& what, const std::string& path, const std::string& pointer,
+               ListedJob& listed, std::vector<jobs::SpecFault>& faults) {
+  if (path.empty()) return;
+  if (!io::is_file(path))
+    faults.push_back({pointer, "not_found", "there is no file " + path, ""});
+  else
+    listed.weights[what + " " + path] = io::xxh3_of_file(path);
+}
+
 }  // namespace
 
 void list_prompts(const jobs::EvaluateSettings& evaluate, const std::string& at, ListedJob& listed,
                   std::vector<jobs::SpecFault>& faults) {
+  for (std::size_t i = 0; i < evaluate.ratings.size(); ++i)
+    list_file("ratings", evaluate.ratings[i], at + "/ratings/" + std::to_string(i), listed, faults);
+  list_file("answers", evaluate.answers, at + "/answers", listed, faults);
   const auto known = listed.classes.find(evaluate.data);
   std::int64_t classes = known == listed.classes.end() ? 0 : known->second;
   if (!evaluate.prompts.empty()) try {

@@ -27,8 +27,23 @@ void check_protocol(const EvaluateSettings& s, const std::string& here, std::vec
           "name a member of the samples' .json");
   if (!s.group_field.empty() && !asks(AlsoMetric::kWorstGroup) && s.task != EvaluateTask::kChoice)
     fault(here + "/group_field", "invalid", "nothing is measured by group", "add \"worst_group\" to also");
-  if (asks(AlsoMetric::kMeanRecall) && s.task == EvaluateTask::kZeroShot)
-    fault(here + "/also", "invalid", "mean_recall is of retrieval", "leave it out");
+  for (const auto metric : {AlsoMetric::kMeanRecall, AlsoMetric::kTextToText})
+    if (asks(metric) && s.task == EvaluateTask::kZeroShot)
+      fault(here + "/also", "invalid", std::string(name_of(metric)) + " is of retrieval", "leave it out");
+  if (asks(AlsoMetric::kTextToText) && s.fold_images)
+    fault(here + "/also", "invalid", "text_to_text has no folds", "leave one of the two out");
+  if (!s.validation_data.empty() && (s.validation_data == s.data || s.validation_data == s.train_data))
+    fault(here + "/validation_data", "invalid", "is a data set that the stage reads already",
+          "select another part of it, for example with \"select\"");
+  const bool rated = s.task == EvaluateTask::kRatings || s.task == EvaluateTask::kWords;
+  if (rated && s.ratings.empty())
+    fault(here + "/ratings", "missing", "task " + std::string(name_of(s.task)) + " compares with ratings",
+          s.task == EvaluateTask::kWords ? "name SimLex-999.txt"
+                                         : "name the .csv files of Crisscrossed Captions");
+  if (s.task == EvaluateTask::kWords && s.ratings.size() > 1)
+    fault(here + "/ratings", "invalid", "word_similarity reads one file");
+  if (s.task == EvaluateTask::kAnswers && s.answers.empty())
+    fault(here + "/answers", "missing", "task answers chooses among answers", "name a file with one a line");
   for (const auto metric : {AlsoMetric::kRocAuc, AlsoMetric::kMacroF1, AlsoMetric::kWorstGroup})
     if (asks(metric) && s.task == EvaluateTask::kRetrieval)
       fault(here + "/also", "invalid", std::string(name_of(metric)) + " is of zero_shot", "leave it out");

@@ -352,14 +352,18 @@ class StageChecker {
   }
 
   void check(const EvaluateSettings& s) {
-    required_data(s.data, "data");
+    if (s.task != EvaluateTask::kWords)
+      required_data(s.data, "data");
+    else if (!s.data.empty())
+      fault(here_ + "/data", "invalid", "words have no pictures", "leave the data set out");
     if (s.task == EvaluateTask::kCaptions)
       check_captions(s);
     else
       check_evaluated_model(s);
     const bool learns = s.task == EvaluateTask::kLinearProbe || s.task == EvaluateTask::kKnn ||
-                        s.task == EvaluateTask::kFewShot;
+                        s.task == EvaluateTask::kFewShot || s.task == EvaluateTask::kEntailment;
     known_data(s.train_data, here_ + "/train_data");
+    known_data(s.validation_data, here_ + "/validation_data");
     if (learns && s.train_data == s.data && !s.data.empty())
       fault(here_ + "/train_data", "invalid", "is the data set it is evaluated on",
             "select another part of it, for example with \"select\"");
@@ -368,7 +372,7 @@ class StageChecker {
             "task " + std::string(name_of(s.task)) + " learns from labelled samples", "name a data set");
     if (!learns && !s.train_data.empty())
       fault(here_ + "/train_data", "invalid", "task " + std::string(name_of(s.task)) + " learns from nothing",
-            "leave it out, or choose linear_probe, knn or few_shot");
+            "leave it out, or choose linear_probe, knn, few_shot or entailment");
     check_protocol(s, here_, faults_);
   }
 

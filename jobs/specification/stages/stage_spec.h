@@ -32,6 +32,7 @@ struct EmbedSettings {
   Precision precision = Precision::kFloat32;
   std::int64_t batch = 64;
   std::string caption_prompt;  // "a photo of {c}": captions are put in its place; empty: as they are
+  bool tower_output = false;   // of a whole model: before the projection (EvaluateSettings::features)
 
   template <class Visitor>
   void visit(Visitor& v) {
@@ -42,6 +43,10 @@ struct EmbedSettings {
     v.field(
         "caption_prompt", caption_prompt,
         {.help = "what captions are put into before they are embedded; {c} is the caption", .quiet = true});
+    v.field("tower_output", tower_output,
+            {.help = "what an evaluate stage asks of its own embeddings",
+             .quiet = true,
+             .unread = "an embed stage leaves what its towers give, always"});
   }
 };
 

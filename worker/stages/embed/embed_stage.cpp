@@ -44,7 +44,7 @@ Plan plan_towers(const Task& task, const jobs::ModelSpec& spec) {
 
 Plan plan_shared(const Task& task, const jobs::ModelSpec& spec, const embedding::FeatureTable& stored) {
   Plan plan;
-  plan.options.project = true;
+  plan.options.project = !task.settings.tower_output;
   // Features stored by another stage stand for a tower only while training left it as it was.
   plan.options.stored_images = spec.image.frozen && stored.has_images();
   plan.options.caption_prompt = task.settings.caption_prompt;

@@ -17,10 +17,10 @@
 #include "worker/evaluation/few_shot.h"
 #include "worker/evaluation/knn.h"
 #include "worker/evaluation/label_metrics.h"
-#include "worker/evaluation/linear_probe.h"
 #include "worker/evaluation/zero_shot.h"
 #include "worker/stages/evaluate/classes.h"
 #include "worker/stages/evaluate/outcome.h"
+#include "worker/stages/evaluate/probe_stage.h"
 #include "worker/stages/evaluate/score_captions.h"
 
 namespace trireme::worker::stages::evaluate {
@@ -46,28 +46,31 @@ checkpoint::Features whole(Parts parts, const std::string& stage, const std::str
 Inputs read_all(const Task& task, const runtime::StopRequest& stop) {
   const auto& settings = task.settings;
   Inputs inputs;
-  Parts parts, train_parts;
-  const auto learnt = [&](const std::string& data) {
-    return !settings.train_data.empty() && data == settings.train_data;
-  };
+  std::map<std::string, Parts> parts;
+  const std::string space = settings.features == jobs::FeatureSpace::kTower ? "tower" : "shared";
   for (const auto& shard : task.inputs.shards())
-    if (!learnt(shard.data)) inputs.shards.push_back(shard);
+    if (shard.data != settings.train_data && shard.data != settings.validation_data)
+      inputs.shards.push_back(shard);
+  inputs.data = inputs.shards.empty() ? "" : inputs.shards.front().data;
   if (const auto* model = task.inputs.find(jobs::Role::kModel)) inputs.model = *model;
+  if (settings.task == jobs::EvaluateTask::kWords) return inputs;
   for (const auto& input : task.inputs.all(jobs::Role::kFeatures)) {
     stop.throw_if_stopped();
+    const bool learnt =
+        !input.data.empty() && (input.data == settings.train_data || input.data == settings.validation_data);
+    if (learnt && settings.task == jobs::EvaluateTask::kLinearProbe) continue;  // a probe task has
     auto part = checkpoint::read_features(input.path);
-    if (part.space != "shared") continue;
-    if (!learnt(input.data)) {
+    if (part.space != space) continue;
+    if (!learnt) {
       const auto* const samples = part.sample.const_data_ptr<std::int64_t>();
       for (std::int64_t i = 0; i < part.sample.size(0); ++i)
         inputs.places.push_back({input.shard, samples[i]});
     }
-    (learnt(input.data) ? train_parts : parts).push_back(std::move(part));
+    parts[learnt ? input.data : inputs.data].push_back(std::move(part));
   }
-  inputs.data = inputs.shards.empty() ? "" : inputs.shards.front().data;
-  inputs.features = whole(std::move(parts), task.stage(), inputs.data);
-  if (!settings.train_data.empty())
-    inputs.train_features = whole(std::move(train_parts), task.stage(), settings.train_data);
+  inputs.features = whole(std::move(parts[inputs.data]), task.stage(), inputs.data);
+  if (settings.task != jobs::EvaluateTask::kLinearProbe && !settings.train_data.empty())
+    inputs.train_features = whole(std::move(parts[settings.train_data]), task.stage(), settings.train_data);
   return inputs;
 }
 
@@ -161,9 +164,22 @@ void need_labels(const checkpoint::Features& features, const std::string& data) 
               "its shards need .cls members");
 }
 
-Outcome probe(const Inputs& inputs, const jobs::EvaluateSettings& settings, Classes& classes,
-              const std::function<void()>& poll) {
-  const auto train = labelled(inputs.train_features), test = labelled(inputs.features);
+// linear_probe, as a probe task has learnt it.
+void test_probe(const Task& task, const evaluation::LabelledFeatures& test, Outcome& outcome) {
+  const LearntProbe probe = read_probe(task.inputs.only(jobs::Role::kProbe).path);
+  outcome.result.metrics = {{"acc1", evaluation::accuracy(probe.classifier, test.features_ND, test.label_N)},
+                            {"mean_per_class_recall", evaluation::mean_per_class_accuracy(
+                                                          probe.classifier, test.features_ND, test.label_N)}};
+  outcome.summary["c"] = probe.c;
+  outcome.summary["validation_accuracy"] = probe.validation_accuracy;
+  for (const auto& [name, count] : probe.counts) outcome.count(name, count);
+}
+
+Outcome probe(const Task& task, const Inputs& inputs, Classes& classes, const std::function<void()>& poll) {
+  const auto& settings = task.settings;
+  const bool linear = settings.task == jobs::EvaluateTask::kLinearProbe;
+  const auto test = labelled(inputs.features);
+  const auto train = linear ? evaluation::LabelledFeatures{} : labelled(inputs.train_features);
   const auto count = classes.count();
   const auto seed = static_cast<std::uint64_t>(settings.seed);
   Outcome outcome;
@@ -171,15 +187,8 @@ Outcome probe(const Inputs& inputs, const jobs::EvaluateSettings& settings, Clas
   if (settings.task == jobs::EvaluateTask::kKnn) {
     outcome.result.metrics = evaluation::knn_recall(train.features_ND, train.label_N, test.features_ND,
                                                     test.label_N, settings.recall_k);
-  } else if (settings.task == jobs::EvaluateTask::kLinearProbe) {
-    const auto sweep =
-        evaluation::sweep_logistic_regression(train.features_ND, train.label_N, count, seed, poll);
-    outcome.result.metrics = {
-        {"acc1", evaluation::accuracy(sweep.classifier, test.features_ND, test.label_N)},
-        {"mean_per_class_recall",
-         evaluation::mean_per_class_accuracy(sweep.classifier, test.features_ND, test.label_N)}};
-    outcome.summary["c"] = sweep.c;
-    outcome.summary["validation_accuracy"] = sweep.validation_accuracy;
+  } else if (linear) {
+    test_probe(task, test, outcome);
   } else {
     evaluation::FewShotOptions options{.shots = settings.shots, .seeds = settings.shot_seeds, .seed = seed};
     options.scale = std::exp(classes.logit_scale());
@@ -194,11 +203,12 @@ Outcome probe(const Inputs& inputs, const jobs::EvaluateSettings& settings, Clas
     for (const auto& [name, value] : outcome.result.metrics)
       outcome.result.chance.emplace_back(name, 1 / static_cast<double>(count));
   outcome.count("images", test.label_N.size(0));
-  outcome.count("train_images", train.label_N.size(0));
   outcome.count("classes", count);
   outcome.count("without_label", inputs.features.image.size(0) - test.label_N.size(0));
-  outcome.count("train_without_label", inputs.train_features.image.size(0) - train.label_N.size(0));
   outcome.count("empty_classes", empty_classes(test.label_N, count));
+  if (linear) return outcome;
+  outcome.count("train_images", train.label_N.size(0));
+  outcome.count("train_without_label", inputs.train_features.image.size(0) - train.label_N.size(0));
   outcome.count("train_empty_classes", empty_classes(train.label_N, count));
   return outcome;
 }
@@ -206,7 +216,21 @@ Outcome probe(const Inputs& inputs, const jobs::EvaluateSettings& settings, Clas
 Outcome measure(const Task& task, const Inputs& inputs, const runtime::TaskContext& context) {
   const auto& settings = task.settings;
   const bool learns = !settings.train_data.empty();
-  if (settings.task == jobs::EvaluateTask::kChoice) return choice(task, inputs);
+  const auto poll = [&context] { context.stop->throw_if_stopped(); };
+  switch (settings.task) {
+    case jobs::EvaluateTask::kChoice:
+      return choice(task, inputs);
+    case jobs::EvaluateTask::kRatings:
+      return ratings(task, inputs);
+    case jobs::EvaluateTask::kWords:
+      return words(task, inputs, context.device);
+    case jobs::EvaluateTask::kEntailment:
+      return entailment(task, inputs);
+    case jobs::EvaluateTask::kAnswers:
+      return answers(task, inputs, context.device, poll);
+    default:
+      break;
+  }
   const bool sets = settings.task == jobs::EvaluateTask::kMultiLabel;
   if (!learns && !sets &&
       choose_task(settings.task, inputs.features, inputs.data) == jobs::EvaluateTask::kRetrieval)
@@ -219,7 +243,7 @@ Outcome measure(const Task& task, const Inputs& inputs, const runtime::TaskConte
                   context.device);
   if (sets) return multi_label(task, inputs, classes);
   if (!learns) return zero_shot(task, inputs, classes);
-  return probe(inputs, settings, classes, [&context] { context.stop->throw_if_stopped(); });
+  return probe(task, inputs, classes, poll);
 }
 
 }  // namespace
@@ -244,7 +268,7 @@ namespace {
 Outcome model_outcome(const Task& task, const runtime::TaskContext& context) {
   const Inputs inputs = read_all(task, *context.stop);
   Outcome outcome = measure(task, inputs, context);
-  outcome.result.dataset = inputs.data;
+  outcome.result.dataset = inputs.data.empty() ? "simlex999" : inputs.data;
   outcome.result.model = task.settings.model;
   outcome.result.language = !task.settings.language.empty()  ? task.settings.language
                             : !task.settings.prompts.empty() ? jobs::language_of(task.settings.prompts)

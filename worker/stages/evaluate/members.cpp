@@ -115,6 +115,26 @@ std::vector<std::string> fields_of(const runtime::OpenedTask& task, const std::s
   return texts;
 }
 
+std::vector<std::vector<std::string>> lists_of(const runtime::OpenedTask& task, const std::string& data,
+                                               const Places& places, const std::string& field) {
+  std::vector<std::vector<std::string>> lists(places.size());
+  for_each_place(task, data, places, [&](std::size_t i, const auto& reader, const auto& shard) {
+    const json value = member(reader, places[i], shard, field);
+    for (const auto& one : value.is_array() ? value : json::array({value}))
+      lists[i].push_back(one.is_string() ? one.get<std::string>() : one.dump());
+  });
+  return lists;
+}
+
+std::vector<std::string> keys_of(const runtime::OpenedTask& task, const std::string& data,
+                                 const Places& places) {
+  std::vector<std::string> keys(places.size());
+  for_each_place(task, data, places, [&](std::size_t i, const auto& reader, const auto&) {
+    keys[i] = reader.key(places[i].sample);
+  });
+  return keys;
+}
+
 std::vector<std::vector<std::string>> captions_of(const runtime::OpenedTask& task, const std::string& data,
                                                   const Places& places) {
   std::vector<std::vector<std::string>> captions(places.size());

@@ -24,7 +24,13 @@ using Places = std::vector<Place>;
 std::vector<std::string> fields_of(const runtime::OpenedTask& task, const std::string& data,
                                    const Places& places, const std::string& field);
 
-// Captions of the samples, one list per place.
+// The elements of member `field`, a list of texts or numbers, one list per place.
+std::vector<std::vector<std::string>> lists_of(const runtime::OpenedTask& task, const std::string& data,
+                                               const Places& places, const std::string& field);
+
+// Keys and captions of the samples, one per place.
+std::vector<std::string> keys_of(const runtime::OpenedTask& task, const std::string& data,
+                                 const Places& places);
 std::vector<std::vector<std::string>> captions_of(const runtime::OpenedTask& task, const std::string& data,
                                                   const Places& places);
 

@@ -100,6 +100,12 @@ Outcome retrieval(const Task& task, const Inputs& inputs) {
   }
   if (asks(settings, jobs::AlsoMetric::kMeanRecall))
     metrics.emplace_back("mean_recall", evaluation::mean_recall(metrics));
+  if (asks(settings, jobs::AlsoMetric::kTextToText)) {
+    const auto positives = evaluation::other_captions(owner);
+    for (auto& one :
+         evaluation::recall_among("text_to_text_recall", text, text, positives, settings.recall_k, &tied))
+      metrics.push_back(std::move(one));
+  }
   outcome.count("images", image.size(0));
   outcome.count("captions", text.size(0));
   outcome.count("ties", tied);

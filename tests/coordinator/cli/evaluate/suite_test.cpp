@@ -2,8 +2,10 @@
 
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <filesystem>
 #include <fstream>
+#include <set>
 
 #include "common/base/error.h"
 #include "common/io/folder.h"
@@ -42,8 +44,14 @@ TEST_F(EvaluateCommand, EverySuiteMakesAJobThatIsWellFormed) {
     const auto root = root_ / suite.name;
     for (const auto& task : suite.tasks)
       if (task.no_task.empty()) {
-        fs::create_directories(root / task.folders.front() / "test");
-        fs::create_directories(root / task.folders.front() / "train");
+        for (const char* split : {"test", "train", "val", "dev"})
+          fs::create_directories(root / task.folders.front() / split);
+        for (const char* key : {"ratings", "answers"})
+          if (task.settings.contains(key))
+            for (const auto& name : task.settings[key].is_array()
+                                        ? task.settings[key]
+                                        : nlohmann::ordered_json::array({task.settings[key]}))
+              io::write_file_atomic(root / task.folders.front() / name.get<std::string>(), "", false);
         ++folders;
       }
     const auto job =
@@ -56,6 +64,46 @@ TEST_F(EvaluateCommand, EverySuiteMakesAJobThatIsWellFormed) {
     ++suites;
   }
   EXPECT_EQ(suites, 8);
+}
+
+TEST_F(EvaluateCommand, SlicesOfVtabAreThoseOfItsAuthors) {
+  const Suite suite = read_suite("vtab1k");
+  std::set<std::string> unions;
+  for (const auto& task : suite.tasks) {
+    EXPECT_EQ(task.settings.value("train_select", ""), "0:800") << task.set;
+    const std::string select = task.settings.value("validation_select", "");
+    const auto colon = select.find(':');
+    ASSERT_NE(colon, std::string::npos) << task.set;
+    EXPECT_EQ(std::stol(select.substr(colon + 1)) - std::stol(select), 200) << task.set;  // 1,000 in all
+    unions.insert(task.settings.value("validation_split", ""));
+  }
+  EXPECT_EQ(unions, (std::set<std::string>{"train", "val", "test"}));
+  const auto of = [&](const char* set) {
+    return std::ranges::find(suite.tasks, set, &SuiteTask::set)->settings.value("validation_select", "");
+  };
+  EXPECT_EQ(of("cifar100"), "45000:45200");  // behind 90 % of 50,000
+  EXPECT_EQ(of("pets"), "2944:3144");        // behind 80 % of 3,680
+  EXPECT_EQ(of("eurosat"), "16200:16400");   // behind 60 % of 27,000
+  EXPECT_EQ(of("dtd"), "0:200");
+}
+
+TEST_F(EvaluateCommand, ASplitOrFileThatIsNotThereMakesASetAbsent) {
+  const Suite suite = parse_suite(
+      R"({"format": "trireme-suite/1", "name": "s", "source": "here", "confidence": "sure", "tasks": [
+    {"set": "one", "task": "linear_probe", "metric": "acc1", "settings": {"train_split": "train", "validation_split": "val"}},
+    {"set": "two", "task": "ratings", "metric": "spearman", "settings": {"ratings": ["sis_test.csv"]}},
+    {"set": "words", "task": "word_similarity", "metric": "spearman", "folders": ["SimLex-999.txt"]}]})",
+      "s.json");
+  for (const char* folder : {"wds_one/test", "wds_one/train", "wds_two/test"})
+    fs::create_directories(root_ / folder);
+  io::write_file_atomic(root_ / "SimLex-999.txt", "", false);
+  const auto job =
+      evaluate_job(nlohmann::ordered_json::parse(kModel), find_sets(suite, root_), (root_ / "out").string());
+  EXPECT_EQ(job.absent, (std::vector<std::string>{"one (there is no split val beside it)",
+                                                  "two (there is no sis_test.csv beside it)"}));
+  ASSERT_EQ(job.stages.size(), 1);
+  EXPECT_FALSE(job.job["spec"]["stages"][0].contains("data"));
+  EXPECT_TRUE(jobs::read_job(job.job.dump()).faults.empty());
 }
 
 TEST_F(EvaluateCommand, WhatWasOddIsSaidWithItsRule) {

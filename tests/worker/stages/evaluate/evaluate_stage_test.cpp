@@ -5,6 +5,7 @@
 
 #include "tests/worker/stages/support/stage_fixture.h"
 #include "worker/embedding/texts.h"
+#include "worker/stages/evaluate/probe_stage.h"
 
 namespace trireme::worker::stages::evaluate {
 namespace {
@@ -148,9 +149,21 @@ class ProbeTest : public EvaluateTest {
     task_.settings = jobs::settings_json(settings_);
   }
 
+  // What the probe task of the stage leaves, which the evaluate task reads.
+  void add_probe() {
+    jobs::Task task = task_;
+    task.output = out("probe", "");
+    const auto done = ProbeStage().run(task, context_);
+    ASSERT_EQ(done.outputs.size(), 1);
+    auto lines = runtime::read_inputs(task_);
+    lines.push_back({{}, input(jobs::Role::kProbe, done.outputs.at(0).path)});
+    set_inputs(task_, lines);
+  }
+
   nlohmann::json run(const std::string& task) {
     settings_.task = from_name<jobs::EvaluateTask>(task).value();
     set_both();
+    if (settings_.task == jobs::EvaluateTask::kLinearProbe) add_probe();
     const auto done = EvaluateStage().run(task_, context_);
     summary_ = nlohmann::json::parse(done.summary);
     EXPECT_EQ(summary_.at("images"), 20);
