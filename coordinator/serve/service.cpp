@@ -6,6 +6,7 @@
 #include <csignal>
 #include <future>
 #include <map>
+#include <set>
 #include <utility>
 
 #include <unistd.h>
@@ -17,6 +18,7 @@
 #include <nlohmann/json.hpp>
 
 #include "common/base/error.h"
+#include "common/base/host_name.h"
 #include "common/base/log.h"
 #include "common/http/listener.h"
 #include "common/http/problem.h"
@@ -80,6 +82,8 @@ struct Service::State {
   Response enter(const Admission& admission, const Request& request);
   void count(const Admission& admission, const Request& request, int status, Clock::time_point started);
   void told(bool ready);
+  jobs::ServiceFile announcement(const std::string& name) const;
+  void announce_again();
   net::awaitable<void> watch_indexes();
   net::awaitable<void> drain(std::promise<void>& done);
   std::vector<io::FileStatus> manifests() const;
@@ -94,6 +98,7 @@ struct Service::State {
   Door door;
   std::uint64_t requests = 0, answering = 0;  // I/O thread
   bool draining = false;                      // I/O thread
+  std::set<std::string> unannounced;          // I/O thread; runs whose folder takes no announcement
   std::promise<void> ready;                   // set once, on the I/O thread
   bool ready_told = false;
   http::Listener listener;
@@ -120,8 +125,11 @@ Service::State::State(ServiceOptions options_in)
   pool.start();
   net::co_spawn(listener.io(), watch_indexes(), net::detached);
   listener.start();
-  for (const auto& [name, run] : runs)
-    jobs::write_service_file(run, {listener.url(), ::getpid(), name, token_file.string()});
+  for (const auto& [name, run] : runs) jobs::write_service_file(run, announcement(name));
+}
+
+jobs::ServiceFile Service::State::announcement(const std::string& name) const {
+  return {listener.url(), ::getpid(), host_name(), name, token_file.string()};
 }
 
 Service::State::~State() {
@@ -165,6 +173,17 @@ std::vector<io::FileStatus> Service::State::manifests() const {
   return all;
 }
 
+// Another service of the run may have taken the announcement with it. What cannot be written is warned of
+// once.
+void Service::State::announce_again() {
+  for (const auto& [name, run] : runs) {
+    if (unannounced.contains(name)) continue;
+    jobs::announce_again(run, announcement(name));
+    const auto announced = jobs::read_service_file(run);
+    if (!announced || announced->pid == 0) unannounced.insert(name);
+  }
+}
+
 // A newer index takes the place of the one before it in a moment (replace_folder); what is half there is
 // none.
 net::awaitable<void> Service::State::watch_indexes() {
@@ -174,6 +193,7 @@ net::awaitable<void> Service::State::watch_indexes() {
     timer.expires_after(kLookForNewer);
     co_await timer.async_wait(http::kAwait);
     try {
+      announce_again();
       const auto now = manifests();
       const bool all_there =
           std::ranges::all_of(now, [](const io::FileStatus& one) { return one.bytes > 0; });
