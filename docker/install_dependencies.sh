@@ -51,6 +51,9 @@ if [[ $kinds == *" judge "* ]]; then
   mapfile -t judges < <(list judge | awk '{print $1}')
   echo "Installing judges into $destination/judges: ${judges[*]}"
   "$destination/judges/bin/python" -m pip install -q --disable-pip-version-check "${judges[@]}"
+  [[ -x $destination/search-client/bin/python ]] || python3 -m venv "$destination/search-client"
+  mapfile -t client < <(list judge-client | awk '{print $1}')
+  "$destination/search-client/bin/python" -m pip install -q --disable-pip-version-check --no-deps "${client[@]}"
 fi
 
 if [[ $kinds == *" python "* ]]; then
