@@ -26,11 +26,12 @@ enum class EvaluateTask {
   kRatings,     // Crisscrossed Captions: four retrievals, and how similarities follow people's ratings
   kWords,       // SimLex-999: the same of pairs of words, without pictures
   kEntailment,  // SNLI-VE: what a picture says of a caption, by two thresholds of their cosine
-  kAnswers      // VQAv2: which answer of a list fits picture and question
+  kAnswers,     // VQAv2: which answer of a list fits picture and question
+  kAnalogies    // picture + words -> the picture so edited, on rendered scenes
 };
-constexpr std::array<std::string_view, 13> names_of(EvaluateTask) {
+constexpr std::array<std::string_view, 14> names_of(EvaluateTask) {
   return {"auto",        "zero_shot", "retrieval", "linear_probe",    "knn",        "few_shot", "captions",
-          "multi_label", "choice",    "ratings",   "word_similarity", "entailment", "answers"};
+          "multi_label", "choice",    "ratings",   "word_similarity", "entailment", "answers",  "analogies"};
 }
 
 // Metrics that are measured only when asked for: of zero-shot classification, the last two of retrieval.
@@ -97,12 +98,13 @@ struct EvaluateSettings {
             {.help = "zero-shot prompts; {c} is the class name",
              .unread = unless(has_prompts, "only zero_shot, multi_label and few_shot have prompts")});
     v.field("recall_k", recall_k,
-            {.help = "k of R@k, of retrieval, ratings and knn",
+            {.help = "k of R@k, of retrieval, ratings, knn and analogies",
              .least = 1,
              .most = 16,
              .unread = unless(task == EvaluateTask::kAuto || task == EvaluateTask::kRetrieval ||
-                                  task == EvaluateTask::kKnn || task == EvaluateTask::kRatings,
-                              "R@k is of retrieval, ratings and knn")});
+                                  task == EvaluateTask::kKnn || task == EvaluateTask::kRatings ||
+                                  task == EvaluateTask::kAnalogies,
+                              "R@k is of retrieval, ratings, knn and analogies")});
     v.field("shots", shots,
             {.help = "few_shot: samples per class",
              .least = 1,

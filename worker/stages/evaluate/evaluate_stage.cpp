@@ -14,10 +14,12 @@
 #include "common/telemetry/metrics.h"
 #include "jobs/specification/job_spec.h"
 #include "jobs/store/prompt_sets.h"
+#include "worker/embedding/texts.h"
 #include "worker/evaluation/few_shot.h"
 #include "worker/evaluation/knn.h"
 #include "worker/evaluation/label_metrics.h"
 #include "worker/evaluation/zero_shot.h"
+#include "worker/stages/evaluate/analogies.h"
 #include "worker/stages/evaluate/classes.h"
 #include "worker/stages/evaluate/outcome.h"
 #include "worker/stages/evaluate/probe_stage.h"
@@ -90,6 +92,25 @@ Outcome multi_label(const Task& task, const Inputs& inputs, Classes& classes) {
   outcome.summary["templates"] = classes.templates().size();
   outcome.summary["empty_classes"] = targets.any(0).logical_not().sum().item<std::int64_t>();
   outcome.summary["labels"] = targets.sum().item<std::int64_t>();
+  return outcome;
+}
+
+Outcome analogies(const Task& task, const Inputs& inputs, const runtime::TaskContext& context) {
+  const auto words = [&](const std::vector<std::string>& texts) {
+    const auto model = models::DualEncoder::load(inputs.model.path);
+    model->to(context.device);
+    return embedding::encode_texts(*model, context.device, texts, true).rows;
+  };
+  const auto scores =
+      analogy_scores(task, inputs.data, inputs.places, inputs.features.image, task.settings.recall_k, words,
+                     [&context] { context.stop->throw_if_stopped(); });
+  Outcome outcome;
+  outcome.result.task = "analogies";
+  outcome.result.metrics = scores.metrics;
+  outcome.result.chance = scores.chance;
+  outcome.summary["images"] = inputs.features.image.size(0);
+  outcome.summary["scenes"] = scores.scenes;
+  outcome.summary["queries"] = scores.queries;
   return outcome;
 }
 
@@ -228,6 +249,8 @@ Outcome measure(const Task& task, const Inputs& inputs, const runtime::TaskConte
       return entailment(task, inputs);
     case jobs::EvaluateTask::kAnswers:
       return answers(task, inputs, context.device, poll);
+    case jobs::EvaluateTask::kAnalogies:
+      return analogies(task, inputs, context);
     default:
       break;
   }
