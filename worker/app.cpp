@@ -50,6 +50,7 @@
 #include "worker/stages/filter/measure_stage.h"
 #include "worker/stages/index/index_stage.h"
 #include "worker/stages/index/search_tool.h"
+#include "worker/stages/index/segment_stage.h"
 #include "worker/stages/index/serve_tool.h"
 #include "worker/stages/inspect/inspect_stage.h"
 #include "worker/stages/inspect/look_tool.h"
@@ -83,12 +84,13 @@ runtime::Stages all_stages() {
       vocabulary::VocabularyMergeStage, vocabulary::VocabularyTrainStage, pair_counts::PairCountsMapStage,
       pair_counts::PairCountsMergeStage, filter::MeasureStage, filter::CutsStage,
       ngram_counts::NgramsMapStage, ngram_counts::NgramsMergeStage, duplicates::DuplicatesMapStage,
-      duplicates::DuplicatesMergeStage, near_duplicates::SignaturesStage, near_duplicates::NearPairsStage,
-      near_duplicates::NearClustersStage, pair_scores::PairScoresStage, export_shards::ExportStage,
-      caption::CaptionStage, concept_vocabulary::ConceptWordsMapStage,
+      duplicates::DuplicatesMergeStage, near_duplicates::SignaturesStage, near_duplicates::NearListsStage,
+      near_duplicates::NearPairsStage, near_duplicates::NearClustersStage, pair_scores::PairScoresStage,
+      export_shards::ExportStage, caption::CaptionStage, concept_vocabulary::ConceptWordsMapStage,
       concept_vocabulary::ConceptWordsMergeStage, concept_vocabulary::ConceptVocabularyStage,
       concepts::ConceptTeacherStage, concepts::ConceptsStage, embed::EmbedStage, train::TrainStage,
-      evaluate::EvaluateStage, evaluate::ProbeStage, index::IndexStage, adopt::AdoptStage>();
+      evaluate::EvaluateStage, evaluate::ProbeStage, index::SegmentStage, index::IndexStage,
+      adopt::AdoptStage>();
 }
 
 struct Arguments {

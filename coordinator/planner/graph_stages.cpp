@@ -199,7 +199,8 @@ MapPart signatures_of(const Builder& b, const StageSpec& spec, const jobs::NearD
   return map;
 }
 
-// Signatures or embeddings, pairs, clusters. No threshold decides the first.
+// Signatures or embeddings, lists of embeddings unless every pair is looked at, pairs, clusters. No threshold
+// decides the first.
 void add(Builder& b, std::uint32_t stage, const StageSpec& spec,
          const jobs::NearDuplicatesSettings& settings) {
   const bool shared = !jobs::named_stage(settings.model).empty();
@@ -213,11 +214,19 @@ void add(Builder& b, std::uint32_t stage, const StageSpec& spec,
     listed_parts.push_back({b.table_of.at(data), {made}});
     names += "\n" + data;
   }
+  std::vector<std::size_t> found_by;
+  if (settings.by == jobs::NearBy::kEmbedding && settings.search != jobs::SearchKind::kExact) {
+    found_by = {b.add_fixed(stage, TaskKind::kNearLists, 1, spec, names, maps)};
+    b.graph.parts[found_by[0]].listed = listed_parts;
+    maps = {found_by[0]};
+  }
   const std::size_t pairs = b.add_fixed(stage, TaskKind::kNearPairs, settings.partitions, spec, names, maps);
   b.graph.parts[pairs].listed = listed_parts;
+  b.graph.parts[pairs].artifacts = found_by;
   const std::size_t clusters = b.add_fixed(stage, TaskKind::kNearClusters, 1, spec, names, {pairs});
   b.graph.parts[clusters].listed = std::move(listed_parts);
-  b.graph.parts[clusters].artifacts = {pairs};
+  b.graph.parts[clusters].artifacts = found_by;
+  b.graph.parts[clusters].artifacts.push_back(pairs);
 }
 
 // Embeddings, then their scores. What a train stage made is embedded in the shared space; a model of
@@ -311,8 +320,9 @@ std::size_t add_probe(Builder& b, std::uint32_t stage, const StageSpec& spec, co
   return made;
 }
 
-// evaluate and index: embeddings in the shared space of a trained or given model, which both share, then one
-// merge. The first data set of the stage is the one that is evaluated or indexed.
+// evaluate and index: embeddings in the shared space of a trained or given model, which both share, of an
+// index segments of them, then one merge. The first data set of the stage is the one that is evaluated or
+// indexed.
 void add_whole_model(Builder& b, std::uint32_t stage, const StageSpec& spec, const std::string& model,
                      TaskKind merge_kind, std::string head, const jobs::EmbedSettings& embeddings = {}) {
   const std::string trained = jobs::evaluated_stage(b.graph.job.spec, model);
@@ -321,17 +331,27 @@ void add_whole_model(Builder& b, std::uint32_t stage, const StageSpec& spec, con
   embed.model = trained.empty() ? model : trained_by(b, "stage:" + trained)->model;
   std::vector<Part::Listed> listed_parts;
   std::set<std::size_t> maps;
+  std::size_t first_map = kNone;
   const std::vector<std::string> sets = jobs::data_of(spec);
   for (std::uint32_t i = 0; i < sets.size(); ++i) {
     embed.data = {sets[i]};
     MapPart map = map_of(TaskKind::kEmbed, embed, embed.model);
     map.artifacts = {folder};
     const std::size_t mapped = b.add_map(stage, spec, sets[i], i, map, true);
+    if (i == 0) first_map = mapped;
     std::vector<std::size_t> providers{mapped};
     const auto verdicts = b.range_inputs(spec, sets[i], "");
     providers.insert(providers.end(), verdicts.begin(), verdicts.end());
-    listed_parts.push_back({b.table_of.at(sets[i]), std::move(providers)});
     maps.insert(mapped);
+    if (merge_kind == TaskKind::kIndex) {
+      MapPart segment = map_of(TaskKind::kSegment, spec.settings);
+      segment.settings_part = "segment 1";  // every index over the range has the same
+      segment.made_from = {mapped};
+      segment.alone = true, segment.waits = false;
+      providers.push_back(b.add_map(stage, spec, sets[i], i, segment, false));
+      maps.insert(providers.back());
+    }
+    listed_parts.push_back({b.table_of.at(sets[i]), std::move(providers)});
     head += b.data_head(sets[i]);
   }
   if (maps.empty()) maps = {folder};  // words, which need no data set
@@ -341,7 +361,7 @@ void add_whole_model(Builder& b, std::uint32_t stage, const StageSpec& spec, con
   if (probes) maps.insert(probe);
   const std::size_t merge = b.add_fixed(stage, merge_kind, 1, spec, head, maps);
   Part& part = b.graph.parts[merge];
-  const Part& mapped = b.graph.parts[*maps.begin()];
+  const Part& mapped = b.graph.parts[first_map == kNone ? *maps.begin() : first_map];
   part.listed = std::move(listed_parts);
   part.artifacts = {folder};
   if (probes) part.artifacts.push_back(probe);
@@ -379,7 +399,7 @@ void add(Builder& b, std::uint32_t stage, const StageSpec& spec, const jobs::Eva
 }
 
 void add(Builder& b, std::uint32_t stage, const StageSpec& spec, const jobs::IndexSettings& settings) {
-  add_whole_model(b, stage, spec, settings.model, TaskKind::kIndex, "\nindex of segments");
+  add_whole_model(b, stage, spec, settings.model, TaskKind::kIndex, "\nindex of segments 2");
 }
 
 }  // namespace

@@ -72,7 +72,7 @@ constexpr Row<EvaluateSettings> kRow<EvaluateSettings> =
 
 template <>
 constexpr Row<IndexSettings> kRow<IndexSettings> =
-    row<IndexSettings>(Shape::kTally, kIndex, {{kEmbed, 0}, {kIndex, 1}, {kAdopt, 2}},
+    row<IndexSettings>(Shape::kTally, kIndex, {{kEmbed, 0}, {kSegment, 3}, {kIndex, 1}, {kAdopt, 2}},
                        [](const IndexSettings& s, const Pipeline& p) {
                          const ModelSizes sizes(p);
                          return Footprint{2 * sizes.shared(s.model), 0, sizes.adopted(s.model)};
@@ -121,7 +121,8 @@ constexpr Row<ConceptsSettings> kRow<ConceptsSettings> = row<ConceptsSettings>(
 
 template <>
 constexpr Row<NearDuplicatesSettings> kRow<NearDuplicatesSettings> = row<NearDuplicatesSettings>(
-    Shape::kTally, kNearClusters, {{kSignatures, 0}, {kEmbed, 0}, {kNearPairs, 1}, {kNearClusters, 2}},
+    Shape::kTally, kNearClusters,
+    {{kSignatures, 0}, {kEmbed, 0}, {kNearLists, 3}, {kNearPairs, 1}, {kNearClusters, 2}},
     [](const NearDuplicatesSettings& s, const Pipeline& p) {
       return Footprint{s.by == NearBy::kHash      ? kSignatureBytes
                        : s.by == NearBy::kCaption ? kShingleBytes * (1 + kNgramsPerCaption / 2)

@@ -30,7 +30,7 @@ struct StageRow {
   std::string_view name;
   Shape shape;
   TaskKind result;  // whose output other stages mean by "the stage's"
-  std::array<StageStep, 4> steps;
+  std::array<StageStep, 5> steps;
   std::uint32_t step_count;
 
   std::uint32_t phase_of(TaskKind task) const;  // throws kInternal where the stage has no such task

@@ -42,7 +42,9 @@ enum class TaskKind {
   kNearClusters,
   kPairScores,
   kAdopt,
-  kProbe
+  kProbe,
+  kSegment,
+  kNearLists
 };
 
 // What a file is to the tasks that read it.
@@ -72,15 +74,17 @@ enum class Role {
   kNearPairs,
   kNearClusters,
   kScores,
-  kProbe  // a classifier that was learnt from embeddings
+  kProbe,     // a classifier that was learnt from embeddings
+  kSegment,   // of an index
+  kNearLists  // of embeddings, for near-duplicates
 };
-constexpr std::array<std::string_view, 26> names_of(Role) {
+constexpr std::array<std::string_view, 28> names_of(Role) {
   return {"",         "model",       "shard_index",   "verdicts",       "features",
           "pairs",    "pair_counts", "words",         "word_counts",    "vocabulary",
           "facts",    "ngrams",      "ngram_counts",  "hashes",         "duplicates",
           "cuts",     "captions",    "concept_words", "concept_counts", "concept_vocabulary",
           "concepts", "signatures",  "near_pairs",    "near_clusters",  "scores",
-          "probe"};
+          "probe",    "segment",     "near_lists"};
 }
 
 // What one task of the kind covers.
@@ -170,6 +174,8 @@ inline constexpr TaskRow kTasks[] = {
     {TaskKind::kPairScores, "pair_scores", Extent::kRange, ".scores.jsonl", Role::kScores},
     {TaskKind::kAdopt, "adopt", Extent::kPart, "", Role::kModel},
     {TaskKind::kProbe, "probe", Extent::kGang, ".probe.safetensors", Role::kProbe},
+    {TaskKind::kSegment, "segment", Extent::kRange, ".segment", Role::kSegment},
+    {TaskKind::kNearLists, "near_lists", Extent::kPart, ".near_lists.safetensors", Role::kNearLists},
 };
 
 constexpr const TaskRow& row_of(TaskKind kind) {

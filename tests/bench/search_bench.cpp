@@ -1,6 +1,6 @@
-// Our half of tests/bench/search_peer.py: reads rows and queries (safetensors: rows, image, text), makes
-// lists, then answers lines "image|text PROBES SECONDS" with the rows found and queries a second, on one
-// thread.
+// Our half of tests/bench/search_peer.py: reads rows and queries (safetensors: rows, image, text, and learn,
+// of which codes learn how queries lie), makes lists, then answers lines "image|text PROBES SECONDS" with the
+// rows found and queries a second, on one thread.
 #include <ctime>
 #include <iostream>
 
@@ -45,11 +45,14 @@ int main(int argc, char** argv) {
   const at::Tensor rows = file.load("rows").to(at::kHalf);
   const io::Path path = io::Path(argv[2]) / "lists.safetensors";
   const auto start = std::clock();
-  write_lists(path, {{0, rows}}, [] {});
+  ListsPlan plan;
+  if (file.contains("learn")) plan.queries_QD = file.load("learn");
+  write_lists(path, source_of({{0, rows}}), plan, [] {});
   const ExactIndex exact(rows);
   const Lists lists(path, rows.size(0), rows.size(1));
   std::cout << nlohmann::json{{"seconds", since(start)},
                               {"lists", lists.lists()},
+                              {"numbers", lists.numbers()},
                               {"bytes", io::size_of(path) + static_cast<std::uint64_t>(rows.nbytes())}}
             << std::endl;
   std::string way;

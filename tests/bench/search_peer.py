@@ -2,10 +2,11 @@
 image -> image and text -> image apart, all measured in turns so that a busy machine is busy for everybody.
 
     python3 -m venv v && v/bin/pip install faiss-cpu usearch hnswlib numpy
-    v/bin/python tests/bench/search_peer.py --rows 150000 [--bench build/release/bin/search_bench] [--embeddings FILE]
+    v/bin/python tests/bench/search_peer.py --rows 150000 [--bench build/bench/bin/search_bench] [--embeddings FILE | --like RUN]
 
-Without --embeddings (safetensors with image and text, float32 [N, D], rows that belong together) embeddings are drawn: two towers of one
-meaning with a gap between them; their cosines of pairs and of random ones and their effective dimension are printed.
+Without --embeddings (safetensors with image and text, float32 [N, D], rows that belong together) embeddings are drawn: as those of a run's index
+(search_embeddings.py), or two towers of one meaning with a gap between them; their cosines of pairs and of random ones and their effective
+dimension are printed. Peers get pictures alone, which is all that they take; ours learns from captions of indexed pictures, never from queries.
 """
 import argparse
 import json
@@ -13,6 +14,7 @@ import os
 import pathlib
 import struct
 import subprocess
+import sys
 import tempfile
 import time
 
@@ -20,6 +22,7 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 import faiss
 import hnswlib
 import numpy as np
+import search_embeddings
 import usearch.index
 
 faiss.omp_set_num_threads(1)
@@ -119,11 +122,12 @@ class Hnswlib:
 
 
 class Usearch:
-    name, values = "usearch f16 M=32", (16, 32, 64, 128, 256, 512)
+    values = (16, 32, 64, 128, 256, 512)
 
-    def __init__(self, image):
+    def __init__(self, image, kind):
+        self.name = f"usearch {kind} M=32"
         start = time.process_time()
-        self.index = usearch.index.Index(ndim=image.shape[1], metric="ip", dtype="f16", connectivity=32, expansion_add=128)
+        self.index = usearch.index.Index(ndim=image.shape[1], metric="ip", dtype=kind, connectivity=32, expansion_add=128)
         self.index.add(np.arange(len(image)), image, threads=1)
         self.built, self.bytes = time.process_time() - start, self.index.memory_usage
 
@@ -141,6 +145,7 @@ class Ours:
         self.process = subprocess.Popen([bench, str(files), str(folder)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
         ready = json.loads(self.process.stdout.readline())
         self.built, self.bytes, self.lists = ready["seconds"], ready["bytes"], ready["lists"]
+        self.name += f", {ready['numbers']} numbers"
         self.values = [v for v in (4, 8, 16, 24, 32, 48, 64, 96, 128, 192, 256, 384, 512) if v <= self.lists]
 
     def set(self, value):
@@ -174,10 +179,16 @@ def main():
     parser.add_argument("--recall", type=float, default=0.95)
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--embeddings")
+    parser.add_argument("--like", type=pathlib.Path)
     parser.add_argument("--bench")
-    parser.add_argument("--without", default="")
     given = parser.parse_args()
-    image, text = read(given.embeddings) if given.embeddings else drawn(given.rows + given.queries, given.width)
+    if given.embeddings:
+        image, text = read(given.embeddings)
+    elif given.like:
+        image, text = search_embeddings.drawn(*search_embeddings.pairs_of(given.like), given.rows + given.queries)
+    else:
+        image, text = drawn(given.rows + given.queries, given.width)
+    given.width = image.shape[1]
     print(json.dumps({"rows": len(image) - given.queries, **shape_of(image, text)}))
     rows, queries = image[:-given.queries], {"image": image[-given.queries:], "text": text[-given.queries:]}
     truth = {way: np.argsort(-(q @ rows.T), 1)[:, :10] for way, q in queries.items()}
@@ -186,18 +197,18 @@ def main():
     with tempfile.TemporaryDirectory() as folder:
         folder = pathlib.Path(folder)
         if given.bench:
-            write(folder / "all.safetensors", {"rows": rows, **queries})
+            learn = slice(0, len(rows), max(1, len(rows) // 20000))
+            write(folder / "all.safetensors", {"rows": rows, **queries, "learn": np.concatenate([image[learn], text[:len(rows)][learn]])})
         makers = [lambda: Ours(given.bench, folder / "all.safetensors", folder)] if given.bench else []
         makers += [lambda: Faiss("faiss IVF SQ8", f"IVF{lists},SQ8", rows, "nprobe", probes),
                    lambda: Faiss("faiss IVF RaBitQ, refined", f"IVF{lists},RaBitQ,Refine(SQfp16)", rows, "nprobe", probes, 10),
                    lambda: Faiss("faiss IVF PQ fast scan, refined", f"IVF{lists},PQ{given.width // 4}x4fsr,Refine(SQfp16)", rows, "nprobe", probes, 10),
                    lambda: Faiss("faiss HNSW32", "HNSW32", rows, "efSearch", (16, 32, 64, 128, 256, 512)),
-                   lambda: Usearch(rows), lambda: Hnswlib(rows)]
+                   lambda: Usearch(rows, "f16"), lambda: Usearch(rows, "i8"), lambda: Hnswlib(rows)]
         all_of = []
         for maker in makers:
-            one = maker()
-            if one.name not in given.without.split(","):
-                all_of.append(one)
+            all_of.append(maker())
+            print(f"built {all_of[-1].name}", file=sys.stderr)
         chosen, best = {}, {}
         for one in all_of:
             for way in queries:

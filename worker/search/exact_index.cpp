@@ -1,6 +1,7 @@
 #include "worker/search/exact_index.h"
 
 #include <algorithm>
+#include <cstring>
 #include <limits>
 #include <mutex>
 #include <string>
@@ -10,7 +11,6 @@
 
 #include "common/base/error.h"
 #include "worker/kernels/row_products.h"
-#include "worker/search/best_rows.h"
 
 namespace trireme::worker::search {
 namespace {
@@ -48,15 +48,11 @@ void offer(std::vector<BestRows>& best, const Tile& tile, const at::Tensor& quer
     }
 }
 
-// One row as float32: a tensor's own way costs more than the row.
-void copy_row(const at::Tensor& rows_nD, std::int64_t row, float* to) {
-  const std::int64_t width = rows_nD.size(1);
-  if (rows_nD.scalar_type() == at::kFloat) {
-    std::copy_n(rows_nD.const_data_ptr<float>() + row * width, width, to);
-    return;
-  }
-  const at::Half* from = rows_nD.const_data_ptr<at::Half>() + row * width;
-  for (std::int64_t i = 0; i < width; ++i) to[i] = static_cast<float>(from[i]);
+// One row as it is: a tensor's own way costs more than the row.
+void copy_row(const at::Tensor& rows_nD, std::int64_t row, void* to) {
+  const std::size_t bytes = static_cast<std::size_t>(rows_nD.size(1)) * rows_nD.element_size();
+  std::memcpy(to, static_cast<const char*>(rows_nD.const_data_ptr()) + static_cast<std::size_t>(row) * bytes,
+              bytes);
 }
 
 }  // namespace
@@ -79,9 +75,11 @@ ExactIndex::ExactIndex(std::vector<RowRange> ranges) : ranges_(std::move(ranges)
   for (const auto& [first, rows] : ranges_) {
     const bool matrix = rows.dim() == 2 && rows.device().is_cpu() && rows.is_contiguous() &&
                         (rows.scalar_type() == at::kFloat || rows.scalar_type() == at::kHalf);
-    if (!matrix || first < end || (width_ != 0 && rows.size(1) != width_))
+    if (!matrix || first < end ||
+        (width_ != 0 &&
+         (rows.size(1) != width_ || rows.scalar_type() != ranges_.front().rows_nD.scalar_type())))
       throw Error(ErrorKind::kInvalid,
-                  "an index needs float32 or float16 rows [N, D] of one width on the CPU");
+                  "an index needs float32 or float16 rows [N, D] of one width and type on the CPU");
     width_ = rows.size(1);
     end = first + rows.size(0);
   }
@@ -133,15 +131,16 @@ at::Tensor ExactIndex::row(std::int64_t row) const {
 
 std::vector<float> ExactIndex::scores(const at::Tensor& query_D,
                                       const std::vector<std::int64_t>& rows) const {
-  auto gathered = at::zeros({static_cast<std::int64_t>(rows.size()), width_}, at::kFloat);
+  auto gathered = at::zeros({static_cast<std::int64_t>(rows.size()), width_},
+                            ranges_.empty() ? at::kFloat : ranges_.front().rows_nD.scalar_type());
   std::vector<bool> there(rows.size());
-  float* to = gathered.data_ptr<float>();
-  for (std::size_t i = 0; i < rows.size(); ++i, to += width_) {
+  auto* to = static_cast<char*>(gathered.data_ptr());
+  for (std::size_t i = 0; i < rows.size(); ++i, to += width_ * gathered.element_size()) {
     const RowRange* range = range_of(rows[i]);
     there[i] = range != nullptr;
     if (range != nullptr) copy_row(range->rows_nD, rows[i] - range->first, to);
   }
-  const auto score = products(query_D.view({1, width_}).to(at::kFloat).contiguous(), gathered);
+  const auto score = products(query_D.view({1, width_}).to(at::kFloat).contiguous(), gathered.to(at::kFloat));
   std::vector<float> out(rows.size());
   for (std::size_t i = 0; i < rows.size(); ++i)
     out[i] = there[i] ? score.const_data_ptr<float>()[i] : -std::numeric_limits<float>::infinity();

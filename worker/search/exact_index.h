@@ -21,8 +21,8 @@ struct RowRange {
 class ExactIndex {
  public:
   explicit ExactIndex(at::Tensor rows_ND);
-  // In the order of their rows, without overlaps; rows between them cannot be found. Tensors are kept, not
-  // copied. Throws kInvalid when they do not fit one another.
+  // In the order of their rows, without overlaps, of one type; rows between them cannot be found. Tensors are
+  // kept, not copied. Throws kInvalid when they do not fit one another.
   explicit ExactIndex(std::vector<RowRange> ranges);
   std::int64_t size() const;  // rows that can be found
   std::int64_t width() const { return width_; }

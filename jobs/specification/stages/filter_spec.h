@@ -11,6 +11,7 @@
 
 #include "common/base/enum_names.h"
 #include "jobs/specification/json/fields.h"
+#include "jobs/specification/stages/index_spec.h"
 
 namespace trireme::jobs {
 
@@ -229,13 +230,15 @@ struct NearDuplicatesSettings {
   std::int64_t shingle_words = 2;  // by caption: words in a row that make an element of its set
   double least_jaccard = 0.7;
   std::int64_t partitions = 8;
+  SearchKind search = SearchKind::kAuto;  // by embedding: how candidates are found
+  double least_recall = 0.99;             // of pairs, where lists find them
 
   template <class Visitor>
   void visit(Visitor& v) {
     v.field("data", data, {.help = "data sets, compared together", .least = 1, .required = true});
     v.field("by", by,
-            {.help = "hash: images by perceptual hash; embedding: images by cosine similarity, every pair "
-                     "(quadratic in their number); caption: texts by MinHash over their words in a row"});
+            {.help = "hash: images by perceptual hash; embedding: images by cosine similarity; caption: "
+                     "texts by MinHash over their words in a row"});
     v.field("max_hash_distance", max_hash_distance,
             {.help = "hash: bits of 64 in which the hashes of near-duplicates differ at most; 10 holds for "
                      "re-encoding, resizing by half and cropping 3 % on every side",
@@ -261,6 +264,27 @@ struct NearDuplicatesSettings {
              .most = 1,
              .unread = unless(by == NearBy::kCaption, "only near-duplicates by caption have it")});
     v.field("partitions", partitions, {.help = "tasks that search for pairs", .least = 1, .most = 4096});
+    visit_search(v);
+  }
+
+ private:
+  template <class Visitor>
+  void visit_search(Visitor& v) {
+    const bool embeds = by == NearBy::kEmbedding;
+    v.field("search", search,
+            {.help = "embedding: exact: every pair is looked at (quadratic in the number of images); "
+                     "approximate: lists of 8-bit codes offer pairs, whose cosine decides; auto: approximate "
+                     "from 50000 images",
+             .unread = unless(embeds, "only near-duplicates by embedding are searched for"),
+             .added = true});
+    v.field("least_recall", least_recall,
+            {.help = "embedding: the share of near-duplicate pairs that lists must offer, measured on "
+                     "held-back images",
+             .least = 0.5,
+             .most = 1,
+             .unread = unless(embeds && search != SearchKind::kExact,
+                              "only near-duplicates by embedding whose search is not exact have lists"),
+             .added = true});
   }
 };
 

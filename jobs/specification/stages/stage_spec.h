@@ -17,6 +17,7 @@
 #include "jobs/specification/stages/concepts_spec.h"
 #include "jobs/specification/stages/evaluate_spec.h"
 #include "jobs/specification/stages/filter_spec.h"
+#include "jobs/specification/stages/index_spec.h"
 #include "jobs/specification/stages/loss_spec.h"
 #include "jobs/specification/stages/optimizer_spec.h"
 #include "jobs/specification/stages/precision.h"
@@ -206,23 +207,6 @@ struct TrainSettings {
         {.help = "the head of objective classification",
          .quiet = true,
          .unread = unless(objective == TrainObjective::kClassification, "objective is not classification")});
-  }
-};
-
-// map (embeddings of the trained model) and one merge: the searchable index.
-struct IndexSettings {
-  static constexpr const char* kKind = "index";
-  std::string data;
-  std::string model;  // as EvaluateSettings::model
-
-  template <class Visitor>
-  void visit(Visitor& v) {
-    v.field("data", data, {.help = "data set", .required = true});
-    v.field(
-        "model", model,
-        {.help = "what embeds it: a train stage among the needs (its name, or stage:<name>), or a name in "
-                 "spec.models",
-         .required = true});
   }
 };
 

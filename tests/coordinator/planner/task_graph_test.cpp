@@ -481,6 +481,44 @@ TEST(TaskGraph, CurationMeasuresOnceAndExportsShards) {
     EXPECT_NE(after[other], before[other]) << other;
 }
 
+// Segments are of ranges: an index with a shard more makes those of that shard, one with a shard fewer none.
+TEST(TaskGraph, AnIndexMakesTheSegmentsOfNewShardsAlone) {
+  const auto segments_of = [](std::vector<jobs::ShardRef> shards, const std::string& setting) {
+    for (std::size_t i = 0; i < shards.size(); ++i) shards[i].shard = static_cast<std::int64_t>(i);
+    ListedJob listed = listing();
+    listed.shards["test"] = shards;
+    TaskGraph graph(
+        job_of({"spec.data.test.select=0:100000", "spec.stages.train.evaluate_every={}", setting}), listed,
+        "job");
+    std::set<std::string> segments, indexes;
+    const WholeRun run = run_all(graph, first_one);
+    for (const auto& [ref, done] : run.log) {
+      const auto task = graph.describe_task(ref);
+      if (task.kind == jobs::TaskKind::kSegment) segments.insert(task.address);
+      if (task.kind == jobs::TaskKind::kIndex) indexes.insert(task.address);
+    }
+    EXPECT_EQ(indexes.size(), 1U);
+    segments.insert("index " + *indexes.begin());
+    return segments;
+  };
+  const auto without = [](const std::set<std::string>& all, const std::set<std::string>& some) {
+    std::vector<std::string> left;
+    std::ranges::set_difference(all, some, std::back_inserter(left));
+    return left.size();
+  };
+  auto shards = fake_shards("test", 5);
+  const auto five = segments_of(shards, "spec.stages.index.least_recall=0.9");
+  const std::string other = "spec.stages.index.search=exact";
+  shards.pop_back();
+  const auto four = segments_of(shards, other);
+  EXPECT_GT(four.size(), 4U);
+  EXPECT_EQ(without(four, five), 1U);  // the index itself
+  EXPECT_GT(without(five, four), 1U);
+  shards.erase(shards.begin());
+  shards.push_back(fake_shards("test", 5).back());
+  EXPECT_EQ(without(segments_of(shards, other), five), 1U);
+}
+
 TEST(TaskGraph, PairScoresOfATrainedAndOfAGivenModel) {
   const std::string towers =
       R"("embed_dim": 8, "image": {"kind": "vit", "image_px": 32, "patch_px": 16, "width": 16, "layers": 1, "heads": 2, "frozen": FROZEN},
@@ -613,6 +651,9 @@ TEST(TaskGraph, NearDuplicatesByEmbeddingAndCaption) {
     EXPECT_TRUE(before.at("like:embed").contains(address));
   EXPECT_GT(before.at("like:embed").size(), before.at("features:embed").size());  // the test set, too
   EXPECT_EQ(before.at("like:near_pairs").size(), 3U);
+  EXPECT_EQ(before.at("like:near_lists").size(), 1U);
+  EXPECT_FALSE(before.contains("words:near_lists"));
+  EXPECT_FALSE(run({"spec.stages.1.search=exact"}).contains("like:near_lists"));
   auto after = run({"spec.stages.1.least_cosine=0.9", "spec.stages.2.least_jaccard=0.9"});
   for (const char* same : {"like:embed", "words:signatures"}) EXPECT_EQ(after[same], before.at(same)) << same;
   for (const char* other : {"like:near_clusters", "words:near_clusters", "good:measure"})

@@ -46,7 +46,7 @@ class ListsTest : public ::testing::Test {
 };
 
 TEST_F(ListsTest, AllListsTogetherMissNothing) {
-  write_lists(path_, ranges(), no_poll_);
+  write_lists(path_, source_of(ranges()), {}, no_poll_);
   const Lists lists(path_, 4000, 48);
   EXPECT_EQ(lists.lists(), 126);
   const ExactIndex exact(ranges());
@@ -63,7 +63,7 @@ TEST_F(ListsTest, AllListsTogetherMissNothing) {
 }
 
 TEST_F(ListsTest, ThePromiseIsMeasured) {
-  write_lists(path_, ranges(), no_poll_);
+  write_lists(path_, source_of(ranges()), {}, no_poll_);
   const Lists lists(path_, 4000, 48);
   const ExactIndex exact(ranges());
   const auto queries = topical_rows(100, 48, 3);
@@ -81,43 +81,102 @@ TEST_F(ListsTest, ThePromiseIsMeasured) {
 TEST_F(ListsTest, TheSameBytesForAnyNumberOfThreads) {
   const int threads = at::get_num_threads();
   at::set_num_threads(1);
-  write_lists(path_, ranges(), no_poll_);
+  write_lists(path_, source_of(ranges()), {}, no_poll_);
   const std::string bytes = io::read_file(path_);
   at::set_num_threads(4);
-  write_lists(path_, {{0, rows_}}, no_poll_);
+  write_lists(path_, source_of({{0, rows_}}), {}, no_poll_);
   at::set_num_threads(threads);
   EXPECT_TRUE(io::read_file(path_) == bytes);
 }
 
 TEST_F(ListsTest, AnotherIndexesListsAreRefused) {
-  write_lists(path_, ranges(), no_poll_);
+  write_lists(path_, source_of(ranges()), {}, no_poll_);
   EXPECT_THROW(Lists(path_, 3999, 48), Error);
   EXPECT_THROW(Lists(path_, 4000, 64), Error);
 }
 
+// What lies within a bound is found whatever rounding does to it, and little else.
+TEST_F(ListsTest, WithinABoundNothingIsMissed) {
+  write_lists(path_, source_of(ranges()), {.lists = 50}, no_poll_);
+  const Lists lists(path_, 4000, 48);
+  EXPECT_EQ(lists.lists(), 50);
+  const auto queries = topical_rows(30, 48, 5);
+  const ExactIndex exact(ranges());
+  for (std::int64_t q = 0; q < 30; ++q) {
+    const auto offered = lists.within(queries[q], 50, 0.8);
+    const std::set<std::int64_t> within(offered.begin(), offered.end());
+    EXPECT_EQ(within.size(), offered.size());
+    std::size_t wanted = 0, nearly = 0;
+    const auto all = exact.search(queries.narrow(0, q, 1), 4000);
+    for (const Hit& hit : all[0]) {
+      wanted += hit.score >= 0.8;
+      nearly += hit.score >= 0.7;
+      EXPECT_TRUE(hit.score < 0.8 || within.contains(hit.row)) << hit.score;
+    }
+    EXPECT_GT(wanted, 0u);
+    EXPECT_LE(within.size(), nearly);
+  }
+  const auto list_of = lists.list_of_rows();
+  for (const std::int64_t row : {0, 1700, 3999})
+    EXPECT_EQ(lists.rank_of(rows_[row].to(at::kFloat), list_of[static_cast<std::size_t>(row)]), 0);
+}
+
+// Rows and queries that lie in different directions of few dimensions: codes have few numbers, chosen for
+// their products, and promise as much.
+TEST_F(ListsTest, CodesHaveAsManyNumbersAsTheQueriesNeed) {
+  at::manual_seed(9);
+  const auto spectrum = at::pow(at::arange(1, 129).to(at::kFloat), -0.7);
+  const auto turned = std::get<0>(at::linalg_qr(at::randn({128, 128})));
+  const auto drawn = [&](std::int64_t rows) {
+    const auto made = (at::randn({rows, 128}) * spectrum).matmul(turned) + 0.2;
+    return made / made.norm(2, {1}, true);
+  };
+  const auto rows = drawn(3000).to(at::kHalf), queries = drawn(1000);
+  write_lists(path_, source_of({{0, rows}}), {.queries_QD = queries.narrow(0, 0, 900)}, no_poll_);
+  const Lists lists(path_, 3000, 128);
+  EXPECT_EQ(lists.numbers() % 16, 0);
+  EXPECT_LE(lists.numbers(), 96);
+  EXPECT_LT(io::read_file(path_).size(), 3000u * 120);
+  const ExactIndex exact(rows);
+  const auto asked = queries.narrow(0, 900, 100);
+  const auto promise =
+      measured_promise(exact, lists, asked, std::vector<std::int64_t>(100, -1), 0.95, no_poll_);
+  EXPECT_GE(promise.recall, 0.95);
+  EXPECT_LT(promise.probes, lists.lists());
+  EXPECT_THROW(lists.within(asked[0], 3, 0.5), Error);
+  const int threads = at::get_num_threads();
+  const std::string bytes = io::read_file(path_);
+  at::set_num_threads(threads == 1 ? 3 : 1);
+  write_lists(path_, source_of({{0, rows}}), {.queries_QD = queries.narrow(0, 0, 900)}, no_poll_);
+  at::set_num_threads(threads);
+  EXPECT_TRUE(io::read_file(path_) == bytes);
+}
+
 TEST(CodeProducts, AreThoseOfTheRoundedRows) {
   at::manual_seed(5);
-  const auto rows = at::randn({7, 50}), query = at::randn({50});
-  std::vector<std::uint8_t> code(7 * 50);
-  std::vector<std::int8_t> query_code(50);
+  constexpr std::int64_t kRows = 91, kBlocks = 6, kWidth = 52;  // a whole turn of four blocks, and two more
+  const auto rows = at::randn({kRows, 50}), query = at::randn({50});
+  std::vector<std::uint8_t> code(kBlocks * kBlockRows * kWidth, 128);
+  std::vector<std::int8_t> query_code(kWidth);
   std::vector<float> scale;
-  for (int r = 0; r < 7; ++r)
-    scale.push_back(encode_row(rows[r].contiguous().data_ptr<float>(), 50, code.data() + r * 50));
-  const float query_scale = encode_query(query.data_ptr<float>(), 50, query_code.data());
-  std::int32_t sum = 0, out[7];
+  for (std::int64_t r = 0; r < kRows; ++r)
+    scale.push_back(encode_row(rows[r].contiguous().data_ptr<float>(), 50, kWidth, code.data(), r));
+  const float query_scale = encode_query(query.data_ptr<float>(), 50, kWidth, query_code.data());
+  std::int32_t sum = 0, out[kBlocks * kBlockRows];
   for (const auto one : query_code) sum += one;
-  code_products(code.data(), 7, 50, query_code.data(), sum, out);
-  for (int r = 0; r < 7; ++r) {
+  code_products(code.data(), kBlocks, kWidth, query_code.data(), sum, out);
+  for (std::int64_t r = 0; r < kBlocks * kBlockRows; ++r) {
     std::int32_t expected = 0;
-    for (int i = 0; i < 50; ++i)
-      expected +=
-          (code[static_cast<std::size_t>(r * 50 + i)] - 128) * query_code[static_cast<std::size_t>(i)];
+    for (std::int64_t i = 0; i < kWidth; ++i)
+      expected += (code[static_cast<std::size_t>(code_place(r, i, kWidth))] - 128) *
+                  query_code[static_cast<std::size_t>(i)];
     EXPECT_EQ(out[r], expected);
+    if (r >= kRows) continue;
     EXPECT_NEAR(static_cast<float>(out[r]) * scale[static_cast<std::size_t>(r)] * query_scale,
                 rows[r].dot(query).item<float>(), 0.3);
   }
   const std::vector<float> zeros(50);
-  EXPECT_EQ(encode_row(zeros.data(), 50, code.data()), 0);
+  EXPECT_EQ(encode_row(zeros.data(), 50, kWidth, code.data(), 0), 0);
   EXPECT_EQ(code[0], 128);
 }
 

@@ -90,13 +90,13 @@ ClusterCounts write_near_clusters(const Comparable& samples, const std::vector<R
     if (const auto root = sets.root(i); root != i) clusters[root].push_back(i);
   ClusterCounts counts{static_cast<std::int64_t>(places.size()), static_cast<std::int64_t>(clusters.size()),
                        0};
-  std::string text = nlohmann::ordered_json{{"format", "trireme-near-clusters"},
-                                            {"version", 2},
-                                            {"by", by},
-                                            {"samples", counts.samples},
-                                            {"clusters", counts.clusters}}
-                         .dump() +
-                     "\n";
+  nlohmann::ordered_json head = {{"format", "trireme-near-clusters"},
+                                 {"version", 2},
+                                 {"by", by},
+                                 {"samples", counts.samples},
+                                 {"clusters", counts.clusters}};
+  if (const auto recall = samples.recall()) head["recall"] = *recall;
+  std::string text = head.dump() + "\n";
   for (const auto& [root, others] : clusters) {
     const auto member = [&](std::uint64_t i) {
       const std::string mark = samples.mark(i);

@@ -51,6 +51,8 @@ class Comparable {
   // Evidence: bits that differ, cosine, or Jaccard similarity.
   virtual double measure(std::uint64_t a, std::uint64_t b) const = 0;
   virtual std::string mark(std::uint64_t) const { return ""; }  // 16 hex digits of a hash, or none
+  // The share of all pairs that pairs() finds, as it was measured; nothing: all of them.
+  virtual std::optional<double> recall() const { return {}; }
 };
 
 // Writes a `.near_pairs` file and returns how many.

@@ -108,9 +108,8 @@ Outcome analogies(const Task& task, const Inputs& inputs, const runtime::TaskCon
   outcome.result.task = "analogies";
   outcome.result.metrics = scores.metrics;
   outcome.result.chance = scores.chance;
-  outcome.summary["images"] = inputs.features.image.size(0);
-  outcome.summary["scenes"] = scores.scenes;
-  outcome.summary["queries"] = scores.queries;
+  outcome.summary = {
+      {"images", inputs.features.image.size(0)}, {"scenes", scores.scenes}, {"queries", scores.queries}};
   return outcome;
 }
 
@@ -327,7 +326,6 @@ jobs::TaskDone EvaluateStage::work(const Task& task, runtime::TaskContext& conte
   outcome.summary["metrics"] = json_of(outcome.result.metrics);
   outcome.summary["chance"] = json_of(outcome.result.chance);
   jobs::TaskDone result;
-
   result.counts = {{"images", outcome.summary["images"].get<std::int64_t>()}};
   result.summary = outcome.summary.dump();
   if (context.progress) context.progress(1, 1);

@@ -10,12 +10,10 @@
 
 #include "common/io/folder.h"
 #include "common/io/hash.h"
-#include "jobs/store/receipt.h"
 #include "worker/checkpoint/features.h"
 #include "worker/search/manifest.h"
 #include "worker/search/recall.h"
 #include "worker/search/segment.h"
-#include "worker/stages/index/build_segment.h"
 
 namespace trireme::worker::stages::index {
 namespace {
@@ -24,8 +22,8 @@ using nlohmann::ordered_json;
 using Task = runtime::OpenTask<jobs::IndexSettings>;
 using ShardKey = std::pair<std::string, std::int64_t>;  // data set, position in its manifest
 
-constexpr std::int64_t kHeldBack = 500;  // queries per direction
-constexpr double kLeastRecall = 0.95;
+constexpr std::int64_t kHeldBack = 500;      // queries per direction
+constexpr std::int64_t kLearntFrom = 20000;  // of each
 constexpr const char* kLists = "lists.safetensors";
 
 // Files of the store never change, so that a link is as good as a copy.
@@ -44,25 +42,16 @@ class ShardTable {
     for (const auto& input : inputs.all(jobs::Role::kShardIndex)) indexes_[{input.data, input.shard}] = input;
   }
 
-  struct Place {
-    const jobs::ShardRef* shard;
-    const jobs::InputFile* index;
-  };
-  Place place_of(const ShardKey& key) const {
+  std::int64_t number_of(const ShardKey& key) {
+    const auto [at, added] = number_.emplace(key, static_cast<std::int64_t>(number_.size()));
+    if (!added) return at->second;
     const auto shard = shards_.find(key);
     const auto index = indexes_.find(key);
     if (shard == shards_.end() || index == indexes_.end())
       throw Error(ErrorKind::kInternal, "shard " + std::to_string(key.second) + " of data set '" + key.first +
-                                            "' has features but no index in the task's inputs");
-    return {&shard->second, &index->second};
-  }
-
-  std::int64_t number_of(const ShardKey& key) {
-    const auto [at, added] = number_.emplace(key, static_cast<std::int64_t>(number_.size()));
-    if (!added) return at->second;
-    const Place place = place_of(key);
+                                            "' has a segment but no index in the task's inputs");
     manifest_.shards.push_back(
-        {key.first, place.shard->path, place.index->path, std::string(name_of(place.shard->format))});
+        {key.first, shard->second.path, index->second.path, std::string(name_of(shard->second.format))});
     return at->second;
   }
 
@@ -73,50 +62,26 @@ class ShardTable {
   std::map<ShardKey, std::int64_t> number_;
 };
 
-// The segment of a range, made or found in the store.
-std::string stored_segment(const Task& task, const jobs::InputFile& features, const ShardTable::Place& place,
-                           jobs::TaskDone& total) {
-  jobs::Task made = task.message;
-  made.address = io::hex(io::xxh3_128("segment 1\n" + io::hex(features.xxh3) + "\n" +
-                                      io::hex(place.index->xxh3) + "\n" + place.shard->sha256));
-  made.output = (io::Path(task.output()).parent_path() / "segments" / made.address).string();
-  jobs::TaskDone done;
-  const std::string path = made.output + ".segment";
-  if (store::read_receipt(made, done)) {
-    ++total.counts["segments.reused"];
-    return path;
-  }
-  const data::ShardReader reader(place.shard->path, place.index->path);
-  done = {};
-  done.summary = "{}";
-  done.counts["no_direction"] = build_segment(path, features.path, reader);
-  done.outputs = {store::describe_output("segment", path)};
-  store::write_receipt(made, done);
-  total.counts["segments.made"] += 1;
-  total.counts["no_direction"] += done.counts["no_direction"];
-  return path;
-}
-
 // Segments that hold something, linked below `folder` and entered into the manifest.
 std::vector<search::Segment> gather_segments(const Task& task, const io::Path& folder,
-                                             search::Manifest& manifest, runtime::TaskContext& context,
-                                             jobs::TaskDone& total) {
+                                             search::Manifest& manifest,
+                                             const runtime::TaskContext& context) {
   ShardTable shards(task.inputs, manifest);
   std::vector<search::Segment> segments;
   std::set<std::string> columns;
-  const auto files = task.inputs.all(jobs::Role::kFeatures);
+  const auto files = task.inputs.all(jobs::Role::kSegment);
   io::make_folders(folder / "segments");
   std::int64_t done = 0;
   for (const auto& input : files) {
     context.stop->throw_if_stopped();
     if (context.progress) context.progress(++done, static_cast<std::int64_t>(files.size()));
-    const io::Path stored = stored_segment(task, input, shards.place_of({input.data, input.shard}), total);
-    search::Segment segment(stored);
+    search::Segment segment{io::Path(input.path)};
     if (segment.size() == 0) continue;
-    const std::string name = "segments/" + stored.filename().string();
-    io::link_or_copy(stored, folder / name);
-    manifest.segments.push_back(
-        {search::named_file(folder, name), shards.number_of({input.data, input.shard}), segment.size()});
+    const std::string name = "segments/" + io::Path(input.path).filename().string();
+    io::link_or_copy(input.path, folder / name);
+    manifest.segments.push_back({{name, io::size_of(folder / name), io::hex(input.xxh3)},
+                                 shards.number_of({input.data, input.shard}),
+                                 segment.size()});
     manifest.width = segment.width();
     for (const auto& column : segment.columns()) columns.insert(column);
     segments.push_back(std::move(segment));
@@ -144,24 +109,48 @@ HeldBack held_back_images(const search::ExactIndex& exact) {
   return held;
 }
 
-// Captions of the indexed samples, evenly spread over the ranges; every picture may answer them.
-HeldBack held_back_texts(const Task& task) {
+// Captions of the indexed samples, evenly spread over the ranges: some are held back as queries, which every
+// picture may answer, and the codes learn from others how texts lie.
+struct Captions {
   HeldBack held;
-  std::vector<at::Tensor> rows;
+  at::Tensor learnt_TD;
+};
+
+Captions captions_of(const Task& task) {
+  Captions captions;
+  std::vector<at::Tensor> rows, learnt;
   const auto files = task.inputs.all(jobs::Role::kFeatures);
   const auto ranges = static_cast<std::int64_t>(files.size());
   for (std::int64_t range = 0; range < ranges; ++range) {
-    std::int64_t wanted = (range + 1) * kHeldBack / ranges - range * kHeldBack / ranges;
-    if (wanted == 0) continue;
+    const auto share = [&](std::int64_t all) { return (range + 1) * all / ranges - range * all / ranges; };
+    if (share(kHeldBack) == 0) continue;
     const auto features = checkpoint::read_features(files[static_cast<std::size_t>(range)].path);
     if (!features.text.defined() || features.space != "shared") continue;
-    wanted = std::min(wanted, features.text.size(0));
-    for (std::int64_t i = 0; i < wanted; ++i)
-      rows.push_back(features.text[i * features.text.size(0) / wanted]);
+    const std::int64_t texts = features.text.size(0), held = std::min(share(kHeldBack), texts);
+    std::vector<std::int64_t> others;
+    for (std::int64_t i = 0, next = 0; i < texts; ++i)
+      if (next < held && i == next * texts / held) {
+        rows.push_back(features.text[i]);
+        ++next;
+      } else if (static_cast<std::int64_t>(others.size()) < share(kLearntFrom)) {
+        others.push_back(i);
+      }
+    if (!others.empty()) learnt.push_back(features.text.index_select(0, at::tensor(others, at::kLong)));
   }
-  held.own.assign(rows.size(), -1);
-  if (!rows.empty()) held.query_QD = at::stack(rows).contiguous();
-  return held;
+  captions.held.own.assign(rows.size(), -1);
+  if (!rows.empty()) captions.held.query_QD = at::stack(rows).contiguous();
+  if (!learnt.empty()) captions.learnt_TD = at::cat(learnt);
+  return captions;
+}
+
+// As pictures and captions will be asked for, to equal parts.
+at::Tensor learnt_queries(const search::ExactIndex& exact, const at::Tensor& captions_TD) {
+  std::vector<at::Tensor> rows;
+  const std::int64_t images =
+      std::min(exact.size(), captions_TD.defined() ? captions_TD.size(0) : kLearntFrom);
+  for (std::int64_t i = 0; i < images; ++i) rows.push_back(exact.row(i * exact.size() / images));
+  const at::Tensor images_ID = at::stack(rows);
+  return captions_TD.defined() ? at::cat({images_ID, captions_TD}) : images_ID;
 }
 
 void make_lists(const Task& task, const io::Path& folder, const std::vector<search::Segment>& segments,
@@ -173,14 +162,16 @@ void make_lists(const Task& task, const io::Path& folder, const std::vector<sear
     ranges.push_back({first, segment.rows()});
     first += segment.size();
   }
-  search::write_lists(folder / kLists, ranges, poll);
-  const search::ExactIndex exact(std::move(ranges));
+  const search::ExactIndex exact(ranges);
+  const Captions captions = captions_of(task);
+  search::write_lists(folder / kLists, search::source_of(ranges),
+                      {task.settings.lists, learnt_queries(exact, captions.learnt_TD)}, poll);
   const search::Lists lists(folder / kLists, exact.size(), exact.width());
   const auto measured = [&](const HeldBack& held) {
-    return search::measured_promise(exact, lists, held.query_QD, held.own, kLeastRecall, poll);
+    return search::measured_promise(exact, lists, held.query_QD, held.own, task.settings.least_recall, poll);
   };
   manifest.image = measured(held_back_images(exact));
-  manifest.text = measured(held_back_texts(task));
+  manifest.text = measured(captions.held);
 }
 
 ordered_json summary_of(const search::Manifest& manifest) {
@@ -199,13 +190,14 @@ jobs::TaskDone IndexStage::work(const Task& task, runtime::TaskContext& context)
   io::make_folders(aside);
   search::Manifest manifest;
   jobs::TaskDone result;
-  const auto segments = gather_segments(task, aside, manifest, context, result);
+  const auto segments = gather_segments(task, aside, manifest, context);
   if (segments.empty()) {
     io::remove_tree(aside);
     throw Error(ErrorKind::kInvalid, "stage '" + task.stage() + "' has no embedded image to index",
                 "look at the counts of its embed tasks: every image was bad or dropped");
   }
-  manifest.approximate = manifest.items() >= lists_from_;
+  manifest.approximate = task.settings.search == jobs::SearchKind::kApproximate ||
+                         (task.settings.search == jobs::SearchKind::kAuto && manifest.items() >= lists_from_);
   if (manifest.approximate) make_lists(task, aside, segments, manifest, context);
   link_files(task.inputs.only(jobs::Role::kModel).path, aside / "model");
   for (const auto& file : io::files_below(aside)) {
@@ -217,6 +209,7 @@ jobs::TaskDone IndexStage::work(const Task& task, runtime::TaskContext& context)
   // place.
   io::replace_folder(aside, folder);
   result.counts["items"] = manifest.items();
+  result.counts["segments"] = static_cast<std::int64_t>(manifest.segments.size());
   result.summary = summary_of(manifest).dump();
   return result;
 }

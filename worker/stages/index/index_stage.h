@@ -1,7 +1,6 @@
-// index: one merge that makes a searchable folder of the embeddings of a data set (features of space
-// "shared"). Every range becomes a segment that lies in the store under the hash of what it is made of, so
-// that an index with some shards more or fewer reads what is new. An index of many rows also gets lists, and
-// what they find of an exact search is measured.
+// index: the merge that makes a searchable folder of the segments of a data set (segment_stage.h): it links
+// them and writes the manifest; vectors are read only for lists, which an approximate index has, and what
+// they find of an exact search is measured.
 //
 //   <output>/manifest.json       what is there, hashes, shards, measured recall (worker/search/manifest.h)
 //   <output>/segments/*.segment  of ranges that hold anything, hard-linked where the file system allows

@@ -1,4 +1,4 @@
-#include "worker/stages/index/build_segment.h"
+#include "worker/stages/index/segment_stage.h"
 
 #include <algorithm>
 #include <array>
@@ -44,28 +44,34 @@ search::Item item_of(const data::ShardReader& shard, std::int64_t sample, std::s
 
 }  // namespace
 
-std::int64_t build_segment(const io::Path& path, const io::Path& features_path,
-                           const data::ShardReader& shard) {
-  const auto features = checkpoint::read_features(features_path);
+jobs::TaskDone SegmentStage::work(const Task& task, runtime::TaskContext& context) {
+  const at::NoGradGuard no_gradients;
+  const data::ShardReader shard = task.open_shard();
+  const auto features = checkpoint::read_features(task.inputs.only(jobs::Role::kFeatures).path);
   std::vector<search::Item> items;
   std::set<std::string> columns;
   at::Tensor rows = at::empty({0, 0}, at::kFloat);
-  std::int64_t dropped = 0;
+  jobs::TaskDone done;
+  done.counts["no_direction"] = 0;
   if (features.image.defined() && features.space == "shared") {
     const at::Tensor norm = features.image.norm(2, {1}, true);
     const at::Tensor sound = norm.isfinite().logical_and(norm > 1e-6).view({-1}).contiguous();
     rows = (features.image / norm).index({sound});
     const auto* const samples = features.sample.data_ptr<std::int64_t>();
-    for (std::int64_t row = 0; row < features.image.size(0); ++row)
+    for (std::int64_t row = 0; row < features.image.size(0); ++row) {
+      context.stop->throw_if_stopped();
       if (sound.data_ptr<bool>()[row])
         items.push_back(item_of(shard, samples[row], columns));
       else
-        ++dropped;
+        ++done.counts["no_direction"];
+    }
   }
   std::vector<std::string> named(columns.begin(), columns.end());
   named.resize(std::min(named.size(), kMostColumns));
-  search::write_segment(path, rows, items, named);
-  return dropped;
+  search::write_segment(task.output(), rows, items, named);
+  done.counts["rows"] = rows.size(0);
+  if (context.progress) context.progress(1, 1);
+  return done;
 }
 
 }  // namespace trireme::worker::stages::index

@@ -1,19 +1,19 @@
-// The segment of one range: its embeddings and what is known of its samples (worker/search/segment.h).
+// segment: one range's part of an index: its embeddings and what is known of its samples
+// (worker/search/segment.h). Made once, for whichever jobs index the range.
 #pragma once
 
-#include <cstdint>
-#include <string>
-
-#include "common/io/file.h"
-#include "worker/data/shards/shard_reader.h"
+#include "worker/runtime/open_task.h"
 
 namespace trireme::worker::stages::index {
 
-// `features`: what an embed task left for the range, of space "shared"; any other makes an empty segment.
+// Reads what an embed task left for the range; features of another space than "shared" make an empty segment.
 // Columns are the members of the samples' JSON that hold a number, true or false, or a short string, at most
 // 64 of them by their names; not those that say how a download went (status, error_message) nor what an item
-// has anyway (key, caption, url). Returns how many rows were no direction and are left out. Deterministic
-// bytes.
-std::int64_t build_segment(const io::Path& path, const io::Path& features, const data::ShardReader& shard);
+// has anyway (key, caption, url). Output `.segment`. Counts: rows, no_direction (embeddings that are zero or
+// not finite, left out). Deterministic bytes.
+class SegmentStage : public runtime::StageOf<jobs::TaskKind::kSegment, jobs::IndexSettings> {
+ protected:
+  jobs::TaskDone work(const Task& task, runtime::TaskContext& context) override;
+};
 
 }  // namespace trireme::worker::stages::index

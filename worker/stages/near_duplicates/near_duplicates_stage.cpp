@@ -11,6 +11,7 @@
 #include "worker/data/tallies/near_duplicates.h"
 #include "worker/runtime/parallel.h"
 #include "worker/stages/near_duplicates/near_embeddings.h"
+#include "worker/stages/near_duplicates/near_lists.h"
 #include "worker/text/words.h"
 
 namespace trireme::worker::stages::near_duplicates {
@@ -29,10 +30,14 @@ std::vector<data::RangeOfSamples> ranges_of(const Task& task) {
   return ranges;
 }
 
-std::unique_ptr<data::Comparable> samples_of(const std::vector<data::RangeOfSamples>& ranges,
-                                             const jobs::NearDuplicatesSettings& settings) {
-  if (settings.by == jobs::NearBy::kEmbedding)
-    return std::make_unique<NearEmbeddings>(ranges, settings.least_cosine);
+std::unique_ptr<data::Comparable> samples_of(const Task& task,
+                                             const std::vector<data::RangeOfSamples>& ranges) {
+  const auto& settings = task.settings;
+  if (settings.by == jobs::NearBy::kEmbedding) {
+    const auto* lists = task.inputs.find(jobs::Role::kNearLists);
+    return std::make_unique<NearEmbeddings>(ranges, settings.least_cosine,
+                                            lists == nullptr ? "" : lists->path);
+  }
   if (settings.by == jobs::NearBy::kCaption)
     return std::make_unique<data::NearCaptions>(ranges, settings.least_jaccard);
   return std::make_unique<data::NearImages>(ranges, static_cast<int>(settings.max_hash_distance));
@@ -88,8 +93,24 @@ jobs::TaskDone SignaturesStage::work(const Task& task, runtime::TaskContext& con
   return result;
 }
 
+jobs::TaskDone NearListsStage::work(const Task& task, runtime::TaskContext& context) {
+  const NearEmbeddings images(ranges_of(task), task.settings.least_cosine);
+  jobs::TaskDone result;
+  result.counts["samples"] = images.size();
+  const bool few = task.settings.search == jobs::SearchKind::kAuto && images.size() < lists_from_;
+  if (few || images.size() == 0) {
+    write_no_lists(task.output());
+    return result;
+  }
+  const NearPromise promise = write_near_lists(
+      images, task.settings.least_recall, [&] { context.stop->throw_if_stopped(); }, task.output());
+  result.counts["pairs"] = promise.pairs;
+  result.counts["lists_looked_at"] = promise.probes;
+  return result;
+}
+
 jobs::TaskDone NearPairsStage::work(const Task& task, runtime::TaskContext& context) {
-  const auto samples = samples_of(ranges_of(task), task.settings);
+  const auto samples = samples_of(task, ranges_of(task));
   jobs::TaskDone result;
   result.counts["pairs"] = data::write_near_pairs(
       *samples, task.part(), task.parts(), [&] { context.stop->throw_if_stopped(); }, task.output());
@@ -99,7 +120,7 @@ jobs::TaskDone NearPairsStage::work(const Task& task, runtime::TaskContext& cont
 
 jobs::TaskDone NearClustersStage::work(const Task& task, runtime::TaskContext& context) {
   const auto ranges = ranges_of(task);
-  const auto samples = samples_of(ranges, task.settings);
+  const auto samples = samples_of(task, ranges);
   context.stop->throw_if_stopped();
   const auto counts = data::write_near_clusters(*samples, ranges, task.inputs.paths(jobs::Role::kNearPairs),
                                                 std::string(name_of(task.settings.by)), task.output());

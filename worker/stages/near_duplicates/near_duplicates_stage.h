@@ -1,8 +1,8 @@
 // near_duplicates: which samples are nearly the same, for the filter's `near_unique` and `against` (ALIGN
 // rule 3, METHODS 3.1): images by perceptual hash (worker/data/tallies/near_duplicates.h) or embedding
-// (near_embeddings.h), texts by their words (worker/data/tallies/near_captions.h). Three steps: signatures of
-// every range (embeddings come from the embed stage's tasks), pairs per partition, clusters. Images that do
-// not decode and samples without words are in no cluster.
+// (near_embeddings.h), texts by their words (worker/data/tallies/near_captions.h). Signatures of every range
+// (embeddings come from the embed stage's tasks, and of many lists are made), pairs per partition, clusters.
+// Images that do not decode and samples without words are in no cluster.
 #pragma once
 
 #include "worker/runtime/open_task.h"
@@ -14,6 +14,21 @@ namespace trireme::worker::stages::near_duplicates {
 class SignaturesStage : public runtime::StageOf<jobs::TaskKind::kSignatures, jobs::NearDuplicatesSettings> {
  protected:
   jobs::TaskDone work(const Task& task, runtime::TaskContext& context) override;
+};
+
+inline constexpr std::int64_t kListsFromImages = 50000;  // below, every pair costs less than a minute
+
+// By embedding. Output `.near_lists.safetensors` (near_lists.h). Counts: samples, and of lists pairs, those
+// that were held back, and lists_looked_at.
+class NearListsStage : public runtime::StageOf<jobs::TaskKind::kNearLists, jobs::NearDuplicatesSettings> {
+ public:
+  explicit NearListsStage(std::int64_t lists_from = kListsFromImages) : lists_from_(lists_from) {}
+
+ protected:
+  jobs::TaskDone work(const Task& task, runtime::TaskContext& context) override;
+
+ private:
+  const std::int64_t lists_from_;
 };
 
 // Partition `first` of `count`; reads every `.signatures` or `.features.safetensors` input, in order. Output

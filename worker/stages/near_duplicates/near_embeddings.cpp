@@ -4,8 +4,10 @@
 #include <cmath>
 
 #include <ATen/ATen.h>
+#include <ATen/Parallel.h>
 
 #include "common/base/error.h"
+#include "worker/stages/near_duplicates/near_lists.h"
 
 namespace trireme::worker::stages::near_duplicates {
 namespace {
@@ -22,7 +24,8 @@ double dot(const float* a, const float* b, std::int64_t width) {
 
 }  // namespace
 
-NearEmbeddings::NearEmbeddings(const std::vector<data::RangeOfSamples>& ranges, double least_cosine)
+NearEmbeddings::NearEmbeddings(const std::vector<data::RangeOfSamples>& ranges, double least_cosine,
+                               const std::string& lists)
     : least_cosine_(least_cosine) {
   files_.reserve(ranges.size());
   for (std::uint32_t r = 0; r < ranges.size(); ++r) {
@@ -41,6 +44,20 @@ NearEmbeddings::NearEmbeddings(const std::vector<data::RangeOfSamples>& ranges, 
       places_.push_back({r, static_cast<std::uint32_t>(sample.const_data_ptr<std::int64_t>()[i])});
     }
   }
+  if (const auto promise = lists.empty() ? std::nullopt : read_near_promise(lists)) {
+    promise_ = *promise;
+    lists_ = std::make_unique<search::Lists>(lists, size(), width_);
+  }
+}
+
+std::optional<double> NearEmbeddings::recall() const {
+  return lists_ ? std::optional<double>(promise_.recall) : std::nullopt;
+}
+
+at::Tensor NearEmbeddings::unit_rows(std::int64_t first, std::int64_t count) const {
+  auto rows_nD = at::empty({count, width_}, at::kFloat);
+  fill_tile(static_cast<std::uint64_t>(first), count, rows_nD.data_ptr<float>());
+  return rows_nD;
 }
 
 void NearEmbeddings::fill_tile(std::uint64_t first, std::int64_t rows, float* tile) const {
@@ -54,6 +71,7 @@ void NearEmbeddings::fill_tile(std::uint64_t first, std::int64_t rows, float* ti
 std::vector<data::NearPair> NearEmbeddings::pairs(std::int64_t partition, std::int64_t partitions,
                                                   const std::function<void()>& between) const {
   const at::NoGradGuard no_gradients;
+  if (lists_) return offered_pairs(partition, partitions, between);
   std::vector<data::NearPair> found;
   data::DisjointSets joined(rows_.size());
   const auto all = static_cast<std::int64_t>(rows_.size()), tiles = (all + kTile - 1) / kTile;
@@ -80,8 +98,7 @@ std::vector<data::NearPair> NearEmbeddings::pairs(std::int64_t partition, std::i
           if (product[i * kTile + j] < least) continue;
           const auto one = static_cast<std::uint64_t>(a * kTile + i),
                      other = static_cast<std::uint64_t>(b * kTile + j);
-          if (joined.root(one) == joined.root(other) || measure(one, other) + kRounding < least_cosine_)
-            continue;
+          if (joined.root(one) == joined.root(other) || !are_near(one, other)) continue;
           joined.join(one, other);
           found.emplace_back(one, other);
         }
@@ -89,6 +106,41 @@ std::vector<data::NearPair> NearEmbeddings::pairs(std::int64_t partition, std::i
   }
   std::ranges::sort(found);
   return found;
+}
+
+// Every image of the partition asks; a pair is found where either of the two asks for the other.
+std::vector<data::NearPair> NearEmbeddings::offered_pairs(std::int64_t partition, std::int64_t partitions,
+                                                          const std::function<void()>& between) const {
+  std::vector<data::NearPair> found;
+  data::DisjointSets joined(rows_.size());
+  const std::int64_t asking = (size() - partition + partitions - 1) / partitions;
+  for (std::int64_t from = 0; from < asking; from += kTile) {
+    between();
+    std::vector<std::vector<std::int64_t>> offered(static_cast<std::size_t>(std::min(kTile, asking - from)));
+    const auto row_of = [&](std::int64_t i) { return partition + (from + i) * partitions; };
+    at::parallel_for(0, static_cast<std::int64_t>(offered.size()), 1,
+                     [&](std::int64_t begin, std::int64_t end) {
+                       const at::NoGradGuard none;
+                       for (std::int64_t i = begin; i < end; ++i)
+                         if (norms_[static_cast<std::size_t>(row_of(i))] > 0)
+                           offered[static_cast<std::size_t>(i)] =
+                               lists_->within(unit_rows(row_of(i), 1)[0], promise_.probes, least_cosine_);
+                     });
+    for (std::size_t i = 0; i < offered.size(); ++i)
+      for (const std::int64_t candidate : offered[i]) {
+        const auto one = static_cast<std::uint64_t>(row_of(static_cast<std::int64_t>(i))),
+                   other = static_cast<std::uint64_t>(candidate);
+        if (joined.root(one) == joined.root(other) || !are_near(one, other)) continue;
+        joined.join(one, other);
+        found.emplace_back(std::min(one, other), std::max(one, other));
+      }
+  }
+  std::ranges::sort(found);
+  return found;
+}
+
+bool NearEmbeddings::are_near(std::uint64_t a, std::uint64_t b) const {
+  return measure(a, b) + kRounding >= least_cosine_;
 }
 
 double NearEmbeddings::measure(std::uint64_t a, std::uint64_t b) const {

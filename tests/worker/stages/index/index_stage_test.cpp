@@ -10,6 +10,7 @@
 #include "worker/stages/index/contact_sheet.h"
 #include "worker/stages/index/engine.h"
 #include "worker/stages/index/search_tool.h"
+#include "worker/stages/index/segment_stage.h"
 
 namespace trireme::worker::stages::index {
 namespace {
@@ -49,13 +50,27 @@ class IndexTest : public testing::StageTest {
     const std::string features = out("f", ".features.safetensors");
     const auto some = rows_.index_select(0, sample);
     checkpoint::write_features(features, {"shared", sample, some, some, at::arange(6, at::kLong), {}});
+    shard_ = shard;
     task_.stage = "index";
     task_.settings = jobs::settings_json(jobs::IndexSettings{.data = "train", .model = "train"});
     task_.output = (folder_ / "run" / "index").string();
     set_inputs(task_, {{*shard.shard, {}},
                        {{}, shard.inputs[0]},
                        {{}, input(jobs::Role::kModel, (folder_ / "model").string())},
-                       {{}, input(jobs::Role::kFeatures, features)}});
+                       {{}, input(jobs::Role::kFeatures, features)},
+                       {{}, segment_of(features)}});
+  }
+
+  // What a segment task leaves of the features.
+  jobs::InputFile segment_of(const std::string& features) {
+    jobs::Task task = shard_;
+    task.settings = task_.settings;
+    task.inputs.push_back(input(jobs::Role::kFeatures, features));
+    task.output = features + "-" + std::to_string(task.inputs.size());
+    const auto done = SegmentStage().run(task, context_);
+    auto made = input(jobs::Role::kSegment, done.outputs.at(0).path);
+    made.xxh3 = done.outputs.at(0).xxh3;
+    return made;
   }
 
   json search(std::vector<std::string> arguments) {
@@ -89,17 +104,15 @@ class IndexTest : public testing::StageTest {
 
   models::DualEncoder model_;
   at::Tensor rows_;
-  jobs::Task task_;
+  jobs::Task task_, shard_;
 };
 
-TEST_F(IndexTest, TheSameBytesAndSegmentsAreMadeOnce) {
+TEST_F(IndexTest, TheSameBytesAndWhatIsKnownOfItems) {
   auto done = IndexStage().run(task_, context_);
   EXPECT_EQ(done.counts.at("items"), 6);
-  EXPECT_EQ(done.counts.at("segments.made"), 1);
+  EXPECT_EQ(done.counts.at("segments"), 1);
   const auto manifest = io::read_file(folder_ / "run/index/manifest.json");
   done = IndexStage().run(task_, context_);
-  EXPECT_EQ(done.counts.count("segments.made"), 0u);
-  EXPECT_EQ(done.counts.at("segments.reused"), 1);
   EXPECT_EQ(io::read_file(folder_ / "run/index/manifest.json"), manifest);
   const search::Index index(folder_ / "run");
   EXPECT_EQ(index.rows(), 6);
@@ -135,7 +148,8 @@ TEST_F(IndexTest, DamageIsNamed) {
 TEST_F(IndexTest, SearchNeedsNothingButTheIndexFolder) {
   IndexStage().run(task_, context_);
   std::filesystem::remove_all(folder_ / "model");
-  std::filesystem::remove_all(folder_ / "run/segments");
+  for (const auto& file : io::list_folder(folder_))
+    if (file.extension() == ".segment") io::remove_file(file);
   const auto found = search({"caption number 4", "--k", "3"});
   ASSERT_EQ(found.at("hits").size(), 3u);
   EXPECT_EQ(found["hits"][0]["key"], "k4");
@@ -211,13 +225,27 @@ TEST_F(IndexTest, WithListsItSaysWhatItPromises) {
   EXPECT_EQ(exact["hits"], answer(engine, R"({"query":[{"text":"caption number 4"}],"exact":true})")["hits"]);
 }
 
+TEST_F(IndexTest, ItsSearchIsTheOneThatIsAskedFor) {
+  const auto made = [&](jobs::IndexSettings settings, std::int64_t lists_from) {
+    settings.data = "train", settings.model = "train";
+    task_.settings = jobs::settings_json(settings);
+    IndexStage(lists_from).run(task_, context_);
+    return search::read_manifest(folder_ / "run/index");
+  };
+  EXPECT_FALSE(made({}, 7).approximate);
+  EXPECT_TRUE(made({}, 6).approximate);
+  EXPECT_FALSE(made({.search = jobs::SearchKind::kExact}, 1).approximate);
+  const auto listed = made({.search = jobs::SearchKind::kApproximate, .least_recall = 1, .lists = 3}, 1000);
+  EXPECT_TRUE(listed.approximate);
+  EXPECT_EQ(listed.image.recall, 1);
+  EXPECT_EQ(search::Lists(folder_ / "run/index/lists.safetensors", 6, 16).lists(), 3);
+}
+
 TEST_F(IndexTest, ADamagedSegmentIsLeftOutAndNamed) {
   auto lines = runtime::read_inputs(task_);
   const std::string more = out("g", ".features.safetensors");
   checkpoint::write_features(more, {"shared", at::tensor({3}, at::kLong), rows_.narrow(0, 3, 1), {}, {}, {}});
-  auto file = input(jobs::Role::kFeatures, more);
-  file.xxh3 = 7;
-  lines.push_back({{}, file});
+  lines.push_back({{}, segment_of(more)});
   set_inputs(task_, lines);
   EXPECT_EQ(IndexStage().run(task_, context_).counts.at("items"), 7);
   const search::Index whole(folder_ / "run");

@@ -1,7 +1,10 @@
 #include "worker/stages/near_duplicates/near_duplicates_stage.h"
 
+#include <ATen/ATen.h>
+
 #include "jobs/specification/job_spec.h"
 #include "tests/worker/stages/support/stage_fixture.h"
+#include "worker/checkpoint/features.h"
 #include "worker/data/tallies/near_duplicates.h"
 
 namespace trireme::worker::stages::near_duplicates {
@@ -54,6 +57,44 @@ TEST_F(NearDuplicatesTest, SignaturesPairsAndClusters) {
     const std::string bytes = io::read_file(done.outputs.at(0).path);
     EXPECT_TRUE(before.empty() || bytes == before);
     before = bytes;
+  }
+}
+
+// From features to clusters: by lists from some number of images on, by every pair below, with one result.
+TEST_F(NearDuplicatesTest, ByEmbeddingWithListsOrWithout) {
+  at::manual_seed(1);
+  auto image = at::randn({300, 32});
+  image.narrow(0, 200, 100).copy_(image.narrow(0, 0, 100) + 0.05 * at::randn({100, 32}));
+  const std::string features = out("f", ".features.safetensors");
+  checkpoint::write_features(features, {"tower", at::arange(300, at::kLong), image, {}, {}, {}});
+  std::string before;
+  for (const auto search : {jobs::SearchKind::kAuto, jobs::SearchKind::kApproximate}) {
+    jobs::Task task;
+    task.stage = "near";
+    task.settings = jobs::settings_json(jobs::NearDuplicatesSettings{
+        .data = {"train"}, .by = jobs::NearBy::kEmbedding, .model = "m", .search = search});
+    std::vector<jobs::InputsLine> lines{{{}, input(jobs::Role::kFeatures, features)}};
+    const auto run = [&](runtime::Stage& stage, const std::string& name) {
+      set_inputs(task, lines);
+      task.parts = 1;
+      task.output = out(name, "");
+      return stage.run(task, context_);
+    };
+    NearListsStage many(301), listed;
+    NearPairsStage pairs;
+    NearClustersStage clusters;
+    const bool whole = search == jobs::SearchKind::kAuto;
+    const auto made = run(whole ? static_cast<runtime::Stage&>(many) : listed, "lists");
+    EXPECT_EQ(made.counts.count("lists_looked_at"), whole ? 0u : 1u);
+    lines.push_back({{}, input(jobs::Role::kNearLists, made.outputs.at(0).path)});
+    lines.push_back({{}, input(jobs::Role::kNearPairs, run(pairs, "pairs").outputs.at(0).path)});
+    const auto done = run(clusters, "clusters");
+    EXPECT_EQ(done.counts.at("copies"), 100);
+    const std::string bytes = io::read_file(done.outputs.at(0).path);
+    EXPECT_EQ(bytes.find("\"recall\":") == std::string::npos, whole);
+    const std::string body = bytes.substr(bytes.find('\n'));
+    EXPECT_TRUE(before.empty() || body == before);
+    before = body;
   }
 }
 

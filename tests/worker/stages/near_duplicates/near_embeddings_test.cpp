@@ -1,4 +1,5 @@
 // Pairs by cosine against comparing everything with everything in float64, for any split; bounded by tiles.
+// By lists the same, where they are measured to find all, and no more than they promise where not.
 #include "worker/stages/near_duplicates/near_embeddings.h"
 
 #include <unistd.h>
@@ -13,6 +14,7 @@
 #include "common/base/error.h"
 #include "common/base/random.h"
 #include "worker/checkpoint/features.h"
+#include "worker/stages/near_duplicates/near_lists.h"
 
 namespace trireme::worker::stages::near_duplicates {
 namespace {
@@ -74,9 +76,9 @@ class NearEmbeddingsTest : public ::testing::Test {
     return ranges;
   }
 
-  std::string clusters(const std::vector<data::RangeOfSamples>& ranges, double least,
-                       std::int64_t partitions) {
-    const NearEmbeddings samples(ranges, least);
+  std::string clusters(const std::vector<data::RangeOfSamples>& ranges, double least, std::int64_t partitions,
+                       const std::string& lists = "") {
+    const NearEmbeddings samples(ranges, least, lists);
     std::vector<std::string> files;
     most_pairs_ = 0;
     for (std::int64_t p = 0; p < partitions; ++p) {
@@ -120,6 +122,55 @@ TEST_F(NearEmbeddingsTest, ConnectedImagesForAnySplit) {
     EXPECT_EQ(counts_.copies, copies);
     EXPECT_GT(copies, 300);
   }
+}
+
+// The clusters without the head of their file.
+std::string body(const std::string& bytes) {
+  return bytes.substr(bytes.find('\n'));
+}
+
+TEST_F(NearEmbeddingsTest, ListsThatFindAllGiveTheSame) {
+  Rows rows = some_rows(480, 3);  // all of them are held back, so that a recall of 1 is that of every pair
+  rows[7].assign(kWidth, 0);
+  rows[9][0] = std::numeric_limits<float>::quiet_NaN();
+  const auto ranges = write(rows, 100, 0);
+  const std::string lists = (folder_ / "lists").string();
+  for (const double least : {0.9, 0.99}) {
+    const auto promise = write_near_lists(
+        NearEmbeddings(ranges, least), 1, [] {}, lists);
+    EXPECT_EQ(promise.recall, 1);
+    EXPECT_GE(promise.pairs, 100);
+    EXPECT_LT(promise.probes, 44);  // of 44 lists
+    const std::string exact = clusters(ranges, least, 1);
+    for (const std::int64_t partitions : {1, 3}) {
+      const std::string by_lists = clusters(ranges, least, partitions, lists);
+      EXPECT_EQ(body(by_lists), body(exact)) << least;
+      EXPECT_NE(by_lists.find("\"recall\":1.0}"), std::string::npos);
+    }
+    EXPECT_EQ(exact.find("recall"), std::string::npos);
+    EXPECT_GT(counts_.copies, 50);
+  }
+}
+
+TEST_F(NearEmbeddingsTest, FewerListsFindFewerAndSaySo) {
+  const auto ranges = write(some_rows(2300, 5), 1000, 0);
+  const std::string lists = (folder_ / "lists").string();
+  const NearEmbeddings images(ranges, 0.9);
+  const auto all = write_near_lists(
+      images, 1, [] {}, lists);
+  clusters(ranges, 0.9, 2, lists);
+  const auto whole = counts_.copies;
+  const auto some = write_near_lists(
+      images, 0.6, [] {}, lists);
+  EXPECT_LT(some.probes, all.probes);
+  EXPECT_GE(some.recall, 0.6);
+  EXPECT_LT(some.recall, 1);
+  clusters(ranges, 0.9, 2, lists);
+  EXPECT_LE(counts_.copies, whole);
+  EXPECT_GT(static_cast<double>(counts_.copies), 0.6 * static_cast<double>(whole));
+  EXPECT_NEAR(*NearEmbeddings(ranges, 0.9, lists).recall(), some.recall, 1e-6);
+  write_no_lists(lists);
+  EXPECT_FALSE(NearEmbeddings(ranges, 0.9, lists).recall());
 }
 
 TEST_F(NearEmbeddingsTest, TestImagesAreKeptAndFound) {
