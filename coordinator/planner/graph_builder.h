@@ -119,6 +119,19 @@ struct GraphState::Builder {
   void find_twins(std::size_t index);
 };
 
+// What a task of the stage is told and addressed by.
+GraphState::Builder::MapPart map_of(TaskKind kind, const jobs::StageSettings& settings,
+                                    const std::string& model = "");
+// The train stage that "stage:<name>" names, nullptr for anything else.
+const jobs::TrainSettings* trained_by(const GraphState::Builder& builder, const std::string& value);
+
+// evaluate and index: embeddings in the shared space of a trained or given model, which both share, of an
+// index segments of them, then one merge. The first data set of the stage is the one that is evaluated or
+// indexed.
+void add_whole_model(GraphState::Builder& builder, std::uint32_t stage, const StageSpec& spec,
+                     const std::string& model, TaskKind merge_kind, std::string head,
+                     const jobs::EmbedSettings& embeddings = {});
+
 void add_train(GraphState::Builder& builder, std::uint32_t stage, const StageSpec& spec,
                const jobs::TrainSettings& settings);
 

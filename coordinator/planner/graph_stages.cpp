@@ -7,21 +7,19 @@
 #include "jobs/specification/checks/check.h"
 
 namespace trireme::coordinator::planner {
-namespace {
-
 using Builder = GraphState::Builder;
 using MapPart = Builder::MapPart;
 
-// What a task of the stage is told and addressed by.
-MapPart map_of(TaskKind kind, const jobs::StageSettings& settings, const std::string& model = "") {
+MapPart map_of(TaskKind kind, const jobs::StageSettings& settings, const std::string& model) {
   return {kind, jobs::settings_json(settings), address_part(settings), model, {}};
 }
 
-// The train stage that "stage:<name>" names, nullptr for anything else.
 const jobs::TrainSettings* trained_by(const Builder& b, const std::string& value) {
   const std::string stage = jobs::named_stage(value);
   return stage.empty() ? nullptr : &std::get<jobs::TrainSettings>(b.spec_of.at(stage)->settings);
 }
+
+namespace {
 
 // The same map over every data set.
 void add_maps(Builder& b, std::uint32_t stage, const StageSpec& spec, const MapPart& map,
@@ -306,69 +304,6 @@ void add(Builder& b, std::uint32_t stage, const StageSpec& spec, const jobs::Exp
         barriers.insert(b.parts_of.at(need).begin(), b.parts_of.at(need).end());
     b.wait_for(made, barriers);
   }
-}
-
-// What a linear probe learns, by all workers, from the same embeddings that it is then tested on.
-std::size_t add_probe(Builder& b, std::uint32_t stage, const StageSpec& spec, const std::string& head,
-                      const std::set<std::size_t>& maps, const std::vector<Part::Listed>& listed,
-                      std::size_t folder) {
-  const std::size_t made = b.add_fixed(stage, TaskKind::kProbe, 1, spec, head, maps);
-  Part& part = b.graph.parts[made];
-  part.listed = listed;
-  part.artifacts = {folder};
-  part.data_json = b.graph.parts[*maps.begin()].data_json;
-  return made;
-}
-
-// evaluate and index: embeddings in the shared space of a trained or given model, which both share, of an
-// index segments of them, then one merge. The first data set of the stage is the one that is evaluated or
-// indexed.
-void add_whole_model(Builder& b, std::uint32_t stage, const StageSpec& spec, const std::string& model,
-                     TaskKind merge_kind, std::string head, const jobs::EmbedSettings& embeddings = {}) {
-  const std::string trained = jobs::evaluated_stage(b.graph.job.spec, model);
-  const std::size_t folder = trained.empty() ? b.adopted(stage, model) : b.artifact_of("stage:" + trained);
-  jobs::EmbedSettings embed = embeddings;
-  embed.model = trained.empty() ? model : trained_by(b, "stage:" + trained)->model;
-  std::vector<Part::Listed> listed_parts;
-  std::set<std::size_t> maps;
-  std::size_t first_map = kNone;
-  const std::vector<std::string> sets = jobs::data_of(spec);
-  for (std::uint32_t i = 0; i < sets.size(); ++i) {
-    embed.data = {sets[i]};
-    MapPart map = map_of(TaskKind::kEmbed, embed, embed.model);
-    map.artifacts = {folder};
-    const std::size_t mapped = b.add_map(stage, spec, sets[i], i, map, true);
-    if (i == 0) first_map = mapped;
-    std::vector<std::size_t> providers{mapped};
-    const auto verdicts = b.range_inputs(spec, sets[i], "");
-    providers.insert(providers.end(), verdicts.begin(), verdicts.end());
-    maps.insert(mapped);
-    if (merge_kind == TaskKind::kIndex) {
-      MapPart segment = map_of(TaskKind::kSegment, spec.settings);
-      segment.settings_part = "segment 1";  // every index over the range has the same
-      segment.made_from = {mapped};
-      segment.alone = true, segment.waits = false;
-      providers.push_back(b.add_map(stage, spec, sets[i], i, segment, false));
-      maps.insert(providers.back());
-    }
-    listed_parts.push_back({b.table_of.at(sets[i]), std::move(providers)});
-    head += b.data_head(sets[i]);
-  }
-  if (maps.empty()) maps = {folder};  // words, which need no data set
-  const auto* evaluate = std::get_if<jobs::EvaluateSettings>(&spec.settings);
-  const bool probes = evaluate != nullptr && evaluate->task == jobs::EvaluateTask::kLinearProbe;
-  const std::size_t probe = probes ? add_probe(b, stage, spec, head, maps, listed_parts, folder) : kNone;
-  if (probes) maps.insert(probe);
-  const std::size_t merge = b.add_fixed(stage, merge_kind, 1, spec, head, maps);
-  Part& part = b.graph.parts[merge];
-  const Part& mapped = b.graph.parts[first_map == kNone ? *maps.begin() : first_map];
-  part.listed = std::move(listed_parts);
-  part.artifacts = {folder};
-  if (probes) part.artifacts.push_back(probe);
-  part.model_name = mapped.model_name;
-  part.vocabulary = mapped.vocabulary;
-  part.data_json = mapped.data_json;
-  part.model_json = mapped.model_json;
 }
 
 // Captions of others against those of the data set: no model, nothing range by range but the captions.

@@ -1,5 +1,5 @@
-// The gang of a train stage: what it reads of every data set, what it waits for, and what decides its
-// address.
+// Stages of whole models. The gang of a train stage: what it reads of every data set, what it waits for, and
+// what decides its address; and what evaluates or indexes with a model.
 #include <algorithm>
 #include <set>
 
@@ -46,6 +46,18 @@ std::vector<std::size_t> trained_on(const Builder& b, const StageSpec& spec,
   return providers;
 }
 
+// What a linear probe learns, by all workers, from the same embeddings that it is then tested on.
+std::size_t add_probe(Builder& b, std::uint32_t stage, const StageSpec& spec, const std::string& head,
+                      const std::set<std::size_t>& maps, const std::vector<Part::Listed>& listed,
+                      std::size_t folder) {
+  const std::size_t made = b.add_fixed(stage, TaskKind::kProbe, 1, spec, head, maps);
+  Part& part = b.graph.parts[made];
+  part.listed = listed;
+  part.artifacts = {folder};
+  part.data_json = b.graph.parts[*maps.begin()].data_json;
+  return made;
+}
+
 }  // namespace
 
 void add_train(GraphState::Builder& b, std::uint32_t stage, const StageSpec& spec,
@@ -80,6 +92,54 @@ void add_train(GraphState::Builder& b, std::uint32_t stage, const StageSpec& spe
   part.data_json = jobs::data_json(b.graph.job.spec.data.at(settings.data));
   part.model_json = jobs::model_json(b.graph.job.spec.models.at(settings.model));
   if (!held_back.empty()) part.evaluate_data_json = jobs::data_json(b.graph.job.spec.data.at(held_back));
+}
+
+void add_whole_model(Builder& b, std::uint32_t stage, const StageSpec& spec, const std::string& model,
+                     TaskKind merge_kind, std::string head, const jobs::EmbedSettings& embeddings) {
+  const std::string trained = jobs::evaluated_stage(b.graph.job.spec, model);
+  const std::size_t folder = trained.empty() ? b.adopted(stage, model) : b.artifact_of("stage:" + trained);
+  jobs::EmbedSettings embed = embeddings;
+  embed.model = trained.empty() ? model : trained_by(b, "stage:" + trained)->model;
+  std::vector<Part::Listed> listed_parts;
+  std::set<std::size_t> maps;
+  std::size_t first_map = kNone;
+  const std::vector<std::string> sets = jobs::data_of(spec);
+  for (std::uint32_t i = 0; i < sets.size(); ++i) {
+    embed.data = {sets[i]};
+    Builder::MapPart map = map_of(TaskKind::kEmbed, embed, embed.model);
+    map.artifacts = {folder};
+    const std::size_t mapped = b.add_map(stage, spec, sets[i], i, map, true);
+    if (i == 0) first_map = mapped;
+    std::vector<std::size_t> providers{mapped};
+    const auto verdicts = b.range_inputs(spec, sets[i], "");
+    providers.insert(providers.end(), verdicts.begin(), verdicts.end());
+    maps.insert(mapped);
+    if (merge_kind == TaskKind::kIndex) {
+      Builder::MapPart segment = map_of(TaskKind::kSegment, spec.settings);
+      segment.settings_part = "segment 1";  // every index over the range has the same
+      segment.made_from = {mapped};
+      segment.alone = true, segment.waits = false;
+      providers.push_back(b.add_map(stage, spec, sets[i], i, segment, false));
+      maps.insert(providers.back());
+    }
+    listed_parts.push_back({b.table_of.at(sets[i]), std::move(providers)});
+    head += b.data_head(sets[i]);
+  }
+  if (maps.empty()) maps = {folder};  // words, which need no data set
+  const auto* evaluate = std::get_if<jobs::EvaluateSettings>(&spec.settings);
+  const bool probes = evaluate != nullptr && evaluate->task == jobs::EvaluateTask::kLinearProbe;
+  const std::size_t probe = probes ? add_probe(b, stage, spec, head, maps, listed_parts, folder) : kNone;
+  if (probes) maps.insert(probe);
+  const std::size_t merge = b.add_fixed(stage, merge_kind, 1, spec, head, maps);
+  Part& part = b.graph.parts[merge];
+  const Part& mapped = b.graph.parts[first_map == kNone ? *maps.begin() : first_map];
+  part.listed = std::move(listed_parts);
+  part.artifacts = {folder};
+  if (probes) part.artifacts.push_back(probe);
+  part.model_name = mapped.model_name;
+  part.vocabulary = mapped.vocabulary;
+  part.data_json = mapped.data_json;
+  part.model_json = mapped.model_json;
 }
 
 }  // namespace trireme::coordinator::planner
