@@ -79,8 +79,8 @@ void on_crash(int signal) {
     held->thread = this_thread().slot;
     held->signal = signal;
   }
-  for (std::size_t i = 0; i < kSignals.size(); ++i)
-    if (kSignals[i] == signal) ::sigaction(signal, &before()[i], nullptr);
+  // Open MPI, which had it before, would print a stack, and that takes memory from a heap that may be broken.
+  std::signal(signal, SIG_DFL);
   ::raise(signal);
 }
 

@@ -16,8 +16,8 @@ namespace trireme::io {
 
 class InHand {
  public:
-  // At most one in a process at a time. Makes the file and catches the signals; what was to become of them
-  // comes afterwards.
+  // At most one in a process at a time. Makes the file and catches the signals, which end the process as ever
+  // afterwards.
   InHand(const Path& file, std::uint64_t incarnation);
   ~InHand();  // removes the file
   InHand(const InHand&) = delete;

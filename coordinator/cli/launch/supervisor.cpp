@@ -4,7 +4,6 @@
 #include <atomic>
 #include <cmath>
 #include <filesystem>
-#include <map>
 #include <optional>
 #include <thread>
 #include <utility>
