@@ -191,6 +191,12 @@ def test_columns_of_parquet_are_joined_by_key(tmp_path, good_images):  # noqa: F
     done = launch(path, env=env)
     text = done.stdout + done.stderr
     assert done.returncode == 1 and "1 of 4 samples have no row" in text and "000000003" in text, text
+    subprocess.run([python, "-c", make, json.dumps(rows + [{**rows[1], "caption": "another picture"}]), tmp_path / "0.parquet"], check=True)
+    job["spec"]["output"] = str(tmp_path / "run3")
+    path.write_text(json.dumps(job))
+    done = launch(path, env=env)
+    text = done.stdout + done.stderr
+    assert done.returncode == 1 and 'two rows of "000000001" say different things' in text, text
 
 
 @pytest.mark.parametrize("hidden", [("srun",), ()], ids=["no srun", "srun without a configuration"])

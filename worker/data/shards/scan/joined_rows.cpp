@@ -71,7 +71,14 @@ void take(const std::string& line, JoinedRows& rows) {
     throw Error(ErrorKind::kInvalid, "reading parquet went wrong: " + printable(line, 400));
   if (read.contains("fault"))
     throw Error(ErrorKind::kInvalid, read["fault"].get<std::string>(), "see parquet of the source");
-  for (const auto& id : read["ids"]) rows.emplace(id.get<std::string>(), read["row"].dump());
+  const std::string row = read["row"].dump();
+  for (const auto& id : read["ids"]) {
+    const auto [at, fresh] = rows.emplace(id.get<std::string>(), row);
+    if (!fresh && at->second != row)
+      throw Error(ErrorKind::kInvalid,
+                  "two rows of \"" + printable(at->first, 100) + "\" say different things",
+                  "write one parquet per shard, or leave one row of each key and uid");
+  }
 }
 
 }  // namespace
