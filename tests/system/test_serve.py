@@ -236,7 +236,7 @@ def test_a_later_job_makes_the_segments_of_new_shards_alone(indexed, tmp_path):
         after = segments()
         assert all(after[path] == when for path, when in before.items()), "none is made twice"
         manifest = json.loads((tmp_path / f"run-{name}/index/manifest.json").read_text())
-        found = json.loads(trireme("search", tmp_path / f"run-{name}", "a red circle", "--k", 300, "-o", "json", "--html", "none", check=True).stdout)
+        found = json.loads(trireme("search", tmp_path / f"run-{name}", "a red circle", "--k", 300, "--exact", "-o", "json", "--html", "none", check=True).stdout)
         assert manifest["items"] == len(found["hits"]) == 64 * len(shards)
         return len(after) - len(before), manifest["search"]
 

@@ -45,9 +45,9 @@ struct Query {
   Scene target;
 };
 
-using Rows = std::map<Scene, std::vector<std::int64_t>>;
+using SceneRows = std::map<Scene, std::vector<std::int64_t>>;
 
-std::vector<Query> queries_of(const Rows& rows) {
+std::vector<Query> queries_of(const SceneRows& rows) {
   std::map<std::tuple<std::string, std::string, std::string>, std::vector<std::string>> colours;
   for (const auto& [scene, unused] : rows)
     colours[{scene.shape, scene.ground, scene.size}].push_back(scene.colour);
@@ -100,7 +100,7 @@ AnalogyScores analogy_scores(const runtime::OpenedTask& task, const std::string&
   const auto objects = fields_of(task, data, places, "objects"),
              attributes = fields_of(task, data, places, "attributes");
   std::vector<Scene> scene_of(places.size());
-  Rows rows;
+  SceneRows rows;
   AnalogyScores scores;
   for (std::size_t i = 0; i < places.size(); ++i) {
     Scene scene;

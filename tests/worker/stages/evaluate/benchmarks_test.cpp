@@ -437,7 +437,6 @@ TEST_F(BenchmarkTest, CaptionsInAnotherLanguageThanNamedAreRefused) {
 TEST_F(BenchmarkTest, AnItemWithoutOneOfItsPicturesIsNamed) {
   settings_.task = jobs::EvaluateTask::kChoice;
   settings_.group_field = "item";
-  settings_.recall_k = {};
   const auto add = [&](const std::string& last) {
     lines_.clear();
     add_set("test",

@@ -71,8 +71,11 @@ TEST_F(NearDuplicatesTest, ByEmbeddingWithListsOrWithout) {
   for (const auto search : {jobs::SearchKind::kAuto, jobs::SearchKind::kApproximate}) {
     jobs::Task task;
     task.stage = "near";
-    task.settings = jobs::settings_json(jobs::NearDuplicatesSettings{
-        .data = {"train"}, .by = jobs::NearBy::kEmbedding, .model = "m", .search = search});
+    task.settings = jobs::settings_json(jobs::NearDuplicatesSettings{.data = {"train"},
+                                                                     .by = jobs::NearBy::kEmbedding,
+                                                                     .model = "m",
+                                                                     .search = search,
+                                                                     .least_recall = 1});
     std::vector<jobs::InputsLine> lines{{{}, input(jobs::Role::kFeatures, features)}};
     const auto run = [&](runtime::Stage& stage, const std::string& name) {
       set_inputs(task, lines);
