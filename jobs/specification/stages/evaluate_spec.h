@@ -190,6 +190,12 @@ struct EvaluateSettings {
          .quiet = true,
          .unread = unless(task == EvaluateTask::kLinearProbe || task == EvaluateTask::kKnn,
                           "only linear_probe and knn can do without the embedding")});
+    v.field(
+        "validation_data", validation_data,
+        {.help = "linear_probe: labelled data set that the penalty is chosen by; empty: what is held out of "
+                 "train_data",
+         .quiet = true,
+         .unread = unless(task == EvaluateTask::kLinearProbe, "only linear_probe chooses a penalty")});
     v.field("ratings", ratings,
             {.help = "ratings: the .csv files of Crisscrossed Captions (sis, sits, sts), as they are or .gz; "
                      "word_similarity: SimLex-999.txt",

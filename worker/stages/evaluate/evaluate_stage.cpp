@@ -259,7 +259,8 @@ Outcome measure(const Task& task, const Inputs& inputs, const runtime::TaskConte
     return retrieval(task, inputs);
   if (learns) {
     need_labels(inputs.features, inputs.data);
-    need_labels(inputs.train_features, settings.train_data);
+    if (settings.task != jobs::EvaluateTask::kLinearProbe)  // its probe task looks itself
+      need_labels(inputs.train_features, settings.train_data);
   }
   Classes classes(settings, inputs.data, task.data(), inputs.shards.front().path, inputs.model.path,
                   context.device);

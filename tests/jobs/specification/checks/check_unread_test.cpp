@@ -141,6 +141,9 @@ void set_field(const std::string& kind, T value, std::ptrdiff_t second, std::set
   EXPECT_NE(fault->detail.find(change.reason()), std::string::npos) << fault->detail;
 }
 
+// What a stage of another kind says in its own tasks of this one; refused in a job.
+const std::set<std::string> kOfOtherStages = {"embed/tower_output"};
+
 // Every field in every state that is one change away from one of `starts`, which are without faults. Names of
 // the fields that some state leaves unread.
 template <class T>
@@ -153,14 +156,16 @@ std::set<std::string> judge(const std::string& kind, const std::vector<T>& start
     for (std::ptrdiff_t first = -1; first < leaves; ++first) {
       T state = start;
       std::set<std::string> seen;  // a field with names takes each of them in turn
-      while (seen.size() < 8 && (changed(state, first), seen.insert(text_of(state)).second)) {
+      while (seen.size() < 16 && (changed(state, first), seen.insert(text_of(state)).second)) {
         for (std::ptrdiff_t second = 0; second < leaves; ++second)
           if (second != first) set_field(kind, state, second, read, unread);
         if (!changed_again(start, first)) break;
       }
     }
   }
-  for (const auto& name : unread) EXPECT_TRUE(read.contains(name)) << kind << name << " is read in no state";
+  for (const auto& name : unread)
+    EXPECT_TRUE(read.contains(name) || kOfOtherStages.contains(kind + name))
+        << kind << name << " is read in no state";
   return unread;
 }
 

@@ -52,7 +52,8 @@ class AnalogiesTest : public testing::StageTest {
 
   void write(testing::TarWriter& tar) {
     io::write_file_atomic(folder_ / "s.tar", tar.bytes(), false);
-    data::build_shard_index(folder_ / "s.tar", jobs::DataFormat::kClipBenchmark, {}, folder_ / "s.idx");
+    data::build_shard_index(folder_ / "s.tar", jobs::DataFormat::kClipBenchmark,
+                            {.captions = jobs::CaptionForm::kNone}, folder_ / "s.idx");
   }
 
   AnalogyScores scores(const std::vector<std::int64_t>& k) {

@@ -46,7 +46,9 @@ class BenchmarkTest : public testing::StageTest {
     }
     const auto path = folder_ / (data + ".tar"), index = folder_ / (data + ".idx");
     io::write_file_atomic(path, tar.bytes(), false);
-    worker::data::build_shard_index(path, jobs::DataFormat::kClipBenchmark, {}, index);
+    jobs::SourceSpec source;
+    if (samples.front().captions.empty()) source.captions = jobs::CaptionForm::kNone;
+    worker::data::build_shard_index(path, jobs::DataFormat::kClipBenchmark, source, index);
     lines_.push_back(
         {jobs::ShardRef{.data = data, .path = path.string(), .format = jobs::DataFormat::kClipBenchmark},
          {}});
