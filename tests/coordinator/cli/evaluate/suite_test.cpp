@@ -92,16 +92,17 @@ TEST_F(EvaluateCommand, ASplitOrFileThatIsNotThereMakesASetAbsent) {
       R"({"format": "trireme-suite/1", "name": "s", "source": "here", "confidence": "sure", "tasks": [
     {"set": "one", "task": "linear_probe", "metric": "acc1", "settings": {"train_split": "train", "validation_split": "val"}},
     {"set": "two", "task": "ratings", "metric": "spearman", "settings": {"ratings": ["sis_test.csv"]}},
-    {"set": "words", "task": "word_similarity", "metric": "spearman", "folders": ["SimLex-999.txt"]}]})",
+    {"set": "words", "task": "word_similarity", "metric": "spearman", "folders": ["SimLex-999.txt"]},
+    {"set": "four", "task": "zero_shot", "metric": "acc1"}]})",
       "s.json");
-  for (const char* folder : {"wds_one/test", "wds_one/train", "wds_two/test"})
+  for (const char* folder : {"wds_one/test", "wds_one/train", "wds_two/test", "wds_four/test"})
     fs::create_directories(root_ / folder);
   io::write_file_atomic(root_ / "SimLex-999.txt", "", false);
   const auto job =
       evaluate_job(nlohmann::ordered_json::parse(kModel), find_sets(suite, root_), (root_ / "out").string());
   EXPECT_EQ(job.absent, (std::vector<std::string>{"one (there is no split val beside it)",
                                                   "two (there is no sis_test.csv beside it)"}));
-  ASSERT_EQ(job.stages.size(), 1);
+  ASSERT_EQ(job.stages.size(), 2);  // a job has one data set or more
   EXPECT_FALSE(job.job["spec"]["stages"][0].contains("data"));
   EXPECT_TRUE(jobs::read_job(job.job.dump()).faults.empty());
 }
