@@ -133,12 +133,12 @@ jobs::ServiceFile Service::State::announcement(const std::string& name) const {
 }
 
 Service::State::~State() {
-  for (const auto& [name, run] : runs) jobs::remove_service_file(run, ::getpid());
   on_io_thread([this] {
     draining = true;
     signals.cancel();
     pool.stop();
   });
+  for (const auto& [name, run] : runs) jobs::remove_service_file(run, ::getpid());  // announced no more
   listener.stop();
 }
 
@@ -192,6 +192,7 @@ net::awaitable<void> Service::State::watch_indexes() {
   while (!draining) {
     timer.expires_after(kLookForNewer);
     co_await timer.async_wait(http::kAwait);
+    if (draining) co_return;
     try {
       announce_again();
       const auto now = manifests();

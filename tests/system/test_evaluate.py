@@ -292,22 +292,19 @@ def test_a_classifier_learns_as_plain_torch_does(tmp_path, trained):
 
 
 def test_words_and_a_probe_by_all_workers(tmp_path, trained):
-    """SimLex-999's words need no data set; a linear probe of two workers has the bits of one."""
+    """SimLex-999's words read no data set; a linear probe of two workers has the bits of one."""
     pairs = [("red", "green"), ("red", "blue"), ("square", "circle"), ("large", "small"), ("one", "two"), ("white", "black")]
     head = "word1 word2 POS SimLex999 conc(w1) conc(w2) concQ Assoc(USF) SimAssoc333 SD(SimLex)".split()
     rows = [head] + [[a, b, "AN"[i % 2], str(i), "1", "1", str(i % 4 + 1), "1", str(i % 2), "1"] for i, (a, b) in enumerate(pairs)]
     (tmp_path / "SimLex-999.txt").write_text("".join("\t".join(row) + "\n" for row in rows))
-    done = trireme("evaluate", trained, tmp_path / "SimLex-999.txt", "--task", "word_similarity", "--output", tmp_path / "words", "-n", "1")
-    assert done.returncode == 0 and "rule (word_similarity)" in done.stdout, done.stdout + done.stderr
-    result = json.loads((tmp_path / "words/evaluation.results.json").read_text())["results"][0]
-    assert result["metric"] == "spearman" and {"spearman_adjective", "spearman_noun", "spearman_hard"} <= set(result["metrics"]), result
     root = make_root(tmp_path / "root")
     model = json.loads((trained / "final/config.json").read_text())["model"]
     model["init_from"] = str(trained / "final")
     path = str(root / "wds_colours/test")
     data = {"train": {"path": path, "select": "0:18"}, "val": {"path": path, "select": "18:24"}, "test": {"path": path, "select": "24:36"}}
     stage = {"name": "probe", "kind": "evaluate", "task": "linear_probe", "data": "test", "train_data": "train", "validation_data": "val", "features": "tower", "model": "given"}
-    job = saved(tmp_path, job_of({"given": model}, [stage], data))
+    words = {"name": "words", "kind": "evaluate", "task": "word_similarity", "ratings": [str(tmp_path / "SimLex-999.txt")], "model": "given"}
+    job = saved(tmp_path, job_of({"given": model}, [stage, words], data))
     found = []
     for workers in (1, 2):
         run = tmp_path / f"run{workers}"
@@ -316,6 +313,7 @@ def test_words_and_a_probe_by_all_workers(tmp_path, trained):
         assert len(probes) == 1
         found.append((metrics(run, "probe"), probes[0].read_bytes()))
     assert found[0] == found[1]
+    assert {"spearman", "spearman_adjective", "spearman_noun", "spearman_hard"} <= set(metrics(tmp_path / "run1", "words")["metrics"])
     counts = found[0][0]["counts"]
     assert (counts["train_images"], counts["validation_images"], counts["images"]) == (18, 6, 12), counts
     assert found[0][0]["metrics"]["acc1"] > 0.8, found[0][0]

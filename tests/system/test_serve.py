@@ -222,14 +222,14 @@ def test_a_later_job_makes_the_segments_of_new_shards_alone(indexed, tmp_path):
     tars = sorted({shard["path"] for shard in json.loads((indexed / "index/manifest.json").read_text())["shards"]})
     assert len(tars) == 4
     tiny = json.loads((EXAMPLES / "tiny.json").read_text())["spec"]["models"]["tiny"]
-    segments = lambda: {path: path.stat().st_mtime_ns for path in (tmp_path / "store").rglob("*.segment")}
+    segments = lambda: {path: path.stat().st_mtime_ns for path in (tmp_path / "store/segment").rglob("*.segment")}
 
     def index(name, shards, **settings):
         (tmp_path / name).mkdir()
         for tar in shards:
             os.link(tar, tmp_path / name / pathlib.Path(tar).name)
         (tmp_path / "job.json").write_text(json.dumps({"name": "shelf", "spec": {
-            "output": str(tmp_path / f"run-{name}"), "store": str(tmp_path / "store"), "data": {"test": {"path": str(tmp_path / name)}},
+            "output": str(tmp_path / f"run-{name}"), "store": str(tmp_path / "store"), "data": {"test": {"path": str(tmp_path / name), "captions": "lines"}},
             "models": {"m": {**tiny, "init_from": str(indexed / "final")}}, "stages": [{"name": "index", "kind": "index", "data": "test", "model": "m", **settings}]}}))
         before = segments()
         trireme("launch", "-n", 1, tmp_path / "job.json", check=True)
