@@ -52,6 +52,8 @@ def picture():
 
 
 def clip(quick_gelu):
+    global scratch
+    scratch = os.path.join(sys.argv[2], f'quick={quick_gelu}')  # nothing is written over
     import open_clip
     from open_clip.model import CLIP, CLIPTextCfg, CLIPVisionCfg
     from transformers import CLIPModel, CLIPProcessor
