@@ -173,8 +173,7 @@ std::vector<io::FileStatus> Service::State::manifests() const {
   return all;
 }
 
-// Another service of the run may have taken the announcement with it. What cannot be written is warned of
-// once.
+// Another service of the run may have taken the announcement with it. A folder that takes none is left out.
 void Service::State::announce_again() {
   for (const auto& [name, run] : runs) {
     if (unannounced.contains(name)) continue;
