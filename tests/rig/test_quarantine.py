@@ -70,7 +70,6 @@ def test_f39_more_than_is_allowed_ends_the_job_by_name(launch, tmp_path, whole):
     assert "1 quarantined" in run.text() and victim in run.text(), run.text()[-3000:]
 
 
-@long
 def test_f39_several_of_them(launch, tmp_path, whole):
     victims = [whole[3], whole[90], whole[200]]
     run = launch(job(tmp_path / "job.json"), sets=[*WITHOUT_TRAINING, "spec.retry.max_attempts=20"], env=poisoned(victims, "segv")).succeed(300)

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cstdlib>
+#include <map>
 #include <sstream>
 
 #include "common/base/error.h"
@@ -60,17 +61,18 @@ void add_lease(report::ReportInput& input, const ledger::LeaseRow& row, std::int
 void Publisher::write_stage(const Job& job, std::size_t stage, const planner::TaskGraph& graph,
                             Written then) {
   const auto& row = job.stages.at(static_cast<std::int64_t>(stage));
-  std::vector<std::pair<planner::TaskRef, CommittedTask>> sorted;
+  // Each task once: one that a later start took from the store again has two leases of one address.
+  std::map<planner::TaskRef, CommittedTask> newest;
   ledger_.for_each_lease(job.row.job, [&](const ledger::LeaseRow& lease) {
     if (lease.state != ledger::LeaseState::kDone || lease.stage != static_cast<std::int64_t>(stage)) return;
     const planner::TaskRef ref = planner::task_ref_from_key(lease.task);
     if (lease.address == graph.address_of(ref))  // not what was made of an input that has changed since
-      sorted.push_back(
-          {ref, {lease.task, ledger::result_from_json(lease.result, lease.lease), graph.kind(ref)}});
+      newest.insert_or_assign(
+          ref,
+          CommittedTask{lease.task, ledger::result_from_json(lease.result, lease.lease), graph.kind(ref)});
   });
-  std::sort(sorted.begin(), sorted.end(), [](const auto& a, const auto& b) { return a.first < b.first; });
   std::vector<CommittedTask> tasks;
-  for (auto& [ref, task] : sorted) tasks.push_back(std::move(task));
+  for (auto& [ref, task] : newest) tasks.push_back(std::move(task));
   const bool last_of_kind = std::none_of(job.stages.begin(), job.stages.end(), [&](const auto& other) {
     return other.first > row.position && other.second.kind == row.kind;
   });
