@@ -12,7 +12,6 @@ import argparse
 import json
 import os
 import pathlib
-import struct
 import subprocess
 import sys
 import tempfile
@@ -24,12 +23,9 @@ import hnswlib
 import numpy as np
 import search_embeddings
 import usearch.index
+from search_embeddings import tensors, unit, write
 
 faiss.omp_set_num_threads(1)
-
-
-def unit(x):
-    return (x / np.linalg.norm(x, axis=1, keepdims=True)).astype("f4")
 
 
 def drawn(rows, width, seed=0):
@@ -51,27 +47,6 @@ def drawn(rows, width, seed=0):
         image.append(unit((seen + 0.45 * draw(n)) * spectrum @ image_map / scale + 0.9 * image_gap))
         text.append(unit((seen + 0.9 * draw(n)) * spectrum @ text_map / scale + 0.9 * text_gap))
     return np.concatenate(image), np.concatenate(text)
-
-
-def read(path):
-    with open(path, "rb") as file:
-        length, = struct.unpack("<Q", file.read(8))
-        header = json.loads(file.read(length))
-        data = file.read()
-    return [np.frombuffer(data[slice(*header[n]["data_offsets"])], "f4").reshape(header[n]["shape"]) for n in ("image", "text")]
-
-
-def write(path, tensors):
-    header, at = {}, 0
-    for name, tensor in tensors.items():
-        header[name] = {"dtype": "F32", "shape": list(tensor.shape), "data_offsets": [at, at + tensor.nbytes]}
-        at += tensor.nbytes
-    text = json.dumps(header).encode()
-    text += b" " * (-len(text) % 8)
-    with open(path, "wb") as file:
-        file.write(struct.pack("<Q", len(text)) + text)
-        for tensor in tensors.values():
-            file.write(np.ascontiguousarray(tensor).tobytes())
 
 
 def shape_of(image, text):
@@ -183,7 +158,8 @@ def main():
     parser.add_argument("--bench")
     given = parser.parse_args()
     if given.embeddings:
-        image, text = read(given.embeddings)
+        found, _ = tensors(given.embeddings)
+        image, text = found["image"], found["text"]
     elif given.like:
         image, text = search_embeddings.drawn(*search_embeddings.pairs_of(given.like), given.rows + given.queries)
     else:
