@@ -81,35 +81,43 @@ namespace {
 
 // Whether a connection waits for nothing of ours: one that came, or whose answer left, only just now may not
 // have been heard or read yet.
+constexpr std::chrono::milliseconds kMoment{250};
 bool may_be_cut(const Connection& connection) {
-  constexpr std::chrono::milliseconds kMoment{250};
   return !connection.answering && std::chrono::steady_clock::now() - connection.quiet_since >= kMoment;
 }
 
 }  // namespace
 
+// Against the limits: of all, or of one address.
+bool Listener::counts(const Connection& one, const net::ip::address* address) const {
+  return one.stream.socket().is_open() && !one.following && !one.spare &&
+         (address == nullptr || one.address == *address);
+}
+
 // Cuts the oldest connection that waits for nothing of ours, so that idle and slow ones never lock others
 // out.
 bool Listener::make_room(const net::ip::address& address) {
-  const auto counts = [&](const SharedConnection& one, bool same_address) {
-    return one->stream.socket().is_open() && !one->following && !one->spare &&
-           (!same_address || one->address == address);
-  };
-  const auto cut_oldest = [&](bool same_address) {
+  const auto cut_oldest = [&](const net::ip::address* of) {
     for (const SharedConnection& connection : connections_) {
-      if (!counts(connection, same_address) || !may_be_cut(*connection)) continue;
+      if (!counts(*connection, of) || !may_be_cut(*connection)) continue;
       connection->stream.close();
       return true;
     }
     return false;
   };
-  const auto open = [&](bool same_address) {
+  const auto open = [&](const net::ip::address* of) {
     return static_cast<std::size_t>(
         std::count_if(connections_.begin(), connections_.end(),
-                      [&](const SharedConnection& one) { return counts(one, same_address); }));
+                      [&](const SharedConnection& one) { return counts(*one, of); }));
   };
-  if (open(true) >= limits_.most_connections_per_address && !cut_oldest(true)) return false;
-  return open(false) < limits_.most_connections || cut_oldest(false);
+  if (open(&address) >= limits_.most_connections_per_address && !cut_oldest(&address)) return false;
+  return open(nullptr) < limits_.most_connections || cut_oldest(nullptr);
+}
+
+// Whether one that is in the way only has not had its moment yet.
+bool Listener::may_have_room() const {
+  return std::ranges::any_of(
+      connections_, [&](const SharedConnection& one) { return counts(*one, nullptr) && !one->answering; });
 }
 
 // As many again are heard beyond the limits, so that a sign of life is never refused and a refusal is read
@@ -126,11 +134,20 @@ bool Listener::make_spare_room() {
   return false;
 }
 
-bool Listener::let_in(Connection& connection) {
-  if (!connection.spare) return true;
-  if (!make_room(connection.address)) return false;
-  connection.spare = false;
-  return true;
+net::awaitable<bool> Listener::let_in(Connection& connection) {
+  if (!connection.spare) co_return true;
+  connection.answering = true;  // its request is here: nobody cuts it while it waits
+  const auto until = std::chrono::steady_clock::now() + 2 * kMoment;
+  bool room = make_room(connection.address);
+  while (!room && !stopping_ && may_have_room() && std::chrono::steady_clock::now() < until) {
+    net::steady_timer pause(io_, std::chrono::milliseconds(5));
+    co_await pause.async_wait(kAwait);
+    room = make_room(connection.address);
+  }
+  connection.answering = false;
+  connection.quiet_since = std::chrono::steady_clock::now();
+  connection.spare = !room;
+  co_return room;
 }
 
 std::size_t Listener::followers() const {

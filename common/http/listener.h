@@ -38,8 +38,8 @@ class Listener {
   void stop();
   bool stopping() const { return stopping_; }  // I/O thread
   // A connection beyond the limits is heard, but has to find room before it is answered: ask once its header
-  // is read. False: refuse it. I/O thread.
-  bool let_in(Connection& connection);
+  // is read. It waits while the others are merely fresh. False: refuse it. I/O thread.
+  net::awaitable<bool> let_in(Connection& connection);
   std::size_t followers() const;  // I/O thread
 
   net::io_context& io() { return io_; }
@@ -48,7 +48,9 @@ class Listener {
 
  private:
   net::awaitable<void> accept_loop();
+  bool counts(const Connection& one, const net::ip::address* address) const;
   bool make_room(const net::ip::address& address);
+  bool may_have_room() const;
   bool make_spare_room();
   net::awaitable<void> session(SharedConnection connection);
 

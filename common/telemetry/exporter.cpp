@@ -28,7 +28,7 @@ Exporter::Exporter(const std::string& host, int port, std::string token,
 http::net::awaitable<bool> Exporter::serve_one(http::SharedConnection connection) {
   http::Connection::Parser parser;
   if (co_await connection->read_header(parser)) co_return false;
-  if (!listener_.let_in(*connection)) {
+  if (!co_await listener_.let_in(*connection)) {
     co_await connection->refuse(text(429, "too many scrapes at once\n"), "");
     co_return false;
   }

@@ -50,7 +50,7 @@ struct Server::State {
   ~State();
 
   http::Address address();
-  bool let_in(http::Connection& connection, const Admission& admission);
+  net::awaitable<bool> let_in(http::Connection& connection, const Admission& admission);
   net::awaitable<bool> serve_one(Shared connection);
   net::awaitable<Response> answer(const Admission& admission, const Request& request);
   void count(const Admission& admission, const Request& request, int status);
@@ -98,9 +98,10 @@ http::Address Server::State::address() {
 }
 
 // /healthz is never refused.
-bool Server::State::let_in(http::Connection& connection, const Admission& admission) {
+net::awaitable<bool> Server::State::let_in(http::Connection& connection, const Admission& admission) {
   const Endpoint* endpoint = admission.match.endpoint;
-  return (endpoint != nullptr && endpoint->action == Action::kHealth) || listener.let_in(connection);
+  co_return (endpoint != nullptr && endpoint->action == Action::kHealth) ||
+      co_await listener.let_in(connection);
 }
 
 // One request and its answer; false when the connection is to be closed.
@@ -114,7 +115,7 @@ net::awaitable<bool> Server::State::serve_one(Shared connection) {
   }
   Request request = http::request_of(parser, request_id);
   const Admission admission = admit(request, rules);
-  if (!let_in(*connection, admission)) {
+  if (!co_await let_in(*connection, admission)) {
     count(admission, request, 429);
     co_await connection->refuse(problem(429, "too many connections are being answered", request_id),
                                 request_id);

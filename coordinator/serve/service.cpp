@@ -226,7 +226,7 @@ net::awaitable<bool> Service::State::serve_one(SharedConnection connection) {
     co_return co_await connection->send(*admission.refused, request_id,
                                         parser.get().keep_alive() && !connection->spare);
   }
-  if (admission.route->action != Action::kHealth && !listener.let_in(*connection)) {
+  if (admission.route->action != Action::kHealth && !co_await listener.let_in(*connection)) {
     count(admission, request, 429, started);
     co_await connection->refuse(http::problem(429, "too many connections are being answered", request_id),
                                 request_id);
