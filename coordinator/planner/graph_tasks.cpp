@@ -282,6 +282,7 @@ jobs::Task GraphState::task(std::size_t index, std::int64_t item) const {
     task.checkpoint_folder = (store::RunPaths{output}.checkpoints() / task.stage).string();
     task.checkpoint_every_steps = job.spec.checkpoint.every_steps;
     task.checkpoint_every_seconds = job.spec.checkpoint.every_seconds;
+    task.checkpoint_fail_after_seconds = job.spec.checkpoint.fail_after_seconds;
   }
   return task;
 }

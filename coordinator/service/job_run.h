@@ -73,6 +73,8 @@ class JobRun {
   // No more grants; every lease in hand is asked to stop (gangs write a checkpoint first when asked to).
   void stop(bool checkpoint_first, const std::string& reason, Decision& decision);
   void abandon(const std::string& why, Decision& decision);  // leases in hand are lost, now
+  // The gang's members leave its task, which is ready again.
+  void interrupt_gang(const std::string& why, Decision& decision);
 
   bool finished() const { return graph_->finished(); }
   bool quiet() const { return leases_.size() == 0 && leaving_.empty(); }

@@ -14,6 +14,12 @@ std::string JobRun::stuck(SteadyTime now) const {
   return "";
 }
 
+void JobRun::interrupt_gang(const std::string& why, Decision& decision) {
+  for (const LeaseId id : leases_.all())
+    if (const scheduler::Lease& lease = *leases_.find(id); lease.task.slots > 0)
+      for (const Rank rank : lease.workers) decision.send(rank, jobs::Cancel{id, false, why});
+}
+
 std::vector<std::size_t> JobRun::take_committed_stages() {
   return std::exchange(committed_stages_, {});
 }

@@ -99,6 +99,7 @@ class Service final : public Face {
   void retire(Rank rank, const std::string& why, Decision& decision);
   void checkpoint_written(const Arrival& arrival, const jobs::CheckpointWritten& written, Decision& decision);
   void checkpoint_sealed(LeaseId lease, const ledger::CheckpointRow* row, Decision& decision);
+  void checkpoint_failed(Decision& decision);
   void prepare_gangs();
   void gang_found(const planner::TaskRef& ref, const CheckpointBook::Start& start, Decision& decision);
   // service_jobs.cpp

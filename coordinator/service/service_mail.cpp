@@ -93,15 +93,24 @@ void Service::checkpoint_written(const Arrival& arrival, const jobs::CheckpointW
 }
 
 void Service::checkpoint_sealed(LeaseId lease, const ledger::CheckpointRow* row, Decision& decision) {
-  if (row == nullptr) {  // a gang that stops would wait for it until the time is up
-    if (run_ != nullptr && stopping_) run_->stop(false, "its checkpoint could not be committed", decision);
-    return;
-  }
+  if (row == nullptr) return checkpoint_failed(decision);
   jobs_.note_progress(decision);
   if (run_ == nullptr) return;
   for (const auto& member : fleet_.members())
     if (const auto* gang = run_->gang_lease(lease, member.rank); gang != nullptr)
       for (const Rank rank : gang->workers) decision.send(rank, jobs::CheckpointCommitted{lease, row->step});
+}
+
+void Service::checkpoint_failed(Decision& decision) {
+  if (run_ == nullptr) return;
+  if (stopping_)  // a gang that stops would wait for it until the time is up
+    return run_->stop(false, "its checkpoint could not be committed", decision);
+  const Error* why = checkpoints_.hopeless(running()->spec.spec.checkpoint.fail_after_seconds);
+  if (why == nullptr) return;
+  const std::string what = std::string("no checkpoint can be committed: ") + why->what();
+  if (why->kind() != ErrorKind::kDiskFull) return run_->fail(why->kind(), what);
+  run_->interrupt_gang(what, decision);
+  pause(what, decision);
 }
 
 // What a gang resumes from is verified before it starts.

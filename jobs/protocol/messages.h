@@ -19,7 +19,7 @@
 
 namespace trireme::jobs {
 
-inline constexpr std::uint16_t kProtocolVersion = 2;
+inline constexpr std::uint16_t kProtocolVersion = 3;
 
 // One shard of a data set: a tar, or a table of paths and captions.
 struct ShardRef {
@@ -96,6 +96,7 @@ struct Task {
   std::string resume_from;        // a verified step folder, "" to start afresh
   std::int64_t checkpoint_every_steps = 0;
   double checkpoint_every_seconds = 0;
+  double checkpoint_fail_after_seconds = 0;
 
   template <class Visitor>
   void visit(Visitor& v) {
@@ -123,6 +124,7 @@ struct Task {
     v.field("resume_from", resume_from);
     v.field("checkpoint_every_steps", checkpoint_every_steps);
     v.field("checkpoint_every_seconds", checkpoint_every_seconds);
+    v.field("checkpoint_fail_after_seconds", checkpoint_fail_after_seconds);
   }
 };
 

@@ -22,6 +22,7 @@ struct CheckpointSpec {
   double every_seconds = 600;  // whichever comes first; 0: off
   std::int64_t keep_last = 3;
   bool keep_other_settings = true;
+  double fail_after_seconds = 1800;  // without one that could be written
 
   template <class Visitor>
   void visit(Visitor& v) {
@@ -31,6 +32,10 @@ struct CheckpointSpec {
     v.field("keep_last", keep_last, {.help = "verified checkpoints kept", .least = 2, .most = 1000});
     v.field("keep_other_settings", keep_other_settings,
             {.help = "checkpoints that the stage wrote with other settings stay"});
+    v.field("fail_after_seconds", fail_after_seconds,
+            {.help = "training goes on for so long while no checkpoint can be written; 0: not at all",
+             .least = 0,
+             .most = 1e7});
   }
 };
 

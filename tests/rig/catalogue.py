@@ -54,7 +54,7 @@ FAULTS = [
     Fault("F24", "loss, delay, duplicates", "finishes without a restart, same bits", [f"{NETWORK}::test_f24_loss_delay_and_duplicates"]),
     Fault("F25", "10 Mbit", "finishes, nobody is taken for dead", [f"{NETWORK}::test_f25_a_narrow_wire_is_no_death"]),
     Fault("F26", "messages twice, late, of another incarnation", "ignored and counted", ["Actor.ForeignMessagesAreRefusedAndCounted", f"{PROCESSES}::test_f26_messages_twice_and_of_another_incarnation"]),
-    Fault("F27", "no space for a checkpoint", "training goes on; the next one is good", ["ServiceTest.AFullDiskPausesAndGoesOn", f"{DISK}::test_f27_a_full_disk_pauses_and_goes_on", f"{STOP}::test_a_full_disk_while_stopping_announces_nothing"]),
+    Fault("F27", "no space for a checkpoint", "training goes on; the next one is good", ["ServiceTest.AFullDiskPausesAndGoesOn", f"{DISK}::test_f27_a_full_disk_pauses_and_goes_on", f"{DISK}::test_f27_no_room_for_checkpoints_alone", f"{STOP}::test_a_full_disk_while_stopping_announces_nothing"]),
     Fault("F28", "no space for the ledger", "nothing acknowledged is lost, 507, goes on", ["DamageTest.AFullDiskRollsBackAndCanBeTriedAgain", f"{DISK}::test_f27_a_full_disk_pauses_and_goes_on"]),
     Fault("F29", "an I/O error of the ledger", "the coordinator leaves at once", ["DamageTest.AnInputOutputErrorEndsTheLedgerForThisProcess"]),
     Fault("F30", "a torn checkpoint", "the one before is used", ["ServiceTest.ADamagedCheckpointGivesWayToTheOneBefore", f"{RECOVERY}::test_a_torn_checkpoint_is_never_loaded"]),

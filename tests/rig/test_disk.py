@@ -1,7 +1,9 @@
 """Disks that are full or cannot be written: F27, F35 (RELIABILITY 7.2)."""
 import os
+import re
 import subprocess
 import time
+import urllib.request
 
 import pytest
 
@@ -40,6 +42,31 @@ def test_f27_a_full_disk_pauses_and_goes_on(launch, audit, small_disk, tmp_path)
     (small_disk / "filler").unlink()
     run.succeed()
     audit(run.output)
+
+
+def test_f27_no_room_for_checkpoints_alone(launch, audit, tmp_path):
+    """Everything else has room: training goes on with warnings, then waits, and goes on where the last checkpoint was."""
+    place = tmp_path / "run/ckpt"
+    place.mkdir(parents=True)
+    if os.geteuid() != 0 or subprocess.run(["mount", "-t", "tmpfs", "-o", "size=64k", "none", place]).returncode:
+        pytest.skip("mounting needs root")
+    try:
+        run = launch(TINY, sets=[*QUICK, "spec.checkpoint.every_steps=8", "spec.checkpoint.fail_after_seconds=0.5"])
+        log = run.output / "logs/rank-1.log"
+        run.wait_for(lambda: run.progress().get("state") == "PAUSED", timeout=60, what="the pause")
+        failed_at = sorted({int(step) for step in re.findall(r"checkpoint of step (\d+) was not written, training goes on", log.read_text())})
+        assert len(failed_at) > 1, failed_at
+        cause = run.progress()["cause"]
+        assert "no checkpoint could be written for" in cause and "KiB are free" in cause, cause
+        ports = [int(port) for port in re.findall(r"127\.0\.0\.1:(\d+)", (run.output / "targets.json").read_text())]
+        metrics = "".join(urllib.request.urlopen(f"http://127.0.0.1:{port}/metrics", timeout=5).read().decode() for port in ports)
+        assert 'trireme_checkpoint_failures_total{cause="disk_full"' in metrics
+        subprocess.run(["mount", "-o", "remount,size=64m", place], check=True)
+        run.succeed()
+        assert (run.output / "incarnation").read_text() == "1\n"
+        audit(run.output)
+    finally:
+        subprocess.run(["umount", "-l", place], check=True)
 
 
 @pytest.mark.parametrize("place", ["/etc/hostname/run", "/dev/null/run"])

@@ -115,17 +115,27 @@ void CheckpointBook::seal(checkpoints::SealOrder order, std::int64_t keep_last, 
       });
     } catch (const std::exception& failure) {
       metrics.count("trireme_checkpoint_failures_total", 1, {{"cause", kind_of(failure)}});
-      log_error("service",
-                std::string("a checkpoint was not committed, training goes on: ") + failure.what());
-      world_.events->push([this, then](Decision& decision) {
+      log_warning("service",
+                  std::string("a checkpoint was not committed, training goes on: ") + failure.what());
+      const auto* known = dynamic_cast<const Error*>(&failure);
+      const Error error = known != nullptr ? *known : Error(ErrorKind::kInternal, failure.what());
+      world_.events->push([this, error, then](Decision& decision) {
         --sealing_;
+        failure_ = error;
+        if (!failing_since_) failing_since_ = world_.clock->now();
         then(nullptr, decision);
       });
     }
   });
 }
 
+const Error* CheckpointBook::hopeless(double fail_after_seconds) const {
+  const bool yes = failing_since_ && seconds(world_.clock->now() - *failing_since_) >= fail_after_seconds;
+  return yes ? &*failure_ : nullptr;
+}
+
 void CheckpointBook::sealed(const ledger::CheckpointRow& row, std::int64_t keep_last, Decision& decision) {
+  failing_since_.reset();
   highest_step_ = std::max(highest_step_, row.step);
   resume_step_ = row.step;
   put(row, "CheckpointCommitted", decision);

@@ -4,9 +4,11 @@
 #pragma once
 
 #include <functional>
+#include <optional>
 #include <string>
 #include <vector>
 
+#include "common/base/error.h"
 #include "common/telemetry/metrics.h"
 #include "coordinator/checkpoints/survey.h"
 #include "coordinator/ledger/ledger.h"
@@ -44,6 +46,8 @@ class CheckpointBook {
   // is counted and logged, and `then` gets nullptr. `keep_last`: how many older ones stay.
   void seal(checkpoints::SealOrder order, std::int64_t keep_last, Sealed then);
   bool sealing() const { return sealing_ > 0; }
+  // What kept the last one from being committed, once none could be for so long; null while there is hope.
+  const Error* hopeless(double fail_after_seconds) const;
 
   // ---- Before a gang starts ----
   struct Start {
@@ -62,7 +66,10 @@ class CheckpointBook {
 
   std::int64_t highest_step() const { return highest_step_; }  // of the running job
   std::int64_t resume_step() const { return resume_step_; }    // where the stage that trains would go on
-  void forget_steps() { highest_step_ = resume_step_ = 0; }
+  void forget_steps() {
+    highest_step_ = resume_step_ = 0;
+    failing_since_.reset();
+  }
 
  private:
   void put(const ledger::CheckpointRow& row, const std::string& event, Decision& decision);
@@ -76,6 +83,9 @@ class CheckpointBook {
   std::vector<ledger::CheckpointRow> rows_;
   std::int64_t highest_step_ = 0, resume_step_ = 0;
   int sealing_ = 0;
+  // Since one was committed: when the first could not be, and why the last.
+  std::optional<SteadyTime> failing_since_;
+  std::optional<Error> failure_;
   bool backing_up_ = false;
   SteadyTime next_backup_{};
 };

@@ -26,6 +26,7 @@ Checkpoints::Checkpoints(const jobs::Task& task, runtime::TaskContext& context, 
     : task_(task), context_(context), group_(group), of_(of) {
   if (leads())
     writer_ = std::make_unique<CheckpointWriter>(task_.checkpoint_folder, context_.incarnation, group_.size(),
+                                                 task_.checkpoint_fail_after_seconds,
                                                  context_.checkpoint_written, context_.metrics);
 }
 
@@ -71,13 +72,14 @@ std::int64_t Checkpoints::roll_back() {
 // Every rank holds the same state, so rank 0 saves and decides alone; only stopping must be agreed on.
 void Checkpoints::save_if_due(bool last_step) {
   const Progress& progress = of_.state.progress;
+  writer_->throw_if_hopeless();
   const bool best = progress.best_step == progress.step;
   const bool must = best || save_now_ || last_step;
   if (must) writer_->wait();
   const bool by_steps = task_.checkpoint_every_steps > 0 && progress.step % task_.checkpoint_every_steps == 0;
   const bool by_time =
       task_.checkpoint_every_seconds > 0 && since(last_save_) >= task_.checkpoint_every_seconds;
-  if (must || by_steps || by_time) save(best);
+  if (must || by_steps || by_time || writer_->wants_another_try()) save(best);
   save_now_ = false;
 }
 

@@ -39,7 +39,7 @@ class Checkpoints {
   // Collective. All ranks are where the newest committed checkpoint was, but for progress and best; its step.
   // Throws kInvalid when there is none.
   std::int64_t roll_back();
-  // Of gang rank 0, after a step.
+  // Of gang rank 0, after a step. Throws what keeps checkpoints from being written for too long.
   void save_if_due(bool last_step);
   void wait();  // until none is under way
 

@@ -2,6 +2,7 @@
 
 #include <ATen/ATen.h>
 
+#include <algorithm>
 #include <chrono>
 #include <utility>
 
@@ -28,11 +29,13 @@ std::uint64_t bytes_of(const TrainState& state) {
 }  // namespace
 
 CheckpointWriter::CheckpointWriter(std::string folder, Incarnation incarnation, int world_size,
+                                   double fail_after_seconds,
                                    std::function<void(const jobs::CheckpointWritten&)> written,
                                    telemetry::Metrics* metrics)
     : folder_(std::move(folder)),
       incarnation_(incarnation),
       world_size_(world_size),
+      fail_after_(fail_after_seconds),
       written_(std::move(written)),
       metrics_(metrics) {}
 
@@ -65,16 +68,44 @@ bool CheckpointWriter::start(TrainState state, bool best, double stall_seconds) 
     try {
       write(state, best, stall_seconds);
     } catch (const Error& error) {
-      log_error("train", "checkpoint of step " + std::to_string(state.progress.step) +
-                             " was not written: " + error.what());
-      count_failure(error.kind() == ErrorKind::kDiskFull ? "disk_full" : "error");
-      // What was written so far takes the room from those who wait for it.
-      io::remove_tree(io::Path(folder_) / store::checkpoint_aside_name(state.progress.step, incarnation_));
+      failed(state.progress.step, error);
+    } catch (const std::exception& error) {
+      failed(state.progress.step, Error(ErrorKind::kInternal, error.what()));
     }
     const std::lock_guard lock(mutex_);
     busy_ = false;
   });
   return true;
+}
+
+void CheckpointWriter::failed(std::int64_t step, const Error& error) {
+  log_warning("train", "checkpoint of step " + std::to_string(step) +
+                           " was not written, training goes on: " + error.what());
+  count_failure(error.kind() == ErrorKind::kDiskFull ? "disk_full" : "error");
+  // What was written so far takes the room from those who wait for it.
+  io::remove_tree(io::Path(folder_) / store::checkpoint_aside_name(step, incarnation_));
+  const auto now = std::chrono::steady_clock::now();
+  const std::lock_guard lock(mutex_);
+  failed_at_ = now;
+  if (!failing_since_) failing_since_ = now;
+  if (now - *failing_since_ < fail_after_) return;
+  const auto since = std::chrono::duration_cast<std::chrono::seconds>(now - *failing_since_).count();
+  hopeless_ = Error(
+      error.kind(), "no checkpoint could be written for " + std::to_string(since) + " s: " + error.what(),
+      "put right what is wrong with " + folder_ +
+          " and start the job again; checkpoint.fail_after_seconds says for how long it may be");
+}
+
+void CheckpointWriter::throw_if_hopeless() const {
+  const std::lock_guard lock(mutex_);
+  if (hopeless_) throw Error(*hopeless_);
+}
+
+bool CheckpointWriter::wants_another_try() const {
+  const auto patience =
+      std::clamp(fail_after_ / 10, std::chrono::duration<double>(0.1), std::chrono::duration<double>(60));
+  const std::lock_guard lock(mutex_);
+  return failed_at_ && !busy_ && std::chrono::steady_clock::now() - *failed_at_ >= patience;
 }
 
 void CheckpointWriter::write(const TrainState& state, bool best, double stall_seconds) {
@@ -114,6 +145,8 @@ void CheckpointWriter::write(const TrainState& state, bool best, double stall_se
   {
     const std::lock_guard lock(mutex_);
     last_written_ = message.step;
+    failing_since_.reset();
+    failed_at_.reset();
   }
   if (written_) written_(message);
 }
