@@ -78,6 +78,7 @@ void resize_facts(ConfigObject& config, bool clip, const Silent* silent) {
   if (!size) return config.refuse("size", "without which the resize is not known");
   if (size->shortest && !crops) return config.refuse("do_center_crop", "pictures here are square");
   config.fact("image/resize_mode", Json(size->shortest ? "shortest" : "square"), "size");
+  if (crops) config.fact("image/crop_rounding", Json("down"), "do_center_crop");
   config.fact("image/resize_px", Json(size->px), "size", crop ? crop->px : size->px);
   const auto filter = config.whole("resample");
   if (!filter && silent == nullptr) return config.refuse("resample", "without which the filter is not known");

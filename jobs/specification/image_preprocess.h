@@ -14,7 +14,8 @@ struct ImagePreprocess {
   bool square = false;   // both sides become resize_px, not the short one alone
   bool longest = false;  // the long side becomes image_px, what is left over on both sides is `fill`
   std::uint8_t fill = 0;
-  bool bilinear = false;  // otherwise bicubic; both antialiased
+  bool crop_down = false;  // half of an odd rest is rounded down, not half to even
+  bool bilinear = false;   // otherwise bicubic; both antialiased
   std::array<float, 3> mean{}, std{};
 };
 

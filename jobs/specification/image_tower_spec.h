@@ -79,6 +79,12 @@ enum class Interpolation { kUnset, kBicubic, kBilinear };
 constexpr std::array<std::string_view, 3> names_of(Interpolation) {
   return {"", "bicubic", "bilinear"};
 }
+// Where the crop begins when what is left over is odd: at its half, rounded half to even as torchvision and
+// open_clip do (also when empty), or rounded down as transformers' processors do.
+enum class CropRounding { kUnset, kHalfToEven, kDown };
+constexpr std::array<std::string_view, 3> names_of(CropRounding) {
+  return {"", "half_to_even", "down"};
+}
 // Into the shared space: x P, x W^T + b, or nothing.
 enum class ProjectionKind { kUnset, kMatrix, kLinear, kNone };
 constexpr std::array<std::string_view, 4> names_of(ProjectionKind) {
@@ -118,6 +124,7 @@ struct ImageTowerSpec {
   std::optional<std::int64_t> resize_px;
   ResizeMode resize_mode = ResizeMode::kUnset;
   Interpolation interpolation = Interpolation::kUnset;
+  CropRounding crop_rounding = CropRounding::kUnset;
   std::vector<double> mean, std;  // 3 each
   ProjectionKind projection = ProjectionKind::kUnset;
   double stochastic_depth = 0;  // share of samples that skip the last block; linear from 0 at the first
@@ -164,6 +171,10 @@ struct ImageTowerSpec {
     v.field("fill_level", fill_level,
             {.help = "longest: byte value of what is filled (0)", .least = 0, .most = 255, .quiet = true});
     v.field("interpolation", interpolation, {.help = "antialiased filter of the resize"});
+    v.field("crop_rounding", crop_rounding,
+            {.help = "where the centre crop begins when an odd rest is halved: half_to_even (torchvision, "
+                     "open_clip; also when empty) or down (transformers)",
+             .quiet = true});
     v.field("mean", mean, {.help = "per channel, of bytes/255", .most = 3});
     v.field("std", std, {.help = "per channel, of bytes/255", .most = 3});
     v.field("projection", projection,

@@ -107,7 +107,8 @@ struct PipelineSpec {
   void visit(Visitor& v) {
     v.field("output", output, {.help = "run folder", .least = 1, .required = true});
     v.field("store", store, {.help = "stage outputs addressed by content; empty: <output>/store"});
-    v.field("data", data, {.help = "named data sets", .least = 1, .most = 64, .required = true});
+    v.field("data", data,
+            {.help = "named data sets; without one only stages that read none have work", .most = 64});
     v.field("models", models, {.help = "named models", .most = 64});
     v.field("stages", stages, {.help = "the work, a graph", .least = 1, .most = 64, .required = true});
     v.field("checkpoint", checkpoint, {.help = "checkpoints of training"});

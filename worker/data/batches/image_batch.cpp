@@ -49,7 +49,7 @@ void evaluation_view(const Image& image, const jobs::ImagePreprocess& preprocess
   }
   resize_and_center_crop(image, preprocess.resize_px, preprocess.image_px, {preprocess.mean, preprocess.std},
                          out_CHW, preprocess.bilinear ? Filter::kBilinear : Filter::kBicubic,
-                         preprocess.square);
+                         preprocess.square, preprocess.crop_down);
 }
 
 ImageBatch evaluation_batch(std::size_t count, const PictureBytes& bytes,

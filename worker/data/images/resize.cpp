@@ -101,7 +101,8 @@ void resize_to(const Image& image, std::int64_t side, bool mirror, const Normali
 }
 
 void resize_and_center_crop(const Image& image, std::int64_t resize_px, std::int64_t side,
-                            const Normalization& normalization, float* out_CHW, Filter filter, bool square) {
+                            const Normalization& normalization, float* out_CHW, Filter filter, bool square,
+                            bool crop_down) {
   Image storage;
   const Image& source = square ? image : middle(image, storage);
   const std::int64_t shorter = std::min(source.width, source.height);
@@ -111,7 +112,10 @@ void resize_and_center_crop(const Image& image, std::int64_t resize_px, std::int
   const std::int64_t width = scaled(source.width), height = scaled(source.height);
   const auto pixels = resized(source, width, height, filter);
   const std::uint8_t* rgb = pixels.get();
-  const std::int64_t x0 = half_to_even(width - side), y0 = half_to_even(height - side);
+  const auto offset = [&](std::int64_t rest) {
+    return crop_down ? std::int64_t{rest >> 1} : half_to_even(rest);
+  };
+  const std::int64_t x0 = offset(width - side), y0 = offset(height - side);
   const Normalizer normalizer(normalization);
   std::vector<std::uint8_t> row(static_cast<std::size_t>(side * 3));
   const std::int64_t first = std::max<std::int64_t>(0, -x0), last = std::min(side, width - x0);
