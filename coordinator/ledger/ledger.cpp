@@ -291,6 +291,14 @@ void Ledger::for_each_lease(const std::string& job, const std::function<void(con
     if (statement.text(1) == job) visit(lease_from(statement));
 }
 
+std::set<std::string> Ledger::unanswered_addresses() {
+  std::set<std::string> addresses;
+  Statement statement(*state_->database,
+                      "SELECT DISTINCT address FROM leases WHERE state IN ('granted', 'lost')");
+  while (statement.step()) addresses.emplace(statement.text(0));
+  return addresses;
+}
+
 LeaseId Ledger::last_lease() {
   Statement statement(*state_->database, "SELECT coalesce(max(lease), 0) FROM leases");
   statement.step();

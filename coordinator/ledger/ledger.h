@@ -7,6 +7,7 @@
 #include <cstdint>
 #include <functional>
 #include <memory>
+#include <set>
 #include <string>
 #include <vector>
 
@@ -51,6 +52,8 @@ class Ledger {
   std::vector<CheckpointRow> checkpoints();
   std::vector<QuarantineRow> quarantine();
   void for_each_lease(const std::string& job, const std::function<void(const LeaseRow&)>& visit);
+  // Of all jobs: of leases whose worker never said how they ended.
+  std::set<std::string> unanswered_addresses();
   LeaseId last_lease();  // highest ever granted
   std::vector<EventRow> events(const std::string& job, std::uint64_t after, std::int64_t limit);
 

@@ -136,8 +136,7 @@ struct GraphState {
 };
 
 // "<store>/<kind name>/<2 hex>/<address>" (FORMAT.md), and with the extension the main output.
-// Without extension; `hex` is an address.
-std::string output_base(const std::string& store, jobs::TaskKind kind, const std::string& hex);
+std::string output_base(const std::string& store, jobs::TaskKind kind, const io::Hash128& address);
 std::string output_path(const std::string& store, jobs::TaskKind kind, const io::Hash128& address);
 
 }  // namespace trireme::coordinator::planner

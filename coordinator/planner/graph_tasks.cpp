@@ -10,12 +10,13 @@
 
 namespace trireme::coordinator::planner {
 
-std::string output_base(const std::string& store, jobs::TaskKind kind, const std::string& hex) {
+std::string output_base(const std::string& store, jobs::TaskKind kind, const io::Hash128& address) {
+  const std::string hex = io::hex(address);
   return store + "/" + std::string(jobs::name_of(kind)) + "/" + hex.substr(0, 2) + "/" + hex;
 }
 
 std::string output_path(const std::string& store, jobs::TaskKind kind, const io::Hash128& address) {
-  return output_base(store, kind, io::hex(address)) + std::string(jobs::row_of(kind).extension);
+  return output_base(store, kind, address) + std::string(jobs::row_of(kind).extension);
 }
 
 std::size_t GraphState::part_of(const TaskRef& ref) const {
@@ -274,7 +275,7 @@ jobs::Task GraphState::task(std::size_t index, std::int64_t item) const {
   if (part.vocabulary != kNone || !part.starts.empty()) task.model = jobs::model_json(model_with_paths(part));
   task.evaluate_data = part.evaluate_data_json;
   task.address = io::hex(place);
-  task.output = output_base(store, part.kind, task.address);
+  task.output = output_base(store, part.kind, place);
   task.device = job.spec.device;
   cover(part, item, task);
   if (part.kind == jobs::TaskKind::kTrain) {

@@ -70,12 +70,6 @@ jobs::Task TaskGraph::make_task(const TaskRef& ref) const {
   return task;
 }
 
-std::string TaskGraph::output_at(const TaskRef& ref, const std::string& address) const {
-  const auto part = state_->part_at.find({ref.stage, ref.phase, ref.data});
-  if (part == state_->part_at.end() || address.size() < 2) return "";
-  return output_base(state_->store, state_->parts[part->second].kind, address);
-}
-
 std::string TaskGraph::address_of(const TaskRef& ref) const {
   const auto part = state_->part_at.find({ref.stage, ref.phase, ref.data});
   if (part == state_->part_at.end()) return "";

@@ -104,8 +104,6 @@ class TaskGraph {
   // Of a ready or done task; "" of any other.
   std::string address_of(const TaskRef& ref) const;
   jobs::Task describe_task(const TaskRef& ref) const;  // make_task without writing the inputs file
-  // Where such a task wrote when it had that address, which need not be today's; "" without such a stage.
-  std::string output_at(const TaskRef& ref, const std::string& address) const;
 
   const std::vector<StageInfo>& stages() const;
   StageProgress progress(std::size_t stage) const;

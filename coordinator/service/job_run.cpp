@@ -67,8 +67,6 @@ void JobRun::replay(const ledger::LeaseRow& row, Decision& decision) {
     lost.ended_ms = milliseconds(world_.clock->wall());
     decision.event("LeaseLost", job_, payload({{"lease", row.lease.value}, {"why", lost.why}}));
     decision.writes.push_back(std::move(lost));
-    if (auto output = graph_->output_at(ref, row.address); !output.empty())
-      lost_outputs_.push_back(std::move(output));
   }
   if (row.state != ledger::LeaseState::kDone) return;
   // An input has changed since, so the task is to be done again; it was progress all the same.

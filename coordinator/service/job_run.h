@@ -44,8 +44,6 @@ class JobRun {
   // incarnation left open are written as lost.
   void replay(const ledger::LeaseRow& row, Decision& decision);
   void start(Decision& decision);
-  // Where the tasks that were lost with an earlier incarnation were writing: paths without extension.
-  std::vector<std::string> take_lost_outputs() { return std::exchange(lost_outputs_, {}); }
 
   void task_done(Rank rank, const jobs::TaskDone& done, SteadyTime now, Decision& decision);
   void task_failed(Rank rank, const jobs::TaskFailed& failed, Decision& decision);
@@ -134,7 +132,6 @@ class JobRun {
   std::optional<fleet::StepWatch> watch_;
   std::optional<Failure> failure_;
   std::string disk_full_;
-  std::vector<std::string> lost_outputs_;
   std::int64_t tasks_done_ = 0;
   std::int64_t training_stage_ = -1;
   bool started_ = false, granted_ = false, stopping_ = false;

@@ -1,6 +1,7 @@
 // The life of a job: adopted or submitted, planned, run, ended. Every edge is written with its cause.
 #include <algorithm>
 #include <memory>
+#include <set>
 
 #include "common/base/error.h"
 #include "common/base/log.h"
@@ -14,18 +15,22 @@ using ledger::JobState;
 
 namespace {
 
-// Files that were being written aside when their writer was killed: nobody names them.
-void sweep_half_written(const std::vector<std::string>& outputs) {
-  for (const io::Path output : outputs) {
-    try {
-      for (const auto& path : io::list_folder_if_there(output.parent_path())) {
-        const std::string name = path.filename().string();
-        if (name.starts_with(output.filename().string()) && name.find(".tmp") != std::string::npos)
-          io::remove_tree(path);
-      }
-    } catch (const Error& error) {
-      log_warning("service", error.what());
+// <store>/<kind>/<two digits>/<address>…: what was being written aside when its writer was killed.
+void sweep_half_written(const io::Path& store, const std::set<std::string>& addresses) {
+  std::set<std::string> prefixes;
+  for (const auto& address : addresses) prefixes.insert(address.substr(0, 2));
+  const auto sweep = [&](const io::Path& folder) {
+    for (const auto& path : io::list_folder_if_there(folder)) {
+      const std::string name = path.filename().string();
+      if (addresses.contains(name.substr(0, name.find('.'))) && name.find(".tmp") != std::string::npos)
+        io::remove_tree(path);
     }
+  };
+  try {
+    for (const auto& kind : io::list_folder_if_there(store))
+      for (const auto& prefix : prefixes) sweep(kind / prefix);
+  } catch (const Error& error) {
+    log_warning("service", error.what());
   }
 }
 
@@ -143,7 +148,9 @@ void Service::planned(const std::string& job_id, std::unique_ptr<planner::TaskGr
   ledger_.for_each_lease(job_id, [&](const ledger::LeaseRow& row) { run_->replay(row, decision); });
   {
     const io::Behind behind(door_.get());
-    sweep_half_written(run_->take_lost_outputs());  // before anyone writes there again
+    const auto& spec = job.spec.spec;
+    sweep_half_written(spec.store.empty() ? spec.output + "/store" : spec.store,
+                       ledger_.unanswered_addresses());  // before anyone writes again
   }
   run_->start(decision);
   std::vector<std::pair<std::string, std::string>> stages;

@@ -103,6 +103,15 @@ TEST_F(CrowdTest, HealthIsNeverRefusedAndARefusalIsRead) {
   EXPECT_TRUE(trireme::testing::eventually([&] { return ask("GET", "/api/v1/jobs/job-1") == 200; }));
 }
 
+TEST_F(CrowdTest, WhoJustCameAndAsksNothingKeepsNobodyOut) {
+  options_.most_connections = options_.most_connections_per_address = 4;
+  start();
+  for (int i = 0; i < 8; ++i) waiting_.emplace_back(server_->port());
+  const auto asked = std::chrono::steady_clock::now();
+  EXPECT_EQ(ask("GET", "/api/v1/jobs/job-1"), 200);
+  EXPECT_LT(std::chrono::steady_clock::now() - asked, std::chrono::seconds(2));
+}
+
 TEST_F(CrowdTest, PlansHaveAQueueOfTheirOwn) {
   options_.most_plans = 2;
   start();

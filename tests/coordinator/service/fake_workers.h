@@ -49,6 +49,7 @@ class FakeWorkers {
   std::map<std::string, int> runs;        // stage/first/shard -> times a result was sent
   std::vector<std::string> resumed_from;  // of every gang, gang rank 0
   std::vector<std::vector<Rank>> gangs;
+  std::vector<std::string> gang_outputs;
   std::atomic<int> left{0};
   std::mutex mutex;
 
@@ -121,6 +122,7 @@ class FakeWorkers {
       gang_ = Gang{task};
       gangs.push_back(task.members);
       resumed_from.push_back(task.resume_from);
+      gang_outputs.push_back(task.output);
       if (!task.resume_from.empty())
         gang_->step = std::stoll(io::read_file(io::Path(task.resume_from) / "model.safetensors"));
       return;

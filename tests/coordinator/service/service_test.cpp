@@ -232,6 +232,19 @@ TEST_F(ServiceTest, ALostLedgerIsRefusedAndOtherSettingsKeepTheirCheckpoints) {
   EXPECT_EQ(sealed(), both);
 }
 
+TEST_F(ServiceTest, WhatALostTaskLeftHalfWrittenGoesAlsoWhenItsAddressIsAnother) {
+  habits.step_milliseconds = 2;
+  habits.fall_silent = [](std::int64_t step) { return step == 5; };
+  EXPECT_EQ(run().exit_code, 75);
+  const io::Path half = fakes->gang_outputs.at(0) + ".safetensors.tmp-1-2-3";
+  io::write_file_atomic(half, "half");
+  overrides = {"spec.stages.train.optimizer.learning_rate=0.5"};
+  habits.fall_silent = nullptr;
+  EXPECT_EQ(run().exit_code, 0);
+  EXPECT_NE(fakes->gang_outputs.at(0) + ".safetensors.tmp-1-2-3", half.string());
+  EXPECT_FALSE(std::filesystem::exists(half));
+}
+
 TEST_F(ServiceTest, ATaskIsTriedAgainAndThenTheJobFails) {
   std::atomic<int> tries{0};
   habits.fail = [&](Rank, const jobs::Task& task) -> std::optional<jobs::TaskFailed> {
