@@ -1,18 +1,23 @@
 #!/usr/bin/env bash
-# Builds an image and runs the tiny job in it:  docker/build_image.sh [cpu|cuda|kubernetes]     (root; buildah)
+# Builds an image and runs the tiny job in it:  docker/build_image.sh [cpu|cuda|kubernetes] [--base registry|debootstrap] [--prefix TREE] [--stage NAME]     (root; buildah)
 # Where no registry can be reached the base is made by debootstrap from Debian's packages (--base debootstrap; --base registry takes
 # debian:12). Steps run in chroot isolation, so that no container runtime is needed.
+#   --prefix TREE    compiles nothing: the tree is what docker/build_in_image.sh .trireme TREE installed on a Debian 12
+#   --stage NAME     builds that stage of docker/Dockerfile and stops: cpu-dependencies, cuda-dependencies, cuda-build …
 #   TRIREME_CA       certificates for pip behind a proxy that has its own: a file like /etc/ssl/certs/ca-certificates.crt
 #   TRIREME_CCACHE   a folder for the compiler cache
+#   TRIREME_JOBS     compilers at a time (as many as there are cores)
 #   TRIREME_SOURCE   where the sources lie while they are built (/src); the compiler cache knows them by it
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
-target=cpu base=debootstrap
+target=cpu base=debootstrap prefix='' stage=''
 while (($#)); do
   case $1 in
     cpu | cuda | kubernetes) target=$1 ;;
     --base) base=$2; shift ;;
-    *) sed -n '2,8s/^# \{0,1\}//p' "$0"; exit 2 ;;
+    --prefix) prefix=$(realpath "$2"); shift ;;
+    --stage) stage=$2; shift ;;
+    *) sed -n '2,10s/^# \{0,1\}//p' "$0"; exit 2 ;;
   esac
   shift
 done
@@ -44,15 +49,27 @@ fi
 arguments=(--build-arg "DEBIAN=$debian" --build-arg "SOURCE=${TRIREME_SOURCE:-/src}")
 [[ -z ${TRIREME_CA:-} ]] || arguments+=(--volume "$TRIREME_CA:$TRIREME_CA:ro" --build-arg "PIP_CERT=$TRIREME_CA")
 [[ -z ${TRIREME_CCACHE:-} ]] || arguments+=(--volume "$TRIREME_CCACHE:/ccache" --build-arg CCACHE_DIR=/ccache)
-build() {  # TAG DOCKERFILE more arguments
+[[ -z ${TRIREME_JOBS:-} ]] || arguments+=(--build-arg "TRIREME_JOBS=$TRIREME_JOBS")
+build() {  # TAG DOCKERFILE CONTEXT more arguments
   say "buildah: localhost/trireme:$1"
-  buildah build -q --layers "${@:3}" -f "$2" -t "localhost/trireme:$1" . >/dev/null
+  buildah build -q --layers "${@:4}" -f "$2" -t "localhost/trireme:$1" "$3" >/dev/null
   say "built: $(buildah images --format '{{.Size}}' "localhost/trireme:$1")"
 }
+if [[ -n $stage ]]; then
+  build "$stage" docker/Dockerfile . --target "$stage" "${arguments[@]}"
+  exit
+fi
 flavour=$target
 [[ $target != kubernetes ]] || flavour=cpu
-build "$flavour" docker/Dockerfile --target "$flavour" "${arguments[@]}"
-[[ $target != kubernetes ]] || build kubernetes docker/kubernetes/Dockerfile --build-arg BASE=localhost/trireme:cpu
+if [[ -n $prefix ]]; then  # the stage that runs, by the Dockerfile's own lines
+  only=$(mktemp)
+  { echo "ARG DEBIAN"; sed -n "/^FROM .* AS $flavour\$/,/^ENTRYPOINT/p" docker/Dockerfile | sed "s|^COPY --from=$flavour-build /opt/run|COPY .|"; } >"$only"
+  build "$flavour" "$only" "$prefix" --build-arg "DEBIAN=$debian"
+  rm "$only"
+else
+  build "$flavour" docker/Dockerfile . --target "$flavour" "${arguments[@]}"
+fi
+[[ $target != kubernetes ]] || build kubernetes docker/kubernetes/Dockerfile . --build-arg BASE=localhost/trireme:cpu
 
 say "tiny.json in it"
 container=$(buildah from "localhost/trireme:$target")

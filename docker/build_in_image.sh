@@ -1,14 +1,14 @@
 #!/usr/bin/env bash
 # Inside of an image, or on any machine:  build_in_image.sh DEPENDENCIES PREFIX [more targets of ninja]
-# Builds the programs, installs them under PREFIX, and writes PREFIX/share/trireme/debian-packages: what must be installed where
+# Builds the programs (in build/release, as it is where there is one; TRIREME_JOBS compilers at a time), installs them under PREFIX, and writes PREFIX/share/trireme/debian-packages: what must be installed where
 # that tree is to run, which is kind run of dependencies.txt and whatever the programs are linked with.
 set -euo pipefail
 dependencies=$1 prefix=$2
 shift 2
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 [[ -e .trireme ]] || ln -s "$dependencies" .trireme
-cmake -S . -B build/release -G Ninja -DCMAKE_BUILD_TYPE=Release -DTRIREME_TESTS=OFF
-ninja -C build/release trireme trireme-coordinator trireme-worker "$@"
+[[ -e build/release/build.ninja ]] || cmake --preset release -DTRIREME_TESTS=OFF
+ninja ${TRIREME_JOBS:+-j "$TRIREME_JOBS"} -C build/release trireme trireme-coordinator trireme-worker "$@"
 cmake --install build/release --prefix "$prefix" >/dev/null
 {
   awk '$1 == "run" {print $2}' docker/dependencies.txt
