@@ -1,9 +1,12 @@
 """Real processes: mpirun, the coordinator, workers, Prometheus, a browser. TRIREME_BIN names the built programs."""
+import collections
+import contextlib
 import json
 import os
 import pathlib
 import shutil
 import signal
+import sqlite3
 import subprocess
 import time
 
@@ -85,6 +88,20 @@ def progress_of(output):
     return {**document, **(document.get("job") or {})}
 
 
+def counted_twice(output):
+    """(stage, name) of counts that tasks of two kinds of a stage made: the stage's sum would hold them twice."""
+    database = output / "ledger/state.db"
+    if not database.exists():
+        return []
+    phases = collections.defaultdict(set)
+    with contextlib.closing(sqlite3.connect(f"file:{database}?mode=ro", uri=True)) as ledger:
+        for job, stage, task, result in ledger.execute("SELECT job, stage, task, result FROM leases WHERE state = 'done'"):
+            for name, count in json.loads(result).get("counts", {}).items():
+                if count:
+                    phases[job, stage, name].add(task.split(".")[1])
+    return sorted(key for key, found in phases.items() if len(found) > 1)
+
+
 class Launch(Supervised):
     """`trireme launch` with the files of its run folder at hand."""
 
@@ -115,6 +132,7 @@ class Launch(Supervised):
     def succeed(self, timeout=300):
         code = self.wait(timeout)
         assert code == 0, f"exit {code}:\n{self.text()[-6000:]}\n{self.rank_logs()[-4000:]}"
+        assert not counted_twice(self.output), counted_twice(self.output)
         return self
 
     def rank_logs(self):

@@ -120,7 +120,7 @@ jobs::TaskDone ProbeStage::work(const Task& task, runtime::TaskContext& context)
       gang_of(share, group, context.device));
   jobs::TaskDone done;
   const std::int64_t learnt = share.label_N.size(0) - share.validation;
-  done.counts = {{"images", share.label_N.size(0)}};
+  done.counts = {{"train_images", share.label_N.size(0)}};
   if (group != nullptr && group->rank() != 0) return done;
   const auto empty = (at::bincount(share.label_N.narrow(0, 0, learnt), {}, classes.count()) == 0).sum();
   checkpoint::write_safetensors(

@@ -96,7 +96,6 @@ jobs::TaskDone SignaturesStage::work(const Task& task, runtime::TaskContext& con
 jobs::TaskDone NearListsStage::work(const Task& task, runtime::TaskContext& context) {
   const NearEmbeddings images(ranges_of(task), task.settings.least_cosine);
   jobs::TaskDone result;
-  result.counts["samples"] = images.size();
   const bool few = task.settings.search == jobs::SearchKind::kAuto && images.size() < lists_from_;
   if (few || images.size() == 0) {
     write_no_lists(task.output());
@@ -104,7 +103,7 @@ jobs::TaskDone NearListsStage::work(const Task& task, runtime::TaskContext& cont
   }
   const NearPromise promise = write_near_lists(
       images, task.settings.least_recall, [&] { context.stop->throw_if_stopped(); }, task.output());
-  result.counts["pairs"] = promise.pairs;
+  result.counts["held_back_pairs"] = promise.pairs;
   result.counts["lists_looked_at"] = promise.probes;
   return result;
 }

@@ -18,8 +18,8 @@ class SignaturesStage : public runtime::StageOf<jobs::TaskKind::kSignatures, job
 
 inline constexpr std::int64_t kListsFromImages = 50000;  // below, every pair costs less than a minute
 
-// By embedding. Output `.near_lists.safetensors` (near_lists.h). Counts: samples, and of lists pairs, those
-// that were held back, and lists_looked_at.
+// By embedding. Output `.near_lists.safetensors` (near_lists.h). Counts, of lists: held_back_pairs and
+// lists_looked_at.
 class NearListsStage : public runtime::StageOf<jobs::TaskKind::kNearLists, jobs::NearDuplicatesSettings> {
  public:
   explicit NearListsStage(std::int64_t lists_from = kListsFromImages) : lists_from_(lists_from) {}

@@ -54,7 +54,7 @@ jobs::TaskDone VocabularyMergeStage::work(const Task& task, runtime::TaskContext
 
   const text::MergedWords sums = text::merge_word_counts(files, task.part(), task.parts(), task.output());
   jobs::TaskDone result;
-  result.counts = {{"words", signed_count(sums.words)}, {"distinct_words", signed_count(sums.distinct)}};
+  result.counts = {{"distinct_words", signed_count(sums.distinct)}};  // the words are counted by the maps
 
   if (context.progress) context.progress(1, 1);
   return result;
