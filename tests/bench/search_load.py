@@ -1,9 +1,9 @@
 """Load on a search service: requests a second, times, errors, and whether its processes grow.
 
     trireme serve RUN --listen 127.0.0.1:8000 -n 1 --threads 2
-    python3 tests/bench/search_load.py http://127.0.0.1:8000 --clients 64 --seconds 300 [--what fresh|seen|items] [--knn] [--pid PID]
+    python3 tests/bench/search_load.py http://127.0.0.1:8000 --clients 64 --seconds 300 [--what fresh|seen|items|embeddings] [--knn] [--pid PID]
 
-fresh: texts never asked before; seen: one of a hundred; items: "more like this". --knn speaks clip-retrieval's words, so that the same
+fresh: texts never asked before; seen: one of a hundred; items: "more like this"; embeddings: drawn, of --width numbers. --knn speaks clip-retrieval's words, so that the same
 script loads its back end (clip-retrieval back --provide_violence_detector False --provide_safety_model False …) with the same content.
 """
 import argparse
@@ -36,9 +36,10 @@ def main():
     parser.add_argument("url")
     parser.add_argument("--clients", type=int, default=64)
     parser.add_argument("--seconds", type=float, default=30)
-    parser.add_argument("--what", choices=("fresh", "seen", "items"), default="fresh")
+    parser.add_argument("--what", choices=("fresh", "seen", "items", "embeddings"), default="fresh")
     parser.add_argument("--knn", action="store_true")
     parser.add_argument("--index", default="")
+    parser.add_argument("--width", type=int, default=512)
     parser.add_argument("--pid", type=int)
     given = parser.parse_args()
     address = urllib.parse.urlsplit(given.url)
@@ -54,11 +55,16 @@ def main():
         return json.loads(content)
 
     connection = http.client.HTTPConnection(address.hostname, address.port, timeout=60)
-    items = [] if given.knn else [h["id"] for h in post(connection, "/api/v1/search", {"query": [{"text": "a dog"}], "k": 100, "index": given.index})["hits"]]
+    items = [] if given.what != "items" else [h["id"] for h in post(connection, "/api/v1/search", {"query": [{"text": "a dog"}], "k": 100, "index": given.index})["hits"]]
+
+    draw = random.Random(1)
+    embeddings = [[round(draw.gauss(0, given.width ** -0.5), 6) for _ in range(given.width)] for _ in range(100)] if given.what == "embeddings" else []
 
     def body(draw):
         if given.what == "items":
             part = {"item": draw.choice(items)}
+        elif given.what == "embeddings":
+            part = {"embedding_input" if given.knn else "embedding": draw.choice(embeddings)}
         else:
             text = " ".join(draw.choices(words, k=8)) + (f" {draw.random()}" if given.what == "fresh" else "")
             part = {"text": text if given.what == "fresh" else f"seen {draw.randrange(100)}"}

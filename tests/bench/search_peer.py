@@ -12,6 +12,7 @@ import argparse
 import json
 import os
 import pathlib
+import re
 import subprocess
 import sys
 import tempfile
@@ -57,16 +58,30 @@ def shape_of(image, text):
             "text_text": float((text[:some] * text[some:2 * some]).sum(1).mean()), "effective_dimension": float(value.sum() ** 2 / (value ** 2).sum())}
 
 
+def ten_best(rows, queries):
+    score, row = np.full((len(queries), 10), -9, "f4"), np.zeros((len(queries), 10), int)
+    for first in range(0, len(rows), 50000):
+        here = queries @ rows[first:first + 50000].T
+        best = np.argpartition(-here, 10, 1)[:, :10]
+        all_score, all_row = np.concatenate([score, np.take_along_axis(here, best, 1)], 1), np.concatenate([row, best + first], 1)
+        order = np.argsort(-all_score, 1)[:, :10]
+        score, row = np.take_along_axis(all_score, order, 1), np.take_along_axis(all_row, order, 1)
+    return row
+
+
 class Faiss:
-    def __init__(self, name, factory, image, knob, values, refine=0):
-        self.name, self.knob, self.values, self.bytes = name, knob, values, 0
+    def __init__(self, folder, name, factory, image, knob, values, refine=0):
+        self.name, self.knob, self.values, self.refine = name, knob, values, refine
+        path = folder / (re.sub("[^A-Za-z0-9]+", "-", name) + ".faiss")
         start = time.process_time()
-        self.index = faiss.index_factory(image.shape[1], factory, faiss.METRIC_INNER_PRODUCT)
-        self.index.train(image[:: max(1, len(image) // 100000)])
-        self.index.add(image)
-        self.built = time.process_time() - start
-        self.bytes = len(faiss.serialize_index(self.index))
-        self.refine = refine
+        if path.exists():
+            self.index = faiss.read_index(str(path))
+        else:
+            self.index = faiss.index_factory(image.shape[1], factory, faiss.METRIC_INNER_PRODUCT)
+            self.index.train(image[:: max(1, len(image) // 100000)])
+            self.index.add(image)
+            faiss.write_index(self.index, str(path))
+        self.built, self.bytes = time.process_time() - start, path.stat().st_size
 
     def set(self, value):
         space = faiss.ParameterSpace()
@@ -151,11 +166,13 @@ def main():
     parser.add_argument("--width", type=int, default=512)
     parser.add_argument("--queries", type=int, default=300)
     parser.add_argument("--seconds", type=float, default=2)
-    parser.add_argument("--recall", type=float, default=0.95)
+    parser.add_argument("--recall", type=float, nargs="+", default=[0.95, 0.9])
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--embeddings")
     parser.add_argument("--like", type=pathlib.Path)
     parser.add_argument("--bench")
+    parser.add_argument("--keep", type=pathlib.Path, help="folder for faiss' indexes of these rows, used again when they are there")
+    parser.add_argument("--only", default="", help="expression that the peers' names have to match")
     given = parser.parse_args()
     if given.embeddings:
         found, _ = tensors(given.embeddings)
@@ -167,45 +184,53 @@ def main():
     given.width = image.shape[1]
     print(json.dumps({"rows": len(image) - given.queries, **shape_of(image, text)}))
     rows, queries = image[:-given.queries], {"image": image[-given.queries:], "text": text[-given.queries:]}
-    truth = {way: np.argsort(-(q @ rows.T), 1)[:, :10] for way, q in queries.items()}
+    truth = {way: ten_best(rows, q) for way, q in queries.items()}
     lists = int(2 * len(rows) ** 0.5)
     probes = (4, 8, 16, 24, 32, 48, 64, 96, 128, 192, 256, 384, 512)
     with tempfile.TemporaryDirectory() as folder:
-        folder = pathlib.Path(folder)
-        if given.bench:
+        folder = given.keep or pathlib.Path(folder)
+        folder.mkdir(parents=True, exist_ok=True)
+        if given.bench and not (folder / "all.safetensors").exists():
             learn = slice(0, len(rows), max(1, len(rows) // 20000))
             write(folder / "all.safetensors", {"rows": rows, **queries, "learn": np.concatenate([image[learn], text[:len(rows)][learn]])})
-        makers = [lambda: Ours(given.bench, folder / "all.safetensors", folder)] if given.bench else []
-        makers += [lambda: Faiss("faiss IVF SQ8", f"IVF{lists},SQ8", rows, "nprobe", probes),
-                   lambda: Faiss("faiss IVF RaBitQ, refined", f"IVF{lists},RaBitQ,Refine(SQfp16)", rows, "nprobe", probes, 10),
-                   lambda: Faiss("faiss IVF PQ fast scan, refined", f"IVF{lists},PQ{given.width // 4}x4fsr,Refine(SQfp16)", rows, "nprobe", probes, 10),
-                   lambda: Faiss("faiss HNSW32", "HNSW32", rows, "efSearch", (16, 32, 64, 128, 256, 512)),
-                   lambda: Usearch(rows, "f16"), lambda: Usearch(rows, "i8"), lambda: Hnswlib(rows)]
+        makers = {"Trireme": lambda: Ours(given.bench, folder / "all.safetensors", folder)} if given.bench else {}
+        makers |= {"faiss IVF SQ8": lambda name: Faiss(folder, name, f"IVF{lists},SQ8", rows, "nprobe", probes),
+                   "faiss IVF RaBitQ, refined": lambda name: Faiss(folder, name, f"IVF{lists},RaBitQ,Refine(SQfp16)", rows, "nprobe", probes, 10),
+                   "faiss IVF PQ fast scan, refined": lambda name: Faiss(folder, name, f"IVF{lists},PQ{given.width // 4}x4fsr,Refine(SQfp16)", rows, "nprobe", probes, 10),
+                   "faiss HNSW32": lambda name: Faiss(folder, name, "HNSW32", rows, "efSearch", (16, 32, 64, 128, 256, 512)),
+                   "usearch f16": lambda name: Usearch(rows, "f16"), "usearch i8": lambda name: Usearch(rows, "i8"), "hnswlib": lambda name: Hnswlib(rows)}
         all_of = []
-        for maker in makers:
-            all_of.append(maker())
-            print(f"built {all_of[-1].name}", file=sys.stderr)
-        chosen, best = {}, {}
+        for name, maker in makers.items():
+            if name == "Trireme" or re.search(given.only, name):
+                all_of.append(maker() if name == "Trireme" else maker(name))
+                print(f"built {all_of[-1].name}: {all_of[-1].built:.0f} s", file=sys.stderr)
+        for least in given.recall:
+            table(all_of, queries, truth, least, given)
+
+
+def table(all_of, queries, truth, least, given):
+    """Every index with the fewest lists (or the like) that have the recall, in turns."""
+    chosen, rates = {}, {}
+    for one in all_of:
+        for way in queries:
+            for value in one.values:
+                one.set(value)
+                found, _ = measured(one, way, queries[way], 0)
+                recall = np.mean([len(set(f) & set(t)) / 10 for f, t in zip(found, truth[way])])
+                if recall >= least:
+                    chosen[one.name, way] = value, recall
+                    break
+    for _ in range(given.rounds):
         for one in all_of:
             for way in queries:
-                for value in one.values:
-                    one.set(value)
-                    found, rate = measured(one, way, queries[way], 0)
-                    recall = np.mean([len(set(f) & set(t)) / 10 for f, t in zip(found, truth[way])])
-                    if recall >= given.recall:
-                        chosen[one.name, way] = value, recall
-                        break
-        for _ in range(given.rounds):
-            for one in all_of:
-                for way in queries:
-                    if (one.name, way) in chosen:
-                        one.set(chosen[one.name, way][0])
-                        best.setdefault((one.name, way), []).append(measured(one, way, queries[way], given.seconds)[1])
-        print("| index | built, s | MB | image: knob, recall, queries/s | text: knob, recall, queries/s |\n|---|---|---|---|---|")
-        for one in all_of:
-            cells = [f"{chosen[one.name, way][0]}, {chosen[one.name, way][1]:.3f}, **{np.median(best[one.name, way]):.0f}**" if (one.name, way) in chosen else "not reached"
-                     for way in queries]
-            print(f"| {one.name} | {one.built:.0f} | {one.bytes / 1e6:.0f} | {' | '.join(cells)} |")
+                if (one.name, way) in chosen:
+                    one.set(chosen[one.name, way][0])
+                    rates.setdefault((one.name, way), []).append(measured(one, way, queries[way], given.seconds)[1])
+    print(f"recall@10 of {least}\n| index | built, s | MB | image: knob, recall, queries/s | text: knob, recall, queries/s |\n|---|---|---|---|---|")
+    for one in all_of:
+        cells = [f"{chosen[one.name, way][0]}, {chosen[one.name, way][1]:.3f}, **{np.median(rates[one.name, way]):.0f}**" if (one.name, way) in chosen else "not reached"
+                 for way in queries]
+        print(f"| {one.name} | {one.built:.0f} | {one.bytes / 1e6:.0f} | {' | '.join(cells)} |", flush=True)
 
 
 if __name__ == "__main__":
