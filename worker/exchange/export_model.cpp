@@ -260,9 +260,10 @@ int run_export(int argc, char** argv) {
   // Perhaps another model's, or the original that was trained from: a person decides what becomes of it.
   if (io::exists(operands[1]) && !(io::is_folder(operands[1]) && io::list_folder(operands[1]).empty()))
     throw Error(ErrorKind::kConflict, operands[1] + " is there already and not empty", "name a new folder");
-  (to == "hf"     ? export_hf
-   : to == "onnx" ? export_onnx
-                  : export_open_clip)(operands[0], operands[1], tokenizer);
+  if (to == "onnx")
+    export_onnx(operands[0], operands[1], tokenizer);
+  else
+    (to == "hf" ? export_hf : export_open_clip)(operands[0], operands[1], tokenizer);
   std::cout << operands[1] << ": written for "
             << (to == "hf"     ? "transformers"
                 : to == "onnx" ? "programs that run ONNX"

@@ -93,4 +93,28 @@ void write_wordpiece_tokenizer(const models::DualEncoder& model, const io::Path&
   io::write_file_atomic(folder / "tokenizer_config.json", config.dump(2) + "\n");
 }
 
+void write_sentencepiece_tokenizer(const models::DualEncoder& model, const io::Path& folder) {
+  need_kind(model, jobs::TokenizerKind::kSentencePiece);
+  const jobs::TokenMarks marks = model.spec().text.tokenizer.marks;
+  const bool siglip = marks == jobs::TokenMarks::kSiglip, roberta = marks == jobs::TokenMarks::kXlmRoberta;
+  io::write_file_atomic(folder / (roberta ? "sentencepiece.bpe.model" : "spiece.model"),
+                        io::read_file(model.vocabulary_path()));
+  ordered_json config{{"tokenizer_class", siglip    ? "SiglipTokenizer"
+                                          : roberta ? "XLMRobertaTokenizer"
+                                                    : "T5Tokenizer"},
+                      {"eos_token", "</s>"},
+                      {"unk_token", "<unk>"},
+                      {"pad_token", siglip ? "</s>" : "<pad>"},
+                      {"model_max_length", model.spec().text.context}};
+  if (roberta) {
+    config["bos_token"] = config["cls_token"] = "<s>";
+    config["sep_token"] = "</s>";
+    config["mask_token"] = "<mask>";
+  } else {
+    config["extra_ids"] = 0;
+    config["additional_special_tokens"] = ordered_json::array();
+  }
+  io::write_file_atomic(folder / "tokenizer_config.json", config.dump(2) + "\n");
+}
+
 }  // namespace trireme::worker::exchange

@@ -11,4 +11,7 @@ void write_clip_tokenizer(const models::DualEncoder& model, const io::Path& fold
 // vocab.txt and tokenizer_config.json of a BertTokenizer.
 void write_wordpiece_tokenizer(const models::DualEncoder& model, const io::Path& folder);
 
+// The .model file and tokenizer_config.json of a T5Tokenizer, SiglipTokenizer or XLMRobertaTokenizer.
+void write_sentencepiece_tokenizer(const models::DualEncoder& model, const io::Path& folder);
+
 }  // namespace trireme::worker::exchange

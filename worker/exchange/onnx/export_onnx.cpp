@@ -42,7 +42,7 @@ void write_tokenizer(const models::DualEncoder& model, const io::Path& to) {
     case jobs::TokenizerKind::kWordPiece:
       return write_wordpiece_tokenizer(model, to);
     case jobs::TokenizerKind::kSentencePiece:
-      return io::write_file_atomic(to / "spiece.model", io::read_file(model.vocabulary_path()));
+      return write_sentencepiece_tokenizer(model, to);
     default:
       need(false, said("text.tokenizer.kind", model.spec().text.tokenizer.kind), "other programs",
            "--without-tokenizer writes the rest");
@@ -52,6 +52,11 @@ void write_tokenizer(const models::DualEncoder& model, const io::Path& to) {
 }  // namespace
 
 void export_onnx(const std::string& model_folder, const std::string& folder, bool tokenizer) {
+  export_onnx(model_folder, folder, tokenizer, OnnxGraph::kMostBytes);
+}
+
+void export_onnx(const std::string& model_folder, const std::string& folder, bool tokenizer,
+                 std::size_t most_bytes) {
   const at::NoGradGuard no_gradients;
   const auto model = open_for_export(model_folder);
   const jobs::ModelSpec& spec = model->spec();
@@ -61,15 +66,15 @@ void export_onnx(const std::string& model_folder, const std::string& folder, boo
   io::make_folders(to);
   if (tokenizer) write_tokenizer(*model, to);
   {
-    TensorGraph image("image");
+    TensorGraph image("image", most_bytes);
     OnnxLayers layers(image, *model);
     build_onnx_image(layers, spec);
-    io::write_file_atomic(to / "image.onnx", image.bytes("1"));
+    image.write(to / "image.onnx", "1");
   }
-  TensorGraph text("text");
+  TensorGraph text("text", most_bytes);
   OnnxLayers layers(text, *model);
   build_onnx_text(layers, *model);
-  io::write_file_atomic(to / "text.onnx", text.bytes("1"));
+  text.write(to / "text.onnx", "1");
   write_json_file(to / "preprocessor_config.json",
                   hf_preprocessor(spec.image, spec.image.kind == jobs::ImageTowerKind::kVit
                                                   ? "CLIPImageProcessor"

@@ -2,13 +2,12 @@
 
 #include <cstring>
 
-#include "common/base/error.h"
-
 namespace trireme::worker::exchange {
 namespace {
 
 constexpr std::uint64_t kIrVersion = 8, kOperatorSet = 17;
-constexpr std::size_t kMostBytes = (std::size_t{1} << 31) - (std::size_t{1} << 20);
+constexpr std::size_t kLeastApart = 1024;  // smaller constants stay in the graph: shapes are read early
+constexpr std::size_t kAlignment = 4096;   // of what lies apart, so that it can be mapped
 
 // Numbers of onnx.proto's fields and enums.
 enum Model : unsigned {
@@ -34,7 +33,15 @@ enum Attribute : unsigned {
   kAttributeType = 20
 };
 enum AttributeType : unsigned { kFloatAttribute = 1, kIntAttribute = 2, kIntsAttribute = 7 };
-enum TensorField : unsigned { kTensorSide = 1, kTensorType = 2, kTensorName = 8, kTensorBytes = 9 };
+enum TensorField : unsigned {
+  kTensorSide = 1,
+  kTensorType = 2,
+  kTensorName = 8,
+  kTensorBytes = 9,
+  kTensorApart = 13,
+  kTensorPlace = 14
+};
+constexpr std::uint64_t kPlaceApart = 1;
 enum DataType : unsigned { kFloat = 1, kInt64 = 7, kBool = 9 };
 
 // Fields of a protobuf message, one behind another: a tag (number and wire type) and a value.
@@ -102,10 +109,25 @@ Message attribute_of(const OnnxAttribute& from) {
   return attribute;
 }
 
+struct Constant {
+  Message head;  // all but its bytes
+  std::string bytes;
+};
+
+// Entry of a tensor that lies apart.
+Message apart(const char* key, const std::string& value) {
+  Message entry;
+  entry.text(1, key);
+  entry.text(2, value);
+  return entry;
+}
+
 }  // namespace
 
 struct OnnxGraph::Proto {
   Message graph;
+  std::vector<Constant> constants;
+  std::size_t size = 0, most = 0;  // of the constants
   std::int64_t made = 0;
 
   std::string name(std::string_view of) { return std::string(of) + "_" + std::to_string(made++); }
@@ -121,8 +143,9 @@ struct OnnxGraph::Proto {
   }
 };
 
-OnnxGraph::OnnxGraph(const std::string& name) : proto_(std::make_unique<Proto>()) {
+OnnxGraph::OnnxGraph(const std::string& name, std::size_t most) : proto_(std::make_unique<Proto>()) {
   proto_->graph.text(kGraphName, name);
+  proto_->most = most;
 }
 
 OnnxGraph::~OnnxGraph() = default;
@@ -140,16 +163,13 @@ void OnnxGraph::output(const std::string& value, const std::string& name,
 
 std::string OnnxGraph::constant(Type type, const std::vector<std::int64_t>& sides, const void* bytes,
                                 std::size_t size) {
-  if (proto_->graph.bytes().size() + size > kMostBytes)
-    throw Error(ErrorKind::kInvalid, "a tower of more than 2 GiB does not fit into one .onnx file",
-                "export it for open_clip or transformers");
   const std::string name = proto_->name("constant");
   Message tensor;
   for (const auto side : sides) tensor.number(kTensorSide, static_cast<std::uint64_t>(side));
   tensor.number(kTensorType, type == Type::kBool ? kBool : type == Type::kFloat32 ? kFloat : kInt64);
   tensor.text(kTensorName, name);
-  tensor.text(kTensorBytes, {static_cast<const char*>(bytes), size});
-  proto_->graph.message(kGraphInitializer, tensor);
+  proto_->constants.push_back({std::move(tensor), {static_cast<const char*>(bytes), size}});
+  proto_->size += size;
   return name;
 }
 
@@ -167,15 +187,38 @@ std::vector<std::string> OnnxGraph::split(const std::string& value, std::int64_t
   return names;
 }
 
-std::string OnnxGraph::bytes(const std::string& producer_version) const {
+void OnnxGraph::write(const io::Path& file, const std::string& producer_version) const {
+  const bool split = proto_->size > proto_->most;
+  const io::Path data = file.string() + ".data", unfinished = data.string() + ".part";
+  std::unique_ptr<io::FileWriter> beside;
+  if (split) beside = std::make_unique<io::FileWriter>(unfinished);
+  Message graph = proto_->graph;
+  for (const auto& constant : proto_->constants) {
+    Message tensor = constant.head;
+    if (split && constant.bytes.size() >= kLeastApart) {
+      beside->write(std::string((kAlignment - beside->size() % kAlignment) % kAlignment, '\0'));
+      tensor.message(kTensorApart, apart("location", data.filename().string()));
+      tensor.message(kTensorApart, apart("offset", std::to_string(beside->size())));
+      tensor.message(kTensorApart, apart("length", std::to_string(constant.bytes.size())));
+      tensor.number(kTensorPlace, kPlaceApart);
+      beside->write(constant.bytes);
+    } else {
+      tensor.text(kTensorBytes, constant.bytes);
+    }
+    graph.message(kGraphInitializer, tensor);
+  }
+  if (split) {
+    beside->finish();
+    io::rename_durably(unfinished, data);
+  }
   Message operators, model;
   operators.number(2, kOperatorSet);
   model.number(kModelIr, kIrVersion);
   model.text(kModelProducer, "trireme");
   model.text(kModelProducerVersion, producer_version);
   model.message(kModelOperators, operators);
-  model.message(kModelGraph, proto_->graph);
-  return model.bytes();
+  model.message(kModelGraph, graph);
+  io::write_file_atomic(file, model.bytes());
 }
 
 }  // namespace trireme::worker::exchange

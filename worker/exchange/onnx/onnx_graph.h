@@ -12,6 +12,8 @@
 #include <variant>
 #include <vector>
 
+#include "common/io/file.h"
+
 namespace trireme::worker::exchange {
 
 using OnnxAttribute =
@@ -22,7 +24,10 @@ using OnnxSide = std::variant<std::int64_t, std::string_view>;
 
 class OnnxGraph {
  public:
-  explicit OnnxGraph(const std::string& name);
+  // Of most bytes of one protobuf message, less what else a file has.
+  static constexpr std::size_t kMostBytes = (std::size_t{1} << 31) - (std::size_t{1} << 20);
+  // `most`: bytes of constants that one file may hold.
+  explicit OnnxGraph(const std::string& name, std::size_t most = kMostBytes);
   ~OnnxGraph();
 
   // float32, or int64 where `whole`.
@@ -39,8 +44,9 @@ class OnnxGraph {
                   const std::vector<OnnxAttribute>& attributes = {});
   std::vector<std::string> split(const std::string& value, std::int64_t axis, std::size_t pieces);
 
-  // The file. Throws kInvalid where it would hold more than the 2 GiB of a protobuf message.
-  std::string bytes(const std::string& producer_version) const;
+  // One file; where its constants are more than `most` bytes, those of 1 KiB and more lie in <file>.data, as
+  // ONNX's external data: the graph names that file, which must lie beside it. Atomic, the data first.
+  void write(const io::Path& file, const std::string& producer_version) const;
 
  private:
   struct Proto;
