@@ -154,12 +154,15 @@ void add_evaluate(CLI::App& app, Given& given) {
       .add_option("model", given.model,
                   "an exported or downloaded folder or file, a run's output, or a step of its ckpt/")
       ->required();
-  command.add_option("data", given.data, "sets as a job's source names them, or a folder of wds_* folders")
+  command
+      .add_option("data", given.data,
+                  "sets as a job's source names them, a folder of wds_* folders, or SimLex-999.txt")
       ->required();
   command.add_option("--suite", given.suite,
                      "a suite of jobs/suites by name, or a suite file; data is its root");
   command
-      .add_option("--task", given.task, "task of every set: auto, zero_shot, retrieval, multi_label, choice")
+      .add_option("--task", given.task,
+                  "task of every set: auto, zero_shot, retrieval, multi_label, choice, word_similarity")
       ->capture_default_str();
   command
       .add_option("--against", given.against,

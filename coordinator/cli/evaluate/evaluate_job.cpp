@@ -52,10 +52,11 @@ json data_of(const EvaluatedSet& set) {
   return source;
 }
 
-// A file beside the pictures of a set, or one folder up; "" where there is none.
-std::string file_beside(const EvaluatedSet& set, const std::string& name) {
+// A file beside the pictures of a set, or one folder up; ratings may be packed by gzip. "" without one.
+std::string file_beside(const EvaluatedSet& set, const std::string& name, bool packed) {
   for (const io::Path& folder : {set.folder, set.folder.parent_path()})
-    if (io::is_file(folder / name)) return whole_path(folder / name);
+    for (const std::string& one : {name, name + ".gz"})
+      if ((packed || one == name) && io::is_file(folder / one)) return whole_path(folder / one);
   return "";
 }
 
@@ -80,7 +81,7 @@ std::string add_parts(const EvaluatedSet& set, const std::string& name, json& da
     if (key != "ratings" && key != "answers") continue;
     stage[key] = json::array();
     for (const auto& file : value.is_array() ? value : json::array({value})) {
-      stage[key].push_back(file_beside(set, file.get<std::string>()));
+      stage[key].push_back(file_beside(set, file.get<std::string>(), key == "ratings"));
       if (stage[key].back() == "") return "there is no " + file.get<std::string>() + " beside it";
     }
     if (key == "answers") stage[key] = json(stage[key].front());
@@ -175,9 +176,9 @@ EvaluateJob evaluate_job(const json& model, const std::vector<EvaluatedSet>& set
               {"name", "evaluate"},
               {"spec",
                {{"output", io::absolute(output).lexically_normal().string()},
-                {"data", data},
                 {"models", {{"model", model}}},
                 {"stages", stages}}}};
+  if (!data.empty()) made.job["spec"]["data"] = data;  // words need none
   return made;
 }
 

@@ -108,6 +108,12 @@ io::Path with_split(const io::Path& folder, const std::string& split) {
   return io::is_folder(folder / split) ? folder / split : folder;
 }
 
+// SimLex-999.txt, which needs no pictures.
+bool is_word_list(const io::Path& file) {
+  return file.extension() == ".txt" && io::is_file(file) &&
+         io::read_file(file, 16 << 20).starts_with("word1\tword2\t");
+}
+
 EvaluatedSet set_at(const io::Path& folder, const std::string& task) {
   EvaluatedSet set;
   const std::string name = folder.filename().empty() ? folder.parent_path().filename() : folder.filename();
@@ -117,6 +123,7 @@ EvaluatedSet set_at(const io::Path& folder, const std::string& task) {
   set.task.task = !task.empty() && task != "auto" ? task
                   : type == "retrieval"           ? "retrieval"
                   : type == "multilabel"          ? "multi_label"
+                  : is_word_list(folder)          ? "word_similarity"
                                                   : "auto";
   return set;
 }

@@ -43,18 +43,21 @@ std::string plain_id(const std::string& id) {
 
 RatingFile read_ratings(const std::string& path) {
   const auto lines = text::read_vocabulary_lines(path);
-  const std::map<std::string, RatedPair> heads{{"image1,image2,agg_score,", RatedPair::kImages},
-                                               {"caption,image,agg_score,", RatedPair::kCaptionImage},
-                                               {"caption1,caption2,agg_score,", RatedPair::kCaptions}};
+  const std::map<std::string, RatedPair> heads{
+      {"image1,image2,agg_score,sampling_method", RatedPair::kImages},
+      {"caption,image,agg_score,sampling_method", RatedPair::kCaptionImage},
+      {"caption1,caption2,agg_score,sampling_method", RatedPair::kCaptions}};
   RatingFile file;
   bool known = false;
   for (const auto& [head, kind] : heads)
-    if (!lines.empty() && lines[0].starts_with(head)) file.kind = kind, known = true;
+    if (!lines.empty() && lines[0] == head) file.kind = kind, known = true;
   if (!known) refuse(path, 1, "this is not the head of sis, sits or sts of Crisscrossed Captions");
   for (std::size_t i = 1; i < lines.size(); ++i) {
     const auto cells = cells_of(lines[i], ',');
     if (cells.size() != 4) refuse(path, i + 1, std::to_string(cells.size()) + " cells, not 4");
-    file.rows.push_back({plain_id(cells[0]), plain_id(cells[1]), number_in(cells[2], path, i + 1)});
+    const double rating = number_in(cells[2], path, i + 1);
+    if (rating < 0 || rating > 5) refuse(path, i + 1, "rating " + cells[2] + " is not from 0 to 5");
+    file.rows.push_back({plain_id(cells[0]), plain_id(cells[1]), rating});
   }
   if (file.rows.empty()) refuse(path, 1, "no pair follows the head");
   return file;
@@ -71,7 +74,7 @@ std::vector<WordPair> read_word_pairs(const std::string& path) {
   std::vector<WordPair> pairs;
   for (std::size_t i = 1; i < lines.size(); ++i) {
     const auto cells = cells_of(lines[i], '\t');
-    if (cells.size() < columns.size())
+    if (cells.size() != columns.size())
       refuse(path, i + 1, std::to_string(cells.size()) + " cells, not " + std::to_string(columns.size()));
     const auto number = [&](const char* name) { return number_in(cells[columns.at(name)], path, i + 1); };
     const std::string& part = cells[columns.at("POS")];
@@ -80,8 +83,10 @@ std::vector<WordPair> read_word_pairs(const std::string& path) {
       refuse(path, i + 1, "part of speech \"" + part.substr(0, 40) + "\" is none of A, N, V");
     if (quartile < 1 || quartile > 4 || quartile != std::floor(quartile))
       refuse(path, i + 1, "concQ is none of 1 to 4");
+    const double rating = number("SimLex999");
+    if (rating < 0 || rating > 10) refuse(path, i + 1, "SimLex999 is not from 0 to 10");
     pairs.push_back({cells[columns.at("word1")], cells[columns.at("word2")], part[0],
-                     static_cast<int>(quartile), number("SimAssoc333") == 1, number("SimLex999")});
+                     static_cast<int>(quartile), number("SimAssoc333") == 1, rating});
   }
   return pairs;
 }

@@ -63,7 +63,7 @@ TEST_F(EvaluateCommand, EverySuiteMakesAJobThatIsWellFormed) {
       ADD_FAILURE() << suite.name << fault.pointer << ": " << fault.detail;
     ++suites;
   }
-  EXPECT_EQ(suites, 8);
+  EXPECT_EQ(suites, 9);
 }
 
 TEST_F(EvaluateCommand, SlicesOfVtabAreThoseOfItsAuthors) {
@@ -105,6 +105,18 @@ TEST_F(EvaluateCommand, ASplitOrFileThatIsNotThereMakesASetAbsent) {
   ASSERT_EQ(job.stages.size(), 2);  // a job has one data set or more
   EXPECT_FALSE(job.job["spec"]["stages"][0].contains("data"));
   EXPECT_TRUE(jobs::read_job(job.job.dump()).faults.empty());
+}
+
+TEST_F(EvaluateCommand, WordsAloneAreAJobWithoutData) {
+  const std::string file = (root_ / "SimLex-999.txt").string();
+  io::write_file_atomic(file, "word1\tword2\tPOS\tSimLex999\n", false);
+  const auto sets = sets_of({file}, "auto");
+  ASSERT_EQ(sets.size(), 1);
+  EXPECT_EQ(sets[0].task.task, "word_similarity");
+  const auto job = evaluate_job(nlohmann::ordered_json::parse(kModel), sets, "/out");
+  EXPECT_FALSE(job.job["spec"].contains("data"));
+  const auto read = jobs::read_job(job.job.dump());
+  for (const auto& fault : read.faults) ADD_FAILURE() << fault.pointer << ": " << fault.detail;
 }
 
 TEST_F(EvaluateCommand, WhatWasOddIsSaidWithItsRule) {
