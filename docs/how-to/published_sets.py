@@ -5,10 +5,12 @@ usage: published_sets.py sugarcrepe FILE.json PICTURES OUT            a picture 
        published_sets.py winoground examples.jsonl PICTURES OUT       two pictures per item, each with its own caption first (task choice, group_field item)
        published_sets.py snli-ve snli_ve_test.jsonl PICTURES OUT      a hypothesis and a label per picture (task entailment; snli_ve_dev.jsonl once more with --split dev)
        published_sets.py vqav2 QUESTIONS.json ANNOTATIONS.json PICTURES OUT     question and answers in .json (task answers)
+       published_sets.py answers TRAIN_ANNOTATIONS.json FILE          the 3,129 most frequent answers of VQAv2's training annotations, one a line
 
 With --split NAME it is OUT/NAME instead of OUT/test. Files are read as they are published, plain or .gz. PICTURES: the folder of COCO's, Flickr30k's or Winoground's pictures; OUT: a folder, for example
 ROOT/wds_sugarcrepe-add_att. What is missing is named, and nothing is left. Python's own library is enough.
 """
+import collections
 import gzip
 import io
 import json
@@ -18,7 +20,7 @@ import shutil
 import sys
 import tarfile
 
-PER_TAR = 2000
+PER_TAR, ANSWERS = 2000, 3129
 LABELS = {"entailment": 0, "neutral": 1, "contradiction": 2}
 
 
@@ -141,6 +143,12 @@ def vqav2(pictures, questions, annotations):
         raise Fault(f"{annotations} has {len(answers) - seen} annotations of questions that {questions} has not")
 
 
+def frequent(path):
+    """The answer that most people gave, of every annotation; of equally frequent ones the first in the order of bytes."""
+    counts = collections.Counter(field(row, "multiple_choice_answer", str, f"{path}, annotation {i}") for i, row in enumerate(field(whole(path), "annotations", list, path)))
+    return [answer for answer, _ in sorted(counts.items(), key=lambda one: (-one[1], one[0].encode()))[:ANSWERS]]
+
+
 def write(rows, folder):
     folder.mkdir(parents=True)
     tar, count = None, 0
@@ -170,6 +178,13 @@ def main():
         split = words.pop(words.index("--split") + 1)
         words.remove("--split")
     kind, *words = words or [""]
+    if kind == "answers" and len(words) == 2:
+        try:
+            answers = frequent(words[0])
+        except (Fault, OSError) as error:
+            sys.exit(str(error))
+        pathlib.Path(words[1]).write_text("".join(answer + "\n" for answer in answers))
+        return print(f"{words[1]}: {len(answers)} answers")
     if kind not in kinds or len(words) != (4 if kind == "vqav2" else 3):
         sys.exit(__doc__)
     *files, folder, out = words

@@ -78,8 +78,8 @@ def suite_of(root, path):
     probe = {"train_split": "train", "train_select": "0:30", "test_select": "30:48"}
     tasks = [{"set": "colours", "task": "zero_shot", "metric": "acc1", "classes": 6}, {"set": "dark", "task": "zero_shot", "metric": "acc1"},
              {"set": "bright", "task": "zero_shot", "metric": "roc_auc", "settings": {"also": ["roc_auc", "macro_f1", "worst_group"], "group_field": "region"}},
-             {"set": "digits", "task": "zero_shot", "metric": "acc5"}, {"set": "cifar10", "task": "zero_shot", "metric": "acc5", "settings": {"test_select": "0:100"}},
-             {"set": "pairs", "task": "retrieval", "metric": "image_retrieval_recall@5"}, {"set": "few", "task": "retrieval", "metric": "image_retrieval_recall@5"},
+             {"set": "digits", "task": "zero_shot", "metric": "acc5"}, {"set": "cifar10", "task": "zero_shot", "metric": "acc5", "settings": {"test_select": "0:97"}},
+             {"set": "pairs", "task": "retrieval", "metric": "image_retrieval_recall@5"}, {"set": "few", "task": "retrieval", "metric": "text_retrieval_recall@5"},
              {"set": "several", "task": "multi_label", "metric": "mean_average_precision"}, {"set": "more", "task": "multi_label", "metric": "mean_average_precision"},
              {"set": "choice", "task": "choice", "metric": "acc"},
              {"set": "nearest", "task": "knn", "metric": "knn_recall@1", "settings": probe}, {"set": "nearest2", "task": "knn", "metric": "knn_recall@1", "settings": probe}]
@@ -228,7 +228,9 @@ def test_published_items_become_sets(tmp_path, published):
     assert [(one["txt"], one["cls"]) for one in entail] == [(f"text {i}".encode(), str(i % 4).encode()) for i in range(8) if i % 4 != 3]
     assert json.loads(asked[3]["json"]) == {"question": "question 3?", "answers": ["yes", "no"]} and asked[3]["png"] == png(3) and len(asked) == 5
     assert prepared("snli-ve", published / "snli_ve_test.jsonl", pictures, tmp_path / "snli-ve", "--split", "dev").returncode == 0
-    (tmp_path / "vqav2/test/answers.txt").write_text("yes\nno\nmaybe\n")
+    (published / "train.json").write_text(json.dumps({"annotations": [{"multiple_choice_answer": answer} for answer in ("no", "maybe", "yes", "yes")]}))
+    assert prepared("answers", published / "train.json", tmp_path / "vqav2/test/answers.txt").returncode == 0
+    assert (tmp_path / "vqav2/test/answers.txt").read_text() == "yes\nmaybe\nno\n"
     # They are sets: choices, entailment and answers are measured on them.
     given = json.loads((train(tmp_path, "model", 1) / "final/config.json").read_text())["model"]
     given["init_from"] = str(tmp_path / "model/final")

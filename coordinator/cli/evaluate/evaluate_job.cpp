@@ -44,8 +44,30 @@ std::string whole_path(const io::Path& path) {
   return io::absolute(path).lexically_normal().string();
 }
 
-json data_of(const EvaluatedSet& set) {
-  json source{{"path", whole_path(set.folder)}};
+// Tasks that read none of the captions beside labels and pictures.
+bool needs_no_captions(const SuiteTask& task) {
+  static const std::set<std::string> kTasks{"zero_shot", "multi_label", "linear_probe",
+                                            "knn",       "few_shot",    "answers"};
+  return kTasks.contains(task.task);
+}
+
+// Folders whose captions a task reads. Elsewhere they would be encoded for nobody; here every task has them,
+// so that all share one pass over the pictures.
+std::set<std::string> captioned_folders(const std::vector<EvaluatedSet>& sets) {
+  std::set<std::string> folders;
+  for (const auto& set : sets)
+    if (!set.folder.empty() && !needs_no_captions(set.task)) folders.insert(whole_path(set.folder));
+  return folders;
+}
+
+json source_of(const io::Path& folder, const SuiteTask& task, const std::set<std::string>& captioned) {
+  json source{{"path", whole_path(folder)}};
+  if (needs_no_captions(task) && !captioned.contains(whole_path(folder))) source["captions"] = "none";
+  return source;
+}
+
+json data_of(const EvaluatedSet& set, const std::set<std::string>& captioned) {
+  json source = source_of(set.folder, set.task, captioned);
   if (set.task.settings.contains("test_select")) source["select"] = set.task.settings["test_select"];
   if (set.task.task == "multi_label" && !set.task.settings.contains("label_field"))
     source["captions"] = "none";  // labels stand in .npy members, which are no captions
@@ -62,14 +84,15 @@ std::string file_beside(const EvaluatedSet& set, const std::string& name, bool p
 
 // What a suite says of a stage beside its own settings: the splits of a probe, files beside the pictures.
 // Returns why the set cannot be measured; "" where it can.
-std::string add_parts(const EvaluatedSet& set, const std::string& name, json& data, json& stage) {
+std::string add_parts(const EvaluatedSet& set, const std::string& name,
+                      const std::set<std::string>& captioned, json& data, json& stage) {
   for (const char* part : {"train", "validation"}) {
     const auto split = set.task.settings.find(std::string(part) + "_split");
     if (split == set.task.settings.end()) continue;
     const io::Path folder = set.folder.parent_path() / split->get<std::string>();
     if (!io::is_folder(folder)) return "there is no split " + split->get<std::string>() + " beside it";
     const std::string named = name + "-" + part;
-    data[named] = json{{"path", whole_path(folder)}};
+    data[named] = source_of(folder, set.task, captioned);
     if (const auto select = set.task.settings.find(std::string(part) + "_select");
         select != set.task.settings.end())
       data[named]["select"] = *select;
@@ -142,6 +165,7 @@ EvaluateJob evaluate_job(const json& model, const std::vector<EvaluatedSet>& set
                          const std::string& output) {
   EvaluateJob made;
   std::set<std::string> taken;
+  const std::set<std::string> captioned = captioned_folders(sets);
   json data = json::object(), stages = json::array();
   for (const auto& set : sets) {
     const SuiteTask& task = set.task;
@@ -156,11 +180,11 @@ EvaluateJob evaluate_job(const json& model, const std::vector<EvaluatedSet>& set
       stage["ratings"] = json::array({whole_path(set.folder)});
     } else {
       stage["data"] = name;
-      own[name] = data_of(set);
+      own[name] = data_of(set, captioned);
     }
     if (!task.prompts.empty()) stage["prompts"] = task.prompts;
     if (task.classes && task.task != "linear_probe") stage["class_count"] = *task.classes;
-    if (const std::string why = add_parts(set, name, own, stage); !why.empty()) {
+    if (const std::string why = add_parts(set, name, captioned, own, stage); !why.empty()) {
       made.absent.push_back(task.set + " (" + why + ")");
       continue;
     }

@@ -119,6 +119,27 @@ TEST_F(EvaluateCommand, WordsAloneAreAJobWithoutData) {
   for (const auto& fault : read.faults) ADD_FAILURE() << fault.pointer << ": " << fault.detail;
 }
 
+TEST_F(EvaluateCommand, CaptionsAreReadWhereATaskOfTheFolderDoes) {
+  fs::create_directories(root_ / "wds_a/train");
+  fs::create_directories(root_ / "wds_b");
+  const auto sources = [&](const std::string& tasks) {
+    const auto suite = parse_suite(
+        R"({"format": "trireme-suite/1", "name": "s", "source": "h", "confidence": "c", "tasks": [)" + tasks +
+            "]}",
+        "s");
+    const auto job = evaluate_job(nlohmann::ordered_json::parse(kModel), find_sets(suite, root_), "/out");
+    std::string found;
+    for (const auto& [name, source] : job.job["spec"]["data"].items())
+      found += name + ":" + source.value("captions", "read") + " ";
+    return found;
+  };
+  const std::string zero = R"({"set": "a", "task": "zero_shot", "metric": "acc1"})",
+                    pairs = R"({"set": "r", "task": "retrieval", "metric": "acc", "folders": ["wds_a"]})",
+                    other = R"({"set": "b", "task": "retrieval", "metric": "acc"})";
+  EXPECT_EQ(sources(zero + "," + other), "a:none b:read ");  // nobody reads the captions of a
+  EXPECT_EQ(sources(zero + "," + pairs), "a:read r:read ");  // one pass over the pictures for both
+}
+
 TEST_F(EvaluateCommand, WhatWasOddIsSaidWithItsRule) {
   ModelResults results{"m",
                        {SetResult{.set = "cifar10",
