@@ -10,6 +10,7 @@
 #include "common/base/error.h"
 #include "common/io/door.h"
 #include "common/io/file.h"
+#include "common/io/machine/aside.h"
 
 namespace trireme::io {
 namespace {
@@ -154,12 +155,15 @@ bool remove_tree(const Path& path) {
 }
 
 void replace_folder(const Path& aside, const Path& place, const FileSystem& files) {
-  const Path old = place.string() + ".old";
-  remove_tree(old);
+  const Aside old(place);  // no name that another host's call gives to what it moves out of the way
   const bool replaces = io::exists(place, files);
-  if (replaces) rename_durably(place, old, files);
-  rename_durably(aside, place, files);
-  if (replaces) remove_tree(old);
+  if (replaces) rename_durably(place, old.path(), files);
+  try {
+    rename_durably(aside, place, files);
+  } catch (const Error&) {
+    if (replaces) files.rename(old.path(), place);
+    throw;
+  }
 }
 
 void link_or_copy(const Path& from, const Path& to, const FileSystem& files) {

@@ -5,6 +5,7 @@
 
 #include "common/base/error.h"
 #include "common/io/file.h"
+#include "common/io/machine/aside.h"
 #include "coordinator/planner/graph_state.h"
 #include "jobs/store/run_files.h"
 
@@ -186,9 +187,10 @@ std::string GraphState::inputs_path(const Part& part) const {
 
 void GraphState::write_inputs(std::size_t index) const {
   const Part& part = parts[index];
-  const io::Path path = inputs_path(part), aside = inputs_path(part) + ".tmp";
+  const io::Path path = inputs_path(part);
+  const io::Aside aside(path);
   io::make_folders(path.parent_path());
-  io::FileWriter writer(aside);
+  io::FileWriter writer(aside.path());
   const auto line = [&](const jobs::InputsLine& one) { writer.write(jobs::to_json(one) + "\n"); };
   for (const auto& listed : part.listed) {
     const DataTable& table = tables[listed.table];
@@ -202,7 +204,7 @@ void GraphState::write_inputs(std::size_t index) const {
   }
   for (const auto& file : artifact_files(part)) line({{}, file});
   writer.finish();
-  io::rename_durably(aside, path);  // over what an earlier start wrote for this stage
+  io::rename_durably(aside.path(), path);  // over what an earlier start wrote for this stage
 }
 
 void GraphState::cover(const Part& part, std::int64_t item, jobs::Task& task) const {

@@ -2,6 +2,8 @@
 
 #include <gtest/gtest.h>
 
+#include <cerrno>
+
 #include "common/base/error.h"
 #include "common/io/byte_source.h"
 #include "tests/support/ranged_source.h"
@@ -55,6 +57,28 @@ TEST_F(FolderTest, TreesAreLinkedAndRemovedWhole) {
   EXPECT_TRUE(same_file(copy / "b/two", folder / "b/two"));
   EXPECT_TRUE(remove_tree(copy));
   EXPECT_FALSE(io::exists(copy) || remove_tree(copy) || remove_file(copy / "a"));
+}
+
+// "b.old" is what another host's call moved out of the way under a fixed name.
+TEST_F(FolderTest, AFolderIsReplacedAndNothingOfOthersIsTouched) {
+  write_file_atomic(folder / "new/three", "333");
+  write_file_atomic(folder / "b.old/theirs", "4");
+  replace_folder(folder / "new", folder / "b");
+  EXPECT_EQ(files_below(folder),
+            (std::vector<Path>{folder / "a", folder / "b/three", folder / "b.old/theirs"}));
+}
+
+TEST_F(FolderTest, AReplacementThatFailsLeavesWhatWasThere) {
+  class : public FileSystem {
+    int rename(const Path& from, const Path& to) const override {
+      if (from.filename() != "new") return FileSystem::rename(from, to);
+      errno = EIO;
+      return -1;
+    }
+  } second_fails;
+  write_file_atomic(folder / "new/three", "333");
+  EXPECT_THROW(replace_folder(folder / "new", folder / "b", second_fails), Error);
+  EXPECT_EQ(files_below(folder), (std::vector<Path>{folder / "a", folder / "b/two", folder / "new/three"}));
 }
 
 TEST_F(FolderTest, LinesComeWhole) {
