@@ -12,7 +12,7 @@ ROOT = pathlib.Path(__file__).resolve().parents[2]
 PAGE = ROOT / "docs/reliability.md"
 BEGIN, END = "### 7.2 Catalogue\n", "\n## 8. "
 RECOVERY, STOP, INPUT, SERVICE = (f"tests/system/test_{name}.py" for name in ("recovery", "stop", "bad_input", "service"))
-PROCESSES, NETWORK, DISK, HTTP, QUARANTINE = (f"tests/rig/test_{name}.py" for name in ("processes", "network", "disk", "http", "quarantine"))
+PROCESSES, NETWORK, DISK, HTTP, QUARANTINE, GPU = (f"tests/rig/test_{name}.py" for name in ("processes", "network", "disk", "http", "quarantine", "gpu"))
 
 
 @dataclasses.dataclass
@@ -71,9 +71,10 @@ FAULTS = [
            f"{QUARANTINE}::test_f39_more_than_is_allowed_ends_the_job_by_name", f"{QUARANTINE}::test_f39_one_that_only_training_decodes"],
           "a crash that no single sample has in hand (within a batch's model) is laid on the last one decoded"),
     Fault("F40", "missing shards, empty tars, keys twice, no caption, bad text", "counted by reason, or refused", [f"{INPUT}::test_a_shard_without_samples_fails_loudly_unless_allowed"]),
-    Fault("F41", "a shard changes between two looks", "never trained silently", [], "a changed shard has another address, so that what was made of the old one is made again; no test changes one under a running task"),
+    Fault("F41", "a shard changes between two looks", "never trained silently", ["ServiceTest.WhatWasMadeOfAnInputThatHasChangedIsMadeAgain"],
+          "from one start to the next; a shard that changes under a running task is not noticed while its size stays"),
     Fault("F42", "too many bad samples", "FAILED with the reason", [f"{INPUT}::test_too_many_bad_samples_fail_the_job_with_the_reason"]),
-    Fault("F43", "a loss that is not finite, once", "skipped and counted", ["TrainStage.StepsThatAreNotFiniteAreSkippedOrEndTheStage"], "the step is skipped, not tried again"),
+    Fault("F43", "a loss that is not finite, once", "computed once more, then skipped and counted", ["TrainStage.StepsThatAreNotFiniteAreSkippedOrEndTheStage"], "no test has a loss that is finite the second time"),
     Fault("F44", "a loss that is never finite", "back to the checkpoint, then FAILED", ["TrainStage.RollsBackToTheCommittedCheckpoint"]),
     Fault("F45", "an infinite gradient on one rank", "all ranks skip", ["TrainingStep.NonFiniteInputsSkipTheStepOnEveryRank"]),
     Fault("F46", "a flipped bit in the weights of one rank", "the rank is named", [], "replicas are not compared"),
@@ -97,10 +98,10 @@ FAULTS = [
     Fault("F63", "thousands of queued jobs", "429", ["ServiceTest.TheQueueHasAnEnd", f"{HTTP}::test_f63_the_queue_has_an_end"], "a million events are not replayed"),
     Fault("F64", "/metrics while everything fails", "valid", ["tests/system/test_monitoring.py"]),
     Fault("F65", "dashboards and alerts", "every panel has data, every alert fires", ["tests/system/test_monitoring.py"]),
-    Fault("F66", "ledger and checkpoint of the version before", "loads, or refuses clearly", [], "there is one version of both"),
-    Fault("F67", "kill -9 of a rank within an NCCL collective", "others leave", [], "needs a GPU"),
-    Fault("F68", "stall of an asynchronous checkpoint", "a copy to the host and little more", [], "needs a GPU"),
-    Fault("F69", "the same restart twice on a GPU", "equal, or documented", [], "needs a GPU"),
+    Fault("F66", "ledger and checkpoint of the version before", "loads, or refuses clearly", ["DamageTest.ALedgerOfAnotherVersionIsNamedAndLeftAlone"], "there is one version of both so far: a ledger of another is refused, nothing is upgraded"),
+    Fault("F67", "kill -9 of a rank within an NCCL collective", "others leave", [f"{GPU}::test_f67_a_rank_killed_within_an_nccl_collective"], "needs two GPUs: written, never run"),
+    Fault("F68", "stall of an asynchronous checkpoint", "a copy to the host and little more", [f"{GPU}::test_f68_an_asynchronous_checkpoint_stalls_for_a_copy"], "needs a GPU: written, never run"),
+    Fault("F69", "the same restart twice on a GPU", "equal, or documented", [f"{GPU}::test_f69_the_same_restart_twice_gives_the_same"], "needs a GPU: written, never run"),
 ]
 
 

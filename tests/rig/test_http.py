@@ -162,18 +162,22 @@ def test_f63_the_queue_has_an_end(service, tmp_path):
     assert 990 <= codes.count(201) <= 1001
 
 
+def share_of_a_core(pids, seconds):
+    def ticks():
+        return sum(sum(map(int, pathlib.Path(f"/proc/{pid}/stat").read_text().rsplit(") ", 1)[1].split()[11:13])) for pid in pids)
+
+    before, begun = ticks(), time.monotonic()
+    time.sleep(seconds)
+    return (ticks() - before) / os.sysconf("SC_CLK_TCK") / (time.monotonic() - begun)
+
+
 @long
 def test_an_idle_service_costs_little(service):
     """Two workers and the coordinator together, over ten seconds: under 2 % of a core, with what the machine's load adds."""
     one = service(workers=2)
     pids = one.processes("trireme-worker") + one.processes("trireme-coordin") + [one.process.pid]
 
-    def ticks():
-        return sum(sum(map(int, pathlib.Path(f"/proc/{pid}/stat").read_text().rsplit(") ", 1)[1].split()[11:13])) for pid in pids)
-
     time.sleep(2)
-    before, begun = ticks(), time.monotonic()
-    time.sleep(10)
-    share = (ticks() - before) / os.sysconf("SC_CLK_TCK") / (time.monotonic() - begun)
+    share = share_of_a_core(pids, 10)
     print(f"idle service with two workers: {100 * share:.2f} % of a core")
     assert share < 0.02
