@@ -49,6 +49,33 @@ def test_a_gpu_that_is_demanded_and_not_there_is_a_named_fault():
     assert told.returncode == 0 and told.stdout.startswith("device: cpu"), told.stdout + told.stderr
 
 
+def device_beside(driver, spoil="true", **more):
+    """What a worker says of itself beside a driver of that version, in a namespace of its own; `spoil` is done there before."""
+    see = f'mount -t tmpfs none /proc/driver && mkdir /proc/driver/nvidia && echo "NVRM version: NVIDIA UNIX Open Kernel Module for x86_64  {driver}  Release Build" >/proc/driver/nvidia/version && {spoil} && exec "$@"'
+    return subprocess.run(["unshare", "-m", "sh", "-c", see, "sh", BIN / "trireme-worker", "tool", "device"], env=environment(**more), capture_output=True, text=True, timeout=120)
+
+
+def test_what_stands_in_the_way_of_a_gpu_is_said_by_name(tmp_path):
+    """Drivers and torches that do not fit, as far as the kernel's own files and torch's libraries tell: auto says it and takes the CPU, cuda stops with it."""
+    if os.geteuid() != 0 or not pathlib.Path("/proc/driver").is_dir() or pathlib.Path("/dev/nvidiactl").exists():
+        pytest.skip("needs root, /proc/driver and no GPU")
+    library = torch_folder() / "lib/libtorch_cuda.so"
+    cases = []
+    if library.exists():
+        (tmp_path / "broken.so").touch()  # in the place of torch's: one that does not load, and one that does and finds nothing
+        subprocess.run(["cc", "-shared", "-x", "c", "/dev/null", "-o", tmp_path / "empty.so"], check=True)
+        broken, empty = ({"spoil": f"mount --bind {tmp_path}/{name}.so {library}"} for name in ("broken", "empty"))
+        cases += [("535.183.01", empty, "the NVIDIA driver is 535.183.01, and torch 2.11"), ("580.65.06", {**empty, "CUDA_VISIBLE_DEVICES": ""}, "CUDA_VISIBLE_DEVICES leaves no GPU"),
+                  ("580.65.06", empty, "finds no GPU: does nvidia-smi?"), ("580.65.06", broken, "libtorch_cuda.so does not load")]
+    else:
+        cases += [("580.65.06", {}, "there is a GPU driver, but")]
+    for driver, more, why in cases:
+        told = device_beside(driver, TRIREME_DEVICE="auto", **more)
+        assert told.returncode == 0 and told.stdout.startswith("device: cpu") and why in told.stdout and "a GPU needs: an NVIDIA driver of 580" in told.stdout, (driver, more, told.stdout + told.stderr)
+        told = device_beside(driver, TRIREME_DEVICE="cuda", **more)
+        assert told.returncode == 69 and "TRIREME_DEVICE is cuda: " in told.stderr and why in told.stderr, (driver, more, told.stderr)
+
+
 def test_the_job_says_where_it_computes(launch):
     if pathlib.Path("/dev/nvidiactl").exists():
         pytest.skip("this machine has a GPU")

@@ -6,6 +6,7 @@
 
 #include "common/base/error.h"
 #include "worker/collective/slot_tree.h"
+#include "worker/kernels/sent.h"
 
 namespace trireme::worker::losses {
 namespace {
@@ -14,7 +15,7 @@ constexpr std::int64_t kSums = 4;  // S_tc, S_xt, S_xc, live rows
 
 at::Tensor diagonal(const at::Tensor& a_bD, const at::Tensor& b_bD) {
   const auto type = a_bD.scalar_type() == at::kDouble ? at::kDouble : at::kFloat;
-  return at::mul(a_bD.to(type), b_bD.to(type)).sum(1).cpu().to(at::kDouble);
+  return at::mul(a_bD.to(type), b_bD.to(type)).sum(1);
 }
 
 struct Similarities {
@@ -27,8 +28,29 @@ Similarities similarities(const SlotEmbeddings& slot) {
                 "ALIP's gates compare the raw text with the synthetic caption; this step has " +
                     std::to_string(slot.text_bD.size()) + " text(s) per image",
                 "train on both texts, or turn the gates off");
-  return {diagonal(slot.text_bD[0], slot.text_bD[1]), diagonal(slot.image_bD, slot.text_bD[0]),
-          diagonal(slot.image_bD, slot.text_bD[1]), slot.live_b.to(at::kBool)};
+  return {diagonal(slot.text_bD[0], slot.text_bD[1]).to(at::kDouble),
+          diagonal(slot.image_bD, slot.text_bD[0]).to(at::kDouble),
+          diagonal(slot.image_bD, slot.text_bD[1]).to(at::kDouble),
+          kernels::sent_to(slot.live_b, slot.image_bD.device()).to(at::kBool)};
+}
+
+Similarities on_host(Similarities s) {
+  for (at::Tensor* one : {&s.tc_b, &s.xt_b, &s.xc_b, &s.live_b}) *one = one->cpu();
+  return s;
+}
+
+// W^s, W^t and W^c of a slot, given the means H (numbers, or tensors beside the similarities).
+template <class Mean>
+std::vector<at::Tensor> gates_of(const Similarities& s, const Mean& h_tc, const Mean& h_xt, const Mean& h_xc,
+                                 const GateOptions& options) {
+  const at::Tensor raw = ((s.tc_b - h_tc) * options.gamma_sample).exp();
+  const at::Tensor suspect = raw.lt(1);
+  const at::Tensor one = at::ones_like(raw);
+  const auto gate = [&](bool on, const at::Tensor& value) {
+    return on ? at::where(suspect, value, one) : one;
+  };
+  return {gate(options.sample, raw), gate(options.text, ((s.xt_b - h_xt) * options.gamma_pair).exp()),
+          gate(options.caption, ((s.xc_b - h_xc) * options.gamma_pair).exp())};
 }
 
 // [kSums] of one slot, or of three weights.
@@ -65,7 +87,7 @@ GateStep alip_gates(const std::vector<SlotEmbeddings>& own, std::int64_t slots, 
   std::vector<Similarities> of_slot;
   std::vector<at::Tensor> sums;
   for (const auto& slot : own) {
-    of_slot.push_back(similarities(slot));
+    of_slot.push_back(on_host(similarities(slot)));
     const auto& s = of_slot.back();
     sums.push_back(live_sums({s.tc_b, s.xt_b, s.xc_b}, s.live_b));
   }
@@ -81,24 +103,44 @@ GateStep alip_gates(const std::vector<SlotEmbeddings>& own, std::int64_t slots, 
 
   sums.clear();
   for (const auto& s : of_slot) {
-    const at::Tensor raw = ((s.tc_b - step.state.h_tc) * options.gamma_sample).exp();
-    const at::Tensor suspect = raw.lt(1);
-    const at::Tensor one = at::ones_like(raw);
-    const auto gate = [&](bool on, const at::Tensor& value) {
-      return on ? at::where(suspect, value, one) : one;
-    };
-    const at::Tensor sample = gate(options.sample, raw);
-    const at::Tensor text = gate(options.text, ((s.xt_b - step.state.h_xt) * options.gamma_pair).exp());
-    const at::Tensor caption = gate(options.caption, ((s.xc_b - step.state.h_xc) * options.gamma_pair).exp());
-    step.weight_b.push_back({sample * text, sample * caption});
-    step.gate_3b.push_back(at::stack({sample, text, caption}));
-    sums.push_back(live_sums({sample, text, caption}, s.live_b));
+    const auto gates = gates_of(s, step.state.h_tc, step.state.h_xt, step.state.h_xc, options);
+    step.weight_b.push_back({gates[0] * gates[1], gates[0] * gates[2]});
+    step.gate_3b.push_back(at::stack(gates));
+    sums.push_back(live_sums(gates, s.live_b));
   }
   if (live <= 0) return step;
   const at::Tensor means = over_all_slots(sums, group) / live;
   step.mean_sample = means[0].item<double>();
   step.mean_text = means[1].item<double>();
   step.mean_caption = means[2].item<double>();
+  return step;
+}
+
+GatesThere alip_gates_there(const std::vector<SlotEmbeddings>& own, std::int64_t slots, const at::Tensor& h_3,
+                            const GateOptions& options, collective::Group& group) {
+  const at::NoGradGuard no_grad;
+  check(options);
+  static_cast<void>(collective::own_slots(slots, group.size(), group.rank()));
+  std::vector<Similarities> of_slot;
+  std::vector<at::Tensor> sums;
+  for (const auto& slot : own) {
+    const auto& s = of_slot.emplace_back(similarities(slot));
+    sums.push_back(live_sums({s.tc_b, s.xt_b, s.xc_b}, s.live_b));
+  }
+  const at::Tensor total = over_all_slots(sums, group);
+  const at::Tensor live = total[kSums - 1], some = live.gt(0), count = live.clamp_min(1);
+  const at::Tensor means_3 = total.narrow(0, 0, kSums - 1) / count;
+  GatesThere step;
+  step.h_3 = at::where(some, options.momentum * h_3 + (1 - options.momentum) * means_3, h_3);
+  sums.clear();
+  for (const auto& s : of_slot) {
+    const auto gates = gates_of(s, step.h_3[0], step.h_3[1], step.h_3[2], options);
+    step.weight_b.push_back({gates[0] * gates[1], gates[0] * gates[2]});
+    step.gate_3b.push_back(at::stack(gates));
+    sums.push_back(live_sums(gates, s.live_b));
+  }
+  const at::Tensor gate_means = over_all_slots(sums, group).narrow(0, 0, kSums - 1) / count;
+  step.mean_3 = at::where(some, gate_means, at::ones_like(gate_means));
   return step;
 }
 

@@ -35,12 +35,23 @@ struct GateStep {
   std::vector<at::Tensor> gate_3b;                // [own slot] float64 [3, b]: W^s, W^t, W^c
 };
 
+// The same where the rows are, and no number of it is read on the host.
+struct GatesThere {
+  at::Tensor h_3, mean_3;  // float64 there: H_tc, H_xt, H_xc; means of W^s, W^t, W^c
+  std::vector<std::vector<at::Tensor>> weight_b;
+  std::vector<at::Tensor> gate_3b;
+};
+
 void check(const GateOptions& options);  // throws kInvalid
 
 // `own`: text_bD is {raw text, caption}. Changes nothing. Collective; one all-gather of a few numbers per
 // slot. Without a live row the state stays as it is.
 GateStep alip_gates(const std::vector<SlotEmbeddings>& own, std::int64_t slots, const GateState& state,
                     const GateOptions& options, collective::Group& group);
+
+// alip_gates() on the rows' device; `h_3` as in GatesThere.
+GatesThere alip_gates_there(const std::vector<SlotEmbeddings>& own, std::int64_t slots, const at::Tensor& h_3,
+                            const GateOptions& options, collective::Group& group);
 
 // As tensors of a checkpoint: "alip.h_tc", "alip.h_xt", "alip.h_xc", float64 []. Reading throws kDamaged
 // naming the tensor that is missing, is no single float64 or is not finite.

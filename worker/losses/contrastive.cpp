@@ -14,8 +14,10 @@
 #include "worker/collective/slot_tree.h"
 #include "worker/kernels/negative_choice.h"
 #include "worker/kernels/pair_tile/pair_tile.h"
+#include "worker/kernels/sent.h"
 #include "worker/losses/global_batch.h"
 #include "worker/losses/line_losses.h"
+#include "worker/losses/scratch.h"
 #include "worker/losses/tile_ring.h"
 
 namespace trireme::worker::losses {
@@ -31,32 +33,6 @@ struct Meeting {
   const Texts* texts;
 };
 
-// Scratch of the threads: one tile of logits each.
-class Scratch {
- public:
-  at::Tensor take(std::int64_t rows, std::int64_t columns, const at::TensorOptions& options) {
-    {
-      const std::lock_guard lock(mutex_);
-      for (auto& buffer : free_)
-        if (buffer.size(0) == rows && buffer.size(1) == columns) {
-          std::swap(buffer, free_.back());
-          at::Tensor found = std::move(free_.back());
-          free_.pop_back();
-          return found;
-        }
-    }
-    return kernels::tile_buffer(rows, columns, options);
-  }
-  void give(at::Tensor buffer) {
-    const std::lock_guard lock(mutex_);
-    free_.push_back(std::move(buffer));
-  }
-
- private:
-  std::mutex mutex_;
-  std::vector<at::Tensor> free_;
-};
-
 // One call of contrastive().
 class Computation {
  public:
@@ -69,6 +45,8 @@ class Computation {
         group_(group),
         for_each_(for_each),
         device_(own.front().image_bD.device()),
+        live_there_(kernels::sent_to(batch.live_N, device_)),
+        label_there_(batch.label_N.defined() ? kernels::sent_to(batch.label_N, device_) : at::Tensor()),
         grid_(batch, batch.tile),
         ring_(grid_, cut_images(), cut_texts(), group) {}
 
@@ -92,7 +70,8 @@ class Computation {
     at::Tensor rows = slot_bD.narrow(0, place, size);
     const at::Tensor live = batch_.live_N.narrow(0, grid_.place(tile), size);
     if (!device_.is_cuda()) rows = rows.to(batch_.compute);
-    if (!live.all().item<bool>()) return rows.masked_fill(live.eq(0).unsqueeze(1).to(device_), 0);
+    if (!live.all().item<bool>())
+      return rows.masked_fill(live_there_.narrow(0, grid_.place(tile), size).eq(0).unsqueeze(1), 0);
     const bool aligned = reinterpret_cast<std::uintptr_t>(rows.data_ptr()) % 64 == 0;
     return rows.is_contiguous() && aligned ? rows : rows.clone(at::MemoryFormat::Contiguous);
   }
@@ -135,7 +114,8 @@ class Computation {
         choose_for(batch_.first_row() + i, own.data_ptr<std::int64_t>() + i * lists * 3);
     });
     const at::Tensor all = group_.all_gather(own);
-    for (std::int64_t list = 0; list < lists; ++list) choices_.push_back(all.select(1, list).contiguous());
+    for (std::int64_t list = 0; list < lists; ++list)
+      choices_.push_back(kernels::sent_to(all.select(1, list).contiguous(), device_));
   }
   void choose_for(std::int64_t row, std::int64_t* choice) const {
     const auto* live = batch_.live_N.data_ptr<std::uint8_t>();
@@ -163,16 +143,15 @@ class Computation {
     kernels::TileLines result{.first = place};
     const at::Tensor live = batch_.live_N.narrow(0, place, size);
     if (std::memchr(live.data_ptr(), 0, static_cast<std::size_t>(size)) != nullptr)
-      result.live_n = live.to(device_);
-    if (batch_.label_N.defined()) result.label_n = batch_.label_N.narrow(0, place, size).to(device_);
-    if (!choices_.empty())
-      result.choice_n3 = choices_[kDirections * pair + direction].narrow(0, place, size).to(device_);
+      result.live_n = live_there_.narrow(0, place, size);
+    if (label_there_.defined()) result.label_n = label_there_.narrow(0, place, size);
+    if (!choices_.empty()) result.choice_n3 = choices_[kDirections * pair + direction].narrow(0, place, size);
     return result;
   }
   kernels::PairTile tile_of(const Meeting& meeting, std::size_t pair) const {
     return {.rows = lines(meeting.row_tile, pair, kRows),
             .columns = lines(meeting.column_tile, pair, kColumns),
-            .bias = point_.bias,
+            .bias = point_.bias_there.defined() ? 0 : point_.bias,
             .sigmoid = options_.kind == ContrastiveKind::kSigmoid,
             .linear = options_.smoothing > 0,
             .beta = options_.beta,
@@ -210,20 +189,34 @@ class Computation {
     }
   }
 
-  // scale image text^T.
+  bool stays() const { return point_.scale_there.defined(); }  // nothing is read on the host
+
+  // scale image text^T; plus the bias, where only the device knows it.
   at::Tensor logits(const at::Tensor& image_RD, const at::Tensor& text_CD) {
+    if (stays()) {
+      at::Tensor products = at::Tensor();
+      if (image_RD.scalar_type() == at::kBFloat16) {
+        products = at::mm(image_RD, text_CD.t(), at::kFloat);
+      } else {
+        products = scratch_.take(image_RD.size(0), text_CD.size(0), image_RD.options());
+        at::addmm_out(products, products, image_RD, text_CD.t(), 0, 1);
+      }
+      products.mul_(point_.scale_there);
+      return point_.bias_there.defined() ? products.add_(point_.bias_there) : products;
+    }
     if (image_RD.scalar_type() == at::kBFloat16)
       return at::mm(image_RD, text_CD.t(), at::kFloat).mul_(point_.scale);
     at::Tensor buffer = scratch_.take(image_RD.size(0), text_CD.size(0), image_RD.options());
     at::addmm_out(buffer, buffer, image_RD, text_CD.t(), 0, point_.scale);
     return buffer;
   }
-  // gradient += scale weights rows.
+  // gradient += scale weights rows; where the scale stays, it comes at the end (numbers_stay()).
   void add_product(const at::Tensor& gradient, const at::Tensor& weights, const at::Tensor& rows) const {
+    const double scale = stays() ? 1 : point_.scale;
     if (rows.scalar_type() == at::kBFloat16)
-      gradient.add_(at::mm(weights.to(at::kBFloat16), rows, at::kFloat), point_.scale);
+      gradient.add_(at::mm(weights.to(at::kBFloat16), rows, at::kFloat), scale);
     else
-      at::Tensor(gradient).addmm_(weights, rows, 1, point_.scale);
+      at::Tensor(gradient).addmm_(weights, rows, 1, scale);
   }
   std::int64_t own_place(std::int64_t tile) const { return grid_.place(tile) - batch_.first_row(); }
 
@@ -261,15 +254,17 @@ class Computation {
   // Losses of own lines; coefficients of all.
   void finish_lines() {
     const auto own = [&](const at::Tensor& all) {
-      return all.narrow(0, batch_.first_row(), batch_.own_rows()).to(device_);
+      return all.narrow(0, batch_.first_row(), batch_.own_rows());
     };
+    const at::Tensor live = own(live_there_), positives = kernels::sent_to(own(batch_.positives_N), device_),
+                     negatives = kernels::sent_to(own(negatives_N_), device_);
     std::vector<at::Tensor> coefficients, loss_n;
     for (std::size_t list = 0; list < statistics_.size(); ++list) {
       const auto losses = line_losses({.statistics_7n = statistics_[list],
-                                       .live_n = own(batch_.live_N),
-                                       .weight_n = own_weight(list / kDirections).to(device_),
-                                       .positives_n = own(batch_.positives_N),
-                                       .negatives_n = own(negatives_N_)},
+                                       .live_n = live,
+                                       .weight_n = kernels::sent_to(own_weight(list / kDirections), device_),
+                                       .positives_n = positives,
+                                       .negatives_n = negatives},
                                       options_, share());
       coefficients.push_back(losses.coefficients_5n.t().to(batch_.compute));
       loss_n.push_back(losses.loss_n);
@@ -329,6 +324,7 @@ class Computation {
         scratch_.give(std::move(g));
       }
     });
+    if (stays()) return numbers_stay(result, sums);
     // The only look at the device, when all is on its way there.
     const at::Tensor on_host = at::cat({sums.flatten(), loss_ln_.flatten()}).cpu();
     for (std::int64_t i = 0; i < grid_.own(); ++i) {
@@ -339,6 +335,23 @@ class Computation {
     add_losses(result, on_host.narrow(0, sums.numel(), loss_ln_.numel()).view(loss_ln_.sizes()));
   }
 
+  // What backward() reads, left on the device. The kernels' sums are of logits with the bias in them.
+  void numbers_stay(ContrastiveResult& result, const at::Tensor& sums) const {
+    const at::Tensor of_slots = sums.view({batch_.own_slots, grid_.parts(), 2}).sum(1);
+    for (std::size_t i = 0; i < result.gradients.size(); ++i) {
+      SlotGradient& gradient = result.gradients[i];
+      gradient.image_bD.mul_(point_.scale_there);
+      for (const auto& text : gradient.text_bD) text.mul_(point_.scale_there);
+      gradient.shares_2 = of_slots[static_cast<std::int64_t>(i)];
+      if (point_.bias_there.defined())
+        gradient.shares_2 = at::stack(
+            {gradient.shares_2[0] - point_.bias_there * gradient.shares_2[1], gradient.shares_2[1]});
+    }
+    const at::Tensor of_slots_sp =
+        loss_ln_.view({batch_.pairs, kDirections, batch_.own_slots, batch_.rows}).sum({1, 3}).t();
+    result.pair_loss_p = collective::tree_sum_rows(group_.all_gather(of_slots_sp.contiguous())) * share();
+  }
+
   const std::vector<SlotEmbeddings>& own_;
   const GlobalBatch& batch_;
   const ContrastivePoint& point_;
@@ -346,6 +359,7 @@ class Computation {
   collective::Group& group_;
   const ForEach& for_each_;
   c10::Device device_;
+  at::Tensor live_there_, label_there_;  // of all rows, on the device
   TileGrid grid_;
   TileRing ring_;
   Scratch scratch_;
@@ -369,21 +383,6 @@ ContrastiveResult skipped(const std::vector<SlotEmbeddings>& own, const GlobalBa
 }
 
 }  // namespace
-
-void check(const ContrastiveOptions& o) {
-  const auto refuse = [](const std::string& what, const std::string& hint) {
-    throw Error(ErrorKind::kInvalid, "contrastive loss: " + what, hint);
-  };
-  if (!(o.smoothing >= 0 && o.smoothing < 1))
-    refuse("smoothing is " + std::to_string(o.smoothing), "use at least 0 and less than 1");
-  if (!(o.alpha >= 0 && o.alpha <= 1)) refuse("alpha is " + std::to_string(o.alpha), "use 0 to 1");
-  if (!(o.beta >= 0 && o.beta <= 100)) refuse("beta is " + std::to_string(o.beta), "use 0 to 100");
-  if (!(o.negative_fraction > 0 && o.negative_fraction <= 1))
-    refuse("negative_fraction is " + std::to_string(o.negative_fraction), "use over 0 and at most 1");
-  if (o.kind == ContrastiveKind::kSigmoid && (o.smoothing != 0 || o.alpha != 1 || o.beta != 0))
-    refuse("the sigmoid loss has no denominator to smooth or to re-weight",
-           "set smoothing 0, alpha 1 and beta 0, or use the softmax loss");
-}
 
 ContrastiveResult contrastive(const std::vector<SlotEmbeddings>& own, std::int64_t slots,
                               const ContrastivePoint& point, const ContrastiveOptions& options,

@@ -47,21 +47,24 @@ void check(const ContrastiveOptions& options);
 // they are); rows that are not live leave rows and negatives, get zero gradient and may hold anything.
 struct SlotEmbeddings {
   at::Tensor image_bD;
-  std::vector<at::Tensor> text_bD;   // one per pair: (image, text_bD[p])
-  at::Tensor live_b;                 // uint8, on the CPU
-  std::vector<at::Tensor> weight_b;  // u >= 0, float64, on the CPU, one per pair; empty: 1
-  at::Tensor label_b;                // int64, on the CPU; undefined: every row has a label of its own
+  std::vector<at::Tensor> text_bD;  // one per pair: (image, text_bD[p])
+  at::Tensor live_b;                // uint8, on the CPU
+  std::vector<at::Tensor>
+      weight_b;        // u >= 0, float64, on the CPU or where the rows are, one per pair; empty: 1
+  at::Tensor label_b;  // int64, on the CPU; undefined: every row has a label of its own
 };
 
 struct SlotGradient {  // float64 for float64 rows, else float32
   at::Tensor image_bD;
   std::vector<at::Tensor> text_bD;
   double log_scale = 0, bias = 0;  // this slot's shares of dL/d ln(scale) and dL/d bias; all slots' add up
+  at::Tensor shares_2;  // both, float64 on the rows' device: instead of the numbers, where they stay
 };
 
 struct ContrastiveResult {
   double loss = 0;                // the same bits on every rank
   std::vector<double> pair_loss;  // adds up to loss
+  at::Tensor pair_loss_p;         // float64 on the rows' device, instead of both, where numbers stay there
   std::int64_t live = 0;
   bool skipped = false;                 // fewer than two live rows: loss and gradients are zero
   std::vector<SlotGradient> gradients;  // of own slots
@@ -73,6 +76,9 @@ struct ContrastivePoint {
   double scale = 1;  // exp(logit_scale), or 1/sigma
   double bias = 0;   // sigmoid only
   std::int64_t step = 0;
+  // float64 [] on the rows' device: what to compute with, so that nobody has to look at them; scale and bias
+  // above are then only compared between ranks. With them nothing of the result is read on the host either.
+  at::Tensor scale_there = {}, bias_there = {};
 };
 
 // Runs body(i) for i in [0, n), maybe at the same time; returns when all are done.

@@ -21,6 +21,7 @@ void check_targets(const at::Tensor& logits_BV, const at::Tensor& indices_Bk, co
     throw Error(ErrorKind::kInvalid, "soft targets: logits " + shape_of(logits_BV) + ", indices " +
                                          shape_of(indices_Bk) + " and weights " + shape_of(weights_Bk) +
                                          " do not fit together");
+  if (!indices_Bk.is_cpu()) return;  // nobody waits for a GPU here: who sends targets there has counted them
   const at::Tensor outside = indices_Bk.lt(0).logical_or(indices_Bk.ge(logits_BV.size(1)));
   if (!outside.any().item<bool>()) return;
   const auto row = outside.any(1).nonzero()[0].item<std::int64_t>();

@@ -12,7 +12,8 @@ namespace trireme::worker::losses {
 
 // -sum_k p_bk ln softmax(logits_b)[index_bk] per row, [B], differentiable in the logits (computed in float32
 // or wider). indices int64 [B, k], weights floating [B, k], >= 0; a weight of 0 turns an entry off, a row of
-// zeros has no target and loss 0. Throws kInvalid: an index outside the vocabulary, naming row and index.
+// zeros has no target and loss 0. Throws kInvalid: an index outside the vocabulary, naming row and index,
+// where the targets are on the host (on a GPU that would be a wait in every step, and it notices by itself).
 at::Tensor soft_target_loss(const at::Tensor& logits_BV, const at::Tensor& indices_Bk,
                             const at::Tensor& weights_Bk);
 

@@ -6,6 +6,8 @@
 
 #include <ATen/ATen.h>
 
+#include "worker/kernels/sent.h"
+
 namespace trireme::worker::nn {
 
 RandomStream ForwardContext::stream(const std::string& layer, std::int64_t row) const {
@@ -37,7 +39,7 @@ at::Tensor stochastic_depth(const at::Tensor& branch_B, double rate, const Forwa
         context.stream(layer, i).uniform() < rate ? 0.0f : static_cast<float>(1 / (1 - rate));
   std::vector<std::int64_t> shape(static_cast<std::size_t>(branch_B.dim()), 1);
   shape[0] = batch;
-  return branch_B * keep_B.to(branch_B.device(), branch_B.scalar_type()).view(shape);
+  return branch_B * kernels::sent_to(keep_B.to(branch_B.scalar_type()), branch_B.device()).view(shape);
 }
 
 at::Tensor kept_patches(std::int64_t batch, std::int64_t patches, double rate,

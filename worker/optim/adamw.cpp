@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <map>
 #include <numeric>
+#include <optional>
 
 namespace trireme::worker::optim {
 namespace {
@@ -34,15 +35,18 @@ AdamW::AdamW(const NamedTensors& parameters, double beta2, double epsilon, const
   }
 }
 
-void AdamW::step(const std::vector<at::Tensor>& gradients, const Rates& rates, const ForEach& for_each) {
-  ++updates_;
+// A step that is decided on the device counts there, and is left out by the operation itself.
+void AdamW::update(const std::vector<at::Tensor>& gradients, const Rates& rates, const ForEach& for_each) {
+  const std::optional<at::Tensor> left_out =
+      waits() ? std::optional<at::Tensor>(1 - taken_.to(at::kFloat)) : std::nullopt;
   for_each(static_cast<std::int64_t>(portions_.size()), [&](std::int64_t i) {
     const at::NoGradGuard no_grad;
     const auto& portion = portions_[static_cast<std::size_t>(i)];
     const auto& first = slots_[portion.front()];
     if (updates_ <= first.treatment.late_updates) return;
     const auto own_updates = static_cast<double>(updates_ - first.treatment.late_updates);
-    const auto count = at::full({}, own_updates, first.parameter.options().dtype(at::kFloat));
+    const auto count = waits() ? (count_ - static_cast<double>(first.treatment.late_updates)).to(at::kFloat)
+                               : at::full({}, own_updates, first.parameter.options().dtype(at::kFloat));
     std::vector<at::Tensor> weights, slopes, means, squares;
     for (const auto index : portion) {
       weights.push_back(slots_[index].parameter);
@@ -53,7 +57,8 @@ void AdamW::step(const std::vector<at::Tensor>& gradients, const Rates& rates, c
     const std::vector<at::Tensor> counts(portion.size(), count);
     at::_fused_adamw_(weights, slopes, means, squares, {}, counts,
                       rates.learning_rate * first.treatment.learning_rate_factor, rates.beta1, beta2_,
-                      first.treatment.weight_decay, epsilon_, /*amsgrad=*/false, /*maximize=*/false);
+                      first.treatment.weight_decay, epsilon_, /*amsgrad=*/false, /*maximize=*/false,
+                      /*grad_scale=*/{}, left_out);
   });
 }
 

@@ -14,9 +14,9 @@ namespace trireme::worker::optim {
 class AdamW final : public Optimizer {
  public:
   AdamW(const NamedTensors& parameters, double beta2, double epsilon, const GroupOptions& groups);
-  void step(const std::vector<at::Tensor>& gradients, const Rates& rates, const ForEach& for_each) override;
 
  private:
+  void update(const std::vector<at::Tensor>& gradients, const Rates& rates, const ForEach& for_each) override;
   // What one thread updates with one call: small parameters that are treated alike together, large ones
   // first.
   std::vector<std::vector<std::size_t>> portions_;

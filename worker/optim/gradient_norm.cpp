@@ -62,7 +62,15 @@ double gradient_norm(const std::vector<at::Tensor>& gradients, const ForEach& fo
   if (gradients.empty()) return 0;
   if (gradients.front().is_cpu()) return norm_on_host(gradients, for_each);
   // One look at the device.
-  return at::stack(at::_foreach_norm(gradients, 2, at::kDouble)).square().sum().sqrt().item<double>();
+  return gradient_norm_there(gradients).item<double>();
+}
+
+at::Tensor gradient_norm_there(const std::vector<at::Tensor>& gradients) {
+  return at::stack(at::_foreach_norm(gradients, 2, at::kDouble)).square().sum().sqrt();
+}
+
+void clip_gradients_there(const std::vector<at::Tensor>& gradients, const at::Tensor& norm, double most) {
+  if (most > 0) at::_foreach_mul_(gradients, (most / norm).clamp_max(1).to(at::kFloat));
 }
 
 double clip_gradients(const std::vector<at::Tensor>& gradients, double norm, double most,

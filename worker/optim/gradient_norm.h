@@ -18,4 +18,8 @@ double gradient_norm(const std::vector<at::Tensor>& gradients, const ForEach& fo
 double clip_gradients(const std::vector<at::Tensor>& gradients, double norm, double most,
                       const ForEach& for_each);
 
+// The same on their device, where nobody looks: the norm as float64 [], and the scaling by it.
+at::Tensor gradient_norm_there(const std::vector<at::Tensor>& gradients);
+void clip_gradients_there(const std::vector<at::Tensor>& gradients, const at::Tensor& norm, double most);
+
 }  // namespace trireme::worker::optim

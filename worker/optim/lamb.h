@@ -15,10 +15,10 @@ namespace trireme::worker::optim {
 class Lamb final : public Optimizer {
  public:
   Lamb(const NamedTensors& parameters, double beta2, double epsilon, const GroupOptions& groups);
-  void step(const std::vector<at::Tensor>& gradients, const Rates& rates, const ForEach& for_each) override;
 
  private:
-  void update(Slot& slot, const at::Tensor& gradient, const Rates& rates) const;
+  void update(const std::vector<at::Tensor>& gradients, const Rates& rates, const ForEach& for_each) override;
+  void update_one(Slot& slot, const at::Tensor& gradient, const Rates& rates) const;
   std::vector<std::size_t> large_first_;
   double beta2_, epsilon_;
 };

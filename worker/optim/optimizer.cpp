@@ -19,6 +19,27 @@ Optimizer::Optimizer(const NamedTensors& parameters, const GroupOptions& groups)
   }
 }
 
+void Optimizer::step(const std::vector<at::Tensor>& gradients, const Rates& rates, const ForEach& for_each,
+                     const at::Tensor& taken) {
+  if (taken.defined() && !count_.defined())
+    count_ = at::full({}, static_cast<double>(updates_), taken.options());
+  if (!taken.defined()) count_ = at::Tensor();
+  ++updates_;
+  taken_ = taken;
+  if (taken.defined()) count_ = count_ + taken;
+  update(gradients, rates, for_each);
+}
+
+void Optimizer::masked(Slot& slot, const std::function<void()>& body) const {
+  if (!waits()) return body();
+  const at::Tensor keep = taken_.gt(0);
+  std::vector<std::pair<at::Tensor, at::Tensor>> before;
+  for (const auto& tensor : {slot.parameter, slot.mean, slot.square})
+    before.emplace_back(tensor, tensor.clone());
+  body();
+  for (const auto& [tensor, old] : before) tensor.copy_(at::where(keep, tensor, old));
+}
+
 NamedTensors Optimizer::state() const {
   NamedTensors all;
   for (const auto& slot : slots_) {
@@ -35,6 +56,7 @@ void Optimizer::load_state(const NamedTensors& state) {
   into.back().second = updates;
   copy_state(into, state, "optimizer state does not fit the model:");
   updates_ = updates.item<std::int64_t>();
+  count_ = at::Tensor();
 }
 
 void copy_state(const NamedTensors& into, const NamedTensors& from, const std::string& what) {

@@ -20,8 +20,11 @@ class Optimizer {
   virtual ~Optimizer() = default;
   // `gradients` in the order of the parameters, same shapes. Each parameter is updated by one thread, so the
   // bits do not depend on how many there are.
-  virtual void step(const std::vector<at::Tensor>& gradients, const Rates& rates,
-                    const ForEach& for_each) = 0;
+  // `taken`: float64 [] where the parameters are, 1 or 0; with 0 nothing changes, whatever the gradients
+  // hold. updates() counts the step until not_taken() says what the device knew. Undefined: taken.
+  void step(const std::vector<at::Tensor>& gradients, const Rates& rates, const ForEach& for_each,
+            const at::Tensor& taken = {});
+  void not_taken() { --updates_; }
 
   std::int64_t updates() const { return updates_; }
   // "exp_avg.<name>", "exp_avg_sq.<name>", then "updates" int64 [1]. The tensors share memory with this
@@ -38,7 +41,15 @@ class Optimizer {
     at::Tensor parameter, mean, square;
     Treatment treatment;
   };
+  // The `updates_`-th update. What waits to be decided is undone with masked(), or by the operation itself.
+  virtual void update(const std::vector<at::Tensor>& gradients, const Rates& rates,
+                      const ForEach& for_each) = 0;
+  // body() changes the slot; where `taken_` is 0 the slot is as it was.
+  void masked(Slot& slot, const std::function<void()>& body) const;
+  bool waits() const { return taken_.defined(); }
   std::vector<Slot> slots_;
+  // Of a step that is decided on the device: its `taken`, and the updates up to it, float64 [].
+  at::Tensor taken_, count_;
   std::int64_t updates_ = 0;
 };
 

@@ -12,9 +12,9 @@ namespace trireme::worker::optim {
 class Sgd final : public Optimizer {
  public:
   Sgd(const NamedTensors& parameters, double momentum, const GroupOptions& groups);
-  void step(const std::vector<at::Tensor>& gradients, const Rates& rates, const ForEach& for_each) override;
 
  private:
+  void update(const std::vector<at::Tensor>& gradients, const Rates& rates, const ForEach& for_each) override;
   double momentum_;
 };
 

@@ -15,7 +15,9 @@ class WeightAverage {
   // `parameters` are read at every update(); decay in [0, 1).
   WeightAverage(const NamedTensors& parameters, double decay, bool warm_up);
 
-  void update(const ForEach& for_each);
+  // `taken` as in Optimizer::step(), not_taken() as there.
+  void update(const ForEach& for_each, const at::Tensor& taken = {});
+  void not_taken() { --updates_; }
   // Swaps averages and weights; a second call swaps back.
   void exchange();
 
@@ -30,6 +32,7 @@ class WeightAverage {
   double decay_;
   bool warm_up_;
   std::int64_t updates_ = 0;
+  at::Tensor count_;  // of updates, float64 [], where steps are decided on the device
 };
 
 }  // namespace trireme::worker::optim

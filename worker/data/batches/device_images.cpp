@@ -7,17 +7,22 @@
 namespace trireme::worker::data {
 namespace {
 
+// Behind what travels there already, and nobody waits for it.
+at::Tensor sent_to(const at::Tensor& on_host, const at::Device& device) {
+  return device.is_cpu() ? on_host : on_host.pin_memory().to(device, /*non_blocking=*/true);
+}
+
 at::Tensor per_channel(const Normalization& normalization, double (*of)(double mean, double std),
                        const at::Device& device) {
   at::Tensor values = at::empty({1, 3, 1, 1}, at::kFloat);
   for (std::size_t c = 0; c < 3; ++c)
     values.data_ptr<float>()[c] = static_cast<float>(
         of(static_cast<double>(normalization.mean[c]), static_cast<double>(normalization.std[c])));
-  return values.to(device);
+  return sent_to(values, device);
 }
 
 at::Tensor rows_where(const std::vector<std::uint8_t>& flags, const at::Device& device) {
-  return at::tensor(at::ArrayRef<std::uint8_t>(flags), at::kByte).ne(0).view({-1, 1, 1, 1}).to(device);
+  return sent_to(at::tensor(at::ArrayRef<std::uint8_t>(flags), at::kByte).ne(0).view({-1, 1, 1, 1}), device);
 }
 
 }  // namespace

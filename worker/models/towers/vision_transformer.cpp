@@ -4,6 +4,7 @@
 #include <ATen/ATen.h>
 
 #include "common/base/error.h"
+#include "worker/kernels/sent.h"
 #include "worker/models/towers/image_pooling.h"
 #include "worker/models/towers/towers.h"
 #include "worker/nn/transformer.h"
@@ -109,8 +110,8 @@ class VisionTransformer final : public Tower {
                                  .reshape({batch, grid_ * grid_, inner});
     at::Tensor position_GT = positional_embedding_.slice(0, before_);
     if (context.training && spec_.patch_dropout > 0) {
-      const at::Tensor kept_BK =
-          nn::kept_patches(batch, grid_ * grid_, spec_.patch_dropout, context).to(image_BCHW.device());
+      const at::Tensor kept_BK = kernels::sent_to(
+          nn::kept_patches(batch, grid_ * grid_, spec_.patch_dropout, context), image_BCHW.device());
       patches_BGK = patches_BGK.gather(1, kept_BK.unsqueeze(2).expand({-1, -1, inner}));
       position_GT = at::embedding(position_GT, kept_BK);
     }

@@ -1,6 +1,6 @@
 // StreamCalls without a device: every call is written down, and data moves through a gang of threads. float32
-// and bfloat16 tensors count as the device's. What an operation gives is NaN until the caller's stream
-// follows its mark, so that whoever reads too early is found out.
+// and bfloat16 tensors count as the device's, and all that are not the host's. What an operation gives is NaN
+// until the caller's stream follows its mark, so that whoever reads too early is found out.
 #pragma once
 
 #include <ATen/ATen.h>
@@ -47,6 +47,7 @@ class RecordedCalls final : public StreamCalls {
   const char* name() const override { return "recorded"; }
   std::string describe() const override { return "Recorded"; }
   bool on_device(const at::Tensor& tensor) const override {
+    if (!tensor.is_cpu()) return true;
     return tensor.scalar_type() == at::kFloat || tensor.scalar_type() == at::kBFloat16;
   }
 

@@ -76,11 +76,13 @@ void Checkpoints::save_if_due(bool last_step) {
   const bool best = progress.best_step == progress.step;
   const bool must = best || save_now_ || last_step;
   if (must) writer_->wait();
-  const bool by_steps = task_.checkpoint_every_steps > 0 && progress.step % task_.checkpoint_every_steps == 0;
-  const bool by_time =
-      task_.checkpoint_every_seconds > 0 && since(last_save_) >= task_.checkpoint_every_seconds;
-  if (must || by_steps || by_time || writer_->wants_another_try()) save(best);
+  if (must || due_by_steps(progress.step) || due_by_time()) save(best);
   save_now_ = false;
+}
+
+bool Checkpoints::due_by_time() const {
+  return (task_.checkpoint_every_seconds > 0 && since(last_save_) >= task_.checkpoint_every_seconds) ||
+         writer_->wants_another_try() || save_now_;
 }
 
 void Checkpoints::save(bool best) {
@@ -100,11 +102,13 @@ void Checkpoints::wait() {
   writer_->wait();
 }
 
-bool Checkpoints::all_stop() {
-  const bool asked = context_.stop != nullptr && context_.stop->checkpoint_first();
-  if (group_.size() == 1) return asked;
-  at::Tensor flag = at::full({1}, asked ? 1 : 0, at::kLong);
-  return group_.all_gather(flag).sum().item<std::int64_t>() > 0;
+Checkpoints::Asked Checkpoints::asked() {
+  const bool stop = context_.stop != nullptr && context_.stop->checkpoint_first();
+  const bool done = leads() && due_by_time();
+  if (group_.size() == 1) return {stop, done};
+  const at::Tensor all = group_.all_gather(at::tensor({stop ? 1 : 0, done ? 1 : 0}, at::kLong).view({1, 2}));
+  const at::Tensor sum = all.sum(0);
+  return {sum[0].item<std::int64_t>() > 0, sum[1].item<std::int64_t>() > 0};
 }
 
 std::int64_t Checkpoints::from_leader(std::int64_t value) {

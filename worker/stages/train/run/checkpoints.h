@@ -43,7 +43,16 @@ class Checkpoints {
   void save_if_due(bool last_step);
   void wait();  // until none is under way
 
-  bool all_stop();  // collective: whether to stop after the steps done so far
+  // Collective, before a step is launched: whether to stop after the steps done so far, and whether gang rank
+  // 0 wants them done, so that it can write what they have made.
+  struct Asked {
+    bool stop = false, done = false;
+  };
+  Asked asked();
+  // Every rank alike: whether a checkpoint is due after so many steps.
+  bool due_by_steps(std::int64_t step) const {
+    return task_.checkpoint_every_steps > 0 && step % task_.checkpoint_every_steps == 0;
+  }
   // Collective; throws kCancelled. All leave together, and only once the ledger holds the checkpoint: a
   // member that left first would end the gang's lease, and with it what gang rank 0 has to say about it.
   [[noreturn]] void stop_after_one();
@@ -52,6 +61,7 @@ class Checkpoints {
   bool leads() const { return group_.rank() == 0; }
   void restore(const TrainState& state);
   void save(bool best);
+  bool due_by_time() const;                      // of gang rank 0: also one that failed, or is waited for
   std::int64_t from_leader(std::int64_t value);  // collective
   std::int64_t committed_step() const;           // gang rank 0: newest in the ledger, -1 when none
   std::int64_t settle_last();

@@ -4,6 +4,8 @@
 #include <cstdlib>
 #include <string_view>
 
+#include "common/base/error.h"
+
 namespace trireme::worker::stages::train {
 namespace {
 
@@ -63,6 +65,16 @@ bool graphs_wanted() {
   return given != nullptr && std::string_view(given) == "1";
 }
 
+// Steps are read later on a GPU; `now` and `later` say so anywhere (docs/gpu.md).
+std::optional<bool> read_later_wanted() {
+  const char* given = std::getenv("TRIREME_STEP_READS");
+  if (given == nullptr || *given == 0) return std::nullopt;
+  const std::string_view word(given);
+  if (word != "now" && word != "later")
+    throw Error(ErrorKind::kUsage, std::string("TRIREME_STEP_READS is '") + given + "'", "use now or later");
+  return word == "later";
+}
+
 }  // namespace
 
 StepOptions step_options(const jobs::TrainSettings& settings, std::int64_t total_steps) {
@@ -74,7 +86,8 @@ StepOptions step_options(const jobs::TrainSettings& settings, std::int64_t total
           .optimizer = optimizer_of(settings),
           .average_decay = settings.average.decay,
           .average_warm_up = settings.average.warm_up,
-          .graphs = graphs_wanted()};
+          .graphs = graphs_wanted(),
+          .read_later = read_later_wanted()};
 }
 
 StepRow row_of(const StepResult& done, const std::vector<std::string>& part_names) {

@@ -189,27 +189,60 @@ void TrainRun::open_reporter() {
 }
 
 void TrainRun::train() {
-  auto& progress = state_.progress;
+  const auto& progress = state_.progress;
   while (progress.step < total_steps_) {
-    if (checkpoints_->all_stop()) checkpoints_->stop_after_one();
+    const auto asked = checkpoints_->asked();
+    if (asked.stop || asked.done) finish_all();
+    if (asked.stop) checkpoints_->stop_after_one();
     if (context_.stop != nullptr) context_.stop->throw_if_stopped();
-    const auto begin = steady_clock::now();
-    const double processor = process_seconds();
-    StepRow row = one_step();
-    sidecars_.all_seconds += process_seconds() - processor;
-    ++sidecars_.steps;
-    finish_step(row);
-    row.seconds = seconds_since(begin);
-    if (leads()) reporter_->add(row);
-    fault_point("train.after_step_before_ack");
-    if (leads()) checkpoints_->save_if_due(progress.step == total_steps_);
+    if (progress.step == total_steps_) break;
+    launch();
+    const auto steps = progress.step + static_cast<std::int64_t>(launched_.size());
+    if (!step_->reads_later() || must_be_done(steps))
+      finish_all();
+    else if (launched_.size() > 1)
+      finish_one();
   }
   if (leads() && sidecars_.any && sidecars_.steps > 0) log_info("train", sidecars_.text());
 }
 
-// What the next step computes on; on a GPU two steps more are on their way there.
-TrainRun::Prepared TrainRun::prepared() {
-  const std::int64_t step = state_.progress.step;
+// What is looked at, written or decided with the weights as they are after so many steps.
+bool TrainRun::must_be_done(std::int64_t steps) const {
+  return steps == total_steps_ || checkpoints_->due_by_steps(steps) ||
+         (evaluation_data_ && steps % settings_.evaluate_every.steps == 0);
+}
+
+void TrainRun::launch() {
+  const auto begin = steady_clock::now();
+  const double processor = process_seconds();
+  const std::int64_t step = state_.progress.step + static_cast<std::int64_t>(launched_.size());
+  Launched& launched = launched_.emplace_back(Launched{step, prepared(step), {}, begin});
+  runtime::device_fault_point();
+  launched.result = step_->launch(launched.prepared.inputs, step, step >= observed_from_);
+  sidecars_.all_seconds += process_seconds() - processor;
+}
+
+void TrainRun::finish_all() {
+  while (!launched_.empty()) finish_one();
+}
+
+void TrainRun::finish_one() {
+  const double processor = process_seconds();
+  Launched launched = std::move(launched_.front());
+  launched_.pop_front();
+  StepRow row = read_step(launched);
+  sidecars_.all_seconds += process_seconds() - processor;
+  ++sidecars_.steps;
+  finish_step(row);
+  row.seconds = seconds_since(std::max(launched.begin, last_end_));
+  last_end_ = steady_clock::now();
+  if (leads()) reporter_->add(row);
+  fault_point("train.after_step_before_ack");
+  if (leads() && launched_.empty()) checkpoints_->save_if_due(state_.progress.step == total_steps_);
+}
+
+// What this step computes on; on a GPU two steps more are on their way there.
+TrainRun::Prepared TrainRun::prepared(std::int64_t step) {
   const auto wanted = std::min<std::int64_t>(copies_.ahead() ? kStepsAhead : 1, total_steps_ - step);
   while (static_cast<std::int64_t>(ahead_.size()) < wanted)
     ahead_.push_back(prepare(step + static_cast<std::int64_t>(ahead_.size())));
@@ -233,12 +266,11 @@ TrainRun::Prepared TrainRun::prepare(std::int64_t step) {
   return made;
 }
 
-StepRow TrainRun::one_step() {
-  auto [batch, inputs, counts, copied] = prepared();
-  const std::int64_t step = state_.progress.step;
-  runtime::device_fault_point();
-  const StepResult done = step_->run(inputs, step, step >= observed_from_);
-  tally(batch, inputs, done);
+StepRow TrainRun::read_step(Launched& launched) {
+  StepResult& done = launched.result;
+  step_->read(done);
+  const auto& [batch, inputs, counts, copied] = launched.prepared;
+  tally(launched.prepared, done);
   double from_sidecars = batch.sidecar_seconds;
   for (const auto& input : inputs) from_sidecars += input.target_seconds;
   sidecars_.step_seconds += from_sidecars;
@@ -246,7 +278,7 @@ StepRow TrainRun::one_step() {
   for (const auto& slot : counts)
     for (const auto& [name, count] : slot) counts_[name] += count;
   StepRow row = row_of(done, objective_->parts());
-  row.step = step + 1;
+  row.step = launched.step + 1;
   row.epoch = batch.epoch;
   row.data_wait_seconds = batch.wait_seconds;
   if (leads()) {
@@ -261,8 +293,9 @@ StepRow TrainRun::one_step() {
 }
 
 // Collective. Rows went dead in `inputs` for reasons that the batch does not know of.
-void TrainRun::tally(const data::BatchLoader::Step& batch, const std::vector<SlotInput>& inputs,
-                     const StepResult& done) {
+void TrainRun::tally(const Prepared& prepared, const StepResult& done) {
+  const auto& batch = prepared.batch;
+  const auto& inputs = prepared.inputs;
   if (done.loss.signals_Kb.empty() || done.skipped()) return;
   if (!truth_) truth_ = std::make_unique<TruthTable>(data_);
   std::vector<std::vector<Truth>> truth(batch.slots.size());
@@ -274,9 +307,12 @@ void TrainRun::tally(const data::BatchLoader::Step& batch, const std::vector<Slo
   signals_->add(done.loss.signals_Kb, live, truth, group_);
 }
 
+// What was launched behind the step begins again, with the weights gone back to.
 void TrainRun::roll_back(StepRow& row) {
   row.rolled_back_to = checkpoints_->roll_back();
   ++state_.progress.rollbacks;
+  for (auto& launched : launched_)
+    launched.result = step_->launch(launched.prepared.inputs, launched.step, launched.step >= observed_from_);
   if (!leads()) return;
   log_warning("train", "step " + std::to_string(row.step) + " was not finite: weights of step " +
                            std::to_string(row.rolled_back_to) + " again, the batches since are left out");

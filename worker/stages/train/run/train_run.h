@@ -2,6 +2,7 @@
 // the objective's (objectives/objective.h).
 #pragma once
 
+#include <chrono>
 #include <deque>
 #include <map>
 #include <memory>
@@ -45,12 +46,22 @@ class TrainRun {
     std::vector<std::map<std::string, std::int64_t>> counts;
     std::shared_ptr<c10::Event> copied;
   };
+  // A step on its way: on a GPU one is launched before the one before it is read.
+  struct Launched {
+    std::int64_t step = 0;  // 0-based
+    Prepared prepared;      // stays for what it travels out of, and to be launched again
+    StepResult result;
+    std::chrono::steady_clock::time_point begin;
+  };
   void train();
-  Prepared prepared();
+  Prepared prepared(std::int64_t step);
   Prepared prepare(std::int64_t step);
-  StepRow one_step();
-  void tally(const data::BatchLoader::Step& batch, const std::vector<SlotInput>& inputs,
-             const StepResult& done);
+  void launch();
+  void finish_one();
+  void finish_all();
+  bool must_be_done(std::int64_t steps) const;  // before another is launched
+  StepRow read_step(Launched& launched);
+  void tally(const Prepared& prepared, const StepResult& done);
   void roll_back(StepRow& row);
   void finish_step(StepRow& row);
   void evaluate(StepRow& row);
@@ -79,9 +90,11 @@ class TrainRun {
   std::unique_ptr<TruthTable> truth_;  // from the first step of the last epoch
   std::unique_ptr<Checkpoints> checkpoints_;
   std::unique_ptr<data::BatchLoader> loader_;
-  std::deque<Prepared> ahead_;                  // of the next steps
-  std::unique_ptr<StepReporter> reporter_;      // of gang rank 0
-  std::map<std::string, std::int64_t> counts_;  // of own slots: "bad.<reason>", and the objective's
+  std::deque<Prepared> ahead_;                      // of the next steps
+  std::deque<Launched> launched_;                   // and not read yet
+  std::chrono::steady_clock::time_point last_end_;  // of the last step that was read
+  std::unique_ptr<StepReporter> reporter_;          // of gang rank 0
+  std::map<std::string, std::int64_t> counts_;      // of own slots: "bad.<reason>", and the objective's
   std::int64_t skipped_ = 0;
   SidecarShare sidecars_;
 };

@@ -3,6 +3,7 @@
 #pragma once
 
 #include <cstdint>
+#include <functional>
 #include <string>
 #include <utility>
 #include <vector>
@@ -54,8 +55,17 @@ struct SlotOutput {
 // Slopes of the loss at one slot's output.
 struct SlotSlopes {
   std::vector<at::Tensor> rows_BD;
-  // Parameters that meet the rows in the loss alone (a temperature), and this slot's share of their slope.
-  std::vector<std::pair<at::Tensor, double>> scalars;
+  // Parameters that meet the rows in the loss alone (a temperature), and this slot's share of their slope:
+  // float64 [], on the host, or where the parameters are.
+  std::vector<std::pair<at::Tensor, at::Tensor>> scalars;
+};
+
+struct StepLoss;
+
+// The numbers of a loss that are still on the device, and what becomes of them on the host.
+struct NumbersThere {
+  at::Tensor values;                                               // float64 [n], the loss first
+  std::function<void(const double* values, StepLoss& loss)> read;  // sets all but `value`
 };
 
 struct StepLoss {
@@ -64,10 +74,11 @@ struct StepLoss {
   std::vector<double> parts;                          // as Objective::parts() names them
   std::vector<std::pair<std::string, double>> gates;  // for the log
   std::vector<at::Tensor> signals_Kb;                 // of own slots, when observed: see signals/signals.h
-  std::int64_t live = 0;                              // rows that count, on all ranks
-  bool too_few = false;                               // nothing to learn from: no slopes
-  std::vector<SlotSlopes> slopes;                     // one per own slot
-  std::vector<double> sum_slopes;                     // of SlotOutput::sum_H, the same for every slot
+  NumbersThere there;              // where LossContext::later: value, parts, gates, logit_scale
+  std::int64_t live = 0;           // rows that count, on all ranks
+  bool too_few = false;            // nothing to learn from: no slopes
+  std::vector<SlotSlopes> slopes;  // one per own slot
+  at::Tensor sum_slopes_H;         // float64, of SlotOutput::sum_H, the same for every slot
 };
 
 struct LossContext {
@@ -76,6 +87,8 @@ struct LossContext {
   std::int64_t step = 0;
   bool observe = false;
   optim::ForEach for_each;
+  // Nothing may be read on the host: numbers stay in StepLoss::there, signals on the device.
+  bool later = false;
 };
 
 class Learner {
@@ -97,8 +110,11 @@ class Learner {
 
   // In a fixed order; float32 leaves that require gradients, those of SlotSlopes::scalars among them.
   virtual NamedTensors parameters() = 0;
+  // Whether loss() can leave its numbers on the device (LossContext::later), and forward() looks at none.
+  virtual bool reads_later() const { return false; }
   // The step of the last loss() was taken: what it would change is changed now, what has bounds is clamped.
-  virtual void settle() {}
+  // `taken` as in Optimizer::step(): where it is defined, all this is so only where it is 1.
+  virtual void settle(const at::Tensor& /*taken*/) {}
   // Parameters have changed.
   virtual void updated() {}
 

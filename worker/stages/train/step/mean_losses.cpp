@@ -3,6 +3,7 @@
 #include <ATen/ATen.h>
 
 #include "worker/collective/slot_tree.h"
+#include "worker/kernels/sent.h"
 
 namespace trireme::worker::stages::train {
 namespace {
@@ -42,6 +43,25 @@ MeanLosses mean_losses(const std::vector<SlotInput>& own, const std::vector<Slot
   return result;
 }
 
+MeansThere mean_losses_there(const std::vector<SlotInput>& own, const std::vector<SlotOutput>& outputs,
+                             const std::vector<double>& weights, collective::Group& group) {
+  const at::NoGradGuard no_grad;
+  std::vector<at::Tensor> rows;  // per slot: sums, then counts
+  for (std::size_t i = 0; i < own.size(); ++i) {
+    std::vector<at::Tensor> counts;
+    for (const auto& head : own[i].targets) counts.push_back(head.weight_Bk.sum(1).gt(0).sum());
+    rows.push_back(at::cat({outputs[i].sum_H.detach().to(at::kDouble), at::stack(counts).to(at::kDouble)}));
+  }
+  const at::Tensor total = collective::tree_sum_rows(group.all_gather(at::stack(rows)));
+  const auto heads = static_cast<std::int64_t>(weights.size());
+  const at::Tensor sums = total.narrow(0, 0, heads), counts = total.narrow(0, heads, heads);
+  const at::Tensor weight = kernels::sent_to(at::tensor(weights, at::kDouble), total.device());
+  const at::Tensor none = counts.le(0), whole = counts.clamp_min(1);
+  MeansThere means{(sums / whole).masked_fill(none, 0), (weight / whole).masked_fill(none, 0), {}};
+  means.weighted = (weight * means.mean_H).sum();
+  return means;
+}
+
 StepLoss one_mean_loss(const std::vector<SlotInput>& own, const std::vector<SlotOutput>& outputs,
                        const LossContext& context) {
   const auto means = mean_losses(own, outputs, context.slots, {1}, context.group);
@@ -50,7 +70,7 @@ StepLoss one_mean_loss(const std::vector<SlotInput>& own, const std::vector<Slot
   result.parts = means.mean;
   result.live = means.live;
   result.too_few = means.factor[0] == 0;
-  result.sum_slopes = means.factor;
+  result.sum_slopes_H = at::tensor(means.factor, at::kDouble);
   result.slopes.resize(own.size());
   return result;
 }

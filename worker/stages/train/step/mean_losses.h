@@ -22,6 +22,14 @@ struct MeanLosses {
 MeanLosses mean_losses(const std::vector<SlotInput>& own, const std::vector<SlotOutput>& outputs,
                        std::int64_t slots, const std::vector<double>& weights, collective::Group& group);
 
+// The same where the sums are, and no number of it is read on the host; targets count where count_H is
+// undefined. float64 [heads], and [] for `weighted`.
+struct MeansThere {
+  at::Tensor mean_H, factor_H, weighted;
+};
+MeansThere mean_losses_there(const std::vector<SlotInput>& own, const std::vector<SlotOutput>& outputs,
+                             const std::vector<double>& weights, collective::Group& group);
+
 // The loss of an objective that has that mean alone, of one head, each slot's sum being its only output.
 StepLoss one_mean_loss(const std::vector<SlotInput>& own, const std::vector<SlotOutput>& outputs,
                        const LossContext& context);

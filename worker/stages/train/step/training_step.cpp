@@ -83,6 +83,13 @@ TrainingStep::TrainingStep(Learner& learner, collective::Group& group, SlotPool&
   if (options_.average_decay > 0)
     average_ =
         std::make_unique<optim::WeightAverage>(parameters_, options_.average_decay, options_.average_warm_up);
+  later_ = options_.read_later.value_or(!leaves_.front().is_cpu()) && can_read_later();
+}
+
+// A gang through the host reads all of it anyway; who learns late is decided by the host's count of updates.
+bool TrainingStep::can_read_later() const {
+  const bool through_host = !leaves_.front().is_cpu() && !group_.takes_device_tensors();
+  return learner_.reads_later() && !through_host && options_.optimizer.groups.late_updates == 0;
 }
 
 optim::ForEach TrainingStep::for_each() {
@@ -93,12 +100,31 @@ bool TrainingStep::chunked(const SlotInput& input) const {
   return options_.micro_batch > 0 && options_.micro_batch < input.live_B.size(0);
 }
 
-StepResult TrainingStep::run(const std::vector<SlotInput>& own, std::int64_t step, bool observe) {
+StepResult TrainingStep::launch(const std::vector<SlotInput>& own, std::int64_t step, bool observe) {
   const optim::Rates rates = optim::rates(options_.schedule, step);
-  const LossContext context{group_, options_.slots, step, observe, for_each()};
+  const LossContext context{group_, options_.slots, step, observe, for_each(), later_};
   StepResult result = attempt(own, context, rates);
   if (result.non_finite) result = attempt(own, context, rates);
   return result;
+}
+
+void TrainingStep::read(StepResult& launched) {
+  const auto numbers = std::exchange(launched.numbers, nullptr);
+  if (numbers == nullptr) return;
+  const at::Tensor& read = numbers->arrived();  // the loss's, then the gradient's norm
+  group_.confirm();
+  const double* values = read.const_data_ptr<double>();
+  StepLoss& loss = launched.loss;
+  loss.value = values[0];
+  loss.there.read(values, loss);
+  loss.there = {};
+  launched.gradient_norm = values[read.numel() - 1];
+  for (auto& signals : launched.signals) loss.signals_Kb.push_back(signals.arrived());
+  launched.signals.clear();
+  launched.non_finite = !std::isfinite(loss.value) || !std::isfinite(launched.gradient_norm);
+  if (!launched.non_finite) return;
+  optimizer_->not_taken();
+  if (average_) average_->not_taken();
 }
 
 StepResult TrainingStep::attempt(const std::vector<SlotInput>& own, const LossContext& context,
@@ -115,7 +141,11 @@ StepResult TrainingStep::attempt(const std::vector<SlotInput>& own, const LossCo
     if (!result.skipped()) gradient = backward(own, outputs, result.loss);
     result.loss.slopes.clear();
   }
-  if (gradient.defined()) update(result, gradient, rates);
+  if (!gradient.defined()) return result;
+  if (later_)
+    update_there(result, gradient, rates);
+  else
+    update(result, gradient, rates);
   return result;
 }
 
@@ -163,7 +193,7 @@ at::Tensor TrainingStep::backward(const std::vector<SlotInput>& own, const std::
   pool_.for_each(range.size(), [&](std::int64_t i) {
     const auto at = static_cast<std::size_t>(i);
     at::Tensor flat = free_buffer();
-    slot_gradient(i, own[at], outputs[at], loss.slopes[at], loss.sum_slopes, flat);
+    slot_gradient(i, own[at], outputs[at], loss.slopes[at], loss.sum_slopes_H, flat);
     set_scalars(loss.slopes[at], flat);
     if (outputs[at].statistics.defined()) statistics_of(flat).copy_(outputs[at].statistics);
     sums.add(range.first + i, on_wire(flat, group_));
@@ -174,29 +204,27 @@ at::Tensor TrainingStep::backward(const std::vector<SlotInput>& own, const std::
 }
 
 void TrainingStep::slot_gradient(std::int64_t slot, const SlotInput& input, const SlotOutput& output,
-                                 const SlotSlopes& slopes, const std::vector<double>& sum_slopes,
-                                 at::Tensor& flat) {
+                                 const SlotSlopes& slopes, const at::Tensor& sum_slopes_H, at::Tensor& flat) {
   if (replay_ != nullptr)
     return replay_->backward(
         slot, output, slopes,
-        [this, sum_slopes](const SlotOutput& rows, const SlotSlopes& at_rows, bool keep, at::Tensor& into) {
-          through(rows, at_rows, 0, sum_slopes, false, into, keep);
+        [this, sum_slopes_H](const SlotOutput& rows, const SlotSlopes& at_rows, bool keep, at::Tensor& into) {
+          through(rows, at_rows, 0, sum_slopes_H, false, into, keep);
         },
         flat);
-  if (!chunked(input)) return through(output, slopes, 0, sum_slopes, false, flat);
+  if (!chunked(input)) return through(output, slopes, 0, sum_slopes_H, false, flat);
   const auto rows = input.live_B.size(0);
   for (std::int64_t first = 0; first < rows; first += options_.micro_batch) {
     const auto part = [&] {
       const Autocast autocast(options_.bf16, leaves_.front().device().type());
       return learner_.forward(rows_of(input, first, std::min(options_.micro_batch, rows - first)));
     }();
-    through(part, slopes, first, sum_slopes, first > 0, flat);
+    through(part, slopes, first, sum_slopes_H, first > 0, flat);
   }
 }
 
 void TrainingStep::through(const SlotOutput& output, const SlotSlopes& slopes, std::int64_t first,
-                           const std::vector<double>& sum_slopes, bool add, at::Tensor& flat,
-                           bool keep) const {
+                           const at::Tensor& sum_slopes_H, bool add, at::Tensor& flat, bool keep) const {
   std::vector<at::Tensor> ends, at_ends;
   for (std::size_t p = 0; p < output.rows_BD.size(); ++p) {
     const at::Tensor& end = ends.emplace_back(output.rows_BD[p]);
@@ -204,7 +232,7 @@ void TrainingStep::through(const SlotOutput& output, const SlotSlopes& slopes, s
   }
   if (output.sum_H.defined()) {
     ends.push_back(output.sum_H);
-    at_ends.push_back(at::tensor(sum_slopes, at::kDouble).to(output.sum_H.options()));
+    at_ends.push_back(sum_slopes_H.to(output.sum_H.options()));
   }
   const auto gradients = torch::autograd::grad(ends, leaves_, at_ends, /*retain_graph=*/keep,
                                                /*create_graph=*/false, /*allow_unused=*/true);
@@ -235,7 +263,12 @@ void TrainingStep::set_scalars(const SlotSlopes& slopes, at::Tensor& flat) const
   std::int64_t at = 0;
   for (const auto& leaf : leaves_) {
     for (const auto& [scalar, slope] : slopes.scalars)
-      if (leaf.data_ptr() == scalar.data_ptr()) flat.narrow(0, at, 1).fill_(slope);
+      if (leaf.data_ptr() == scalar.data_ptr()) {
+        if (slope.is_cpu())
+          flat.narrow(0, at, 1).fill_(slope.item<double>());
+        else
+          flat.narrow(0, at, 1).copy_(slope);
+      }
     at += leaf.numel();
   }
 }
@@ -246,21 +279,43 @@ at::Tensor TrainingStep::statistics_of(const at::Tensor& flat) const {
   return flat.narrow(0, numbers_ - count, count);
 }
 
-void TrainingStep::update(StepResult& result, const at::Tensor& flat, const optim::Rates& rates) {
-  const at::NoGradGuard no_grad;
+std::vector<at::Tensor> TrainingStep::gradients_of(const at::Tensor& flat) const {
   std::vector<at::Tensor> gradients;
   std::int64_t at = 0;
   for (const auto& leaf : leaves_) {
     gradients.push_back(flat.narrow(0, at, leaf.numel()).view(leaf.sizes()));
     at += leaf.numel();
   }
+  return gradients;
+}
+
+// Whether the step is taken is a number of the device, and what becomes of the weights follows it.
+void TrainingStep::update_there(StepResult& result, const at::Tensor& flat, const optim::Rates& rates) {
+  const at::NoGradGuard no_grad;
+  const auto gradients = gradients_of(flat);
+  const at::Tensor norm = optim::gradient_norm_there(gradients);
+  at::Tensor& numbers = result.loss.there.values;
+  const at::Tensor taken = at::isfinite(norm).logical_and(at::isfinite(numbers[0])).to(at::kDouble);
+  optim::clip_gradients_there(gradients, norm, options_.gradient_clip_norm);
+  optimizer_->step(gradients, rates, for_each(), taken);
+  learner_.settle(taken);
+  if (average_) average_->update(for_each(), taken);
+  learner_.updated();
+  for (const auto& signals : std::exchange(result.loss.signals_Kb, {})) result.signals.emplace_back(signals);
+  result.numbers =
+      std::make_shared<kernels::Returning>(at::cat({std::exchange(numbers, {}), norm.view({1})}));
+}
+
+void TrainingStep::update(StepResult& result, const at::Tensor& flat, const optim::Rates& rates) {
+  const at::NoGradGuard no_grad;
+  auto gradients = gradients_of(flat);
   result.gradient_norm = optim::gradient_norm(gradients, for_each());
   group_.confirm();  // before anything of it reaches the weights
   result.non_finite = !std::isfinite(result.gradient_norm);
   if (result.non_finite) return;
   optim::clip_gradients(gradients, result.gradient_norm, options_.gradient_clip_norm, for_each());
   optimizer_->step(gradients, rates, for_each());
-  learner_.settle();
+  learner_.settle({});
   if (average_) average_->update(for_each());
   if (learner_.statistics_numbers() > 0) learner_.absorb_statistics(statistics_of(flat));
   learner_.updated();

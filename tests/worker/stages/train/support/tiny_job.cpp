@@ -253,9 +253,10 @@ TinyJob::Outcome TinyJob::train(const std::string& run, int ranks, const std::st
     context.group = groups[static_cast<std::size_t>(rank)].get();
     context.report_step = [&](const jobs::StepReport& report) {
       outcome.reports.push_back(report);
-      if (await_checkpoints && report.step > 1)
-        trireme::testing::eventually([&] { return written_step >= report.step - 1; },
-                                     std::chrono::seconds(2));
+      if (await_checkpoints && checkpoint_every_steps > 0 && report.step > checkpoint_every_steps) {
+        const auto due = (report.step - 1) / checkpoint_every_steps * checkpoint_every_steps;
+        trireme::testing::eventually([&] { return written_step >= due; }, std::chrono::seconds(2));
+      }
       if (on_step) on_step(report.step, stop);
     };
     context.checkpoint_written = [&](const jobs::CheckpointWritten& written) {

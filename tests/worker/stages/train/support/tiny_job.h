@@ -27,7 +27,7 @@ class TinyJob {
   bool broken_feature = false;         // one sample's image feature is not a number
   bool commit = false;                 // checkpoints are sealed as the coordinator does it, at once
   int commit_looks = 0;                // how often the ranks look before they see it
-  bool await_checkpoints = false;      // a step waits until the checkpoint of the one before is written
+  bool await_checkpoints = false;      // a step waits until the checkpoints due before it are written
 
   struct Outcome {
     jobs::TaskDone done;

@@ -94,7 +94,10 @@ void DualEncoderModel::updated() {
   const auto& kind = options().temperature;
   if (kind.kind != losses::TemperatureKind::kSigma) return;
   const at::NoGradGuard no_grad;
-  encoder_.logit_scale().fill_(std::log(kind.scale(temperature_.item<double>())));
+  if (!temperature_.is_cpu())  // nobody waits for a GPU here
+    encoder_.logit_scale().copy_(-temperature_.to(at::kDouble).log());
+  else
+    encoder_.logit_scale().fill_(std::log(kind.scale(temperature_.item<double>())));
 }
 
 NamedTensors DualEncoderModel::own_state() const {

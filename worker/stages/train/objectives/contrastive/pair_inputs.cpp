@@ -9,6 +9,7 @@
 #include "common/base/processor_time.h"
 #include "common/base/random.h"
 #include "worker/data/batches/device_images.h"
+#include "worker/kernels/sent.h"
 
 namespace trireme::worker::stages::train {
 namespace {
@@ -91,15 +92,16 @@ void add_images(const DataSet& set, data::SlotBatch& batch, const PairInputOptio
   if (options.feature_dropout > 0)
     drop_features(input.image_features_BT, options.image_mean_T, options.feature_dropout, options.seed,
                   input.step, input.slot);
-  input.image_features_BT = input.image_features_BT.to(options.device);
+  input.image_features_BT = kernels::sent_to(input.image_features_BT, at::Device(options.device));
 }
 
 // Raw texts or synthetic captions, or both; of each one of tokens and stored features.
 void add_texts(const DataSet& set, const models::DualEncoder& encoder, data::SlotBatch& batch,
                const PairInputOptions& options, SlotInput& input) {
   const auto tokens_of = [&](const std::vector<std::string>& texts) {
-    return models::tokenize(encoder.tokenizer(), texts, encoder.spec().text.context)
-        .tokens_NL.to(options.device);
+    return kernels::sent_to(
+        models::tokenize(encoder.tokenizer(), texts, encoder.spec().text.context).tokens_NL,
+        at::Device(options.device));
   };
   const auto own = options.texts.own_caption;
   const auto stored = [&](bool synthetic) {
@@ -109,7 +111,8 @@ void add_texts(const DataSet& set, const models::DualEncoder& encoder, data::Slo
       const auto owner = set.text_owner(static_cast<std::size_t>(sample.shard), sample.sample);
       return table_of(set, owner).text(owner.sample, batch.caption_choice[i]);
     };
-    return feature_rows(batch, any_table(set).text_width(), row, batch.live).to(options.device);
+    return kernels::sent_to(feature_rows(batch, any_table(set).text_width(), row, batch.live),
+                            at::Device(options.device));
   };
   const bool caption_only = !options.texts.raw;
   if (options.stored_texts)
@@ -138,7 +141,9 @@ SlotInput pair_input(const DataSet& set, const models::DualEncoder& encoder, dat
   const double begin = thread_seconds();
   for (const auto& source : options.concepts) {
     auto targets = concept_targets(set, source, batch, counts);
-    input.targets.push_back({targets.index_Bk.to(options.device), targets.weight_Bk.to(options.device)});
+    const at::Device device(options.device);
+    input.targets.push_back(
+        {kernels::sent_to(targets.index_Bk, device), kernels::sent_to(targets.weight_Bk, device)});
   }
   input.target_seconds = thread_seconds() - begin;
   input.live_B = at::tensor(at::ArrayRef<std::uint8_t>(batch.live), at::kByte);

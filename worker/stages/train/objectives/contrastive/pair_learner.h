@@ -33,20 +33,32 @@ class PairLearner : public Learner {
   // Parts: each pair's loss, then each head's mean before its weight.
   StepLoss loss(const std::vector<SlotInput>& own, const std::vector<SlotOutput>& outputs,
                 const LossContext& context) override;
-  void settle() override;  // the temperature into its bounds, the gates' means on
+  bool reads_later() const override { return statistics_numbers() == 0; }  // those are summed on the host
+  // The temperature into its bounds, the gates' means on.
+  void settle(const at::Tensor& taken) override;
 
   // The gates' means, where there are gates; a model adds its own to them.
   NamedTensors state() const override;
   void load_state(const NamedTensors& state) override;
-  const losses::GateState& gates() const { return gates_; }
-  void start_gates_again() { gates_ = options_.gates_at_start; }
+  // Where they are on the device, this waits for it.
+  losses::GateState gates() const;
+  void start_gates_again() { set_gates(options_.gates_at_start); }
 
  protected:
   const PairLossOptions& options() const { return options_; }
 
  private:
+  // What a step's loss is computed with and from; where it is read later, all of it on the device.
+  StepLoss later(const std::vector<SlotInput>& own, const std::vector<SlotOutput>& outputs,
+                 std::vector<losses::SlotEmbeddings> embeddings, const LossContext& context);
+  std::vector<at::Tensor> gated(std::vector<losses::SlotEmbeddings>& embeddings, const LossContext& context,
+                                std::vector<at::Tensor>& gate_3b);
+  void set_gates(const losses::GateState& state);
+
   PairLossOptions options_;
-  losses::GateState gates_, next_gates_;  // next: once the step is taken
+  losses::GateState gates_, next_gates_;     // next: once the step is taken
+  at::Tensor gates_3_, next_gates_3_;        // the same on the device, where steps are read later
+  double known_scale_ = 0, known_bias_ = 0;  // of the last step that was read: what ranks compare
 };
 
 // What the losses see of single samples (signals/signals.h): similarities S_xt = x.t, S_xc = x.c, S_tc = t.c
@@ -54,8 +66,8 @@ class PairLearner : public Learner {
 // texts, synthetic captions and gates.
 std::vector<std::string> pair_signals(bool raw, bool synthetic, bool gated);
 
-// Values of one slot's rows in the order of the names, float64 [signals, b] on the CPU. `gate_3b`: W^s, W^t,
-// W^c; undefined without gates.
+// Values of one slot's rows in the order of the names, float64 [signals, b] where the gates are (without
+// them: where the rows are). `gate_3b`: W^s, W^t, W^c; undefined without gates.
 at::Tensor slot_signals(const losses::SlotEmbeddings& slot, const at::Tensor& gate_3b);
 
 }  // namespace trireme::worker::stages::train

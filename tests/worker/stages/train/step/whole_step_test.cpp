@@ -1,0 +1,259 @@
+// Steps that are read later: on a device that is recorded (recorded_device.h), over a gang that is
+// (recorded_ranks.h), where it is counted what the host would have waited for.
+#include <ATen/ATen.h>
+#include <gtest/gtest.h>
+
+#include <algorithm>
+#include <limits>
+#include <mutex>
+#include <string>
+#include <vector>
+
+#include "tests/worker/collective/support/recorded_ranks.h"
+#include "tests/worker/stages/train/support/toy.h"
+#include "tests/worker/support/recorded_device.h"
+#include "worker/collective/slot_tree.h"
+#include "worker/models/dual_encoder.h"
+#include "worker/stages/train/objectives/contrastive/dual_encoder_model.h"
+#include "worker/stages/train/step/training_step.h"
+
+namespace trireme::worker::stages::train {
+namespace {
+
+using collective::Group;
+
+struct Arm {
+  const char* name;
+  ToyOptions toy;
+  StepOptions step;
+  PairLossOptions loss;
+};
+
+std::vector<Arm> arms() {
+  const optim::Schedule schedule{.peak = 3e-3, .warmup_steps = 2, .total_steps = 20};
+  const StepOptions plain{.slots = kSlots, .gradient_clip_norm = 0.5, .schedule = schedule};
+  Arm clip{"clip", {}, plain, {.temperature = kTemperature}};
+  Arm chunks = clip;
+  chunks.name = "in chunks, averaged";
+  chunks.step.micro_batch = 4;
+  chunks.step.average_decay = 0.9;
+  Arm alip = clip;  // gates, hard negatives and a head, smoothing, thinned negatives, LAMB
+  alip.name = "alip, diht, align";
+  alip.toy.heads = true;
+  alip.step.optimizer.lamb = true;
+  auto& contrastive = alip.loss.contrastive;
+  contrastive.smoothing = 0.1;
+  contrastive.alpha = 0.999;
+  contrastive.beta = 0.5;
+  contrastive.negative_fraction = 0.7;
+  alip.loss.gates = losses::GateOptions{};
+  alip.loss.gates_at_start = {.h_tc = 0.5, .h_xt = 0.25, .h_xc = 0.125};
+  alip.loss.head_weights = {0.7};
+  Arm sigmoid = clip;
+  sigmoid.name = "sigmoid";
+  sigmoid.toy.bias = true;
+  sigmoid.loss.contrastive.kind = losses::ContrastiveKind::kSigmoid;
+  sigmoid.step.optimizer.momentum = 0.9;
+  Arm sigma = clip;
+  sigma.name = "sigma";
+  sigma.toy.temperature = 0.4;
+  sigma.loss.temperature = {.kind = losses::TemperatureKind::kSigma};
+  return {clip, chunks, alip, sigmoid, sigma};
+}
+
+SlotInput on(const at::Device& device, SlotInput input) {
+  for (at::Tensor* tensor : {&input.image_features_BT, &input.text_features_BT, &input.caption_tokens_BL})
+    if (tensor->defined()) *tensor = tensor->to(device);
+  for (auto& head : input.targets) head = {head.index_Bk.to(device), head.weight_Bk.to(device)};
+  return input;
+}
+
+std::vector<SlotInput> inputs_of(const Arm& arm, const Group& group, std::int64_t step) {
+  const auto own = collective::own_slots(kSlots, group.size(), group.rank());
+  std::vector<SlotInput> inputs;
+  for (auto slot = own.first; slot < own.last; ++slot)
+    inputs.push_back(
+        on(arm.toy.device, arm.loss.gates ? rich_input_of(step % 3, slot) : input_of(step % 3, slot)));
+  return inputs;
+}
+
+struct Trained {
+  std::vector<at::Tensor> weights;
+  std::vector<double> numbers;
+};
+
+void expect_close(const Trained& found, const Trained& expected, double relative, const std::string& what) {
+  ASSERT_EQ(found.numbers.size(), expected.numbers.size()) << what;
+  for (std::size_t i = 0; i < found.numbers.size(); ++i)
+    EXPECT_NEAR(found.numbers[i], expected.numbers[i],
+                relative * std::max(1.0, std::abs(expected.numbers[i])))
+        << what << ", number " << i;
+  ASSERT_EQ(found.weights.size(), expected.weights.size()) << what;
+  for (std::size_t i = 0; i < found.weights.size(); ++i)
+    EXPECT_TRUE(at::allclose(found.weights[i], expected.weights[i], relative, relative))
+        << what << ", tensor " << i;
+}
+
+constexpr std::int64_t kSteps = 4;
+
+// A step is read when the next one is launched; `bad`: a step with a number that is not finite on rank 0.
+Trained train(const Arm& arm, int ranks, std::int64_t bad = -1,
+              const std::function<void(bool)>& around = {}) {
+  Trained result;
+  std::mutex mutex;
+  collective::run_recorded_ranks(ranks, [&](Group& group, collective::Record&) {
+    Toy model(arm.toy, arm.loss);
+    SlotPool pool(1, 1, {});
+    TrainingStep step(model, group, pool, arm.step);
+    Trained mine;
+    std::vector<StepResult> launched;
+    const auto read = [&] {
+      StepResult& done = launched.front();
+      step.read(done);
+      if (!done.non_finite) {
+        mine.numbers.insert(mine.numbers.end(), {done.loss.value, done.loss.logit_scale, done.gradient_norm});
+        mine.numbers.insert(mine.numbers.end(), done.loss.parts.begin(), done.loss.parts.end());
+        for (const auto& [name, value] : done.loss.gates) mine.numbers.push_back(value);
+        for (const auto& signals : done.loss.signals_Kb) mine.numbers.push_back(signals.sum().item<double>());
+      }
+      launched.erase(launched.begin());
+    };
+    for (std::int64_t s = 0; s < kSteps; ++s) {
+      if (s == bad && !step.reads_later()) continue;  // what leaving it out means
+      auto inputs = inputs_of(arm, group, s);
+      if (s == bad && group.rank() == 0)
+        inputs[0].image_features_BT[0].fill_(std::numeric_limits<double>::infinity());
+      if (around) around(true);
+      launched.push_back(step.launch(inputs, s, s == kSteps - 1));
+      if (around) around(false);
+      if (launched.size() > 1 || !step.reads_later()) read();
+    }
+    while (!launched.empty()) read();
+    EXPECT_EQ(step.optimizer().updates(), kSteps - (bad < 0 ? 0 : 1));
+    for (const auto& [name, tensor] : model.parameters())
+      mine.weights.push_back(tensor.detach().cpu().clone());
+    for (const auto& [name, tensor] : step.optimizer().state()) mine.weights.push_back(tensor.cpu());
+    if (step.average() != nullptr)
+      for (const auto& [name, tensor] : step.average()->state()) mine.weights.push_back(tensor.cpu());
+    for (const auto& [name, tensor] : losses::tensors_of(model.gates())) mine.weights.push_back(tensor);
+    const std::lock_guard lock(mutex);
+    if (group.rank() == 0) result = mine;  // signals are of own slots
+  });
+  return result;
+}
+
+TEST(WholeStep, ReadLaterItIsTheStepThatIsReadAtOnce) {
+  for (Arm arm : arms())
+    for (const int ranks : {1, 2}) {
+      arm.step.read_later = false;
+      const auto at_once = train(arm, ranks);
+      arm.step.read_later = true;
+      expect_close(train(arm, ranks), at_once, 2e-5, arm.name);
+    }
+}
+
+TEST(WholeStep, OneThatIsNotFiniteIsLeftOutWhateverWasLaunchedBehindIt) {
+  for (Arm arm : arms()) {
+    arm.step.read_later = false;
+    const auto without = train(arm, 2, 2);
+    arm.step.read_later = true;
+    expect_close(train(arm, 2, 2), without, 2e-5, arm.name);
+  }
+}
+
+TEST(WholeStep, TheHostWaitsForNothingBetweenTwoSteps) {
+  auto& waits = recorded::waits();
+  for (Arm arm : arms())
+    for (const int ranks : {1, 2}) {
+      if (ranks > 1 && !arm.loss.gates) continue;  // one gang over two is enough
+      const auto on_cpu = [&] {
+        arm.toy.device = at::kCPU;
+        arm.step.read_later = true;
+        return train(arm, ranks);
+      }();
+      arm.toy.device = recorded::device();
+      arm.step.read_later = {};
+      std::vector<std::string> within;
+      int events = 0;
+      std::mutex mutex;
+      const auto count = [&](bool begins) {
+        if (ranks > 1) return;  // others may read meanwhile
+        const std::lock_guard lock(mutex);
+        if (begins) {
+          static_cast<void>(waits.take());
+          events = waits.events;
+          return;
+        }
+        for (auto& one : waits.take()) within.push_back(one);
+        EXPECT_EQ(waits.events, events) << arm.name << ": a step does not wait for the one before";
+      };
+      const int before = waits.events;
+      expect_close(train(arm, ranks, -1, count), on_cpu, 2e-5, std::string(arm.name) + ", recorded");
+      EXPECT_EQ(within, std::vector<std::string>{}) << arm.name;
+      EXPECT_GE(waits.events - before, kSteps * ranks) << "each step is waited for once, when it is read";
+      if (ranks > 1 || arm.toy.bias) continue;
+      arm.step.read_later = false;  // the count can fail
+      train(arm, 1, -1, count);
+      EXPECT_GE(within.size(), static_cast<std::size_t>(3 * kSteps)) << arm.name;
+    }
+}
+
+jobs::ModelSpec small_model(bool drops) {
+  jobs::ModelSpec spec;
+  spec.image.image_px = 16;
+  spec.image.patch_px = 4;
+  spec.image.width = spec.text.width = 32;
+  spec.image.layers = spec.text.layers = 2;
+  spec.image.heads = spec.text.heads = 2;
+  spec.text.context = 12;
+  spec.text.tokenizer.buckets = 64;
+  spec.embed_dim = 16;
+  if (drops) spec.image.patch_dropout = spec.image.stochastic_depth = 0.3;
+  return spec;
+}
+
+std::vector<double> losses_of(const jobs::ModelSpec& spec, const at::Device& device,
+                              std::vector<std::string>& within) {
+  std::vector<double> losses;
+  collective::run_recorded_ranks(1, [&](Group& group, collective::Record&) {
+    models::DualEncoder encoder(spec, 0);
+    if (!device.is_cpu())
+      for (const auto& [name, leaf] : encoder.trainable_parameters()) recorded::move_here(leaf);
+    DualEncoderOptions options;
+    options.device = device.str();
+    DualEncoderModel model(encoder, options);
+    SlotPool pool(1, 1, {});
+    TrainingStep step(model, group, pool, {.slots = 1, .schedule = {.peak = 1e-3, .total_steps = 9}});
+    const auto input_at = [&](std::int64_t s) {
+      const auto key = static_cast<std::uint64_t>(s);
+      SlotInput input;
+      input.image_BCHW = draw(kRows, 3 * 16 * 16, key).view({kRows, 3, 16, 16}).to(device);
+      input.tokens_BL = draw(kRows, 12, key + 50).abs().mul(9).to(at::kLong).clamp(3, 60).to(device);
+      input.live_B = at::ones({kRows}, at::kByte);
+      input.step = s;
+      return input;
+    };
+    for (std::int64_t s = 0; s < 3; ++s) {
+      const std::vector<SlotInput> inputs{input_at(s)};
+      static_cast<void>(recorded::waits().take());
+      StepResult launched = step.launch(inputs, s);
+      for (auto& one : recorded::waits().take()) within.push_back(one);
+      step.read(launched);
+      losses.push_back(launched.loss.value);
+    }
+  });
+  return losses;
+}
+
+TEST(WholeStep, NorForTheTowers) {
+  for (const bool drops : {false, true}) {
+    std::vector<std::string> within, nowhere;
+    const auto found = losses_of(small_model(drops), recorded::device(), within);
+    EXPECT_EQ(within, std::vector<std::string>{}) << (drops ? "with dropped patches and depth" : "");
+    const auto expected = losses_of(small_model(drops), at::kCPU, nowhere);
+    for (std::size_t s = 0; s < expected.size(); ++s) EXPECT_NEAR(found[s], expected[s], 1e-4) << s;
+  }
+}
+
+}  // namespace
+}  // namespace trireme::worker::stages::train
