@@ -178,6 +178,7 @@ void read_open_clip_preprocess(ConfigObject config) {
     config.refuse("resize_mode");
   else
     config.fact("image/resize_mode", Json(mode == "squash" ? "square" : mode), "resize_mode");
+  if (mode == "shortest") config.fact("image/crop_rounding", Json("half_to_even"), "resize_mode");
   if (mode == "longest")
     config.fact("image/fill_level", Json(config.whole("fill_color").value_or(0)), "fill_color");
   config.harmless({"fill_color"});

@@ -70,11 +70,20 @@ void normalization_facts(ConfigObject& config, const Silent* silent) {
        openai ? channels(0.26862954, 0.26130258, 0.27577711) : channels(0.5, 0.5, 0.5));
 }
 
+bool is_number(ConfigObject& config, const std::string& name) {
+  const Json* said = config.value(name);
+  return said != nullptr && said->is(Json::Type::kInteger);
+}
+
 void resize_facts(ConfigObject& config, bool clip, const Silent* silent) {
   const auto size = sides_of(config, "size", clip);
   const bool crops = config.flag("do_center_crop").value_or(clip);
   const auto crop = crops ? sides_of(config, "crop_size", false) : std::nullopt;
   config.harmless({"crop_size"});
+  // Said of a size that is one number, the versions of transformers do not agree who wins.
+  if (const auto square = config.flag("default_to_square");
+      square && *square == clip && is_number(config, "size"))
+    config.refuse("default_to_square", "where the size is one number");
   if (!size) return config.refuse("size", "without which the resize is not known");
   if (size->shortest && !crops) return config.refuse("do_center_crop", "pictures here are square");
   config.fact("image/resize_mode", Json(size->shortest ? "shortest" : "square"), "size");
@@ -150,6 +159,8 @@ void take_tokenizer_kind(ConfigObject& config) {
                 "tokenize_chinese_chars");
   } else if (type == "T5Tokenizer" || type == "SiglipTokenizer") {
     config.fact("text/tokenizer/kind", Json("sentencepiece"), "tokenizer_class");
+    if (type == "SiglipTokenizer" && !config.flag("do_lower_case").value_or(true))
+      config.refuse("do_lower_case");
     if (type == "SiglipTokenizer")
       config.fact("text/tokenizer/cleaning", Json("canonicalize"), "tokenizer_class");
   } else {
@@ -179,9 +190,9 @@ void read_preprocessor_config(const Json& root, const std::string& file, Checkpo
   normalization_facts(config, silent);
   config.only("do_pad");
   config.harmless({"image_processor_type", "feature_extractor_type", "do_convert_rgb", "processor_class",
-                   "data_format", "default_to_square", "device", "disable_grouping", "input_data_format",
-                   "return_tensors", "pad_size", "auto_map", "image_seq_length", "_valid_processor_keys",
-                   "size_divisor", "transformers_version", "backend"});
+                   "data_format", "device", "disable_grouping", "input_data_format", "return_tensors",
+                   "pad_size", "auto_map", "image_seq_length", "_valid_processor_keys", "size_divisor",
+                   "transformers_version", "backend"});
   config.finish();
 }
 

@@ -110,9 +110,21 @@ std::int64_t timm_patch(const std::string& name) {
   return at == std::string::npos ? 0 : std::atoll(name.c_str() + at + 6);
 }
 
+namespace {
+
+// What the file leaves out has the default of timm's PretrainedCfg.
+void channels_fact(ConfigObject& config, const char* field, const char* name,
+                   std::initializer_list<double> usual) {
+  Json three = Json::array();
+  for (const double one : usual) three.push(Json(one));
+  config.fact(field, channels_of(config, name).value_or(three), name);
+}
+
+}  // namespace
+
 void read_timm_preprocess(ConfigObject config, std::int64_t patch_px) {
-  if (const auto mean = channels_of(config, "mean")) config.fact("image/mean", *mean, "mean");
-  if (const auto std = channels_of(config, "std")) config.fact("image/std", *std, "std");
+  channels_fact(config, "image/mean", "mean", {0.485, 0.456, 0.406});
+  channels_fact(config, "image/std", "std", {0.229, 0.224, 0.225});
   const std::string filter = config.text("interpolation").value_or("bicubic");
   if (filter != "bicubic" && filter != "bilinear")
     config.refuse("interpolation");
@@ -121,10 +133,11 @@ void read_timm_preprocess(ConfigObject config, std::int64_t patch_px) {
   const std::string mode = config.text("crop_mode").value_or("center");
   if (mode != "center" && mode != "squash") config.refuse("crop_mode");
   config.fact("image/resize_mode", Json(mode == "squash" ? "square" : "shortest"), "crop_mode");
+  if (mode == "center") config.fact("image/crop_rounding", Json("half_to_even"), "crop_mode");
   const Json* size = config.value("input_size");
-  if (size != nullptr && size->is(Json::Type::kArray) && size->items.size() == 3 &&
-      size->items[1].integer == size->items[2].integer && size->items[1].integer > 0) {
-    const std::int64_t side = size->items[1].integer;
+  if (size == nullptr || (size->is(Json::Type::kArray) && size->items.size() == 3 &&
+                          size->items[1].integer == size->items[2].integer && size->items[1].integer > 0)) {
+    const std::int64_t side = size == nullptr ? 224 : size->items[1].integer;
     cut_patch_fact(config, "input_size", side, patch_px);
     const double share = config.real("crop_pct").value_or(0.875);
     if (share <= 0 || share > 1)
@@ -133,7 +146,7 @@ void read_timm_preprocess(ConfigObject config, std::int64_t patch_px) {
       config.fact("image/resize_px",
                   Json(static_cast<std::int64_t>(std::floor(static_cast<double>(side) / share))), "crop_pct",
                   side);
-  } else if (size != nullptr) {
+  } else {
     config.refuse("input_size", "pictures here are square");
   }
   // Where the file came from, its classifier, and what other resolutions a test would take.
@@ -172,15 +185,20 @@ void read_timm_preprocess(ConfigObject config, std::int64_t patch_px) {
 void read_timm_config(const Json& root, const std::string& file, CheckpointConfig& out) {
   ConfigObject config(root, file, "", "image", out);
   const std::string name = config.text("architecture").value_or("");
+  const std::string pool = config.text("global_pool").value_or("");
   if (name.starts_with("vit_"))
-    read_timm_name(config, "architecture", name, config.text("global_pool").value_or(""));
+    read_timm_name(config, "architecture", name, pool);
   else if (!name.starts_with("efficientnet_") && !name.starts_with("tf_efficientnet_"))
     config.refuse("architecture", "a tower of timm that is not computed here");
+  else if (!pool.empty() && pool != "avg")
+    config.refuse("global_pool", "where an EfficientNet averages");
   ConfigObject args = config.object("model_args", "image");
   args.harmless({"img_size", "num_classes"});
   args.finish();
   if (config.has("pretrained_cfg"))
     read_timm_preprocess(config.object("pretrained_cfg", "image"), timm_patch(name));
+  else
+    config.refuse("pretrained_cfg", "without which nobody knows how pictures are prepared");
   config.harmless({"num_classes", "num_features", "global_pool", "label_names", "label_descriptions"});
   config.finish();
 }

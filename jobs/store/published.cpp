@@ -1,12 +1,13 @@
 #include "jobs/store/published.h"
 
-#include <array>
+#include <algorithm>
 #include <cstdlib>
 
 #include "common/base/error.h"
 #include "common/base/nearest_name.h"
 #include "common/io/door.h"
 #include "common/io/folder.h"
+#include "jobs/specification/json/json_document.h"
 
 namespace trireme::jobs {
 namespace {
@@ -16,10 +17,7 @@ struct Published {
 };
 
 constexpr std::string_view kPrefix = "pretrained:";
-// What a checkpoint's folder holds: one file, or the index of several.
-constexpr std::array<const char*, 4> kCheckpoints{"open_clip_model.safetensors", "model.safetensors",
-                                                  "open_clip_model.safetensors.index.json",
-                                                  "model.safetensors.index.json"};
+constexpr std::size_t kIndexLimit = std::size_t{64} << 20;
 
 std::string installed(const std::string& given, const std::string& file, const std::string& what) {
   const io::Path folder = weights_folder();
@@ -49,12 +47,41 @@ std::string published_file(const std::string& given, const std::vector<Published
               near.empty() ? "known are " + listed : "did you mean pretrained:" + near + "?");
 }
 
+// Whether an index sends every tensor to that file.
+bool only_names(const io::Path& index, const std::string& file) {
+  std::vector<SpecFault> faults;
+  const Json root = parse_json(io::read_file(index, kIndexLimit), faults, {.bytes = kIndexLimit});
+  const Json* map = root.find("weight_map");
+  return map != nullptr &&
+         std::ranges::all_of(map->items, [&](const Json& part) { return part.text == file; });
+}
+
+// What a folder's one model is must not depend on whose habit of looking is followed.
+std::string checkpoint_in(const io::Path& folder) {
+  const auto there = [&](const std::string& name) { return io::is_file(folder / name); };
+  for (const char* stem : {"open_clip_model.safetensors", "model.safetensors"}) {
+    const std::string plain = stem, index = plain + ".index.json";
+    if (!there(plain) && !there(index)) continue;
+    if (there("adapter_config.json"))
+      throw Error(
+          ErrorKind::kInvalid,
+          folder.string() + " holds an adapter beside the model (adapter_config.json), which changes it",
+          "merge it into the weights first, or name " + (folder / (there(plain) ? plain : index)).string() +
+              " for the model without it");
+    if (there(plain) && there(index) && !only_names(folder / index, plain))
+      throw Error(ErrorKind::kInvalid,
+                  folder.string() + " holds " + plain + " and " + index + ", whose parts are other files",
+                  "name the file that is meant, or take the other away");
+    return (folder / (there(plain) ? plain : index)).string();
+  }
+  return "";
+}
+
 std::string resolve(const std::string& given, const std::vector<Published>& published,
                     const std::string& what) {
   if (given.starts_with(kPrefix)) return published_file(given, published, what);
   if (io::is_file(given)) return given;
-  for (const char* name : kCheckpoints)
-    if (io::is_file(io::Path(given) / name)) return (io::Path(given) / name).string();
+  if (std::string file = checkpoint_in(given); !file.empty()) return file;
   for (const char* name : {"pytorch_model.bin", "open_clip_pytorch_model.bin", "pytorch_model.pt"})
     if (const io::Path file = io::Path(given) / name; io::is_file(file))
       throw Error(ErrorKind::kInvalid, what + " \"" + given + "\" holds a PyTorch file, not safetensors",

@@ -225,6 +225,34 @@ TEST(CheckpointConfig, TimmSaysHowPicturesAreCut) {
             std::string::npos);
 }
 
+// timm 1.0.31: PretrainedCfg() has ImageNet's mean, crop_pct 0.875 of 224 px, bicubic, from the middle.
+TEST(CheckpointConfig, WhatATimmFolderLeavesOutHasTimmsDefault) {
+  const Folder folder;
+  const auto timm = [&](const std::string& more) {
+    return folder.with("config.json", R"({"num_classes": 0)" + more + "}");
+  };
+  ModelSpec model = stated();
+  model.image.image_px = 224;
+  adopt_config(
+      model,
+      timm(R"(, "architecture": "vit_base_patch16_224", "global_pool": "token", "pretrained_cfg": {})"), true,
+      true);
+  EXPECT_EQ(model.image.mean, (std::vector<double>{0.485, 0.456, 0.406}));
+  EXPECT_EQ(model.image.std, (std::vector<double>{0.229, 0.224, 0.225}));
+  EXPECT_EQ(model.image.resize_px, 256);
+  EXPECT_EQ(name_of(model.image.interpolation), "bicubic");
+  const auto refused = [&](const CheckpointConfig& config) {
+    return said(contradictions(stated(), config, true, false));
+  };
+  EXPECT_NE(refused(timm(R"(, "architecture": "vit_base_patch16_224", "global_pool": "token")"))
+                .find("pretrained_cfg"),
+            std::string::npos);
+  EXPECT_NE(
+      refused(timm(R"(, "architecture": "efficientnet_b0", "global_pool": "max", "pretrained_cfg": {})"))
+          .find("global_pool is \"max\""),
+      std::string::npos);
+}
+
 TEST(CheckpointConfig, OlderPartsOfClipWinAsTransformersHasIt) {
   const Folder folder;
   const auto config = folder.with(
@@ -259,6 +287,36 @@ TEST(CheckpointConfig, TheProcessorOfTransformers5IsReadAndComesFirst) {
       "preprocessor_config.json",
       R"({"image_processor_type": "DPTImageProcessor", "size": {"height": 64, "width": 64}, "resample": 3})");
   EXPECT_NE(said(contradictions(adopted(unknown), unknown, true, true)).find("image_mean is absent"),
+            std::string::npos);
+}
+
+// CLIPImageProcessor of transformers 5.24 halves an odd rest down, torchvision (open_clip, timm) to even; a
+// square resize has no rest.
+TEST(CheckpointConfig, WhereTheCropBegins) {
+  const Folder folder;
+  const std::string
+      square = R"({"image_processor_type": "SiglipImageProcessor", "size": {"height": 64, "width": 64}})",
+      clip = R"({"image_processor_type": "CLIPImageProcessor", "size": 64, "crop_size": 64})";
+  const auto none = folder.with("preprocessor_config.json", square);
+  EXPECT_EQ(adopted(none).image.crop_rounding, CropRounding::kUnset);
+  EXPECT_EQ(model_json(adopted(none)).find("crop_rounding"), std::string::npos);
+  const auto down = folder.with("preprocessor_config.json", clip);
+  EXPECT_EQ(name_of(adopted(down).image.crop_rounding), "down");
+  ModelSpec contrary = adopted(down);
+  contrary.image.crop_rounding = CropRounding::kHalfToEven;
+  EXPECT_NE(said(contradictions(contrary, down, true, true))
+                .find("do_center_crop means image.crop_rounding = \"down\", the model has \"half_to_even\""),
+            std::string::npos)
+      << said(contradictions(contrary, down, true, true));
+  EXPECT_EQ(said(contradictions(adopted(down), down, true, true)), "");
+  const auto open =
+      folder.with("open_clip_config.json", open_clip("", "", "", R"({"mean": 0.5, "std": 0.5})"));
+  EXPECT_EQ(model_json(adopted(open)).find("crop_rounding"), std::string::npos)
+      << "as when nobody says anything";
+  contrary = adopted(open);
+  EXPECT_EQ(said(contradictions(contrary, open, true, true)), "");
+  contrary.image.crop_rounding = CropRounding::kDown;
+  EXPECT_NE(said(contradictions(contrary, open, true, true)).find("image.crop_rounding = \"half_to_even\""),
             std::string::npos);
 }
 

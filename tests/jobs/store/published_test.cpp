@@ -44,6 +44,29 @@ TEST_F(PublishedTest, NamesAndPaths) {
   EXPECT_NE(refusal("no-such-file").find("is no file and no folder of a model"), std::string::npos);
 }
 
+TEST_F(PublishedTest, AFolderHoldsOneModel) {
+  const io::Path model = folder_ / "m";
+  const auto put = [&](const char* name, const std::string& text) { std::ofstream(model / name) << text; };
+  std::filesystem::create_directories(model);
+  put("model.safetensors.index.json", R"({"weight_map": {"a": "1.safetensors", "b": "model.safetensors"}})");
+  EXPECT_EQ(resolve_weights(model), (model / "model.safetensors.index.json").string());
+  put("model.safetensors", "x");
+  const auto fault = [&] {
+    try {
+      return "found " + resolve_weights(model);
+    } catch (const Error& error) {
+      return std::string(error.what());
+    }
+  };
+  EXPECT_NE(fault().find("holds model.safetensors and model.safetensors.index.json"), std::string::npos)
+      << fault();
+  EXPECT_EQ(resolve_weights(model / "model.safetensors"), (model / "model.safetensors").string());
+  put("model.safetensors.index.json", R"({"weight_map": {"a": "model.safetensors"}})");
+  EXPECT_EQ(resolve_weights(model), (model / "model.safetensors").string());
+  put("adapter_config.json", "{}");
+  EXPECT_NE(fault().find("adapter_config.json"), std::string::npos) << fault();
+}
+
 TEST_F(PublishedTest, WhatIsNotInstalledNamesTheFileAndWhatInstallsIt) {
   const std::string said = refusal("pretrained:efficientnet-lite0");
   EXPECT_NE(said.find((folder_ / "efficientnet-lite0.safetensors").string()), std::string::npos) << said;
