@@ -140,11 +140,14 @@ std::string DataTable::seen_text() const {
   };
   say("last_dot", "samples named up to their last dot");
   say("joined", "samples whose members are not adjacent, joined");
+  say("linked", "hard links, read as what they point to");
+  say("json.unreadable", "samples whose .json is no JSON object and is not read");
   say("members.bad", "members of bad samples");
   say("rows.bad", "bad rows");
   say("members.other", "members that are no data");
   say("members.hidden", "hidden files");
   say("rows.hidden", "rows that name hidden files");
+  say("pictures.unnamed", "pictures beside the table that no row names");
   if (text.empty()) return "";
   return count("members") > 0 ? "of " + std::to_string(count("members")) + " members: " + text
                               : "of " + std::to_string(count("rows")) + " rows: " + text;

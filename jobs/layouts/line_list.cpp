@@ -109,6 +109,24 @@ std::string repeated_lines(const std::vector<std::string>& lines, const std::str
   return more == 0 ? text : text + ", and " + std::to_string(more) + " more lines stand twice";
 }
 
+namespace {
+
+// "'tench'," or "lambda c: f'a photo of a {c}.',": a list as it stands in a program.
+bool is_source_code(std::string_view line) {
+  if (line.starts_with("lambda ")) return true;
+  if (line.size() < 3 || (line[0] != '\'' && line[0] != '"')) return false;
+  if (line.ends_with(',')) line.remove_suffix(1);
+  return line.ends_with(line[0]);
+}
+
+void refuse_source_code(const std::vector<std::string>& lines, const std::string& path) {
+  if (!lines.empty() && std::ranges::all_of(lines, is_source_code))
+    refuse(path, 1, "every line is written as in the source of a program: " + printable(lines[0], 80),
+           "write the text alone, without quotes and commas");
+}
+
+}  // namespace
+
 io::Path file_near(const io::Path& shard, const char* name) {
   const io::Path beside = io::absolute(shard).parent_path();
   for (const io::Path& folder : {beside, beside.parent_path()})
@@ -118,13 +136,17 @@ io::Path file_near(const io::Path& shard, const char* name) {
 
 std::vector<std::string> class_names_near(const io::Path& shard) {
   const io::Path file = file_near(shard, kClassNamesFile);
-  return file.empty() ? std::vector<std::string>() : read_line_list(file);
+  if (file.empty()) return {};
+  std::vector<std::string> names = read_line_list(file);
+  refuse_source_code(names, file.string());
+  return names;
 }
 
 std::vector<std::string> class_templates_near(const io::Path& shard) {
   const io::Path file = file_near(shard, kTemplatesFile);
   if (file.empty()) return {};
   std::vector<std::string> templates = read_line_list(file);
+  refuse_source_code(templates, file.string());
   for (std::size_t i = 0; i < templates.size(); ++i) {
     templates[i] = with_class_place(templates[i]);
     if (!has_class_place(templates[i]))

@@ -4,10 +4,12 @@
 #include <array>
 
 #include "common/base/error.h"
+#include "common/base/log.h"
 #include "common/base/nearest_name.h"
 #include "jobs/layouts/folder_listing.h"
 #include "jobs/layouts/line_list.h"
 #include "jobs/layouts/member_name.h"
+#include "jobs/layouts/readable_json.h"
 #include "jobs/specification/json/json_document.h"
 
 namespace trireme::jobs {
@@ -85,6 +87,7 @@ using Names = std::vector<std::string>;
 const Names kImageNames = {"filepath", "file_name", "filename", "image_path", "image", "path", "file"};
 const Names kCaptionNames = {"title", "text", "caption", "captions", "description", "additional_feature"};
 constexpr std::array<char, 4> kSeparators = {',', '\t', ';', '|'};
+constexpr std::size_t kLongestLine = std::size_t{1} << 20;  // what a row's JSON may have, too
 
 bool holds(const Names& names, const std::string& name) {
   return std::find(names.begin(), names.end(), name) != names.end();
@@ -98,11 +101,23 @@ std::string_view first_line(std::string_view text) {
   return text;
 }
 
-Names header_of(std::string_view line, char separator) {
-  if (separator == 0) {
-    std::vector<SpecFault> faults;
-    return parse_json(line, faults).keys;
-  }
+// The keys of the first JSON line, once more for each time that one is repeated.
+Names json_header(std::string_view line, const std::string& path) {
+  std::vector<SpecFault> faults;
+  const Json row = parse_json(readable_json(std::string(line)), faults, {.bytes = kLongestLine, .depth = 64});
+  Names keys = row.keys;
+  for (const SpecFault& fault : faults)
+    if (fault.code == "duplicate_key" && fault.pointer.rfind('/') == 0)
+      keys.push_back(fault.pointer.substr(1));
+  if (!keys.empty()) return keys;
+  throw Error(ErrorKind::kInvalid,
+              "table " + path + ": its first line is no JSON object" +
+                  (faults.empty() ? "" : " (" + printable(faults[0].detail, 200) + ")"),
+              "a line is an object with the columns image_column and caption_column name");
+}
+
+Names header_of(std::string_view line, char separator, const std::string& path) {
+  if (separator == 0) return json_header(line, path);
   std::size_t open_quote = 0;
   auto rows = parse_table(line, separator, open_quote);
   return rows.empty() ? Names() : rows[0].fields;
@@ -141,6 +156,15 @@ void need_column(const Names& header, const std::string& name, const std::string
       "set " + setting + " of the source" + (near.empty() ? "" : ", perhaps to \"" + near + "\"") +
           other_separator(header) +
           (is_utf8(known) ? "" : "; the header is not UTF-8: iconv -f LATIN1 -t UTF-8 writes it anew"));
+}
+
+// Of two columns of one name nobody knows which one is meant.
+void need_single(const Names& header, const std::string& name, const std::string& path) {
+  if (std::count(header.begin(), header.end(), name) > 1)
+    throw Error(ErrorKind::kInvalid,
+                "table " + path + " has the column \"" + printable(name, 80) + "\" " +
+                    std::to_string(std::count(header.begin(), header.end(), name)) + " times",
+                "rename all but the one that is meant");
 }
 
 }  // namespace
@@ -185,7 +209,7 @@ TableForm table_form(std::string_view text, const std::string& path, const Table
   const std::string_view line = first_line(text);
   const bool json = is_json_lines_name(path);
   const auto form_with = [&](char separator, Names& header) {
-    header = header_of(line, separator);
+    header = header_of(line, separator, path);
     const bool usual = wishes.usual_names || separator == 0;
     return TableForm{separator, found_column(header, wishes.image_column, kImageNames, usual),
                      found_column(header, wishes.caption_column, kCaptionNames, usual)};
@@ -194,19 +218,27 @@ TableForm table_form(std::string_view text, const std::string& path, const Table
     return holds(header, form.image_column) &&
            (form.caption_column.empty() || holds(header, form.caption_column));
   };
+  const auto checked = [&](const TableForm& form, const Names& header) {
+    need_single(header, form.image_column, path);
+    need_single(header, form.caption_column, path);
+    return form;
+  };
+  if (json && !wishes.separator.empty())
+    throw Error(ErrorKind::kInvalid, "table " + path + " is JSON lines, which no separator separates",
+                "take \"separator\" out of the source");
+  if (line.find('\r') != std::string_view::npos && text.find('\n') == std::string_view::npos)
+    throw Error(ErrorKind::kInvalid, "table " + path + ": its lines end in carriage returns alone",
+                "tr '\\r' '\\n' < FILE writes it anew");
   Names header;
   const char usual = json ? '\0' : lower_case(path).ends_with(".tsv") ? '\t' : ',';
   const char set = wishes.separator == "\\t" ? '\t' : wishes.separator.c_str()[0];
   TableForm form = form_with(wishes.separator.empty() ? usual : set, header);
-  if (json && header.empty())
-    throw Error(ErrorKind::kInvalid, "table " + path + ": its first line is no JSON object",
-                "a line is an object with the columns image_column and caption_column name");
   if (!json && !fits(form, header))
     for (const char separator : kSeparators) {
       Names other_header;
       const TableForm other = form_with(separator, other_header);
       if (separator == form.separator || !fits(other, other_header)) continue;
-      if (wishes.separator.empty()) return other;
+      if (wishes.separator.empty()) return checked(other, other_header);
       throw Error(ErrorKind::kInvalid,
                   "table " + path + " is separated by " + separator_name(separator) + ", not " +
                       separator_name(form.separator),
@@ -215,7 +247,7 @@ TableForm table_form(std::string_view text, const std::string& path, const Table
   if (header.empty()) throw Error(ErrorKind::kInvalid, "table " + path + " is empty", "write it again");
   need_column(header, form.image_column, path, "image_column");
   if (!json && !form.caption_column.empty()) need_column(header, form.caption_column, path, "caption_column");
-  return form;
+  return checked(form, header);
 }
 
 }  // namespace trireme::jobs

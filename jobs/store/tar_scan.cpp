@@ -3,6 +3,8 @@
 #include <algorithm>
 #include <charconv>
 #include <optional>
+#include <tuple>
+#include <unordered_map>
 #include <utility>
 
 namespace trireme::store {
@@ -57,7 +59,7 @@ bool checksum_holds(std::string_view block) {
 
 // What PAX and GNU entries say about the next member.
 struct Overrides {
-  std::optional<std::string> name;
+  std::optional<std::string> name, link;
   std::optional<std::uint64_t> size;
   bool sparse = false, bad = false;
   std::uint64_t chain_bytes = 0;
@@ -82,6 +84,7 @@ void read_pax(std::string_view data, Overrides& next) {
     }
     const std::string_view key = record.substr(0, equals), value = record.substr(equals + 1);
     if (key == "path") next.name = std::string(value);
+    if (key == "linkpath") next.link = std::string(value);
     if (key == "size") {
       std::uint64_t size = 0;
       const auto parsed = std::from_chars(value.data(), value.data() + value.size(), size);
@@ -123,6 +126,7 @@ struct TarWalk::State {
     const std::string_view block = tar_.view(at_, kBlock, block_);
     if (is_zero(block)) {
       if (at_ == 0) scan_.is_tar = true;
+      look_behind_end();
       return false;
     }
     if (!checksum_holds(block) || (lost_ && block.substr(257, 5) != "ustar")) return skip_bad_header();
@@ -131,11 +135,11 @@ struct TarWalk::State {
     const auto size = number(block.substr(124, 12));
     const char type = block[156];
     if (!size) return skip_bad_header();
-    const bool meta = type == 'x' || type == 'g' || type == 'L' || type == 'K';
-    const bool has_data = meta || type == '0' || type == '\0' || type == '7' || type == 'S';
+    const bool meta = type == 'x' || type == 'X' || type == 'g' || type == 'L' || type == 'K';
+    const bool has_data = meta || type < '1' || type > '6';  // also of kinds that nobody knows, as tarfile
     const std::uint64_t bytes = !meta && next_.size ? *next_.size : *size;
-    const std::uint64_t data_at = at_ + kBlock;
-    if (has_data && bytes > size_ - data_at) return stop_truncated();
+    const std::uint64_t data_at = at_ + kBlock + (type == 'S' ? more_of_map(block, at_ + kBlock) : 0);
+    if (has_data && (data_at > size_ || bytes > size_ - data_at)) return stop_truncated();
     at_ = data_at + (has_data ? (bytes + kBlock - 1) / kBlock * kBlock : 0);
     if (meta) {
       read_meta(type, bytes > kHeaderChainLimit ? std::string_view() : tar_.view(data_at, bytes, block_),
@@ -143,6 +147,14 @@ struct TarWalk::State {
       return true;
     }
     return take(block, type, data_at, bytes);
+  }
+
+  void look_behind_end() {
+    std::uint64_t at = at_ + kBlock;
+    while (at + kBlock <= size_ && is_zero(tar_.view(at, kBlock, block_))) at += kBlock;
+    if (at + kBlock > size_) return;
+    const std::string_view block = tar_.view(at, kBlock, block_);
+    if (checksum_holds(block) && block.substr(257, 5) == "ustar") scan_.second_at = at;
   }
 
   bool skip_bad_header() {
@@ -157,12 +169,21 @@ struct TarWalk::State {
   void read_meta(char type, std::string_view data, std::uint64_t bytes) {
     next_.chain_bytes += kBlock + bytes;
     if (next_.chain_bytes > kHeaderChainLimit) next_.bad = true;
-    if (next_.bad || type == 'g' || type == 'K') return;
-    if (type == 'x') {
+    if (next_.bad || type == 'g') return;
+    if (type == 'x' || type == 'X') {  // X: Solaris
       read_pax(data, next_);
     } else {
-      next_.name = std::string(data.substr(0, data.find('\0')));
+      (type == 'K' ? next_.link : next_.name) = std::string(data.substr(0, data.find('\0')));
     }
+  }
+
+  // Bytes of the blocks with which GNU's sparse header goes on.
+  std::uint64_t more_of_map(std::string_view header, std::uint64_t from) const {
+    std::string storage;
+    std::uint64_t bytes = 0;
+    for (bool more = header[482] != '\0'; more && from + bytes + kBlock <= size_; bytes += kBlock)
+      more = tar_.view(from + bytes, kBlock, storage)[504] != '\0';
+    return bytes;
   }
 
   bool take(std::string_view block, char type, std::uint64_t data_at, std::uint64_t bytes) {
@@ -173,19 +194,45 @@ struct TarWalk::State {
       return false;
     }
     const bool regular = (type == '0' || type == '\0' || type == '7') && !over.sparse;
+    const std::string target = over.link ? *over.link : std::string(field(block, 157, 100));
     TarMember member{over.name ? *over.name : ustar_name(block), data_at, bytes};
-    const bool folder = type == '5' || (type == '\0' && !member.name.empty() && member.name.back() == '/');
+    const bool folder = type == '5' || type == 'D' || type == 'V' ||  // GNU's dumped folder, volume label
+                        (type == '\0' && !member.name.empty() && member.name.back() == '/');
     if (folder) return true;
-    if (!regular) {
-      ++scan_.bad["not_regular"];
+    if (type == '1') {
+      link(std::move(member), target, data_at - kBlock);
+    } else if (!regular) {
+      ++scan_.bad[type == '2' ? "symbolic_link" : type == 'S' || over.sparse ? "sparse" : "not_regular"];
     } else if (over.bad || member.name.empty() || member.name.size() > kNameLimit) {
       ++scan_.bad["bad_name"];
     } else if (bytes > kMemberLimit) {
       ++scan_.bad["oversized_member"];
     } else {
+      if (known_) (*known_)[member.name] = {member.offset, member.size};
       member_ = std::move(member);
     }
     return true;
+  }
+
+  // Where earlier members lie is found out when the first link asks.
+  void link(TarMember member, const std::string& target, std::uint64_t header_at) {
+    if (!known_) {
+      known_.emplace();
+      State before(tar_, nullptr);
+      before.size_ = header_at;
+      before.known_.emplace();
+      while (before.step()) before.member_.reset();
+      known_ = std::move(before.known_);
+    }
+    const auto found = known_->find(target);
+    if (found == known_->end() || member.name.empty() || member.name.size() > kNameLimit) {
+      ++scan_.bad[found == known_->end() ? "broken_link" : "bad_name"];
+      return;
+    }
+    std::tie(member.offset, member.size) = found->second;
+    member.hard_link = true;
+    (*known_)[member.name] = {member.offset, member.size};
+    member_ = std::move(member);
   }
 
   const io::ByteSource& tar_;
@@ -193,6 +240,7 @@ struct TarWalk::State {
   std::function<void(std::uint64_t)> on_progress_;
   std::string block_;  // where the source does not lie in memory
   std::optional<TarMember> member_;
+  std::optional<std::unordered_map<std::string, std::pair<std::uint64_t, std::uint64_t>>> known_;
   TarScan scan_;
   Overrides next_;
   std::uint64_t at_ = 0;

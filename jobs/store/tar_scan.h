@@ -17,14 +17,17 @@ namespace trireme::store {
 struct TarMember {
   std::string name;
   std::uint64_t offset = 0, size = 0;  // of the data, within the tar
+  bool hard_link = false;              // the data are those of an earlier member, as tarfile reads it
 };
 
 struct TarScan {
   bool is_tar = false;  // the first block is a tar header (or an empty archive's zero block)
   bool cut_short = false;
-  // "truncated" (member data or end marker missing), "oversized_member", "not_regular" (links, devices,
-  // sparse), "bad_header" (checksum; the walk goes on at the next good header), "bad_name",
-  // "too_many_members".
+  std::uint64_t second_at =
+      0;  // where another archive begins behind the end marker (cat a.tar b.tar); 0: none
+  // "truncated" (member data or end marker missing), "oversized_member", "symbolic_link", "broken_link" (a
+  // hard link to no earlier member), "sparse", "not_regular" (devices and what else has no bytes of its own),
+  // "bad_header" (checksum; the walk goes on at the next good header), "bad_name", "too_many_members".
   std::map<std::string, std::int64_t> bad;
 };
 
@@ -34,7 +37,7 @@ class TarWalk {
   // `tar` must outlive the walk. `on_progress` (may be null) gets the offset reached, header after header.
   explicit TarWalk(const io::ByteSource& tar, std::function<void(std::uint64_t)> on_progress = nullptr);
   ~TarWalk();
-  std::optional<TarMember> next();  // the next whole regular file; nothing at the end
+  std::optional<TarMember> next();  // the next whole regular file, or hard link to one; nothing at the end
   const TarScan& found() const;     // so far
 
  private:

@@ -22,6 +22,12 @@ class TarWriter {
     return entry("pax-named", data, '0');
   }
 
+  // A hard ('1') or symbolic ('2') link.
+  TarWriter& link(const std::string& name, const std::string& target, char type = '1') {
+    bytes_ += header(name, 0, type, target);
+    return *this;
+  }
+
   // Any entry as it is: header block, data, padding.
   TarWriter& entry(const std::string& name, std::string_view data, char type) {
     bytes_ += header(name, data.size(), type);
@@ -35,7 +41,8 @@ class TarWriter {
     return end_marker ? bytes_ + std::string(1024, '\0') : bytes_;
   }
 
-  static std::string header(const std::string& name, std::uint64_t size, char type) {
+  static std::string header(const std::string& name, std::uint64_t size, char type,
+                            const std::string& target = "") {
     std::string block(512, '\0');
     const auto put = [&](std::size_t at, const std::string& text) { block.replace(at, text.size(), text); };
     char size_octal[24];
@@ -48,6 +55,7 @@ class TarWriter {
     put(136, "00000000000");
     put(148, "        ");
     block[156] = type;
+    put(157, target);
     put(257, std::string("ustar\0"
                          "00",
                          8));

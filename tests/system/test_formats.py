@@ -3,6 +3,7 @@
 The right counts are those of Python's tarfile, csv and json over the same files; grouping is webdataset's (docs/data-formats.md)."""
 import csv
 import gzip
+import io
 import json
 import pathlib
 import shutil
@@ -56,6 +57,21 @@ def make_data(folder, images):
     with open(folder / "hf/metadata.csv", "w", newline="") as out:
         csv.writer(out).writerows([("file_name", "text")] + [(f"{i}.jpg", f'row {i}, with a comma and "quotes"') for i in range(5)])
     sets["imagefolder"] = ({"path": str(folder / "hf")}, 5, 5)
+    for part in "ab":
+        (folder / "parts" / part).mkdir(parents=True)
+        for i in range(2):
+            (folder / "parts" / part / f"{i}.jpg").write_bytes(images[i + 2 * (part == "b")])
+        (folder / "parts" / part / "metadata.jsonl").write_text("".join(json.dumps({"file_name": f"{i}.jpg", "text": f"{part} {i}", "score": float("nan")}) + "\n" for i in range(2)))
+    sets["parts"] = ({"path": str(folder / "parts")}, 4, 4)
+    with tarfile.open(folder / "linked.tar", "w") as tar:
+        for name, data in pairs(images[:2]) + [("twin.txt", b"the first once more")]:
+            info = tarfile.TarInfo(name)
+            info.size = len(data)
+            tar.addfile(info, io.BytesIO(data))
+        link = tarfile.TarInfo("twin.jpg")
+        link.type, link.linkname = tarfile.LNKTYPE, pairs(images[:1])[0][0]
+        tar.addfile(link)
+    sets["linked"] = ({"path": str(folder / "linked.tar")}, 3, 3)
     (folder / "rows.jsonl").write_text("".join(json.dumps({"filepath": f"hf/{i}.jpg", "title": [f"one {i}", f"two {i}"], "fit": i / 10}) + "\n" for i in range(6)))
     sets["jsonl"] = ({"path": str(folder / "rows.jsonl")}, 6, 12)
     (folder / "semi.csv").write_text("filepath;title\n" + "".join(f"hf/{i}.jpg;semicolons, {i}\n" for i in range(6)) + "hf/0.jpg;too;many\n")
@@ -92,6 +108,7 @@ def test_what_people_have_is_read_whole(tmp_path, good_images):  # noqa: F811
         for whole, parts in (("seen.members", ("kept", "bad", "other", "hidden")), ("seen.rows", ("kept", "bad", "hidden"))):
             if whole in found:
                 assert found[whole] == sum(found.get(f"{whole}.{part}", 0) for part in parts), (name, found)
+    assert seen["inspect:linked"]["seen.linked"] == 1, seen
     assert seen["inspect:dotted"]["seen.last_dot"] == 3 and seen["inspect:unsorted"]["seen.joined"] == 4, seen
     assert seen["inspect:mac"]["seen.members.hidden"] == 7 and seen["inspect:files"]["seen.members.hidden"] == 7, seen
     assert seen["inspect:semicolons"]["bad.bad_row"] == 1, seen
@@ -133,6 +150,9 @@ REFUSED = {
     "other": (lambda f, im: write_tar(f / "a.tar", [("0.caption", b"words"), ("0.jpg", im)]), [".caption (1)", "text_member"]),
     "photographs": (lambda f, im: write_tar(f / "a.tar", [("0.jpg", im)]), ['captions "none"']),
     "nothing": (lambda f, im: write_tar(f / "a.tar", [("0.npy", b"x")]), ["none of its 1 members is a picture", ".npy (1)"]),
+    "joined by cat": (lambda f, im: write(f / "a.tar", 2 * write_tar(f / "0.tar", pairs([im])).read_bytes()), ["another archive begins at byte", "tar -A"]),
+    "a column twice": (lambda f, im: (write(f / "a.jpg", im), write(f / "a.csv", b"filepath,title,title\na.jpg,x,y\n"))[1], ['the column "title" 2 times']),
+    "parquet of an image folder": (lambda f, im: (write(f / "a.jpg", im), write(f / "metadata.parquet", b"PAR1"), f)[2], ["metadata.parquet", "metadata.jsonl"]),
     "packed": (lambda f, im: (write_tar(f / "0.tar", pairs([im])), (f / "1.tar.gz").write_bytes(gzip.compress((f / "0.tar").read_bytes())), f)[2], ["1.tar.gz", "gunzip"]),
     "utf16": (lambda f, im: write(f / "a.csv", "filepath,title\na.jpg,x\n".encode("utf-16")), ["a.csv is UTF-16", "iconv -f UTF-16"]),
     "latin1": (lambda f, im: (write(f / "a.jpg", im), write(f / "a.csv", "filepath,title\na.jpg,caf\xe9\n".encode("latin-1")))[1], ["1 bad_text", "iconv -f LATIN1"]),

@@ -1,7 +1,6 @@
 #include "coordinator/planner/sources/source_listing.h"
 
 #include <algorithm>
-#include <charconv>
 #include <set>
 
 #include "common/base/error.h"
@@ -9,6 +8,7 @@
 #include "common/io/file.h"
 #include "common/io/folder.h"
 #include "common/io/hash.h"
+#include "coordinator/planner/sources/picture_folders.h"
 #include "coordinator/planner/sources/tar_look.h"
 #include "jobs/layouts/folder_listing.h"
 #include "jobs/layouts/leftover.h"
@@ -75,55 +75,6 @@ std::vector<std::string> not_taken(const io::Path& folder) {
             "it has to be a plain .tar",
         "unpack them (" + unpack + " " + (folder / packed[0]).string() + " …), or move them elsewhere");
   return others;
-}
-
-// The files of a CLIP_benchmark split.
-std::vector<std::string> numbered_tars(const io::Path& folder) {
-  const std::string text = io::read_file(folder / "nshards.txt", 1 << 10);
-  std::int64_t count = 0;
-  const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), count);
-  if (error != std::errc() || count < 1 || count > 10'000'000)
-    throw Error(ErrorKind::kInvalid, (folder / "nshards.txt").string() + " does not hold a number of shards",
-                "it says how many of 0.tar, 1.tar … there are");
-  std::vector<std::string> tars;
-  for (std::int64_t i = 0; i < count; ++i) {
-    const io::Path tar = folder / (std::to_string(i) + ".tar");
-    if (!io::is_file(tar))
-      throw Error(
-          ErrorKind::kInvalid,
-          tar.string() + " is missing: nshards.txt beside it says " + std::to_string(count) + " shards",
-          "fetch it again, or correct nshards.txt");
-    tars.push_back(tar.string());
-  }
-  return tars;
-}
-
-bool clip_files_beside(const io::Path& tar) {
-  for (const io::Path& folder : {tar.parent_path(), tar.parent_path().parent_path()})
-    for (const char* name : {"classnames.txt", "dataset_type.txt"})
-      if (io::exists(folder / name)) return true;
-  return io::exists(tar.parent_path() / "nshards.txt");
-}
-
-std::string metadata_in(const io::Path& folder) {
-  for (const char* name : {"metadata.jsonl", "metadata.csv"})
-    if (io::is_file(folder / name)) return (folder / name).string();
-  return "";
-}
-
-bool pictures_in(const io::Path& folder) {
-  const auto files = jobs::files_of_folder(folder);
-  return std::ranges::any_of(files, [](const auto& file) {
-    return jobs::is_picture_name(file.name) && !jobs::is_leftover(file.name);
-  });
-}
-
-// Folders at and below `folder` that hold pictures, in natural order.
-void picture_folders(const io::Path& folder, std::vector<std::string>& found) {
-  if (pictures_in(folder)) found.push_back(folder.string());
-  std::vector<std::string> names = jobs::folders_in(folder);
-  std::ranges::sort(names, jobs::natural_less);
-  for (const auto& name : names) picture_folders(folder / name, found);
 }
 
 bool is_split_name(const std::string& name) {
@@ -207,10 +158,46 @@ class SourceLister {
       for (const auto& split : splits) names += (names.empty() ? "" : ", ") + (path / split).string();
       throw Error(ErrorKind::kInvalid, path.string() + " has several splits", "name one of: " + names);
     }
-    if (wanted_ == DataFormat::kAuto && !metadata_in(path).empty()) return table(metadata_in(path), true);
-    if (wanted_ == DataFormat::kAuto) return files(path);
+    if (wanted_ == DataFormat::kAuto) return image_folders(path);
     throw Error(ErrorKind::kInvalid, "the folder " + path.string() + " holds no .tar file",
                 "name a tar, a folder of tars, a CLIP_benchmark folder or a table");
+  }
+
+  // One table after another where sub-folders have their own, as long as all of them say the same things.
+  void image_folders(const io::Path& path) {
+    const std::vector<std::string> tables = metadata_below(path);
+    if (tables.empty()) return files(path);
+    const jobs::SourceSpec given = found_.resolved;
+    const ListedSource first = one_table(given, tables[0]);
+    for (const auto& other : tables) {
+      const ListedSource next = one_table(given, other);
+      if (next.resolved.separator != first.resolved.separator ||
+          next.resolved.image_column != first.resolved.image_column ||
+          next.resolved.caption_column != first.resolved.caption_column)
+        throw Error(ErrorKind::kInvalid,
+                    "the tables of " + path.string() + " differ: " + first.decided + ", and " + next.decided,
+                    "name one of the folders as path, or the columns with image_column and caption_column");
+    }
+    found_ = first;
+    found_.paths = tables;
+    if (tables.size() > 1)
+      found_.decided += "; and the same of " + std::to_string(tables.size() - 1) +
+                        " more: " + joined({tables.begin() + 1, tables.end()});
+    std::vector<std::string> folders;
+    for (const auto& one : tables) folders.push_back(io::Path(one).parent_path().string());
+    say_not_taken(folders, tables);
+  }
+
+  static ListedSource one_table(const jobs::SourceSpec& source, const std::string& path) {
+    SourceLister lister(source);
+    lister.table(path, true);
+    return std::move(lister.found_);
+  }
+
+  void say_not_taken(const std::vector<std::string>& folders, const std::vector<std::string>& taken) {
+    if (const std::string others = tables_not_taken(folders, taken); !others.empty())
+      found_.notes.push_back("beside the pictures and not taken: " + others +
+                             " (a table is read where path names it)");
   }
 
   void table(const io::Path& path, bool image_folder) {
@@ -241,7 +228,7 @@ class SourceLister {
   }
 
   void files(const io::Path& path) {
-    picture_folders(path, found_.paths);
+    found_.paths = picture_folders(path);
     if (found_.paths.empty()) refuse_empty(path);
     found_.format = DataFormat::kFiles;
     std::int64_t pictures = 0, texts = 0, jsons = 0, labels = 0;
@@ -264,6 +251,7 @@ class SourceLister {
                        (source.captions == CaptionForm::kNone
                             ? std::string("none, photographs alone") + (guessed ? " (auto)" : "")
                             : captions_text(source, source.captions == CaptionForm::kLines));
+    say_not_taken(found_.paths, {});
     if (guessed && found_.paths.size() > 1)
       line += "; the folders are no classes (layout \"class_folders\" makes them that)";
     found_.decided = line;

@@ -2,7 +2,7 @@
 //   FILE.tar                       one shard
 //   FOLDER with nshards.txt        CLIP_benchmark: 0.tar … N-1.tar
 //   FOLDER with *.tar              in natural order (2.tar before 10.tar)
-//   FOLDER with metadata.csv/.jsonl   an image folder's table
+//   FOLDER with metadata.csv/.jsonl, or folders of it   an image folder's tables
 //   FOLDER of pictures             a shard per folder that holds some (img2dataset's "files")
 //   FOLDER, layout class_folders   a shard per class
 //   FOLDER with one split (train/, test/ …)   that split

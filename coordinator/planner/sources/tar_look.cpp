@@ -1,7 +1,10 @@
 #include "coordinator/planner/sources/tar_look.h"
 
+#include <charconv>
 #include <chrono>
 
+#include "common/base/error.h"
+#include "common/io/folder.h"
 #include "jobs/layouts/leftover.h"
 #include "jobs/layouts/member_name.h"
 #include "jobs/store/tar_scan.h"
@@ -18,6 +21,33 @@ bool several_lines(std::string_view text) {
 }
 
 }  // namespace
+
+std::vector<std::string> numbered_tars(const io::Path& folder) {
+  const std::string text = io::read_file(folder / "nshards.txt", 1 << 10);
+  std::int64_t count = 0;
+  const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), count);
+  if (error != std::errc() || count < 1 || count > 10'000'000)
+    throw Error(ErrorKind::kInvalid, (folder / "nshards.txt").string() + " does not hold a number of shards",
+                "it says how many of 0.tar, 1.tar … there are");
+  std::vector<std::string> tars;
+  for (std::int64_t i = 0; i < count; ++i) {
+    const io::Path tar = folder / (std::to_string(i) + ".tar");
+    if (!io::is_file(tar))
+      throw Error(
+          ErrorKind::kInvalid,
+          tar.string() + " is missing: nshards.txt beside it says " + std::to_string(count) + " shards",
+          "fetch it again, or correct nshards.txt");
+    tars.push_back(tar.string());
+  }
+  return tars;
+}
+
+bool clip_files_beside(const io::Path& tar) {
+  for (const io::Path& folder : {tar.parent_path(), tar.parent_path().parent_path()})
+    for (const char* name : {"classnames.txt", "dataset_type.txt"})
+      if (io::exists(folder / name)) return true;
+  return io::exists(tar.parent_path() / "nshards.txt");
+}
 
 TarLook look_at_tar(const io::Path& path, const std::string& text_member) {
   const auto tar = io::open_source(path);

@@ -21,6 +21,13 @@ struct TarLook {
   bool caption_per_line() const { return !jsons && 2 * texts_of_lines > texts; }
 };
 
+// The files of a CLIP_benchmark split: as many as its nshards.txt says. Throws kInvalid naming what is
+// absent.
+std::vector<std::string> numbered_tars(const io::Path& folder);
+
+// Whether what CLIP_benchmark writes lies beside the tar, or class names one folder up.
+bool clip_files_beside(const io::Path& tar);
+
 // Empty for what is no tar; inspect reports that with the file's name.
 TarLook look_at_tar(const io::Path& tar, const std::string& text_member);
 

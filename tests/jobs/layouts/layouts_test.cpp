@@ -115,6 +115,14 @@ TEST(LineList, FilesLieBesideTheShardOrOneFolderUp) {
   io::write_file_atomic(folder / "test" / kTemplatesFile, "{}\na photo.\n", false);
   EXPECT_TRUE(
       has(fault_of([&] { class_templates_near(folder / "test/0.tar"); }), ".txt:2: the prompt has no place"));
+  io::write_file_atomic(folder / "test" / kTemplatesFile, "lambda c: f'a photo of a {c}.',\n'a {}',\n",
+                        false);
+  EXPECT_TRUE(has(fault_of([&] { class_templates_near(folder / "test/0.tar"); }), "source of a program"));
+  io::write_file_atomic(folder / kClassNamesFile, "'tench',\n\"goldfish\",\n", false);
+  EXPECT_TRUE(
+      has(fault_of([&] { class_names_near(folder / "test/0.tar"); }), ".txt:1: every line is written"));
+  io::write_file_atomic(folder / kClassNamesFile, "'tench'\ngold's\n", false);
+  EXPECT_EQ(class_names_near(folder / "test/0.tar").size(), 2U);
   std::filesystem::remove_all(folder);
 }
 
@@ -158,6 +166,19 @@ TEST(TableForm, SeparatorAndColumnsOfTheHeader) {
   EXPECT_TRUE(has(fault("l\xE9gende,image\n", wishes), "not UTF-8"));
   EXPECT_TRUE(has(fault("\n", wishes), "is empty"));
   EXPECT_TRUE(has(fault("img/0.jpg,a cat\n", wishes), "has no header"));
+  const auto lines = [&](const std::string& text, const TableWishes& with) {
+    return fault_of([&] { table_form(text, "a.jsonl", with); });
+  };
+  EXPECT_EQ(lines("{\"filepath\": \"a\", \"score\": NaN, \"big\": 18446744073709551615}\n", wishes), "");
+  EXPECT_TRUE(has(lines("{\"filepath\": }\n", wishes), "first line is no JSON object (line 1, column 14"))
+      << lines("{\"filepath\": }\n", wishes);
+  EXPECT_TRUE(has(lines("{\"filepath\": \"a\", \"title\": 1, \"title\": 2}", wishes),
+                  "has the column \"title\" 2 times"));
+  EXPECT_TRUE(has(lines("{\"filepath\": \"a\"}", {",", "filepath", "title"}), "no separator"));
+  EXPECT_TRUE(has(fault("filepath,title,title\n", wishes), "has the column \"title\" 2 times"));
+  EXPECT_EQ(fault("filepath,title,other,other\n", wishes), "");
+  EXPECT_TRUE(has(fault("filepath;title;filepath\n", wishes), "has the column \"filepath\" 2 times"));
+  EXPECT_TRUE(has(fault("filepath,title\ra.jpg,one\r", wishes), "carriage returns alone"));
   EXPECT_EQ(table_form("{\"file_name\":\"a\",\"text\":\"b\"}", "metadata.jsonl", wishes).caption_column,
             "text");
   EXPECT_EQ(table_form("file_name,text\n", "metadata.csv", {"", "filepath", "title", true}).image_column,

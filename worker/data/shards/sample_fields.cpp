@@ -4,31 +4,27 @@
 #include <cmath>
 #include <numeric>
 
-#include <simdjson.h>
 #include <nlohmann/json.hpp>
 
+#include "jobs/layouts/readable_json.h"
 #include "worker/data/shards/caption_text.h"
-#include "worker/data/shards/readable_json.h"
+#include "worker/data/shards/sample_json.h"
 
 namespace trireme::worker::data {
 namespace {
 
-constexpr std::size_t kJsonLimitBytes = std::size_t{1} << 20;
-
-// The document; valid until the thread parses again.
-bool parsed(std::string_view json, simdjson::dom::element& root) {
-  thread_local simdjson::dom::parser parser;
-  if (json.empty() || json.size() > kJsonLimitBytes) return false;
-  if (parser.parse(json.data(), json.size(), /*realloc_if_needed=*/true).get(root) == simdjson::SUCCESS)
-    return true;
-  const std::string readable = readable_json(std::string(json));
-  return readable != json && parser.parse(readable).get(root) == simdjson::SUCCESS;
-}
-
-// The member `name` of the object.
+// The member `name` of the object; of several the last one, as Python's json reads them.
 bool member(std::string_view json, const std::string& name, simdjson::dom::element& found) {
   simdjson::dom::element root;
-  return parsed(json, root) && root.at_key(name).get(found) == simdjson::SUCCESS && !found.is_null();
+  simdjson::dom::object object;
+  if (!parse_sample_json(json, root) || root.get(object) != simdjson::SUCCESS) return false;
+  bool there = false;
+  for (const auto [key, value] : object)
+    if (key == name) {
+      found = value;
+      there = true;
+    }
+  return there && !found.is_null();
 }
 
 bool is_sentence(const simdjson::dom::element& value) {
@@ -80,7 +76,7 @@ std::vector<std::string> strings_at(std::string_view json, const std::string& na
 std::vector<std::string> members_with_text(std::string_view json) {
   simdjson::dom::element root;
   std::vector<std::string> names;
-  if (!parsed(json, root) || !root.is_object()) return names;
+  if (!parse_sample_json(json, root) || !root.is_object()) return names;
   for (const auto [key, value] : simdjson::dom::object(root)) {
     simdjson::dom::element first;
     const bool list = value.is_array() && value.at(0).get(first) == simdjson::SUCCESS;
@@ -91,7 +87,7 @@ std::vector<std::string> members_with_text(std::string_view json) {
 
 std::string with_columns(std::string_view json, std::string_view columns) {
   using nlohmann::ordered_json;
-  ordered_json whole = ordered_json::parse(readable_json(std::string(json)), nullptr, false);
+  ordered_json whole = ordered_json::parse(jobs::readable_json(std::string(json)), nullptr, false);
   if (!whole.is_object()) return std::string(columns);
   const ordered_json more = ordered_json::parse(columns.begin(), columns.end(), nullptr, false);
   for (const auto& [name, value] : more.items())

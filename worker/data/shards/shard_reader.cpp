@@ -3,9 +3,9 @@
 #include "common/base/error.h"
 #include "common/io/folder.h"
 #include "common/io/machine/in_hand.h"
+#include "jobs/layouts/readable_json.h"
 #include "jobs/specification/prompt_template.h"
 #include "worker/data/shards/caption_text.h"
-#include "worker/data/shards/readable_json.h"
 #include "worker/data/shards/shard_index.h"
 
 namespace trireme::worker::data {
@@ -124,8 +124,8 @@ std::string ShardReader::raw_text(std::int64_t sample) const {
 
 std::string ShardReader::json(std::int64_t sample) const {
   const IndexRange& range = state_->take(sample).json;
-  return readable_json(json_in_shard(state_->index.kind) ? state_->text(range)
-                                                         : std::string(state_->index.pooled(range)));
+  return jobs::readable_json(json_in_shard(state_->index.kind) ? state_->text(range)
+                                                               : std::string(state_->index.pooled(range)));
 }
 
 std::vector<std::string> captions_of(const ShardReader& reader, std::int64_t sample,

@@ -195,5 +195,33 @@ TEST_F(SourceListing, AnImageFoldersTable) {
   EXPECT_TRUE(has(fault("a.tar"), "\"separator\" is set"));
 }
 
+// Image folders of Hugging Face in parts: the tables are read, all of them, or it is said why not.
+TEST_F(SourceListing, TablesOfSubFolders) {
+  for (const char* name : {"m/a/1.jpg", "m/b/1.jpg", "m/b/deep/2.jpg"}) put(name);
+  put("m/a/metadata.csv", "file_name,text\n1.jpg,one\n");
+  put("m/b/metadata.jsonl", "{\"file_name\": \"1.jpg\", \"text\": \"two\"}\n");
+  const ListedSource found = listed("m");
+  EXPECT_EQ(found.format, jobs::DataFormat::kTable);
+  EXPECT_EQ(found.paths, (std::vector<std::string>{at("m/a/metadata.csv"), at("m/b/metadata.jsonl")}));
+  EXPECT_TRUE(has(found.decided, "and the same of 1 more")) << found.decided;
+  EXPECT_EQ(listed("m", jobs::DataFormat::kFiles).paths.size(), 3U);
+  ASSERT_EQ(listed("m", jobs::DataFormat::kFiles).notes.size(), 1U);
+  EXPECT_TRUE(has(listed("m", jobs::DataFormat::kFiles).notes[0], at("m/a/metadata.csv")));
+  put("m/c/3.jpg");
+  EXPECT_TRUE(has(fault("m"), "those in " + at("m/c") + " by no table")) << fault("m");
+  put("m/c/metadata.csv", "file_name,caption\n3.jpg,three\n");
+  EXPECT_TRUE(has(fault("m"), "differ")) << fault("m");
+  put("m/c/metadata.csv", "file_name,text,text\n3.jpg,three,four\n");
+  EXPECT_TRUE(has(fault("m"), "\"text\" 2 times")) << fault("m");
+  put("p/1.jpg");
+  put("p/metadata.parquet", "PAR1");
+  EXPECT_TRUE(has(fault("p"), "metadata.parquet tells about the pictures beside it")) << fault("p");
+  put("p/metadata.csv", "file_name,text\n1.jpg,one\n");
+  EXPECT_TRUE(has(listed("p").notes.at(0), "metadata.parquet"));
+  put("k/1.jpg");
+  put("k/captions.csv", "file,caption\n1.jpg,one\n");
+  EXPECT_TRUE(has(listed("k").notes.at(0), "captions.csv")) << "pictures alone, and a table beside them";
+}
+
 }  // namespace
 }  // namespace trireme::coordinator::planner

@@ -2,7 +2,7 @@
 
 #include <gtest/gtest.h>
 
-#include "worker/data/shards/readable_json.h"
+#include "jobs/layouts/readable_json.h"
 
 namespace trireme::worker::data {
 namespace {
@@ -36,11 +36,12 @@ TEST(TextField, WhatPythonWritesIsRead) {
   const std::string json =
       "\xEF\xBB\xBF"
       R"({"caption": "NaN \"Infinity\" dogs", "a": NaN, "b": [-Infinity, Infinity, 1]})";
-  EXPECT_EQ(readable_json(json), R"({"caption": "NaN \"Infinity\" dogs", "a": null, "b": [null, null, 1]})");
+  EXPECT_EQ(jobs::readable_json(json),
+            R"({"caption": "NaN \"Infinity\" dogs", "a": null, "b": [null, null, 1]})");
   EXPECT_EQ(text_field(json, "caption"), "NaN \"Infinity\" dogs");
   EXPECT_EQ(strings_at(json, "caption").size(), 1U);
   EXPECT_EQ(with_columns(R"({"a": NaN})", R"({"b": 1})"), R"({"a":null,"b":1})");
-  EXPECT_EQ(readable_json(R"({"a": 1})"), R"({"a": 1})");
+  EXPECT_EQ(jobs::readable_json(R"({"a": 1})"), R"({"a": 1})");
 }
 
 TEST(ConceptField, KeepsTheTopKAndRenormalises) {  // METHODS 10.6

@@ -128,7 +128,7 @@ TEST_F(ShardTest, LongNamesPaxAndOddEntries) {
                                    .add_pax("caf\xC3\xA9.txt", "one")
                                    .bytes());
   EXPECT_EQ(found.samples, 2);
-  EXPECT_EQ(found.bad, (Bad{{"not_regular", 2}, {"bad_name", 1}}));
+  EXPECT_EQ(found.bad, (Bad{{"not_regular", 1}, {"symbolic_link", 1}, {"bad_name", 1}}));
   const ShardReader reader(shard, index);
   EXPECT_EQ(reader.key(0), deep + "/k");
   EXPECT_EQ(image(reader, 0), "J0");
@@ -400,6 +400,38 @@ TEST_F(ShardTest, HiddenMembersAreCountedAndNoData) {
   EXPECT_NE(found.reading, "") << "version 1 took __MACOSX/b for a sample";
 }
 
+TEST_F(ShardTest, HardLinksAreSamplesAndOtherLinksAreNamed) {
+  const ShardScan found = scan(TarWriter()
+                                   .add("a.jpg", "J")
+                                   .add("a.txt", "one")
+                                   .link("b.jpg", "a.jpg")
+                                   .add("b.txt", "two")
+                                   .link("c.jpg", "/far/away.jpg", '2')
+                                   .bytes());
+  EXPECT_EQ(found.samples, 2);
+  EXPECT_EQ(found.bad, (Bad{{"symbolic_link", 1}}));
+  EXPECT_EQ(found.seen.at("linked"), 1);
+  EXPECT_NE(found.reading, "") << "version 1 lost b";
+  EXPECT_NE(found.advice.find("tar -h"), std::string::npos) << found.advice;
+  EXPECT_EQ(image(ShardReader(shard, index), 1), "J");
+}
+
+TEST_F(ShardTest, AJsonThatNobodyCanReadIsCounted) {
+  const ShardScan found = scan(TarWriter()
+                                   .add("a.jpg", "J")
+                                   .add("a.txt", "one")
+                                   .add("a.json", "<html>")
+                                   .add("b.jpg", "J")
+                                   .add("b.txt", "two")
+                                   .add("b.json", "{\"score\": NaN}")
+                                   .add("c.jpg", "J")
+                                   .add("c.txt", "three")
+                                   .add("c.json", "[1]")
+                                   .bytes());
+  EXPECT_EQ(found.samples, 3);
+  EXPECT_EQ(found.seen.at("json.unreadable"), 2);
+}
+
 TEST_F(ShardTest, PartsUnderUnusualSuffixesAreNamed) {
   TarWriter tar;
   for (const char* name : {"s0", "s1"})
@@ -484,6 +516,23 @@ TEST_F(ShardTest, JsonLines) {
   EXPECT_EQ(reader.captions(0), Strings{"a dog"});
   EXPECT_EQ(reader.json(0), "{\"file_name\": \"img/a.jpg\", \"text\": \"a dog\", \"score\": 0.25}");
   EXPECT_EQ(image(reader, 0), "J");
+}
+
+TEST_F(ShardTest, JsonLinesWithoutTheirCaptionSayWhereTextIs) {
+  shard = folder / "metadata.jsonl";
+  for (const char* name : {"a.jpg", "b.jpg", "deep/c.jpg", "own/d.jpg", "._e.jpg"})
+    io::write_file_atomic(folder / name, "J", false);
+  io::write_file_atomic(folder / "own/metadata.csv", "file_name,text\nd.jpg,x\n", false);
+  ShardScan found = scan("{\"file_name\": \"./a.jpg\", \"score\": NaN, \"alt\": \"two words\"}\n",
+                         jobs::DataFormat::kTable);
+  EXPECT_EQ(found.bad, (Bad{{"no_caption", 1}}));
+  EXPECT_NE(found.advice.find("text in: alt (set caption_column"), std::string::npos) << found.advice;
+  EXPECT_EQ(found.seen.at("pictures.unnamed"), 2) << "b and deep/c, which no table names";
+  found = scan(
+      "{\"file_name\": \"a.jpg\", \"text\": \"first\", \"k\": 1}\n"
+      "{\"file_name\": \"b.jpg\", \"text\": \"one\", \"text\": \"as Python reads it\"}\n",
+      jobs::DataFormat::kTable);
+  EXPECT_EQ(ShardReader(shard, index).captions(1), Strings{"as Python reads it"});
 }
 
 TEST_F(ShardTest, AFolderOfPictures) {

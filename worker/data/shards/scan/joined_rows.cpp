@@ -32,16 +32,20 @@ def plain(value):
     if isinstance(value, float): return value if math.isfinite(value) else None
     if isinstance(value, dict): return {str(k): plain(v) for k, v in value.items()}
     if isinstance(value, (list, tuple)): return [plain(v) for v in value]
+    if isinstance(value, bytes): return value.decode()
     return value if value is None or isinstance(value, (bool, int, str)) else str(value)
 for path in sys.argv[2:]:
     try:
         file = parquet.ParquetFile(path)
+        every = file.schema_arrow.names
+        twice = sorted({name for name in every if every.count(name) > 1})
+        if twice: raise ValueError("it has several columns of the name " + ", ".join(twice))
         names = [name for name in ("key", "uid") if name in file.schema_arrow.names]
         if not names: raise ValueError("it has no column key and no column uid; its columns are " + ", ".join(file.schema_arrow.names))
         for batch in file.iter_batches(65536):
             columns = [batch.column(batch.schema.get_field_index(name)).to_pylist() for name in names]
             for at, ids in enumerate(zip(*columns)):
-                ids = [str(one) for one in ids if one is not None]
+                ids = [str(plain(one)) for one in ids if one is not None]
                 if not wanted.isdisjoint(ids):
                     row = batch.slice(at, 1).to_pylist()[0]
                     print(json.dumps({"ids": ids, "row": plain(row)}, ensure_ascii=False))

@@ -16,7 +16,8 @@ constexpr std::size_t kMostSuffixes = 60000;  // a name may make its own: "20 (e
 SampleGroups::SampleGroups(const jobs::SourceSpec& source, bool json_is_text)
     : source_(source), json_is_text_(json_is_text) {}
 
-void SampleGroups::add(std::string name) {
+void SampleGroups::add(std::string name, bool linked) {
+  linked_ += linked ? 1 : 0;
   const bool leftover = jobs::is_leftover(name);
   jobs::MemberName split;
   if (leftover) {

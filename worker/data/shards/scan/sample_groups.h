@@ -38,7 +38,8 @@ class SampleGroups {
   // `json_is_text`: a .json alone makes a picture a sample.
   SampleGroups(const jobs::SourceSpec& source, bool json_is_text);
 
-  void add(std::string name);  // positions count from 0; leftovers take one, too
+  // Positions count from 0; leftovers take one, too. `linked`: version 1 did not read it.
+  void add(std::string name, bool linked = false);
 
   // Joins everything that was added; in the order of first members.
   std::vector<SampleGroup> finish();
@@ -46,10 +47,12 @@ class SampleGroups {
   const std::string& name(std::int32_t member) const { return names_[static_cast<std::size_t>(member)]; }
   const std::vector<std::string>& suffix_names() const { return suffixes_; }
   std::int64_t members() const { return static_cast<std::int64_t>(names_.size()); }
-  std::int64_t hidden() const { return hidden_; }         // leftovers
-  std::int64_t nameless() const { return nameless_; }     // without key or suffix
-  jobs::KeyRule rule() const { return rule_; }            // that finish() chose
-  bool hidden_as_before() const { return !hid_sample_; }  // no leftover had a name that version 1 read
+  std::int64_t hidden() const { return hidden_; }      // leftovers
+  std::int64_t nameless() const { return nameless_; }  // without key or suffix
+  jobs::KeyRule rule() const { return rule_; }         // that finish() chose
+  // No leftover had a name that version 1 read, and no member was a hard link.
+  bool hidden_as_before() const { return !hid_sample_ && linked_ == 0; }
+  std::int64_t linked() const { return linked_; }
 
  private:
   std::vector<SampleGroup> group(jobs::KeyRule rule);
@@ -62,7 +65,7 @@ class SampleGroups {
   std::vector<bool> leftover_;
   std::vector<std::string> suffixes_;
   std::unordered_map<std::string, std::uint16_t> suffix_ids_;
-  std::int64_t hidden_ = 0, nameless_ = 0;
+  std::int64_t hidden_ = 0, nameless_ = 0, linked_ = 0;
   bool hid_sample_ = false;
   jobs::KeyRule rule_ = jobs::KeyRule::kFirstDot;
 };

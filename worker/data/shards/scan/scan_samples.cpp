@@ -10,6 +10,7 @@
 #include "jobs/layouts/folder_listing.h"
 #include "jobs/specification/image_suffix.h"
 #include "worker/data/shards/sample_fields.h"
+#include "worker/data/shards/sample_json.h"
 
 namespace trireme::worker::data {
 namespace {
@@ -55,6 +56,7 @@ void SampleScan::take(const SampleGroups& groups, std::vector<SampleGroup> found
   for (const char* name : {"members", "members.kept", "members.bad", "members.other"}) seen[name] += 0;
   seen["members"] += groups.members();
   if (groups.hidden() > 0) seen["members.hidden"] += groups.hidden();
+  if (groups.linked() > 0) seen["linked"] += groups.linked();
   seen["members.other"] += groups.nameless();
   bool as_before = groups.hidden_as_before() && text_in_shard(index_.kind) && form_ != TextForm::kNone;
   for (std::size_t i = 0; i < found.size(); ++i) {
@@ -157,6 +159,8 @@ void SampleScan::judge(const SampleGroups& groups, const SampleGroup& group) {
   const bool json_wanted = rows_.has_value() || form_ == TextForm::kField || !json_in_shard(index_.kind);
   const std::string_view json = json_wanted ? json_of(group, storage) : std::string_view();
   const CaptionText text = texts_of(group, json);
+  if (group.json != kNone && !is_json_object(places_.bytes(group.json, label_storage)))
+    ++scan_.seen["json.unreadable"];
   const bool bad_label = has_label && sample.label < 0;
   if (text.captions.empty() && sample.label < 0 && form_ != TextForm::kNone)
     return blame(groups, group, bad_label ? "bad_label" : text.bad_text > 0 ? "bad_text" : "no_caption");
@@ -258,6 +262,9 @@ std::string scan_advice(const jobs::SourceSpec& source, const SampleGroups& grou
         }));
   if (is_of(scan, "duplicate_key"))
     say("a name stands for one sample of a shard only: rename the later ones");
+  if (is_of(scan, "symbolic_link")) say("a symbolic link holds no bytes: tar -h packs what links point to");
+  if (is_of(scan, "broken_link")) say("a hard link names an earlier member, and these name none");
+  if (is_of(scan, "sparse")) say("files with holes are not read: tar without --sparse packs them whole");
   if (is_of(scan, "bad_text"))
     say("captions are UTF-8: iconv -f LATIN1 -t UTF-8 (or -f UTF-16) writes them anew");
   if (is_of(scan, "no_image") && advice.empty()) {

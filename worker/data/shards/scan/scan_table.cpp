@@ -1,10 +1,12 @@
 #include <algorithm>
 #include <unordered_map>
+#include <unordered_set>
 
 #include "common/base/error.h"
 #include "common/base/log.h"
 #include "common/io/folder.h"
 #include "common/io/hash.h"
+#include "jobs/layouts/folder_listing.h"
 #include "jobs/layouts/leftover.h"
 #include "jobs/layouts/table_text.h"
 #include "worker/data/shards/caption_text.h"
@@ -16,6 +18,11 @@ namespace trireme::worker::data {
 namespace {
 
 constexpr std::uint64_t kImageLimitBytes = std::uint64_t{64} << 20;
+
+// The table of an image folder of Hugging Face, whose pictures are all meant.
+bool is_metadata(const io::Path& table) {
+  return table.stem() == "metadata" && jobs::is_table_name(table.string());
+}
 
 // One image of a table with all of its rows' captions, in order of first occurrence.
 struct Entry {
@@ -40,6 +47,7 @@ class TableScan {
 
   std::vector<Entry>& entries() { return entries_; }
   bool is_json() const { return form_.separator == 0; }
+  const std::string& caption_column() const { return form_.caption_column; }
   // Version 1 split it at the same characters and took every row that it did.
   bool as_before() const { return as_before_ && !is_json(); }
 
@@ -131,6 +139,23 @@ class TableScan {
   bool as_before_ = true;
 };
 
+// Pictures at and below the folder of an image folder's table that none of its rows names, nor another such
+// table below could.
+std::int64_t unnamed_pictures(const io::Path& folder, const std::vector<Entry>& entries) {
+  std::unordered_set<std::string> named;
+  for (const Entry& entry : entries) named.insert(io::Path(entry.image_path).lexically_normal().string());
+  const auto files = jobs::files_of_folder(folder, true);
+  std::vector<std::string> others;  // "train/"
+  for (const auto& file : files)
+    if (const auto slash = file.name.rfind('/');
+        slash != std::string::npos && is_metadata(file.name.substr(slash + 1)))
+      others.push_back(file.name.substr(0, slash + 1));
+  return std::ranges::count_if(files, [&](const auto& file) {
+    return jobs::is_picture_name(file.name) && !jobs::is_leftover(file.name) && !named.contains(file.name) &&
+           std::ranges::none_of(others, [&](const auto& other) { return file.name.starts_with(other); });
+  });
+}
+
 // "" when the file can be an image, else why not.
 std::string image_file_fault(const io::Path& file) {
   if (!io::is_file(file)) return "no_image";
@@ -176,6 +201,9 @@ void scan_table(const io::Path& table, std::string_view bytes, const jobs::Sourc
     scan.seen[fault.empty() ? "rows.kept" : "rows.bad"] += entry.rows;
     if (!fault.empty()) scan.blame(entry.image_path, fault);
   }
+  if (is_metadata(table.filename()))
+    if (const auto unnamed = unnamed_pictures(table.parent_path(), rows.entries()); unnamed > 0)
+      scan.seen["pictures.unnamed"] = unnamed;
   const auto& seen = scan.seen;
   const std::int64_t hidden = seen.contains("rows.hidden") ? seen.at("rows.hidden") : 0;
   if (seen.at("rows.kept") + seen.at("rows.bad") + hidden != seen.at("rows"))
@@ -183,6 +211,15 @@ void scan_table(const io::Path& table, std::string_view bytes, const jobs::Sourc
   const auto say = [&](const char* reason, const std::string& text) {
     if (scan.bad.contains(reason)) scan.advice += (scan.advice.empty() ? "" : "; ") + text;
   };
+  if (rows.is_json() && scan.bad.contains("no_caption")) {
+    std::string fields;
+    for (const auto& name : members_with_text(rows.entries()[0].json))
+      fields += (fields.empty() ? "" : ", ") + printable(name, 80);
+    say("no_caption", "captions are looked for in \"" + rows.caption_column() + "\"" +
+                          (fields.empty() ? ""
+                                          : "; the first line has text in: " + fields +
+                                                " (set caption_column of the source to one of them)"));
+  }
   say("bad_text", "the table is not UTF-8: iconv -f LATIN1 -t UTF-8 writes it anew");
   say("no_image", "paths of pictures begin in the table's folder, " + table.parent_path().string());
   if (index.samples.empty() && scan.bad.empty()) scan.advice = "it has a header and no rows with pictures";

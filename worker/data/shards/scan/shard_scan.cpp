@@ -36,13 +36,18 @@ void scan_tar_shard(const io::Path& shard, const io::ByteSource& tar, const jobs
   const store::TarScan found = store::scan_tar(
       tar,
       [&](const store::TarMember& member) {
-        groups.add(member.name);
+        groups.add(member.name, member.hard_link);
         ranges.push_back({member.offset, member.size});
       },
       hash_up_to);
   if (!found.is_tar)
     throw Error(ErrorKind::kInvalid, "shard " + shard.string() + " is not a tar",
                 "check the path; compressed tars must be unpacked first (gunzip)");
+  if (found.second_at > 0)
+    throw Error(ErrorKind::kInvalid,
+                "shard " + shard.string() + " ends before its last byte: another archive begins at byte " +
+                    std::to_string(found.second_at) + ", and readers of tars stop before it",
+                "make one archive of them: tar -A -f FIRST.tar SECOND.tar, not cat");
   hash_up_to(tar.size());
   index.sha256 = hash.finish_hex();
   const auto range = [&](std::int32_t member) { return ranges[static_cast<std::size_t>(member)]; };

@@ -1,9 +1,9 @@
-#include "worker/data/shards/readable_json.h"
+#include "jobs/layouts/readable_json.h"
 
 #include <algorithm>
 #include <string_view>
 
-namespace trireme::worker::data {
+namespace trireme::jobs {
 
 std::string readable_json(std::string json) {
   if (json.starts_with("\xEF\xBB\xBF")) json.erase(0, 3);
@@ -25,4 +25,4 @@ std::string readable_json(std::string json) {
   return out;
 }
 
-}  // namespace trireme::worker::data
+}  // namespace trireme::jobs
