@@ -275,7 +275,10 @@ void add_serve(CLI::App& app, Given& given) {
       *app.add_subcommand("serve", "serve the indexes of runs: a page and an API for searches");
   const auto options = std::make_shared<serve::ServiceOptions>();
   options->threads = 0;
-  command.add_option("run", options->runs, "output folders of jobs with an index stage")->required();
+  command.add_option("run", options->runs, "output folders of jobs with an index stage");
+  command.add_option("--spread", options->spread, "NAME=http://HOST:PORT,…: its parts are at other services")
+      ->allow_extra_args(false);
+  command.add_option("--spread-token", options->spread_token, "file of the token that those services want");
   command.add_option("--listen", options->listen,
                      "address to listen on (default 127.0.0.1 and a free port); elsewhere than on loopback "
                      "a token is asked for");
@@ -285,13 +288,14 @@ void add_serve(CLI::App& app, Given& given) {
   command.add_option("--threads", options->threads, "threads of each (default: the cores by the workers)")
       ->check(CLI::Range(1, 1024));
   command
-      .add_option("--allow-host", options->allowed_hosts,
-                  "another name that the service is called by (repeatable)")
+      .add_option("--allow-host", options->allowed_hosts, "another name that it is called by (repeatable)")
       ->allow_extra_args(false);
   command.add_option("--state", options->state, "folder for the token (default: the first run)");
   command.add_flag("--require-token", options->require_token, "ask for the token on loopback, too");
-  command.callback(
-      [&given, options] { given.command = [options] { return cli::serve(*options, std::cout); }; });
+  command.callback([&given, options] {
+    if (options->runs.empty() && options->spread.empty()) throw CLI::RequiredError("run, or --spread");
+    given.command = [options] { return cli::serve(*options, std::cout); };
+  });
 }
 
 void add_recovery(CLI::App& app, Given& given) {

@@ -72,6 +72,7 @@ const std::vector<Route>& routes() {
       {Action::kMetrics, "GET", "/metrics"},
       {Action::kIndexes, "GET", "/api/v1/indexes"},
       {Action::kSearch, "POST", "/api/v1/search", false, true},
+      {Action::kEmbed, "POST", "/api/v1/embed", false, true},
       {Action::kItem, "GET", "/api/v1/items/{index}/{id}"},
       {Action::kThumbnail, "GET", "/api/v1/thumbnails/{index}/{id}"},
       {Action::kKnn, "POST", "/knn-service"},

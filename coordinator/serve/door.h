@@ -24,6 +24,7 @@ enum class Action {
   kMetrics,
   kIndexes,
   kSearch,
+  kEmbed,
   kItem,
   kThumbnail,
   kKnn,

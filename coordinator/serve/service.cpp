@@ -25,10 +25,10 @@
 #include "common/http/token.h"
 #include "common/io/folder.h"
 #include "common/telemetry/metrics.h"
+#include "coordinator/serve/backends.h"
 #include "coordinator/serve/door.h"
 #include "coordinator/serve/page.h"
 #include "coordinator/serve/served_runs.h"
-#include "coordinator/serve/worker_pool.h"
 #include "jobs/search/service_file.h"
 
 namespace trireme::coordinator::serve {
@@ -50,15 +50,6 @@ std::string dumped(const ordered_json& json) {
   return json.dump(-1, ' ', false, ordered_json::error_handler_t::replace);
 }
 
-PoolOptions pool_options(const ServiceOptions& options, telemetry::Metrics& metrics) {
-  PoolOptions pool;
-  pool.command = {options.worker_program, "tool", "search-worker", std::to_string(options.threads)};
-  for (const auto& [name, run] : named_runs(options.runs)) pool.command.push_back(name + "=" + run);
-  pool.workers = options.workers;
-  pool.metrics = &metrics;
-  return pool;
-}
-
 Response page(std::string_view body, const char* type) {
   return {200,
           type,
@@ -77,7 +68,8 @@ struct Service::State {
   Door make_door(const http::Address& address);
   net::awaitable<bool> serve_one(SharedConnection connection);
   net::awaitable<Response> answer(const Admission& admission, const Request& request);
-  net::awaitable<Response> ask(jobs::SearchCall what, std::string body, const Request& request);
+  net::awaitable<Response> ask(jobs::SearchCall what, std::string body, const Request& request,
+                               const std::string& index = "");
   Response own_answer(const Admission& admission, const Request& request);
   Response enter(const Admission& admission, const Request& request);
   void count(const Admission& admission, const Request& request, int status, Clock::time_point started);
@@ -102,7 +94,7 @@ struct Service::State {
   std::promise<void> ready;                   // set once, on the I/O thread
   bool ready_told = false;
   http::Listener listener;
-  WorkerPool pool;
+  Backends backends;
   net::signal_set signals;
 };
 
@@ -113,16 +105,16 @@ Service::State::State(ServiceOptions options_in)
       door(make_door(address)),
       listener(address, limits,
                [this](SharedConnection connection) { return serve_one(std::move(connection)); }),
-      pool(listener.io(), pool_options(options, metrics)),
+      backends(listener.io(), options, runs, metrics),
       signals(listener.io()) {
-  pool.changed = [this] {
-    if (pool.is_ready() || !pool.failure().empty()) told(pool.is_ready());
-    const auto description = ordered_json::parse(pool.description(), nullptr, false);
+  backends.changed = [this] {
+    if (backends.is_ready() || !backends.failure().empty()) told(backends.is_ready());
+    const auto description = backends.description();
     for (const auto& index : description.is_object() ? description["indexes"] : ordered_json::array())
       metrics.set("trireme_search_items", index["items"].get<double>(),
                   {{"index", index["name"].get<std::string>()}});
   };
-  pool.start();
+  backends.start();
   net::co_spawn(listener.io(), watch_indexes(), net::detached);
   listener.start();
   for (const auto& [name, run] : runs) jobs::write_service_file(run, announcement(name));
@@ -136,7 +128,7 @@ Service::State::~State() {
   on_io_thread([this] {
     draining = true;
     signals.cancel();
-    pool.stop();
+    backends.stop();
   });
   for (const auto& [name, run] : runs) jobs::remove_service_file(run, ::getpid());  // announced no more
   listener.stop();
@@ -147,6 +139,8 @@ Door Service::State::make_door(const http::Address& wanted) {
                                     http::host_without_port(wanted.host + ":0")};
   for (const auto& host : options.allowed_hosts) hosts.push_back(http::host_without_port(host));
   if (wanted.is_loopback() && !options.require_token) return {hosts, ""};
+  if (options.state.empty() && runs.empty())
+    throw Error(ErrorKind::kUsage, "the token has to lie somewhere", "name a folder for it with --state");
   const io::Path state = options.state.empty() ? runs.begin()->second : options.state;
   if (io::exists(state / "manifest.json"))
     throw Error(ErrorKind::kUsage,
@@ -161,7 +155,7 @@ void Service::State::told(bool is_ready) {
   if (is_ready)
     ready.set_value();
   else
-    ready.set_exception(std::make_exception_ptr(Error(ErrorKind::kUnavailable, pool.failure())));
+    ready.set_exception(std::make_exception_ptr(Error(ErrorKind::kUnavailable, backends.failure())));
 }
 
 std::vector<io::FileStatus> Service::State::manifests() const {
@@ -197,9 +191,9 @@ net::awaitable<void> Service::State::watch_indexes() {
       const auto now = manifests();
       const bool all_there =
           std::ranges::all_of(now, [](const io::FileStatus& one) { return one.bytes > 0; });
-      if (!all_there || now == served || pool.is_replacing()) continue;
+      if (!all_there || now == served || backends.is_replacing()) continue;
       served = now;
-      pool.replace();
+      backends.replace();
     } catch (const Error& error) {
       log_warning("serve", error.what());
     }
@@ -260,12 +254,14 @@ net::awaitable<Response> Service::State::answer(const Admission& admission, cons
       co_return co_await ask(SearchCall::kSearch, request.body, request);
     case Action::kKnn:
       co_return co_await ask(SearchCall::kKnn, request.body, request);
+    case Action::kEmbed:
+      co_return co_await ask(SearchCall::kRows, request.body, request);
     case Action::kMetadata:
       co_return co_await ask(SearchCall::kMetadata, request.body, request);
     case Action::kItem:
-      co_return co_await ask(SearchCall::kItem, item(), request);
+      co_return co_await ask(SearchCall::kItem, item(), request, admission.index);
     case Action::kThumbnail: {
-      Response response = co_await ask(SearchCall::kThumbnail, item(), request);
+      Response response = co_await ask(SearchCall::kThumbnail, item(), request, admission.index);
       if (response.status == 200) {
         response.content_type = "image/jpeg";
         response.headers.emplace_back("Cache-Control", "private, max-age=3600");
@@ -278,17 +274,17 @@ net::awaitable<Response> Service::State::answer(const Admission& admission, cons
   co_return own_answer(admission, request);
 }
 
-net::awaitable<Response> Service::State::ask(jobs::SearchCall what, std::string body,
-                                             const Request& request) {
-  jobs::Frame frame = co_await pool.call(what, std::move(body));
-  metrics.set("trireme_search_waiting", static_cast<double>(pool.waiting()));
+net::awaitable<Response> Service::State::ask(jobs::SearchCall what, std::string body, const Request& request,
+                                             const std::string& index) {
+  jobs::Frame frame = co_await backends.call(what, std::move(body), index);
+  metrics.set("trireme_search_waiting", static_cast<double>(backends.waiting()));
   if (frame.code == 0) co_return Response{200, "application/json", std::move(frame.body)};
   const auto kind = static_cast<ErrorKind>(frame.code - 1);
   co_return http::problem(http::status_of(kind), frame.body, request.request_id);
 }
 
 Response Service::State::own_answer(const Admission& admission, const Request& request) {
-  const auto description = ordered_json::parse(pool.description(), nullptr, false);
+  const auto description = backends.description();
   switch (admission.route->action) {
     case Action::kPage:
       return page(page_html(), "text/html; charset=utf-8");
@@ -301,7 +297,7 @@ Response Service::State::own_answer(const Admission& admission, const Request& r
     case Action::kHealth:
       return {200, "application/json", dumped({{"status", "ok"}})};
     case Action::kReady:
-      if (pool.is_ready()) return {200, "application/json", dumped({{"ready", true}})};
+      if (backends.is_ready()) return {200, "application/json", dumped({{"ready", true}})};
       return http::problem(503, "no search worker is ready", request.request_id);
     case Action::kMetrics:
       return {200, "text/plain; version=0.0.4; charset=utf-8", metrics.exposition()};

@@ -20,7 +20,9 @@ struct ServiceLimits : http::Limits {
 };
 
 struct ServiceOptions {
-  std::vector<std::string> runs;  // run folders or index folders
+  std::vector<std::string> runs;    // run folders or index folders
+  std::vector<std::string> spread;  // indexes whose parts other services have, as SpreadIndex takes them
+  std::string spread_token;         // file of the token that those want; "": none
   std::string listen = "127.0.0.1:0";
   int workers = 1, threads = 1;  // threads of each worker
   std::string worker_program;    // trireme-worker

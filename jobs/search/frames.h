@@ -18,10 +18,11 @@ enum class SearchCall : std::uint8_t {
   kItem,       // {"index", "id"}
   kThumbnail,  // {"index", "id"}: a JPEG
   kKnn,        // clip-retrieval's /knn-service
-  kMetadata    // clip-retrieval's /metadata
+  kMetadata,   // clip-retrieval's /metadata
+  kRows        // a SearchQuery: the embeddings of its parts
 };
-constexpr std::array<std::string_view, 5> names_of(SearchCall) {
-  return {"search", "item", "thumbnail", "knn", "metadata"};
+constexpr std::array<std::string_view, 6> names_of(SearchCall) {
+  return {"search", "item", "thumbnail", "knn", "metadata", "rows"};
 }
 
 struct Frame {

@@ -77,7 +77,7 @@ std::string picture_at(const ordered_json& value, const std::string& pointer) {
 }
 
 QueryPart part_at(const ordered_json& value, const std::string& pointer) {
-  object_at(value, pointer, {"text", "image", "item", "embedding", "weight", "label"});
+  object_at(value, pointer, {"text", "image", "item", "embedding", "of", "weight", "label"});
   QueryPart part;
   int kinds = 0;
   for (const auto& [name, given] : value.items()) {
@@ -92,6 +92,11 @@ QueryPart part_at(const ordered_json& value, const std::string& pointer) {
       if (is_blank(part.value)) fault(here, "an empty query finds nothing");
     }
     if (name == "image") part.value = picture_at(given, here);
+    if (name == "of") {
+      const auto of = from_name<MadeOf>(text_at(given, here, 100));
+      if (!of) fault(here, "one of images, texts and both is needed");
+      part.of = *of;
+    }
     if (name == "embedding") {
       if (!given.is_array() || given.empty() || given.size() > 65536)
         fault(here, "a list of numbers is needed");
@@ -99,6 +104,8 @@ QueryPart part_at(const ordered_json& value, const std::string& pointer) {
     }
   }
   if (kinds != 1) fault(pointer, "one of text, image, item and embedding is needed");
+  if (value.contains("of") && part.kind != QueryKind::kEmbedding)
+    fault(pointer + "/of", "is said of an embedding alone");
   if (part.weight == 0) fault(pointer + "/weight", "a part of weight 0 asks for nothing");
   return part;
 }
@@ -144,6 +151,7 @@ ordered_json part_json(const QueryPart& part) {
     json[name] = part.embedding;
   else
     json[name] = part.kind == QueryKind::kImage ? io::base64(part.value) : part.value;
+  if (part.of != MadeOf::kImages) json["of"] = name_of(part.of);
   if (part.weight != 1) json["weight"] = part.weight;
   if (!part.label.empty()) json["label"] = part.label;
   return json;
@@ -168,11 +176,14 @@ bool is_blank(const std::string& text) {
 SearchQuery query_from_json(std::string_view text) {
   const auto json = ordered_json::parse(text, nullptr, false);
   if (json.is_discarded()) throw Error(ErrorKind::kInvalid, "the query is not JSON");
-  object_at(json, "", {"index", "query", "filter", "k", "offset", "distinct", "least_recall", "exact"});
+  object_at(
+      json, "",
+      {"index", "model", "query", "filter", "k", "offset", "distinct", "least_recall", "exact", "rows"});
   SearchQuery query;
   for (const auto& [name, given] : json.items()) {
     const std::string here = "/" + name;
     if (name == "index") query.index = text_at(given, here, 1024);
+    if (name == "model") query.model = text_at(given, here, 1024);
     if (name == "query") query.parts = list_at<QueryPart>(given, here, kMostParts, part_at);
     if (name == "filter") query.filter = list_at<Condition>(given, here, kMostConditions, condition_at);
     if (name == "k") query.k = whole_at(given, here, 1, kMostHits);
@@ -180,6 +191,7 @@ SearchQuery query_from_json(std::string_view text) {
     if (name == "distinct" && !given.is_null()) query.distinct = number_at(given, here);
     if (name == "least_recall" && !given.is_null()) query.least_recall = number_at(given, here);
     if (name == "exact") query.exact = flag_at(given, here);
+    if (name == "rows") query.rows = flag_at(given, here);
   }
   if (query.parts.empty()) fault("/query", "what should be searched for?");
   if (query.offset + query.k > kMostHits)
@@ -190,6 +202,7 @@ SearchQuery query_from_json(std::string_view text) {
 std::string to_json(const SearchQuery& query) {
   ordered_json json;
   if (!query.index.empty()) json["index"] = query.index;
+  if (!query.model.empty()) json["model"] = query.model;
   json["query"] = ordered_json::array();
   for (const auto& part : query.parts) json["query"].push_back(part_json(part));
   for (const auto& condition : query.filter) json["filter"].push_back(condition_json(condition));
@@ -198,7 +211,24 @@ std::string to_json(const SearchQuery& query) {
   if (query.distinct) json["distinct"] = *query.distinct;
   if (query.least_recall) json["least_recall"] = *query.least_recall;
   if (query.exact) json["exact"] = true;
+  if (query.rows) json["rows"] = true;
   return json.dump(-1, ' ', false, ordered_json::error_handler_t::replace);
+}
+
+std::int64_t looked_for(const SearchQuery& query, std::int64_t own) {
+  const std::int64_t wanted = query.offset + query.k;
+  return query.distinct ? std::max(wanted + own, std::min<std::int64_t>(4 * wanted + 50, kMostHits))
+                        : wanted + own;
+}
+
+MadeOf made_of(const std::vector<QueryPart>& parts) {
+  bool images = false, texts = false;
+  for (const auto& part : parts) {
+    const bool said = part.kind == QueryKind::kEmbedding;
+    texts = texts || part.kind == QueryKind::kText || (said && part.of != MadeOf::kImages);
+    images = images || (part.kind != QueryKind::kText && !(said && part.of == MadeOf::kTexts));
+  }
+  return images && texts ? MadeOf::kBoth : texts ? MadeOf::kTexts : MadeOf::kImages;
 }
 
 std::string query_text(const std::vector<QueryPart>& parts) {

@@ -17,6 +17,13 @@ constexpr std::array<std::string_view, 4> names_of(QueryKind) {
   return {"text", "image", "item", "embedding"};
 }
 
+// What an embedding was made of: texts lie elsewhere than pictures, and an index promises something else of
+// them.
+enum class MadeOf { kImages, kTexts, kBoth };
+constexpr std::array<std::string_view, 3> names_of(MadeOf) {
+  return {"images", "texts", "both"};
+}
+
 // Added with its weight; a negative one subtracts.
 struct QueryPart {
   QueryKind kind = QueryKind::kText;
@@ -24,6 +31,7 @@ struct QueryPart {
   std::string value;  // the text, the bytes of the picture, or the id of an indexed item
   std::string label;  // of a picture: what people call it (its file's name)
   std::vector<float> embedding;
+  MadeOf of = MadeOf::kImages;  // of an embedding
   bool operator==(const QueryPart&) const = default;
 };
 
@@ -42,12 +50,14 @@ inline constexpr std::size_t kMostParts = 64, kMostConditions = 64, kLongestText
 
 struct SearchQuery {
   std::string index;  // name of a served index; "": the only one
+  std::string model;  // refuse unless it is the index's (Engine::model); "": whatever it is
   std::vector<QueryPart> parts;
   std::vector<Condition> filter;
   std::int64_t k = 10, offset = 0;     // hits [offset, offset + k), together at most kMostHits
   std::optional<double> distinct;      // a hit this near (cosine) to a better one is left out
   std::optional<double> least_recall;  // refuse unless so much recall was measured for the index
   bool exact = false;                  // look at every row
+  bool rows = false;                   // hits with their embeddings
   bool operator==(const SearchQuery&) const = default;
 };
 
@@ -58,6 +68,10 @@ std::string to_json(const SearchQuery& query);
 
 // "a dog + 2 × cat.jpg - snow"
 std::string query_text(const std::vector<QueryPart>& parts);
+
+// Hits to ask an index for: the `own` items that the query names, and copies, are left out afterwards.
+std::int64_t looked_for(const SearchQuery& query, std::int64_t own);
+MadeOf made_of(const std::vector<QueryPart>& parts);
 
 bool is_blank(const std::string& text);
 

@@ -395,3 +395,78 @@ def test_the_page_in_a_browser(browser, service, indexed, tmp_path):
     severe = [line for line in browser.get_log("browser") if line["level"] == "SEVERE"]
     assert not severe, severe
     print("screenshots in", tmp_path)
+
+
+def test_an_index_spread_over_several_services(indexed, tmp_path):
+    """Two halves, each with a service of its own, asked as one: what the whole index finds, exactly."""
+    tars = sorted({shard["path"] for shard in json.loads((indexed / "index/manifest.json").read_text())["shards"]})
+    tiny = json.loads((EXAMPLES / "tiny.json").read_text())["spec"]["models"]["tiny"]
+
+    def half(name, shards, **model):
+        (tmp_path / name).mkdir()
+        for tar in shards:
+            os.link(tar, tmp_path / name / pathlib.Path(tar).name)
+        (tmp_path / "job.json").write_text(json.dumps({"name": "half", "spec": {
+            "output": str(tmp_path / f"run-{name}"), "data": {"test": {"path": str(tmp_path / name), "captions": "lines"}},
+            "models": {"m": {**tiny, "init_from": str(indexed / "final"), **model}}, "stages": [{"name": "index", "kind": "index", "data": "test", "model": "m"}]}}))
+        trireme("launch", "-n", 1, tmp_path / "job.json", check=True)
+        return SearchService(tmp_path / f"log-{name}", tmp_path / f"run-{name}", "--threads", 1, "--require-token", "--state", tmp_path / "token")
+
+    (tmp_path / "token").mkdir()
+    parts, whole = [half("a", tars[:2]), half("b", tars[2:])], SearchService(tmp_path / "log-whole", indexed, "--threads", 1)
+    urls = [f"http://127.0.0.1:{part.address.port}" for part in parts]
+    spread = SearchService(tmp_path / "log", "--spread", f"all={urls[0]},{urls[1]}/run-b", "--spread-token", tmp_path / "token/search-token")
+    try:
+        picture, key = a_picture(indexed)
+        image = {"image": base64.b64encode(picture).decode()}
+        found = lambda service, *parts, **more: [(h["rank"], h["key"], h["captions"], pytest.approx(h["score"], abs=3e-5)) for h in service.search(*parts, **more)["hits"]]
+        item = {one: one.search(image, k=1)["hits"][0]["id"] for one in (spread, whole)}
+        for parts_of, more in [([{"text": "a red circle"}], {}), ([{"text": "a red circle"}], {"k": 256}), ([{"text": "blue"}], {"k": 7, "offset": 20}),
+                               ([image, {"text": "blue", "weight": 2}, {"text": "green", "weight": -1}], {"k": 30}), ([{"text": "a red circle"}], {"k": 40, "distinct": 0.9}),
+                               ([{"embedding": [1.0] * 32, "weight": 3}, image], {"k": 12}), ([{"text": "a"}], {"k": 10000, "exact": True})]:
+            assert found(spread, *parts_of, **more) == found(whole, *parts_of, **more), (parts_of, more)
+        assert found(spread, {"item": item[spread]}, k=300) == found(whole, {"item": item[whole]}, k=300)
+        answer = spread.search({"text": "a red circle"}, k=3)
+        assert answer["items"] == 256 and answer["recall"] == 1 and "damaged" not in answer and "embedding" not in answer["hits"][0]
+        hit = answer["hits"][0]
+        status, headers, jpeg = spread.ask("GET", f"/api/v1/thumbnails/all/{hit['id']}")
+        assert status == 200 and headers["content-type"] == "image/jpeg" and jpeg[:2] == b"\xff\xd8"
+        described = spread.ask("GET", f"/api/v1/items/all/{hit['id']}")[2]
+        assert described["key"] == hit["key"] and described["row"] == hit["row"] and described["index"] == "all"
+        knn = spread.ask("POST", "/knn-service", json.dumps({"text": "a red circle", "modality": "image", "num_images": 256, "indice_name": "all"}))[2]
+        assert sorted(one["id"] for one in knn) == list(range(256))
+        ids = [knn[0]["id"], knn[255]["id"], knn[3]["id"]]
+        words = spread.ask("POST", "/metadata", json.dumps({"ids": ids, "indice_name": "all"}))[2]
+        assert [w["id"] for w in words] == ids and [w["metadata"]["key"] for w in words] == [knn[0]["key"], knn[255]["key"], knn[3]["key"]]
+        indexes = spread.ask("GET", "/api/v1/indexes")[2]["indexes"]
+        assert [(i["name"], i["items"], i["width"], i["parts"], i["damaged"]) for i in indexes] == [("all", 256, 32, 2, [])]
+        for body, status, words in [({"query": [{"text": "a"}], "filter": [{"column": "none", "least": 1}]}, 422, "no column"), ({"query": [{"item": "0123456789abcdef.1"}]}, 404, "no item"),
+                                    ({"query": [{"embedding": [1, 2]}]}, 422, "32 numbers"), ({"query": [{"text": "a"}, {"text": "a", "weight": -1}]}, 422, "cancel out"),
+                                    ({"query": [{"text": "a"}], "model": "another"}, 422, "another model"), ({"query": [{"text": "a", "of": "texts"}]}, 422, "/query/0/of")]:
+            got, _, refused = spread.ask("POST", "/api/v1/search", body)
+            assert got == status and words in refused["detail"], refused
+
+        gone = next(h for h in spread.search({"text": "a red circle"}, k=256)["hits"] if h["shard"] != hit["shard"])  # of one that nobody has opened
+        os.unlink(gone["shard"])  # a withdrawn tar: its pictures are gone, what is known of them stays
+        status, _, refused = spread.ask("GET", f"/api/v1/thumbnails/all/{gone['id']}")
+        assert status == 404 and "shard cannot be read any more" in refused["detail"], refused
+        assert spread.ask("GET", f"/api/v1/items/all/{gone['id']}")[2]["key"] == gone["key"]
+
+        weights = bytearray((indexed / "final/model.safetensors").read_bytes())
+        weights[-4:] = b"\0\0\0\0"
+        (tmp_path / "model.safetensors").write_bytes(weights)
+        other = half("other", tars[:1], init_from=str(tmp_path / "model.safetensors"))
+        try:
+            with pytest.raises(AssertionError, match="another model"):
+                SearchService(tmp_path / "log-mixed", "--spread", f"all={urls[0]},http://127.0.0.1:{other.address.port}", "--spread-token", tmp_path / "token/search-token")
+        finally:
+            other.stop()
+
+        parts[1].stop()  # the other half goes on serving, and that is said
+        alone = spread.search({"text": "a red circle"}, k=256)
+        assert len(alone["hits"]) == 128 and alone["items"] == 128 and alone["damaged"] == [urls[1]]
+        parts[0].stop()
+        assert spread.ask("POST", "/api/v1/search", {"query": [{"text": "a red circle"}]})[0] == 503
+    finally:
+        for one in [*parts, whole, spread]:
+            one.stop()

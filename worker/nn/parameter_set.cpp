@@ -5,10 +5,10 @@
 #include <numbers>
 
 #include <ATen/ATen.h>
-#include <ATen/Parallel.h>
 
 #include "common/base/error.h"
 #include "common/base/random.h"
+#include "worker/kernels/threads.h"
 
 namespace trireme::worker::nn {
 namespace {
@@ -20,7 +20,7 @@ void fill_blocks(at::Tensor& tensor, std::uint64_t seed, const std::string& name
   float* const data = tensor.data_ptr<float>();
   const std::int64_t count = tensor.numel(), blocks = (count + kBlock - 1) / kBlock;
   const std::uint64_t key = name_key(name);
-  at::parallel_for(0, blocks, 1, [&](std::int64_t first, std::int64_t last) {
+  kernels::over_threads(0, blocks, [&](std::int64_t first, std::int64_t last) {
     for (std::int64_t block = first; block < last; ++block) {
       RandomStream stream(seed, RandomPurpose::kInitialWeights, key, static_cast<std::uint32_t>(block));
       fill(stream, data + block * kBlock, std::min(kBlock, count - block * kBlock));

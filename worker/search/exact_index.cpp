@@ -7,10 +7,10 @@
 #include <string>
 
 #include <ATen/ATen.h>
-#include <ATen/Parallel.h>
 
 #include "common/base/error.h"
 #include "worker/kernels/row_products.h"
+#include "worker/kernels/threads.h"
 
 namespace trireme::worker::search {
 namespace {
@@ -103,14 +103,15 @@ std::vector<std::vector<Hit>> ExactIndex::search(const at::Tensor& query_QD, std
   std::vector<BestRows> best = none;
   const auto tiles = tiles_of(ranges_, tile_rows, allowed);
   std::mutex mutex;
-  at::parallel_for(0, static_cast<std::int64_t>(tiles.size()), 1, [&](std::int64_t begin, std::int64_t end) {
-    const at::NoGradGuard no_gradients;
-    std::vector<BestRows> here = none;
-    for (std::int64_t tile = begin; tile < end; ++tile)
-      offer(here, tiles[static_cast<std::size_t>(tile)], query, allowed);
-    const std::lock_guard lock(mutex);  // hits are ordered by score and row, whoever comes first
-    for (std::size_t q = 0; q < best.size(); ++q) best[q].offer(here[q]);
-  });
+  kernels::over_threads(
+      0, static_cast<std::int64_t>(tiles.size()), [&](std::int64_t begin, std::int64_t end) {
+        const at::NoGradGuard no_gradients;
+        std::vector<BestRows> here = none;
+        for (std::int64_t tile = begin; tile < end; ++tile)
+          offer(here, tiles[static_cast<std::size_t>(tile)], query, allowed);
+        const std::lock_guard lock(mutex);  // hits are ordered by score and row, whoever comes first
+        for (std::size_t q = 0; q < best.size(); ++q) best[q].offer(here[q]);
+      });
   std::vector<std::vector<Hit>> hits;
   for (const auto& one : best) hits.push_back(one.sorted());
   return hits;

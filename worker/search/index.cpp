@@ -4,10 +4,10 @@
 #include <charconv>
 
 #include <ATen/ATen.h>
-#include <ATen/Parallel.h>
 
 #include "common/base/error.h"
 #include "common/base/log.h"
+#include "worker/kernels/threads.h"
 #include "worker/search/recall.h"
 
 namespace trireme::worker::search {
@@ -97,22 +97,23 @@ std::optional<std::int64_t> Index::row_of(const std::string& id) const {
   return std::nullopt;
 }
 
-std::int64_t Index::probes(Made made) const {
+std::int64_t Index::probes(MadeOf made) const {
   switch (made) {
-    case Made::kOfImages:
+    case MadeOf::kImages:
       return manifest_.image.probes;
-    case Made::kOfTexts:
+    case MadeOf::kTexts:
       return manifest_.text.probes;
-    case Made::kOfBoth:
+    case MadeOf::kBoth:
       break;
   }
   return std::max(manifest_.image.probes, manifest_.text.probes);
 }
 
-std::optional<double> Index::promise(Made made, bool exact, const std::vector<Condition>& conditions) const {
+std::optional<double> Index::promise(MadeOf made, bool exact,
+                                     const std::vector<Condition>& conditions) const {
   if (exact || !lists_ || !conditions.empty()) return 1;
-  if (made == Made::kOfBoth) return std::nullopt;
-  const Promise& measured = made == Made::kOfImages ? manifest_.image : manifest_.text;
+  if (made == MadeOf::kBoth) return std::nullopt;
+  const Promise& measured = made == MadeOf::kImages ? manifest_.image : manifest_.text;
   return measured.queries > 0 ? std::optional<double>(measured.recall) : std::nullopt;
 }
 
@@ -134,15 +135,15 @@ std::vector<std::uint8_t> Index::allowed(const std::vector<Condition>& condition
   return all;
 }
 
-std::vector<std::vector<Hit>> Index::search(const at::Tensor& query_QD, std::int64_t k, Made made, bool exact,
-                                            const std::vector<Condition>& conditions) const {
+std::vector<std::vector<Hit>> Index::search(const at::Tensor& query_QD, std::int64_t k, MadeOf made,
+                                            bool exact, const std::vector<Condition>& conditions) const {
   if (!conditions.empty()) {
     const auto mask = allowed(conditions);
     return exact_.search(query_QD, k, 1024, &mask);
   }
   if (exact || !lists_) return exact_.search(query_QD, k);
   std::vector<std::vector<Hit>> hits(static_cast<std::size_t>(query_QD.size(0)));
-  at::parallel_for(0, query_QD.size(0), 1, [&](std::int64_t begin, std::int64_t end) {
+  kernels::over_threads(0, query_QD.size(0), [&](std::int64_t begin, std::int64_t end) {
     const at::NoGradGuard no_gradients;
     for (std::int64_t q = begin; q < end; ++q)
       hits[static_cast<std::size_t>(q)] = ranked_candidates(exact_, *lists_, query_QD[q], probes(made), k);

@@ -19,7 +19,7 @@
 namespace trireme::worker::search {
 
 // What a query was made of: its neighbours are found in lists that were measured for such queries.
-enum class Made { kOfImages, kOfTexts, kOfBoth };
+using jobs::MadeOf;
 
 class Index {
  public:
@@ -36,10 +36,10 @@ class Index {
 
   // The k best rows of every query [Q, D]. `conditions`: as row_filter.h; kInvalid for a column that the
   // index does not have. Exact when asked for, with conditions, or where the index is.
-  std::vector<std::vector<Hit>> search(const at::Tensor& query_QD, std::int64_t k, Made made, bool exact,
+  std::vector<std::vector<Hit>> search(const at::Tensor& query_QD, std::int64_t k, MadeOf made, bool exact,
                                        const std::vector<Condition>& conditions) const;
   // The measured recall of such a search; 1 for an exact one, nothing where it was not measured.
-  std::optional<double> promise(Made made, bool exact, const std::vector<Condition>& conditions) const;
+  std::optional<double> promise(MadeOf made, bool exact, const std::vector<Condition>& conditions) const;
   // Of `hits`, best first, those that are no nearer than `cosine` to one before; at most `wanted`.
   std::vector<Hit> distinct(const std::vector<Hit>& hits, double cosine, std::int64_t wanted) const;
 
@@ -55,7 +55,7 @@ class Index {
  private:
   std::size_t segment_of(std::int64_t row) const;
   std::vector<std::uint8_t> allowed(const std::vector<Condition>& conditions) const;
-  std::int64_t probes(Made made) const;
+  std::int64_t probes(MadeOf made) const;
 
   io::Path folder_;
   Manifest manifest_;

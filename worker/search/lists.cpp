@@ -1,8 +1,10 @@
 #include "worker/search/lists.h"
 
 #include <algorithm>
-#include <array>
 #include <cmath>
+#include <functional>
+#include <limits>
+#include <memory>
 #include <numeric>
 #include <string>
 
@@ -16,12 +18,67 @@
 
 namespace trireme::worker::search {
 
+namespace {
+
+constexpr std::int64_t kFirstPerCandidate = 8;  // rows found by the first numbers for one found by all
+
+// The `most` best of `hits`, in no order.
+void keep_best(std::vector<Hit>& hits, std::int64_t most) {
+  if (static_cast<std::int64_t>(hits.size()) <= most) return;
+  std::nth_element(hits.begin(), hits.begin() + most, hits.end(), is_better);
+  hits.resize(static_cast<std::size_t>(most));
+}
+
+}  // namespace
+
 struct Lists::Query {
   at::Tensor row_R;
   std::vector<std::int8_t> code;
-  float scale = 0;
-  std::int32_t sum = 0;
+  QueryCode first, rest;
 };
+
+// Scores of the rows of some lists, by the numbers that are read of every row.
+struct Lists::Scan {
+  struct Piece {
+    std::int64_t block, first, count,
+        at;  // its first block; positions in the order of the lists; of its scores
+  };
+  std::vector<Piece> pieces;
+  std::unique_ptr<float[]> score;
+  std::int64_t rows = 0;
+
+  template <class Take>
+  void each(const Take& take) const {
+    for (const Piece& piece : pieces)
+      for (std::int64_t i = 0; i < piece.count; ++i) take(piece.first + i, score[piece.at + i]);
+  }
+  // Positions with the best scores: at least `wanted`, or all.
+  std::vector<Hit> best(std::int64_t wanted) const;
+};
+
+// A sample says from which score on; that they are enough is seen afterwards.
+std::vector<Hit> Lists::Scan::best(std::int64_t wanted) const {
+  std::vector<Hit> found;
+  float least = -std::numeric_limits<float>::infinity();
+  if (const std::int64_t step = rows / 2048; rows > 2 * wanted && step > 1) {
+    std::vector<float> some;
+    std::int64_t next = 0, seen = 0;
+    for (const Piece& piece : pieces)
+      for (std::int64_t i = 0; i < piece.count; ++i, ++seen)
+        if (seen == next) some.push_back(score[piece.at + i]), next += step;
+    const std::int64_t place = std::min<std::int64_t>(wanted * 5 / (4 * step) + 16, std::ssize(some) - 1);
+    std::nth_element(some.begin(), some.begin() + place, some.end(), std::greater());
+    least = some[static_cast<std::size_t>(place)];
+  }
+  for (;;) {
+    each([&](std::int64_t at, float value) {
+      if (value >= least) found.push_back({at, value});
+    });
+    if (std::ssize(found) >= std::min(wanted, rows)) return found;
+    found.clear();
+    least = -std::numeric_limits<float>::infinity();
+  }
+}
 
 Lists::Lists(const io::Path& path, std::int64_t rows, std::int64_t width) : file_(path) {
   const auto is = [](const at::Tensor& tensor, at::ScalarType type, at::IntArrayRef sizes) {
@@ -40,7 +97,10 @@ Lists::Lists(const io::Path& path, std::int64_t rows, std::int64_t width) : file
       !is(row, at::kInt, {rows}) || !is(scale, at::kFloat, {rows}) ||
       (query_map_RD_.defined() && !is(query_map_RD_, at::kFloat, {numbers, width})))
     damaged(" does not fit the rows of its index");
-  code_width_ = (numbers + 3) / 4 * 4;
+  if (file_.contains("rest"))
+    rest_width_ = file_.view("rest").dim() == 2 ? file_.view("rest").size(1) : numbers;
+  if (rest_width_ >= numbers) damaged(" does not have one code per row");
+  first_width_ = (numbers - rest_width_ + 3) / 4 * 4;
   first_ = first.const_data_ptr<std::int64_t>();
   row_ = row.const_data_ptr<std::int32_t>();
   scale_ = scale.const_data_ptr<float>();
@@ -53,17 +113,27 @@ Lists::Lists(const io::Path& path, std::int64_t rows, std::int64_t width) : file
   }
   for (std::int64_t i = 0; i < rows; ++i) sound = sound && row_[i] >= 0 && row_[i] < rows;
   if (!sound) damaged(" names rows that are not there");
-  if (!is(code, at::kByte, {blocks * kBlockRows, code_width_})) damaged(" does not have one code per row");
+  if (!is(code, at::kByte, {blocks * kBlockRows, first_width_}) ||
+      (rest_width_ > 0 && !is(file_.view("rest"), at::kByte, {rows, rest_width_})))
+    damaged(" does not have one code per row");
   code_ = code.const_data_ptr<std::uint8_t>();
+  if (rest_width_ > 0) rest_ = file_.view("rest").const_data_ptr<std::uint8_t>();
 }
 
 Lists::Query Lists::prepared(const at::Tensor& query_D) const {
   Query query{query_D.to(at::kFloat).contiguous(),
-              std::vector<std::int8_t>(static_cast<std::size_t>(code_width_))};
+              std::vector<std::int8_t>(static_cast<std::size_t>(first_width_ + rest_width_)),
+              {},
+              {}};
   if (query_map_RD_.defined())
     query.row_R = products(query.row_R.view({1, query.row_R.size(0)}), query_map_RD_).view({numbers()});
-  query.scale = encode_query(query.row_R.const_data_ptr<float>(), numbers(), code_width_, query.code.data());
-  query.sum = std::accumulate(query.code.begin(), query.code.end(), std::int32_t{0});
+  const float scale = encode_query(query.row_R.const_data_ptr<float>(), numbers(), query.code.data());
+  const auto part = [&](std::int64_t from, std::int64_t count) {
+    const std::int8_t* const number = query.code.data() + from;
+    return QueryCode{number, std::accumulate(number, number + count, std::int32_t{0}), scale};
+  };
+  query.first = part(0, first_width_);
+  query.rest = part(first_width_, rest_width_);
   return query;
 }
 
@@ -74,29 +144,36 @@ std::vector<Hit> Lists::nearest(const Query& query, std::int64_t probes) const {
   return best.sorted();
 }
 
-// take(position in the order of the lists, score) of every row of the nearest lists.
-template <class Take>
-void Lists::scan(const Query& query, std::int64_t probes, const Take& take) const {
-  std::vector<std::int32_t> product;
+Lists::Scan Lists::scanned(const Query& query, std::int64_t probes) const {
+  Scan scan;
+  std::int64_t room = 0;
   for (const Hit& list : nearest(query, probes)) {
     const std::int64_t first = first_[list.row], count = first_[list.row + 1] - first;
-    const std::int64_t blocks = (count + kBlockRows - 1) / kBlockRows;
-    product.resize(static_cast<std::size_t>(blocks * kBlockRows));
-    code_products(code_ + block_[static_cast<std::size_t>(list.row)] * kBlockRows * code_width_, blocks,
-                  code_width_, query.code.data(), query.sum, product.data());
-    for (std::int64_t i = 0; i < count; ++i)
-      take(first + i,
-           static_cast<float>(product[static_cast<std::size_t>(i)]) * query.scale * scale_[first + i]);
+    scan.pieces.push_back({block_[static_cast<std::size_t>(list.row)], first, count, room});
+    scan.rows += count;
+    room += (count + kBlockRows - 1) / kBlockRows * kBlockRows;
   }
+  scan.score = std::make_unique_for_overwrite<float[]>(static_cast<std::size_t>(room));
+  for (const auto& [block, first, count, at] : scan.pieces)
+    block_scores(code_ + block * kBlockRows * first_width_, count, first_width_, query.first, scale_ + first,
+                 scan.score.get() + at);
+  return scan;
 }
 
 std::vector<Hit> Lists::candidates(const at::Tensor& query_D, std::int64_t probes,
                                    std::int64_t wanted) const {
-  BestRows best(wanted);
-  scan(prepared(query_D), probes, [&](std::int64_t at, float score) {
-    if (score >= best.least()) best.offer(row_[at], score);
-  });
-  return best.sorted();
+  const Query query = prepared(query_D);
+  const std::int64_t looked_at = rest_ == nullptr ? wanted : kFirstPerCandidate * wanted;
+  auto hits = scanned(query, probes).best(looked_at);
+  keep_best(hits, looked_at);
+  if (rest_ != nullptr)
+    for (Hit& hit : hits)
+      hit.score += static_cast<float>(row_product(rest_ + hit.row * rest_width_, rest_width_, query.rest)) *
+                   query.rest.scale * scale_[hit.row];
+  for (Hit& hit : hits) hit.row = row_[hit.row];
+  keep_best(hits, wanted);
+  std::sort(hits.begin(), hits.end(), is_better);
+  return hits;
 }
 
 // Of x = s c + e, every |e_i| at most s / 2, and the query the same way: their product and that of the codes
@@ -108,9 +185,9 @@ std::vector<std::int64_t> Lists::within(const at::Tensor& query_D, std::int64_t 
   const float root = std::sqrt(static_cast<float>(numbers()));
   const auto bound = static_cast<float>(least) - 1e-5F;
   std::vector<std::int64_t> found;
-  scan(query, probes, [&](std::int64_t at, float score) {
+  scanned(query, probes).each([&](std::int64_t at, float score) {
     const float one_norm = root * (1 + root * scale_[at] / 2);  // of a row's code, at most
-    if (score + (scale_[at] * root + query.scale * one_norm) / 2 >= bound) found.push_back(row_[at]);
+    if (score + (scale_[at] * root + query.first.scale * one_norm) / 2 >= bound) found.push_back(row_[at]);
   });
   return found;
 }

@@ -1,7 +1,9 @@
 // The approximate half of an index: every row lies, as 8-bit codes, in the list of its nearest centroid, and
 // a query looks at the lists whose centroids are nearest to it. Codes and centroids may have fewer numbers
-// than rows (reduction.h). Candidates are scored exactly by whoever has the rows. Layout in
-// jobs/protocol/FORMAT.md. Legend: N rows, L lists, D width, R numbers of a code.
+// than rows (reduction.h), the first of which tell rows apart best: those are read of every row, the others
+// of the rows that they find. Candidates are scored exactly by whoever has the rows. Layout in
+// jobs/protocol/FORMAT.md. Legend: N rows, L lists, D width, R numbers of a code, F of them read of every
+// row.
 #pragma once
 
 #include <cstdint>
@@ -62,19 +64,21 @@ class Lists {
 
  private:
   struct Query;
+  struct Scan;
   Query prepared(const at::Tensor& query_D) const;
   std::vector<Hit> nearest(const Query& query, std::int64_t probes) const;
-  template <class Take>
-  void scan(const Query& query, std::int64_t probes, const Take& take) const;
+  Scan scanned(const Query& query, std::int64_t probes) const;
 
   checkpoint::SafetensorsFile file_;
   at::Tensor centroid_LR_, query_map_RD_;  // the latter undefined: as it is
-  std::int64_t code_width_ = 0;            // a multiple of 4
+  std::int64_t first_width_ = 0;           // F up to a multiple of 4
+  std::int64_t rest_width_ = 0;            // R - F
   const std::int64_t* first_ = nullptr;    // L + 1
   std::vector<std::int64_t> block_;        // first block of each list
   const std::int32_t* row_ = nullptr;      // N
   const float* scale_ = nullptr;           // N
-  const std::uint8_t* code_ = nullptr;
+  const std::uint8_t* code_ = nullptr;     // blocks of F numbers
+  const std::uint8_t* rest_ = nullptr;     // [N, R - F]
 };
 
 }  // namespace trireme::worker::search

@@ -1,10 +1,10 @@
 #include "worker/search/recall.h"
+#include "worker/kernels/threads.h"
 
 #include <algorithm>
 #include <cmath>
 
 #include <ATen/ATen.h>
-#include <ATen/Parallel.h>
 
 namespace trireme::worker::search {
 namespace {
@@ -44,17 +44,19 @@ Promise measured_promise(const ExactIndex& exact, const Lists& lists, const at::
   for (std::int64_t probes = 1;; probes = std::min(lists.lists(), std::max(probes + 1, probes * 5 / 4))) {
     poll();
     std::vector<std::int64_t> found(own.size()), of(own.size());
-    at::parallel_for(0, static_cast<std::int64_t>(own.size()), 1, [&](std::int64_t begin, std::int64_t end) {
-      const at::NoGradGuard no_gradients;
-      for (std::int64_t q = begin; q < end; ++q) {
-        const auto at = static_cast<std::size_t>(q);
-        const auto wanted = without(truth[at], own[at]);
-        const auto hits =
-            without(ranked_candidates(exact, lists, query_QD[q], probes, kLookedFor + 1), own[at]);
-        of[at] = static_cast<std::int64_t>(wanted.size());
-        for (const auto row : hits) found[at] += std::find(wanted.begin(), wanted.end(), row) != wanted.end();
-      }
-    });
+    kernels::over_threads(
+        0, static_cast<std::int64_t>(own.size()), [&](std::int64_t begin, std::int64_t end) {
+          const at::NoGradGuard no_gradients;
+          for (std::int64_t q = begin; q < end; ++q) {
+            const auto at = static_cast<std::size_t>(q);
+            const auto wanted = without(truth[at], own[at]);
+            const auto hits =
+                without(ranked_candidates(exact, lists, query_QD[q], probes, kLookedFor + 1), own[at]);
+            of[at] = static_cast<std::int64_t>(wanted.size());
+            for (const auto row : hits)
+              found[at] += std::find(wanted.begin(), wanted.end(), row) != wanted.end();
+          }
+        });
     double sum = 0, all = 0;
     for (std::size_t q = 0; q < own.size(); ++q)
       sum += static_cast<double>(found[q]), all += static_cast<double>(of[q]);

@@ -32,7 +32,8 @@ at::Tensor moments_of(const at::Tensor& rows_nD) {
 
 }  // namespace
 
-Reduction learnt_reduction(const at::Tensor& rows_ND, const at::Tensor& queries_QD, double most_missed) {
+Reduction learnt_reduction(const at::Tensor& rows_ND, const at::Tensor& queries_QD, double most_missed,
+                           double first_missed) {
   const std::int64_t width = rows_ND.size(1);
   Reduction made;
   if (rows_ND.size(0) < 2 * width || queries_QD.size(0) < 1) return made;
@@ -42,13 +43,18 @@ Reduction learnt_reduction(const at::Tensor& rows_ND, const at::Tensor& queries_
   const auto [query_root, unused] = roots_of(moments_of(queries_QD));
   const auto [left, value, right] = at::linalg_svd(query_root.matmul(row_root), false);
   const auto captured = value.square().cumsum(0) / value.square().sum();
-  std::int64_t numbers = 16;
-  while (numbers < width && captured[numbers - 1].item<double>() < 1 - most_missed) numbers += 16;
+  const auto fewest = [&](double missed) {
+    std::int64_t numbers = 16;
+    while (numbers < width && captured[numbers - 1].item<double>() < 1 - missed) numbers += 16;
+    return numbers;
+  };
+  const std::int64_t numbers = fewest(most_missed);
   if (4 * numbers > 3 * width) return {};
   const auto balance = value.narrow(0, 0, numbers).sqrt().unsqueeze(1);
   const auto few = right.narrow(0, 0, numbers);
   made.row_map_RD = (few.matmul(row_inverse) * balance).to(at::kFloat).contiguous();
   made.query_map_RD = (few.matmul(row_root) / balance).to(at::kFloat).contiguous();
+  made.first = fewest(first_missed);
   made.missed = 1 - captured[numbers - 1].item<double>();
   return made;
 }

@@ -65,14 +65,30 @@ TEST(SearchQuery, JsonThereAndBack) {
   query.offset = 40;
   query.distinct = 0.9;
   query.least_recall = 0.8;
-  query.exact = true;
+  query.exact = query.rows = true;
+  query.model = "0123";
+  query.parts.back().kind = QueryKind::kEmbedding;
+  query.parts.back().embedding = {0.5F, -1};
+  query.parts.back().of = MadeOf::kTexts;
   EXPECT_EQ(query_from_json(to_json(query)), query);
+}
+
+TEST(SearchQuery, IsMadeOfTextsOrPicturesOrBoth) {
+  const auto made = [](const char* parts) {
+    return made_of(query_from_json(std::string(R"({"query":[)") + parts + "]}").parts);
+  };
+  EXPECT_EQ(made(R"({"text":"a"},{"embedding":[1],"of":"texts"})"), MadeOf::kTexts);
+  EXPECT_EQ(made(R"({"item":"a.1"},{"embedding":[1]})"), MadeOf::kImages);
+  EXPECT_EQ(made(R"({"item":"a.1"},{"text":"b"})"), MadeOf::kBoth);
+  EXPECT_EQ(made(R"({"embedding":[1],"of":"both"})"), MadeOf::kBoth);
 }
 
 TEST(SearchQuery, FaultsNameTheirPlace) {
   const std::vector<std::pair<std::string, std::string>> faulty = {
       {"nonsense", "not JSON"},
       {"{}", "/query"},
+      {R"({"query":[{"text":"a","of":"texts"}]})", "/query/0/of"},
+      {R"({"query":[{"embedding":[1],"of":"words"}]})", "/query/0/of"},
       {R"({"query":[]})", "/query"},
       {R"({"query":[{"txt":"a"}]})", "/query/0/txt"},
       {R"({"query":[{"text":" "}]})", "/query/0/text"},

@@ -1,6 +1,7 @@
 #include "worker/search/lists.h"
 
 #include <filesystem>
+#include <numeric>
 #include <set>
 
 #include <unistd.h>
@@ -121,6 +122,21 @@ TEST_F(ListsTest, WithinABoundNothingIsMissed) {
     EXPECT_EQ(lists.rank_of(rows_[row].to(at::kFloat), list_of[static_cast<std::size_t>(row)]), 0);
 }
 
+// A sample says which scores are good enough; what it lets through is exactly the best.
+TEST_F(ListsTest, TheBestOfManyRowsAreThoseOfAll) {
+  const auto rows = topical_rows(12000, 32, 11).to(at::kHalf), queries = topical_rows(20, 32, 12);
+  write_lists(path_, source_of({{0, rows}}), {.lists = 40}, no_poll_);
+  const Lists lists(path_, 12000, 32);
+  for (std::int64_t q = 0; q < 20; ++q) {
+    const auto all = lists.candidates(queries[q], 40, 12000);
+    ASSERT_EQ(all.size(), 12000u);
+    for (const std::int64_t wanted : {1, 100, 3000}) {
+      const auto best = lists.candidates(queries[q], 40, wanted);
+      EXPECT_TRUE(std::equal(best.begin(), best.end(), all.begin(), all.begin() + wanted));
+    }
+  }
+}
+
 // Rows and queries that lie in different directions of few dimensions: codes have few numbers, chosen for
 // their products, and promise as much.
 TEST_F(ListsTest, CodesHaveAsManyNumbersAsTheQueriesNeed) {
@@ -136,6 +152,7 @@ TEST_F(ListsTest, CodesHaveAsManyNumbersAsTheQueriesNeed) {
   const Lists lists(path_, 3000, 128);
   EXPECT_EQ(lists.numbers() % 16, 0);
   EXPECT_LE(lists.numbers(), 96);
+  EXPECT_TRUE(checkpoint::SafetensorsFile(path_).contains("rest"));  // not all of them are read of every row
   EXPECT_LT(io::read_file(path_).size(), 3000u * 120);
   const ExactIndex exact(rows);
   const auto asked = queries.narrow(0, 900, 100);
@@ -155,28 +172,32 @@ TEST_F(ListsTest, CodesHaveAsManyNumbersAsTheQueriesNeed) {
 TEST(CodeProducts, AreThoseOfTheRoundedRows) {
   at::manual_seed(5);
   constexpr std::int64_t kRows = 91, kBlocks = 6, kWidth = 52;  // a whole turn of four blocks, and two more
-  const auto rows = at::randn({kRows, 50}), query = at::randn({50});
-  std::vector<std::uint8_t> code(kBlocks * kBlockRows * kWidth, 128);
+  const auto rows = at::randn({kRows, kWidth}), query = at::randn({kWidth});
+  std::vector<std::uint8_t> blocks(kBlocks * kBlockRows * kWidth, 128), code(kRows * kWidth);
   std::vector<std::int8_t> query_code(kWidth);
-  std::vector<float> scale;
-  for (std::int64_t r = 0; r < kRows; ++r)
-    scale.push_back(encode_row(rows[r].contiguous().data_ptr<float>(), 50, kWidth, code.data(), r));
-  const float query_scale = encode_query(query.data_ptr<float>(), 50, kWidth, query_code.data());
-  std::int32_t sum = 0, out[kBlocks * kBlockRows];
-  for (const auto one : query_code) sum += one;
-  code_products(code.data(), kBlocks, kWidth, query_code.data(), sum, out);
-  for (std::int64_t r = 0; r < kBlocks * kBlockRows; ++r) {
+  std::vector<float> scale, score(kBlocks * kBlockRows);
+  for (std::int64_t r = 0; r < kRows; ++r) {
+    std::uint8_t* const own = code.data() + r * kWidth;
+    scale.push_back(encode_row(rows[r].contiguous().data_ptr<float>(), kWidth, own));
+    for (std::int64_t i = 0; i < kWidth; ++i)
+      blocks[static_cast<std::size_t>(code_place(r, i, kWidth))] = own[i];
+  }
+  const float query_scale = encode_query(query.data_ptr<float>(), kWidth, query_code.data());
+  const QueryCode asked{query_code.data(), std::accumulate(query_code.begin(), query_code.end(), 0),
+                        query_scale};
+  block_scores(blocks.data(), kRows, kWidth, asked, scale.data(), score.data());
+  for (std::int64_t r = 0; r < kRows; ++r) {
+    const float own = scale[static_cast<std::size_t>(r)];
     std::int32_t expected = 0;
     for (std::int64_t i = 0; i < kWidth; ++i)
-      expected += (code[static_cast<std::size_t>(code_place(r, i, kWidth))] - 128) *
-                  query_code[static_cast<std::size_t>(i)];
-    EXPECT_EQ(out[r], expected);
-    if (r >= kRows) continue;
-    EXPECT_NEAR(static_cast<float>(out[r]) * scale[static_cast<std::size_t>(r)] * query_scale,
-                rows[r].dot(query).item<float>(), 0.3);
+      expected +=
+          (code[static_cast<std::size_t>(r * kWidth + i)] - 128) * query_code[static_cast<std::size_t>(i)];
+    EXPECT_EQ(row_product(code.data() + r * kWidth, kWidth, asked), expected);
+    EXPECT_FLOAT_EQ(score[static_cast<std::size_t>(r)], static_cast<float>(expected) * query_scale * own);
+    EXPECT_NEAR(score[static_cast<std::size_t>(r)], rows[r].dot(query).item<float>(), 0.3);
   }
-  const std::vector<float> zeros(50);
-  EXPECT_EQ(encode_row(zeros.data(), 50, kWidth, code.data(), 0), 0);
+  const std::vector<float> zeros(kWidth);
+  EXPECT_EQ(encode_row(zeros.data(), kWidth, code.data()), 0);
   EXPECT_EQ(code[0], 128);
 }
 

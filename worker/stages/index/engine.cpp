@@ -11,15 +11,17 @@
 
 #include "common/base/error.h"
 #include "common/base/log.h"
+#include "common/io/hash.h"
+#include "jobs/search/clip_words.h"
 #include "worker/data/batches/image_batch.h"
 #include "worker/embedding/texts.h"
 
 namespace trireme::worker::stages::index {
 namespace {
 
+using jobs::MadeOf;
 using jobs::QueryKind;
 using nlohmann::ordered_json;
-using search::Made;
 
 constexpr std::size_t kTextsKept = 10000;
 
@@ -27,12 +29,17 @@ std::string dumped(const ordered_json& json) {
   return json.dump(-1, ' ', false, ordered_json::error_handler_t::replace);
 }
 
-Made made_of(const std::vector<jobs::QueryPart>& parts) {
-  const auto texts = std::count_if(parts.begin(), parts.end(),
-                                   [](const auto& part) { return part.kind == QueryKind::kText; });
-  return texts == 0                                           ? Made::kOfImages
-         : texts == static_cast<std::ptrdiff_t>(parts.size()) ? Made::kOfTexts
-                                                              : Made::kOfBoth;
+// Of every file of the model: two indexes of one model have the same.
+std::string model_of(const search::Manifest& manifest) {
+  std::string all;
+  for (const auto& file : manifest.files)
+    if (file.name.starts_with("model/")) all += file.name + ' ' + file.xxh3 + '\n';
+  return io::hex(io::xxh3_128(all));
+}
+
+ordered_json numbers_of(const at::Tensor& row_D) {
+  const auto row = row_D.to(at::kFloat).contiguous();
+  return std::vector<float>(row.const_data_ptr<float>(), row.const_data_ptr<float>() + row.numel());
 }
 
 at::Tensor unit(const at::Tensor& row_D, const std::string& what, const std::string& hint) {
@@ -46,25 +53,20 @@ at::Tensor unit(const at::Tensor& row_D, const std::string& what, const std::str
 struct Engine::Asked {
   const jobs::SearchQuery* query = nullptr;
   std::size_t place = 0;
-  Made made = Made::kOfTexts;
+  MadeOf made = MadeOf::kTexts;
   at::Tensor row_D;
   std::set<std::int64_t> own;  // rows that the query names are no answer
   std::optional<double> promise;
   std::int64_t wanted() const { return query->offset + query->k; }
-  // Hits to ask the index for: some are left out afterwards.
-  std::int64_t looked_for() const {
-    const auto more = static_cast<std::int64_t>(own.size());
-    return query->distinct
-               ? std::max(wanted() + more, std::min<std::int64_t>(4 * wanted() + 50, jobs::kMostHits))
-               : wanted() + more;
-  }
+  std::int64_t looked_for() const { return jobs::looked_for(*query, static_cast<std::int64_t>(own.size())); }
 };
 
 Engine::Engine(const std::string& run_or_index, std::string name)
     : name_(std::move(name)),
       index_(run_or_index),
       model_(models::DualEncoder::load(index_.model().string())),
-      pictures_(index_) {
+      pictures_(index_),
+      model_name_(model_of(index_.manifest())) {
   if (model_->spec().embed_dim != index_.manifest().width)
     throw Error(ErrorKind::kDamaged,
                 index_.folder().string() + ": the model embeds in " +
@@ -145,11 +147,33 @@ void Engine::prepare(const std::vector<jobs::SearchQuery>& queries, std::vector<
   }
   embed_texts(texts);
   for (std::size_t i = 0; i < queries.size(); ++i) {
-    asked.push_back({&queries[i], i, made_of(queries[i].parts), {}, {}, {}});
+    asked.push_back({&queries[i], i, jobs::made_of(queries[i].parts), {}, {}, {}});
     for (const auto& part : queries[i].parts)
       if (part.kind == QueryKind::kItem)
         if (const auto row = index_.row_of(part.value)) asked.back().own.insert(*row);
   }
+}
+
+void Engine::check_model(const jobs::SearchQuery& query) const {
+  if (!query.model.empty() && query.model != model_name_)
+    throw Error(ErrorKind::kInvalid, "the index '" + name_ + "' is of another model than was asked for",
+                "embeddings are compared with those of their own model alone; GET /api/v1/indexes names it");
+}
+
+std::vector<Outcome> Engine::part_rows(const std::vector<jobs::SearchQuery>& queries) {
+  const at::NoGradGuard no_gradients;
+  std::vector<Outcome> outcomes;
+  std::vector<Asked> all;
+  prepare(queries, all);
+  for (const auto& query : queries) try {
+      check_model(query);
+      ordered_json rows = ordered_json::array();
+      for (const auto& part : query.parts) rows.push_back(numbers_of(part_row(part)));
+      outcomes.emplace_back(dumped({{"index", name_}, {"model", model_name_}, {"rows", std::move(rows)}}));
+    } catch (const Error& error) {
+      outcomes.emplace_back(error);
+    }
+  return outcomes;
 }
 
 std::vector<Outcome> Engine::answer(const std::vector<jobs::SearchQuery>& queries) {
@@ -158,10 +182,11 @@ std::vector<Outcome> Engine::answer(const std::vector<jobs::SearchQuery>& querie
   std::vector<Asked> all;
   prepare(queries, all);
   // Queries that are searched alike are searched together.
-  std::map<std::tuple<Made, bool, std::string>, std::vector<Asked*>> groups;
+  std::map<std::tuple<MadeOf, bool, std::string>, std::vector<Asked*>> groups;
   for (auto& asked : all) {
     const auto& query = *asked.query;
     try {
+      check_model(query);
       asked.row_D = embed(query.parts).view({-1});
       asked.promise = index_.promise(asked.made, query.exact, query.filter);
       if (query.least_recall && asked.promise.value_or(0) < *query.least_recall)
@@ -228,6 +253,7 @@ std::string Engine::answer_json(const Asked& asked, const std::vector<search::Hi
                            {"columns", ordered_json::parse(item.columns)},
                            {"shard", index_.shard_of(hits[i].row).path},
                            {"sample", item.sample}});
+    if (asked.query->rows) out["hits"].back()["embedding"] = numbers_of(index_.row(hits[i].row));
   }
   return dumped(out);
 }
@@ -244,15 +270,26 @@ std::string Engine::description() const {
                  {"search", manifest.approximate ? "approximate" : "exact"},
                  {"recall", {{"image", promise(manifest.image)}, {"text", promise(manifest.text)}}},
                  {"columns", manifest.columns},
+                 {"model", model_name_},
                  {"segments", manifest.segments.size()},
                  {"damaged", index_.damaged()}});
 }
 
+std::string Engine::metadata(const std::string& body) const {
+  auto out = ordered_json::array();
+  for (const std::int64_t row : jobs::metadata_call(body).rows)
+    out.push_back({{"id", row}, {"metadata", ordered_json::parse(jobs::words_of_item(item_at(row)))}});
+  return dumped(out);
+}
+
 std::string Engine::item(const std::string& id) const {
-  const std::int64_t row = row_of(id);
+  return item_at(row_of(id));
+}
+
+std::string Engine::item_at(std::int64_t row) const {
   const auto item = index_.item(row);
   return dumped({{"index", name_},
-                 {"id", id},
+                 {"id", index_.id_of(row)},
                  {"row", row},
                  {"key", item.key},
                  {"captions", item.captions},

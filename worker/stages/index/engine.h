@@ -12,6 +12,7 @@
 #include <variant>
 #include <vector>
 
+#include "common/base/error.h"
 #include "jobs/search/query.h"
 #include "worker/models/dual_encoder.h"
 #include "worker/search/index.h"
@@ -31,6 +32,8 @@ class Engine {
 
   // One outcome per query, in their order; a query that cannot be answered spoils no other.
   std::vector<Outcome> answer(const std::vector<jobs::SearchQuery>& queries);
+  // Of every query's parts the embeddings as they enter its sum, without weights: {"index", "model", "rows"}.
+  std::vector<Outcome> part_rows(const std::vector<jobs::SearchQuery>& queries);
   // What the index holds and promises.
   std::string description() const;
   std::string item(const std::string& id) const;
@@ -41,15 +44,14 @@ class Engine {
   // cancel out.
   at::Tensor embed(const std::vector<jobs::QueryPart>& parts);
 
-  // Of clip-retrieval's back end: the answer to a body of /knn-service as the query it stands for, and an
-  // answer of ours in its words; metadata of rows by number.
-  static jobs::SearchQuery knn_query(const std::string& body);
-  std::string knn_answer(const std::string& answer) const;
+  // Of clip-retrieval's back end: metadata of rows by number.
   std::string metadata(const std::string& body) const;
 
  private:
   struct Asked;  // a query on its way
   std::int64_t row_of(const std::string& id) const;
+  std::string item_at(std::int64_t row) const;
+  void check_model(const jobs::SearchQuery& query) const;
   void embed_texts(const std::vector<std::string>& texts);
   void prepare(const std::vector<jobs::SearchQuery>& queries, std::vector<Asked>& asked);
   at::Tensor part_row(const jobs::QueryPart& part);
@@ -60,6 +62,7 @@ class Engine {
   search::Index index_;
   std::unique_ptr<models::DualEncoder> model_;
   Pictures pictures_;
+  std::string model_name_;
   std::list<std::pair<std::string, at::Tensor>> seen_;  // texts, newest first
   std::unordered_map<std::string, std::list<std::pair<std::string, at::Tensor>>::iterator> seen_at_;
 };

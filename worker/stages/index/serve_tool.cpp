@@ -20,6 +20,7 @@
 
 #include "common/base/error.h"
 #include "common/base/log.h"
+#include "jobs/search/clip_words.h"
 #include "jobs/search/frames.h"
 #include "worker/stages/index/engine.h"
 
@@ -96,8 +97,7 @@ class SearchWorker {
     }
     ordered_json indexes = ordered_json::array();
     for (const auto& [name, engine] : engines_) indexes.push_back(ordered_json::parse(engine->description()));
-    mouth_.say(
-        0, ordered_json{{"indexes", indexes}}.dump(-1, ' ', false, ordered_json::error_handler_t::replace));
+    ready_ = ordered_json{{"indexes", indexes}}.dump(-1, ' ', false, ordered_json::error_handler_t::replace);
   }
 
   void run() {
@@ -111,7 +111,9 @@ class SearchWorker {
       bytes.append(some.data(), static_cast<std::size_t>(got));
       while (auto frame = jobs::take_frame(bytes)) {
         const auto call = static_cast<SearchCall>(frame->code);
-        (call == SearchCall::kSearch || call == SearchCall::kKnn ? searches_ : looks_).put(std::move(*frame));
+        const bool looks =
+            call == SearchCall::kItem || call == SearchCall::kThumbnail || call == SearchCall::kMetadata;
+        (looks ? looks_ : searches_).put(std::move(*frame));
       }
     }
     searches_.close();
@@ -131,14 +133,19 @@ class SearchWorker {
   }
 
   void search_all() {
-    at::set_num_threads(threads_);  // of this thread's parallel regions
+    at::set_num_threads(threads_);               // of this thread's parallel regions
+    for (const auto& [name, engine] : engines_)  // the first of all takes several times as long
+      engine->answer({{.parts = {{.value = "a picture"}}, .k = 1}});
+    mouth_.say(0, ready_);
     for (auto calls = searches_.take(kSearchesAtOnce); !calls.empty();
          calls = searches_.take(kSearchesAtOnce)) {
-      std::map<Engine*, std::pair<std::vector<jobs::SearchQuery>, std::vector<Frame*>>> by_engine;
+      std::map<std::pair<Engine*, bool>, std::pair<std::vector<jobs::SearchQuery>, std::vector<Frame*>>>
+          groups;
       for (auto& call : calls) try {
-          const bool knn = static_cast<SearchCall>(call.code) == SearchCall::kKnn;
-          auto query = knn ? Engine::knn_query(call.body) : jobs::query_from_json(call.body);
-          auto& [queries, frames] = by_engine[&engine(query.index)];
+          const auto what = static_cast<SearchCall>(call.code);
+          auto query =
+              what == SearchCall::kKnn ? jobs::query_of_knn(call.body) : jobs::query_from_json(call.body);
+          auto& [queries, frames] = groups[{&engine(query.index), what == SearchCall::kRows}];
           queries.push_back(std::move(query));
           frames.push_back(&call);
         } catch (const Error& error) {
@@ -146,8 +153,8 @@ class SearchWorker {
         } catch (const std::exception& error) {
           mouth_.say(call.number, Error(ErrorKind::kInvalid, error.what()));
         }
-      for (auto& [one, asked] : by_engine) try {
-          answer(*one, asked.first, asked.second);
+      for (auto& [of, asked] : groups) try {
+          answer(of.second ? of.first->part_rows(asked.first) : of.first->answer(asked.first), asked.second);
         } catch (const std::exception& error) {
           for (const Frame* call : asked.second)
             mouth_.say(call->number, Error(ErrorKind::kInternal, error.what()));
@@ -155,9 +162,7 @@ class SearchWorker {
     }
   }
 
-  void answer(Engine& engine, const std::vector<jobs::SearchQuery>& queries,
-              const std::vector<Frame*>& calls) {
-    const auto outcomes = engine.answer(queries);
+  void answer(const std::vector<Outcome>& outcomes, const std::vector<Frame*>& calls) {
     for (std::size_t i = 0; i < calls.size(); ++i) {
       if (const auto* error = std::get_if<Error>(&outcomes[i])) {
         mouth_.say(calls[i]->number, *error);
@@ -165,7 +170,7 @@ class SearchWorker {
       }
       const auto& json = std::get<std::string>(outcomes[i]);
       const bool knn = static_cast<SearchCall>(calls[i]->code) == SearchCall::kKnn;
-      mouth_.say(calls[i]->number, knn ? engine.knn_answer(json) : json);
+      mouth_.say(calls[i]->number, knn ? jobs::knn_of_answer(json) : json);
     }
   }
 
@@ -185,6 +190,7 @@ class SearchWorker {
         return engine(text("indice_name")).metadata(call.body);
       case SearchCall::kSearch:
       case SearchCall::kKnn:
+      case SearchCall::kRows:
         break;
     }
     throw Error(ErrorKind::kInternal, "an unknown call");
@@ -201,6 +207,7 @@ class SearchWorker {
   }
 
   const int threads_;
+  std::string ready_;  // what is said once queries are answered as fast as they will be
   Mouth mouth_;
   std::map<std::string, std::unique_ptr<Engine>> engines_;
   Queue searches_, looks_;

@@ -4,9 +4,9 @@
 #include <cmath>
 
 #include <ATen/ATen.h>
-#include <ATen/Parallel.h>
 
 #include "common/base/error.h"
+#include "worker/kernels/threads.h"
 #include "worker/stages/near_duplicates/near_lists.h"
 
 namespace trireme::worker::stages::near_duplicates {
@@ -118,14 +118,14 @@ std::vector<data::NearPair> NearEmbeddings::offered_pairs(std::int64_t partition
     between();
     std::vector<std::vector<std::int64_t>> offered(static_cast<std::size_t>(std::min(kTile, asking - from)));
     const auto row_of = [&](std::int64_t i) { return partition + (from + i) * partitions; };
-    at::parallel_for(0, static_cast<std::int64_t>(offered.size()), 1,
-                     [&](std::int64_t begin, std::int64_t end) {
-                       const at::NoGradGuard none;
-                       for (std::int64_t i = begin; i < end; ++i)
-                         if (norms_[static_cast<std::size_t>(row_of(i))] > 0)
-                           offered[static_cast<std::size_t>(i)] =
-                               lists_->within(unit_rows(row_of(i), 1)[0], promise_.probes, least_cosine_);
-                     });
+    kernels::over_threads(
+        0, static_cast<std::int64_t>(offered.size()), [&](std::int64_t begin, std::int64_t end) {
+          const at::NoGradGuard none;
+          for (std::int64_t i = begin; i < end; ++i)
+            if (norms_[static_cast<std::size_t>(row_of(i))] > 0)
+              offered[static_cast<std::size_t>(i)] =
+                  lists_->within(unit_rows(row_of(i), 1)[0], promise_.probes, least_cosine_);
+        });
     for (std::size_t i = 0; i < offered.size(); ++i)
       for (const std::int64_t candidate : offered[i]) {
         const auto one = static_cast<std::uint64_t>(row_of(static_cast<std::int64_t>(i))),

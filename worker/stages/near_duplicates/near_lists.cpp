@@ -106,7 +106,7 @@ NearPromise write_near_lists(const NearEmbeddings& images, double least_recall,
 }
 
 void write_no_lists(const io::Path& path) {
-  checkpoint::write_safetensors(path, {}, {{"format", "trireme-lists"}, {"version", "2"}, {"search", kNone}});
+  checkpoint::write_safetensors(path, {}, {{"format", "trireme-lists"}, {"version", "3"}, {"search", kNone}});
 }
 
 std::optional<NearPromise> read_near_promise(const io::Path& path) {

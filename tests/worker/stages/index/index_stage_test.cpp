@@ -4,6 +4,7 @@
 #include <nlohmann/json.hpp>
 
 #include "common/io/folder.h"
+#include "jobs/search/clip_words.h"
 #include "tests/worker/stages/support/stage_fixture.h"
 #include "worker/checkpoint/features.h"
 #include "worker/embedding/texts.h"
@@ -262,12 +263,12 @@ TEST_F(IndexTest, ADamagedSegmentIsLeftOutAndNamed) {
 TEST_F(IndexTest, SpeaksAsClipRetrievalDoes) {
   IndexStage().run(task_, context_);
   auto engine = this->engine();
-  const auto query = Engine::knn_query(
+  const auto query = jobs::query_of_knn(
       R"({"text":"caption number 4","image":null,"image_url":null,"embedding_input":null,"modality":"image",)"
       R"("num_images":3,"indice_name":"run","num_result_ids":3000,"use_mclip":false,"deduplicate":false,)"
       R"("use_safety_model":true,"use_violence_detector":true,"aesthetic_score":9,"aesthetic_weight":0.5})");
   EXPECT_EQ(query.index, "run");
-  const auto hits = json::parse(engine.knn_answer(std::get<std::string>(engine.answer({query}).front())));
+  const auto hits = json::parse(jobs::knn_of_answer(std::get<std::string>(engine.answer({query}).front())));
   ASSERT_EQ(hits.size(), 3u);
   EXPECT_EQ(hits[0]["caption"], "caption number 4");
   EXPECT_EQ(hits[0]["url"], "http://x/4.jpg");
@@ -277,7 +278,7 @@ TEST_F(IndexTest, SpeaksAsClipRetrievalDoes) {
   EXPECT_EQ(words[0]["metadata"]["caption"], "caption number 4");
   EXPECT_EQ(words[0]["metadata"]["width"], 400);
   EXPECT_THROW(engine.metadata(R"({"ids":[99]})"), Error);
-  EXPECT_THROW(Engine::knn_query(R"({"image_url":"http://x/y.jpg"})"), Error);
+  EXPECT_THROW(jobs::query_of_knn(R"({"image_url":"http://x/y.jpg"})"), Error);
 }
 
 TEST_F(IndexTest, BatchOfLinesKeepsItsOrder) {

@@ -1,18 +1,17 @@
-// The words of clip-retrieval's back end (clip_back.py of clip-retrieval 2.45): its requests as ours, our
-// answers as its.
+#include "jobs/search/clip_words.h"
+
 #include <nlohmann/json.hpp>
 
 #include "common/base/error.h"
-#include "worker/stages/index/engine.h"
 
-namespace trireme::worker::stages::index {
+namespace trireme::jobs {
 namespace {
 
 using nlohmann::ordered_json;
 
 constexpr double kItsCopies = 0.94;  // cosine from which its deduplication calls two pictures one
 
-std::string dump_words(const ordered_json& json) {
+std::string dumped(const ordered_json& json) {
   return json.dump(-1, ' ', false, ordered_json::error_handler_t::replace);
 }
 
@@ -26,17 +25,17 @@ bool is_given(const ordered_json& json, const char* name) {
   return json.contains(name) && !json.at(name).is_null() && json.at(name) != "";
 }
 
-ordered_json words_of(const search::Item& item) {
-  ordered_json words = ordered_json::parse(item.columns);
-  words["key"] = item.key;
-  words["caption"] = item.captions.empty() ? "" : item.captions.front();
-  words["url"] = item.url;
+ordered_json words_of(const ordered_json& item) {
+  ordered_json words = item.at("columns");
+  words["key"] = item.at("key");
+  words["caption"] = item.at("captions").empty() ? ordered_json("") : item.at("captions").front();
+  words["url"] = item.at("url");
   return words;
 }
 
 }  // namespace
 
-jobs::SearchQuery Engine::knn_query(const std::string& body) {
+SearchQuery query_of_knn(const std::string& body) {
   const auto json = body_of(body);
   ordered_json ours = {{"query", ordered_json::array()}};
   if (is_given(json, "image_url")) ours["query"].push_back({{"image_url", json["image_url"]}});  // is refused
@@ -51,33 +50,37 @@ jobs::SearchQuery Engine::knn_query(const std::string& body) {
   if (is_given(json, "num_result_ids")) ours["k"] = json["num_result_ids"];
   if (is_given(json, "num_images")) ours["k"] = json["num_images"];
   if (json.contains("deduplicate") && json["deduplicate"] == true) ours["distinct"] = kItsCopies;
-  return jobs::query_from_json(dump_words(ours));
+  return query_from_json(dumped(ours));
 }
 
-std::string Engine::knn_answer(const std::string& answer) const {
+std::string knn_of_answer(const std::string& answer) {
   auto out = ordered_json::array();
   const auto found = ordered_json::parse(answer);
   for (const auto& hit : found.at("hits")) {
-    ordered_json words = words_of(index_.item(hit.at("row").get<std::int64_t>()));
+    ordered_json words = words_of(hit);
     words["id"] = hit.at("row");
     words["similarity"] = hit.at("score");
     out.push_back(std::move(words));
   }
-  return dump_words(out);
+  return dumped(out);
 }
 
-std::string Engine::metadata(const std::string& body) const {
+std::string words_of_item(const std::string& item) {
+  return dumped(words_of(ordered_json::parse(item)));
+}
+
+MetadataCall metadata_call(const std::string& body) {
   const auto json = body_of(body);
-  auto out = ordered_json::array();
+  MetadataCall call;
+  if (is_given(json, "indice_name") && json["indice_name"].is_string()) call.index = json["indice_name"];
   const auto ids = json.value("ids", ordered_json::array());
-  if (!ids.is_array() || ids.size() > static_cast<std::size_t>(jobs::kMostHits))
-    throw Error(ErrorKind::kInvalid,
-                "/ids: a list of at most " + std::to_string(jobs::kMostHits) + " is needed");
+  if (!ids.is_array() || ids.size() > static_cast<std::size_t>(kMostHits))
+    throw Error(ErrorKind::kInvalid, "/ids: a list of at most " + std::to_string(kMostHits) + " is needed");
   for (const auto& id : ids) {
     if (!id.is_number_integer()) throw Error(ErrorKind::kInvalid, "/ids: whole numbers are needed");
-    out.push_back({{"id", id}, {"metadata", words_of(index_.item(id.get<std::int64_t>()))}});
+    call.rows.push_back(id.get<std::int64_t>());
   }
-  return dump_words(out);
+  return call;
 }
 
-}  // namespace trireme::worker::stages::index
+}  // namespace trireme::jobs
