@@ -280,8 +280,7 @@ void add_serve(CLI::App& app, Given& given) {
       ->allow_extra_args(false);
   command.add_option("--spread-token", options->spread_token, "file of the token that those services want");
   command.add_option("--listen", options->listen,
-                     "address to listen on (default 127.0.0.1 and a free port); elsewhere than on loopback "
-                     "a token is asked for");
+                     "address (default 127.0.0.1 and a free port); off loopback a token is asked for");
   command
       .add_option("-n,--workers", options->workers, "processes that hold the models and answer (default 1)")
       ->check(CLI::Range(1, 1000));
