@@ -4,6 +4,7 @@
 
 #include <boost/asio/co_spawn.hpp>
 #include <boost/asio/detached.hpp>
+#include <boost/asio/ip/tcp.hpp>
 #include <boost/asio/post.hpp>
 
 #include "common/base/error.h"
@@ -15,7 +16,7 @@ using tcp = net::ip::tcp;
 
 Address parse_address(const std::string& text) {
   const Error bad(ErrorKind::kUsage, "'" + text + "' is not an address to listen on",
-                  "give IP:PORT, for example 127.0.0.1:8080 or [::1]:8080");
+                  "give ADDRESS:PORT, for example 127.0.0.1:8080, [::1]:8080 or HOST:8080");
   const std::size_t colon = text.rfind(':');
   if (colon == std::string::npos || colon == 0) throw bad;
   std::string host = text.substr(0, colon);
@@ -28,8 +29,13 @@ Address parse_address(const std::string& text) {
   std::string bare = host;
   if (bare.size() > 2 && bare.front() == '[' && bare.back() == ']') bare = bare.substr(1, bare.size() - 2);
   error_code code;
-  const auto address = net::ip::make_address(bare, code);
-  if (code) throw bad;
+  auto address = net::ip::make_address(bare, code);
+  if (code) {
+    net::io_context context;
+    const auto found = tcp::resolver(context).resolve(tcp::v4(), bare, digits, code);
+    if (code || found.empty()) throw bad;
+    address = found.begin()->endpoint().address();
+  }
   return {host, {address, static_cast<unsigned short>(port)}};
 }
 

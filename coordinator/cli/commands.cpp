@@ -239,9 +239,10 @@ void add_local(CLI::App& app, Given& given) {
       *app.add_subcommand("host-report", "what this host says to one that launches a run")->group("");
   report.add_option("folder", given.run_folder)->required();
   report.add_option("token", given.key)->required();
+  report.add_option("paths", given.data);
   report.callback([&given] {
     given.command = [&given] {
-      std::cout << to_json(host_report(given.run_folder, given.key)) << "\n";
+      std::cout << to_json(host_report(given.run_folder, given.key, given.data)) << "\n";
       return 0;
     };
   });

@@ -102,15 +102,21 @@ exec {three.agent} "$@"
     ("mount -t tmpfs -o ro none /var/tmp; export TMPDIR=/var/tmp", "cannot write to /var/tmp"),
     ("mount -t tmpfs -o size=4k none /var/tmp; export TMPDIR=/var/tmp", "cannot write to /var/tmp"),
     ("mount --bind {run} {run}; mount -o remount,bind,ro {run}", "cannot write to the run folder"),
+    ("mount -t tmpfs none {data}", "does not have {data}/0.tar, which this host has"),
+    ("mount --bind {bin} /mnt; mount -t tmpfs none {bin}; cp /mnt/trireme {bin}; umount /mnt", "does not have {bin}/trireme-worker, which this host has"),
 ])
 def test_a_host_that_cannot_take_part_is_named(three, tmp_path, before, says):
-    run = tmp_path / "run"
+    run, data = tmp_path / "run", tmp_path / "data"
     run.mkdir()
-    agent = troubled(three, tmp_path, 1, before.format(bin=BIN, run=run))
-    code, text = finish(launch(three, ",".join(f"{a}:1" for a in three.addresses), run, agent=agent))
+    data.mkdir()
+    (data / "0.tar").write_bytes(bytes(1024))
+    places = {"bin": BIN, "run": run, "data": data}
+    more = ["--set", f'spec.data.more={{"path": "{data}/0.tar"}}'] if "{data}" in before else []
+    agent = troubled(three, tmp_path, 1, before.format(**places))
+    code, text = finish(launch(three, ",".join(f"{a}:1" for a in three.addresses), run, *more, agent=agent))
     assert code == 69, text
     lines = [line for line in text.splitlines() if line.startswith("host ")]
-    assert len(lines) == 1 and lines[0].startswith(f"host {three.addresses[1]} ") and says in lines[0], text
+    assert len(lines) == 1 and lines[0].startswith(f"host {three.addresses[1]} ") and says.format(**places) in lines[0], text
     assert not (run / "ledger").exists()
 
 

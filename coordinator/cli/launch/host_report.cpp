@@ -91,6 +91,12 @@ void judge(HostAnswer& answer, const HostReport& here, const io::Path& run_folde
   else if (!there.folder_fault.empty())
     answer.fault = "cannot write to the run folder " + run_folder.string() + " (" + there.folder_fault +
                    "): mount it there with the rights that it has here";
+  else if (!there.missing.empty())
+    answer.fault =
+        "does not have " + there.missing.front() +
+        (there.missing.size() == 1 ? std::string()
+                                   : " and " + std::to_string(there.missing.size() - 1) + " more") +
+        ", which this host has: programs, data and weights must lie under one path on all hosts";
   else if (gpus > 0 && answer.host.slots > gpus && !share_gpus)
     answer.fault = "is to take " + std::to_string(answer.host.slots) + " workers but has " +
                    std::to_string(gpus) + (gpus == 1 ? " GPU" : " GPUs") +
@@ -132,7 +138,8 @@ std::string quoted_for_shell(const std::string& word) {
   return out + "'";
 }
 
-HostReport host_report(const io::Path& run_folder, const std::string& token) {
+HostReport host_report(const io::Path& run_folder, const std::string& token,
+                       const std::vector<std::string>& paths) {
   HostReport report;
   report.host = host_name();
   report.version = version();
@@ -147,6 +154,8 @@ HostReport host_report(const io::Path& run_folder, const std::string& token) {
   if (report.temporary_fault.empty()) report.temporary_free_bytes = io::free_bytes(report.temporary);
   report.sees_folder = io::appears(run_folder / token, io::disk(), std::chrono::seconds(2));
   if (report.sees_folder) report.folder_fault = write_fault(run_folder);
+  for (const auto& path : paths)
+    if (!io::exists(path)) report.missing.push_back(path);
   return report;
 }
 
@@ -162,7 +171,8 @@ std::string to_json(const HostReport& report) {
               {"temporary_fault", report.temporary_fault},
               {"temporary_free_bytes", report.temporary_free_bytes},
               {"sees_folder", report.sees_folder},
-              {"folder_fault", report.folder_fault}}
+              {"folder_fault", report.folder_fault},
+              {"missing", report.missing}}
       .dump(-1, ' ', false, json::error_handler_t::replace);
 }
 
@@ -182,6 +192,7 @@ HostReport host_report_from_json(const std::string& text) {
     document.at("temporary_free_bytes").get_to(report.temporary_free_bytes);
     document.at("sees_folder").get_to(report.sees_folder);
     document.at("folder_fault").get_to(report.folder_fault);
+    report.missing = document.value("missing", report.missing);
     return report;
   } catch (const json::exception& failure) {
     throw Error(ErrorKind::kInvalid, printable(failure.what(), 200));
@@ -205,11 +216,14 @@ bool is_local(const std::string& host) {
 }
 
 std::vector<HostAnswer> ask_hosts(const std::vector<Host>& hosts, const io::Path& run_folder,
-                                  const RemoteShell& shell, bool share_gpus) {
+                                  const std::vector<std::string>& paths, const RemoteShell& shell,
+                                  bool share_gpus) {
   const std::string token = ".hosts-" + std::to_string(::getpid());
   io::make_folders(run_folder);
   io::write_file_atomic(run_folder / token, host_name() + "\n");
-  const std::vector<std::string> words{find_program("trireme"), "host-report", run_folder.string(), token};
+  std::vector<std::string> words{find_program("trireme"), "host-report", run_folder.string(), token};
+  words.insert(words.end(), paths.begin(), paths.end());
+  if (const std::string worker = find_program("trireme-worker"); !worker.empty()) words.push_back(worker);
   const HostReport here = host_report(run_folder, token);
   std::vector<std::future<HostAnswer>> asked;
   for (const Host& host : hosts)

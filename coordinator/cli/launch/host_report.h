@@ -19,13 +19,15 @@ struct HostReport {
   std::string temporary;                // $TMPDIR or /tmp: Open MPI's sessions lie there
   std::string temporary_fault;          // "" when a file can be written there
   std::uint64_t temporary_free_bytes = 0;
-  bool sees_folder = false;  // the token file lies in the run folder as seen from there
-  std::string folder_fault;  // "" when it can write there
+  bool sees_folder = false;          // the token file lies in the run folder as seen from there
+  std::string folder_fault;          // "" when it can write there
+  std::vector<std::string> missing;  // of the paths that it was asked for
 };
 
 // Of this host. `token`: name of a file that the launching host has put into `run_folder`; waits up to two
-// seconds for it to appear (network file systems show names late).
-HostReport host_report(const io::Path& run_folder, const std::string& token);
+// seconds for it to appear (network file systems show names late). `paths`: what workers will read.
+HostReport host_report(const io::Path& run_folder, const std::string& token,
+                       const std::vector<std::string>& paths = {});
 std::string to_json(const HostReport& report);
 HostReport host_report_from_json(const std::string& text);  // throws kInvalid
 
@@ -43,8 +45,10 @@ struct RemoteShell {
 
 // Asks every host at the same time (20 s at most), each with the program at the path of ours. Slots that were
 // left open are settled: one per GPU, else one per NUMA node. Answers come in the order of the hosts.
+// `paths`: what every host must have where it lies here, beside trireme-worker.
 std::vector<HostAnswer> ask_hosts(const std::vector<Host>& hosts, const io::Path& run_folder,
-                                  const RemoteShell& shell, bool share_gpus);
+                                  const std::vector<std::string>& paths, const RemoteShell& shell,
+                                  bool share_gpus);
 
 // Whether a host of the list is this one.
 bool is_local(const std::string& host);

@@ -28,6 +28,9 @@
 namespace trireme::coordinator::cli {
 namespace {
 
+constexpr int kGaveUp = 93;                  // the supervisor's exit code
+constexpr std::size_t kMostHostPaths = 100;  // of one shell's line
+
 std::string needed_program(const std::string& name) {
   const std::string found = find_program(name);
   if (found.empty())
@@ -113,6 +116,21 @@ std::vector<Host> hosts_that_answer(const std::vector<Host>& wanted, const std::
   return there;
 }
 
+// What workers read by path, as far as it lies here; what does not is the planner's to say.
+std::vector<std::string> paths_of_workers(const std::optional<jobs::JobSpec>& job) {
+  std::vector<std::string> wanted, paths;
+  if (job) {
+    for (const auto& [name, data] : job->spec.data)
+      for (const auto& source : data.sources) wanted.push_back(source.path);
+    for (const auto& [name, model] : job->spec.models)
+      wanted.insert(wanted.end(), {model.init_from, model.image.weights, model.text.weights});
+  }
+  for (const auto& path : wanted)
+    if (!path.empty() && io::exists(path) && paths.size() < kMostHostPaths)
+      paths.push_back(io::absolute(path).lexically_normal().string());
+  return paths;
+}
+
 LaunchPlan plan_of(const LaunchOptions& options, const io::Path& run_folder, std::vector<Host> hosts) {
   LaunchPlan plan;
   plan.hosts = std::move(hosts);
@@ -155,8 +173,6 @@ std::string shell_word(const std::string& word) {
                                           "0123456789_-./:=,+@%") == std::string::npos;
   return plain ? word : quoted_for_shell(word);
 }
-
-constexpr int kGaveUp = 93;  // the supervisor's exit code
 
 // Open MPI's frame round the line that matters.
 bool says_nothing(const std::string& line) {
@@ -210,8 +226,8 @@ int report_end(const LaunchOptions& options, const io::Path& run_folder, const S
 std::vector<HostAnswer> look_at_hosts(const LaunchOptions& options, const io::Path& run_folder) {
   const HostList list = hosts_of(options);
   if (list.hosts.empty()) return {};
-  return ask_hosts(list.hosts, run_folder, {options.rsh_agent, list.source.rfind("Slurm", 0) == 0},
-                   options.share_gpus);
+  return ask_hosts(list.hosts, run_folder, options.host_paths,
+                   {options.rsh_agent, list.source.rfind("Slurm", 0) == 0}, options.share_gpus);
 }
 
 std::string last_complaints(const io::Path& run_folder) {
@@ -227,7 +243,7 @@ std::string last_complaints(const io::Path& run_folder) {
   return text;
 }
 
-SupervisorOptions fleet_options(const LaunchOptions& options, const std::optional<jobs::JobSpec>& job,
+SupervisorOptions fleet_options(LaunchOptions options, const std::optional<jobs::JobSpec>& job,
                                 const io::Path& run_folder,
                                 const std::function<void(const std::string&)>& say) {
   std::string note;
@@ -235,6 +251,7 @@ SupervisorOptions fleet_options(const LaunchOptions& options, const std::optiona
   if (!note.empty()) say(note);
   SupervisorOptions supervisor = supervisor_options(job, run_folder);
   sweep_mpi_leftovers(variable("TMPDIR").empty() ? "/tmp" : variable("TMPDIR"));
+  options.host_paths = paths_of_workers(job);
   const LaunchPlan plan = plan_of(options, run_folder, settle_hosts(options, run_folder, say));
   supervisor.command = mpirun_command(plan, version);
   if (plan.hosts.size() > 1)

@@ -24,8 +24,9 @@ struct LaunchOptions {
   std::vector<std::string> mpirun_arguments, data_roots, output_roots;
   std::ostream* out = nullptr;
   bool is_terminal = false;
-  io::Path resume_from;         // "": from where the ledger says
-  std::string hosts, hostfile;  // at most one; neither: what the batch system says, else this host
+  io::Path resume_from;                 // "": from where the ledger says
+  std::string hosts, hostfile;          // at most one; neither: what the batch system says, else this host
+  std::vector<std::string> host_paths;  // what every host must have where it lies here
   std::string rsh_agent, network;
   bool share_gpus = false, dry_run = false;
   // Handed to coordinator and workers (common/telemetry/place.h, jobs/store/metrics_token.h).
@@ -39,7 +40,7 @@ std::vector<HostAnswer> look_at_hosts(const LaunchOptions& options, const io::Pa
 
 // What sweep shares with it: the supervisor of `options`' coordinator and workers in `run_folder`, which
 // exists. `say` gets the remarks of this and of the supervisor.
-SupervisorOptions fleet_options(const LaunchOptions& options, const std::optional<jobs::JobSpec>& job,
+SupervisorOptions fleet_options(LaunchOptions options, const std::optional<jobs::JobSpec>& job,
                                 const io::Path& run_folder,
                                 const std::function<void(const std::string&)>& say);
 
