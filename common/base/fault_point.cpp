@@ -1,22 +1,31 @@
 #include "common/base/fault_point.h"
 
+#include <array>
 #include <chrono>
 #include <csignal>
 #include <cstdlib>
 #include <mutex>
 #include <string>
+#include <string_view>
 #include <thread>
 #include <vector>
 
 #include <unistd.h>
 
+#include "common/base/enum_names.h"
 #include "common/base/error.h"
 #include "common/base/log.h"
 
 namespace trireme {
 namespace {
+enum class FaultAction { kKill9, kStop, kAbort, kSegv, kExit, kDelayMs, kError, kEnospc };
+constexpr std::array<std::string_view, 8> names_of(FaultAction) {
+  return {"kill9", "stop", "abort", "segv", "exit", "delay_ms", "error", "enospc"};
+}
+
 struct ArmedFault {
-  std::string point, action;
+  std::string point;
+  FaultAction action = FaultAction::kKill9;
   int hits_left = 1;
   int argument = 0;
 };
@@ -42,15 +51,29 @@ std::vector<std::string> split(const std::string& text, char separator) {
 }
 
 void act(const ArmedFault& fault) {
-  log_warning("fault", fault.point + " fires: " + fault.action);
-  if (fault.action == "kill9") ::kill(::getpid(), SIGKILL);
-  if (fault.action == "stop") ::kill(::getpid(), SIGSTOP);
-  if (fault.action == "abort") std::abort();
-  if (fault.action == "segv") std::raise(SIGSEGV);
-  if (fault.action == "exit") ::_exit(fault.argument);
-  if (fault.action == "delay_ms") std::this_thread::sleep_for(std::chrono::milliseconds(fault.argument));
-  if (fault.action == "error") throw Error(ErrorKind::kInternal, "fault injected at " + fault.point);
-  if (fault.action == "enospc") throw Error(ErrorKind::kDiskFull, "disk full injected at " + fault.point);
+  log_warning("fault", fault.point + " fires: " + std::string(name_of(fault.action)));
+  switch (fault.action) {
+    case FaultAction::kKill9:
+      ::kill(::getpid(), SIGKILL);
+      break;
+    case FaultAction::kStop:
+      ::kill(::getpid(), SIGSTOP);
+      break;
+    case FaultAction::kAbort:
+      std::abort();
+    case FaultAction::kSegv:
+      std::raise(SIGSEGV);
+      break;
+    case FaultAction::kExit:
+      ::_exit(fault.argument);
+    case FaultAction::kDelayMs:
+      std::this_thread::sleep_for(std::chrono::milliseconds(fault.argument));
+      break;
+    case FaultAction::kError:
+      throw Error(ErrorKind::kInternal, "fault injected at " + fault.point);
+    case FaultAction::kEnospc:
+      throw Error(ErrorKind::kDiskFull, "disk full injected at " + fault.point);
+  }
 }
 }  // namespace
 
@@ -66,10 +89,10 @@ void arm_fault_points(int world_rank, unsigned long long incarnation) {
   const std::lock_guard lock(state().mutex);
   for (const auto& text : split(setting, ',')) {
     const auto parts = split(text, ':');
-    if (parts.size() < 3)
-      throw Error(ErrorKind::kUsage, "TRIREME_FAULT: '" + text + "' is not point:hit:action");
-    state().faults.push_back({parts[0], parts[2], std::atoi(parts[1].c_str()),
-                              parts.size() > 3 ? std::atoi(parts[3].c_str()) : 0});
+    const auto action = from_name<FaultAction>(parts.size() < 3 ? "" : parts[2]);
+    if (!action) throw Error(ErrorKind::kUsage, "TRIREME_FAULT: '" + text + "' is not point:hit:action");
+    state().faults.push_back(
+        {parts[0], *action, std::atoi(parts[1].c_str()), parts.size() > 3 ? std::atoi(parts[3].c_str()) : 0});
   }
   state().armed = true;
 }
