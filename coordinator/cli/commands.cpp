@@ -242,8 +242,7 @@ void add_local(CLI::App& app, Given& given) {
   report.add_option("paths", given.data);
   report.callback([&given] {
     given.command = [&given] {
-      std::cout << to_json(host_report(given.run_folder, given.key, given.data)) << "\n";
-      return 0;
+      return (std::cout << to_json(host_report(given.run_folder, given.key, given.data)) << "\n").bad();
     };
   });
 }
