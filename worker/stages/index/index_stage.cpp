@@ -3,13 +3,12 @@
 #include <map>
 #include <set>
 
-#include <unistd.h>
-
 #include <ATen/ATen.h>
 #include <nlohmann/json.hpp>
 
 #include "common/io/folder.h"
 #include "common/io/hash.h"
+#include "common/io/machine/aside.h"
 #include "worker/checkpoint/features.h"
 #include "worker/search/manifest.h"
 #include "worker/search/recall.h"
@@ -185,17 +184,16 @@ ordered_json summary_of(const search::Manifest& manifest) {
 
 jobs::TaskDone IndexStage::work(const Task& task, runtime::TaskContext& context) {
   const at::NoGradGuard no_gradients;
-  const io::Path folder = task.output(), aside = folder.string() + ".tmp-" + std::to_string(::getpid());
-  io::remove_tree(aside);  // half written, by a process of this number that has ended
+  const io::Path folder = task.output();
+  const io::Aside mine(folder);
+  const io::Path& aside = mine.path();
   io::make_folders(aside);
   search::Manifest manifest;
   jobs::TaskDone result;
   const auto segments = gather_segments(task, aside, manifest, context);
-  if (segments.empty()) {
-    io::remove_tree(aside);
+  if (segments.empty())
     throw Error(ErrorKind::kInvalid, "stage '" + task.stage() + "' has no embedded image to index",
                 "look at the counts of its embed tasks: every image was bad or dropped");
-  }
   manifest.approximate = task.settings.search == jobs::SearchKind::kApproximate ||
                          (task.settings.search == jobs::SearchKind::kAuto && manifest.items() >= lists_from_);
   if (manifest.approximate) make_lists(task, aside, segments, manifest, context);
