@@ -26,6 +26,12 @@ Lease* Leases::of_worker(Rank rank) {
   return found == by_worker_.end() ? nullptr : find(found->second);
 }
 
+Lease* Leases::of_task(const ReadyTask& task, LeaseId but_not) {
+  for (auto& [id, lease] : leases_)
+    if (id != but_not && lease.task == task) return &lease;
+  return nullptr;
+}
+
 bool Leases::extend(LeaseId id, Rank rank, SteadyTime now) {
   Lease* lease = find(id);
   if (lease == nullptr) return false;

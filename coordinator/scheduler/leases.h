@@ -33,6 +33,9 @@ class Leases {
   Lease* find(LeaseId id);  // nullptr: not (or no longer) leased
   // The lease that `rank` works on, nullptr when none.
   Lease* of_worker(Rank rank);
+  // One of that task, and not that one; nullptr when there is none.
+  Lease* of_task(const ReadyTask& task, LeaseId but_not = {});
+  Lease* twin_of(const Lease& lease) { return of_task(lease.task, lease.id); }
   // True when `rank` holds it.
   bool extend(LeaseId id, Rank rank, SteadyTime now);
   std::vector<LeaseId> expired(SteadyTime now) const;  // ascending

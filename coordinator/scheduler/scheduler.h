@@ -19,6 +19,7 @@ namespace trireme::coordinator::scheduler {
 struct ReadyTask {
   std::int64_t stage = 0, phase = 0, data = 0, shard = 0, first = 0;
   std::int64_t slots = 0;  // > 0: a gang with so many logical slots
+  bool operator==(const ReadyTask&) const = default;
 };
 bool goes_before(const ReadyTask& a, const ReadyTask& b);
 

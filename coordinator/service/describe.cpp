@@ -120,7 +120,8 @@ std::string describe_job(const JobView& view) {
                        {"state", worker.state},
                        {"host", worker.host},
                        {"device", worker.device},
-                       {"task", worker.task}});
+                       {"task", worker.task},
+                       {"speed_ratio", worker.speed_ratio}});
   json quarantine = json::array();
   for (const auto& one : view.quarantine)
     quarantine.push_back({{"shard", one.shard},

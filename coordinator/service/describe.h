@@ -23,6 +23,7 @@ struct StageView {
 struct WorkerView {
   Rank rank = 0;
   std::string state, host, device, task;  // state: "busy", "idle", "awaited", "suspect", "dead", "retired"
+  double speed_ratio = 1;                 // Fleet::speed_ratio
 };
 
 // Kept from every task of the job since it was in hand at too many deaths of workers, or suspected.

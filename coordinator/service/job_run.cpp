@@ -38,6 +38,7 @@ JobRun::JobRun(const std::string& job, const jobs::JobSpec& spec, std::unique_pt
       limits_(limits),
       world_(world),
       leases_(last_lease, limits.lease),
+      durations_(limits.dead / 2),
       replayed_ready_(graph_->start()),  // from here on every task that is ready has its address
       leased_by_stage_(graph_->stages().size(), 0),
       timed_by_stage_(graph_->stages().size()),
@@ -163,41 +164,48 @@ bool JobRun::grant(SteadyTime now, Decision& decision) {
   std::size_t given_away = 0;
   for (auto& given :
        scheduler_.grant(workers, *world_.idle, world_.fleet->everyone_here(), kGrantsPerDecision)) {
-    const planner::TaskRef ref = task_ref(given.task);
-    jobs::Task task;
-    const io::Behind behind(world_.door);
-    try {
-      task = given.task.slots > 0 ? gang_task(ref) : graph_->make_task(ref);
-    } catch (const Error& error) {
-      world_.idle->insert(given.workers.begin(), given.workers.end());
-      if (given.task.slots > 0) scheduler_.gang_ended();
-      if (error.kind() != ErrorKind::kDiskFull) {
-        fail(error.kind(), error.what());
-        return false;
-      }
-      disk_full_ = error.what();
-      scheduler_.add(given.task);
-      continue;  // of what was given each has to go back
-    }
-    ++given_away;
-    scheduler::Lease& lease = leases_.grant(given, now);
-    lease.address = task.address;
-    lease.granted_ms = milliseconds(world_.clock->wall());
-    granted_ = true;
-    ++leased_by_stage_[static_cast<std::size_t>(given.task.stage)];
-    task.lease = lease.id;
-    if (given.task.slots > 0) {
-      task.members = given.workers;
-      training_stage_ = given.task.stage;
-      watch_.emplace(limits_.step);
-    }
-    ledger::LeaseRow row = row_of(lease, ledger::LeaseState::kGranted);
-    decision.event("LeaseGranted", job_,
-                   payload({{"lease", lease.id.value}, {"task", row.task}, {"workers", row.workers}}));
-    decision.writes.push_back(std::move(row));
-    for (const Rank rank : given.workers) decision.send(rank, jobs::Assign{task});
+    given_away += give(given, now, decision) ? 1 : 0;
+    if (failure_) return false;
   }
+  give_twice(now, decision);
   return given_away == kGrantsPerDecision;
+}
+
+// False when its task cannot be made: it, or the job, waits or fails.
+bool JobRun::give(const scheduler::Grant& given, SteadyTime now, Decision& decision) {
+  const planner::TaskRef ref = task_ref(given.task);
+  jobs::Task task;
+  const io::Behind behind(world_.door);
+  try {
+    task = given.task.slots > 0 ? gang_task(ref) : graph_->make_task(ref);
+  } catch (const Error& error) {
+    world_.idle->insert(given.workers.begin(), given.workers.end());
+    if (given.task.slots > 0) scheduler_.gang_ended();
+    if (error.kind() != ErrorKind::kDiskFull) {
+      fail(error.kind(), error.what());
+      return false;
+    }
+    disk_full_ = error.what();
+    if (leases_.of_task(given.task) == nullptr) scheduler_.add(given.task);  // each has to go back
+    return false;
+  }
+  scheduler::Lease& lease = leases_.grant(given, now);
+  lease.address = task.address;
+  lease.granted_ms = milliseconds(world_.clock->wall());
+  granted_ = true;
+  if (leases_.twin_of(lease) == nullptr) ++leased_by_stage_[static_cast<std::size_t>(given.task.stage)];
+  task.lease = lease.id;
+  if (given.task.slots > 0) {
+    task.members = given.workers;
+    training_stage_ = given.task.stage;
+    watch_.emplace(limits_.step);
+  }
+  ledger::LeaseRow row = row_of(lease, ledger::LeaseState::kGranted);
+  decision.event("LeaseGranted", job_,
+                 payload({{"lease", lease.id.value}, {"task", row.task}, {"workers", row.workers}}));
+  decision.writes.push_back(std::move(row));
+  for (const Rank rank : given.workers) decision.send(rank, jobs::Assign{task});
+  return true;
 }
 
 void JobRun::release(Rank rank) {
@@ -217,7 +225,7 @@ void JobRun::end_lease(scheduler::Lease& lease, Rank reporter, ledger::LeaseStat
   decision.event(kind, job_, payload({{"lease", lease.id.value}, {"task", row.task}}));
   decision.writes.push_back(std::move(row));
   const auto stage = static_cast<std::size_t>(lease.task.stage);
-  --leased_by_stage_[stage];
+  if (leases_.twin_of(lease) == nullptr) --leased_by_stage_[stage];
   count_attempt(stage, std::string(name_of(state)));
   if (world_.metrics != nullptr && state == ledger::LeaseState::kDone)
     world_.metrics->observe("trireme_shard_duration_seconds", seconds(world_.clock->now() - lease.granted),
@@ -251,39 +259,17 @@ void JobRun::task_done(Rank rank, const jobs::TaskDone& done, SteadyTime now, De
   }
   note_speed(rank, *lease, done);
   const planner::TaskRef ref = task_ref(lease->task);
+  if (scheduler::Lease* twin = leases_.twin_of(*lease))
+    end_lease(*twin, 0, ledger::LeaseState::kLost, "worker " + std::to_string(rank) + " was faster", "",
+              decision);
+  else if (lease->task.slots == 0 && !done.reused)
+    durations_.note(lease->task, now - lease->granted);
   end_lease(*lease, rank, ledger::LeaseState::kDone, "", ledger::result_json(done), decision);
   gang_tasks_.erase(ref);
   warn_of_damage(ref, done);
   complete(ref, done);
   // The end of one stage can be that of others: the last shard inspected may hold nothing for them to do.
   if (note_stage(ref.stage)) note_stages();
-}
-
-// The report lists the worst shards; the log names each as it is found, up to a point.
-void JobRun::warn_of_damage(const planner::TaskRef& ref, const jobs::TaskDone& done) {
-  constexpr int kMostWarnings = 100;
-  if (done.summary.empty() || damage_warnings_ >= kMostWarnings) return;
-  const jobs::Task task = graph_->describe_task(ref);
-  if (task.kind != jobs::TaskKind::kInspect || !task.shard) return;
-  const auto summary = jobs::summary_from_json(done.summary);
-  if (summary.bad.empty()) return;
-  std::string text = task.shard->path + ":";
-  for (const auto& [reason, count] : summary.bad) text += " " + std::to_string(count) + " " + reason;
-  for (std::size_t i = 0; i < summary.examples.size(); ++i)
-    text += (i == 0 ? " (first: " : ", ") + summary.examples[i];
-  log_warning("data", text + (summary.examples.empty() ? "" : ")"));
-  if (++damage_warnings_ == kMostWarnings) log_warning("data", "further damaged shards stand in the report");
-}
-
-void JobRun::note_speed(Rank rank, const scheduler::Lease& lease, const jobs::TaskDone& done) {
-  if (done.reused || done.seconds <= 0 || lease.task.slots > 0) return;
-  auto& [tasks, seconds] = timed_by_stage_[static_cast<std::size_t>(lease.task.stage)];
-  ++tasks;
-  seconds += done.seconds;
-  const auto in = done.counts.find("in");
-  const double samples = in != done.counts.end() ? static_cast<double>(in->second) : 1;
-  const auto& stage = graph_->stages()[static_cast<std::size_t>(lease.task.stage)];
-  world_.fleet->note_rate(rank, stage.name, samples / done.seconds);
 }
 
 void JobRun::task_failed(Rank rank, const jobs::TaskFailed& failed, Decision& decision) {
@@ -328,7 +314,7 @@ void JobRun::worker_retired(Rank rank, const std::string& why, Decision& decisio
 }
 
 void JobRun::retry(const planner::TaskRef& ref) {
-  if (!stopping_) make_ready({ref});
+  if (!stopping_ && leases_.of_task(ready_task(ref, 0)) == nullptr) make_ready({ref});  // else it has a twin
 }
 
 void JobRun::fail(ErrorKind kind, const std::string& message) {
@@ -387,12 +373,6 @@ void JobRun::abandon(const std::string& why, Decision& decision) {
     scheduler::Lease& lease = *leases_.find(id);
     end_lease(lease, 0, ledger::LeaseState::kLost, why, "", decision);
   }
-}
-
-void JobRun::count_attempt(std::size_t stage, const std::string& outcome) {
-  if (world_.metrics != nullptr)
-    world_.metrics->count("trireme_shard_attempts_total", 1,
-                          {{"stage", graph_->stages()[stage].name}, {"outcome", outcome}});
 }
 
 }  // namespace trireme::coordinator::service

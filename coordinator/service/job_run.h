@@ -15,6 +15,7 @@
 #include "coordinator/fleet/fleet.h"
 #include "coordinator/fleet/step_watch.h"
 #include "coordinator/planner/task_graph.h"
+#include "coordinator/scheduler/durations.h"
 #include "coordinator/scheduler/leases.h"
 #include "coordinator/service/decision.h"
 
@@ -97,6 +98,8 @@ class JobRun {
 
  private:
   void make_ready(const std::vector<planner::TaskRef>& refs);
+  bool give(const scheduler::Grant& grant, SteadyTime now, Decision& decision);
+  void give_twice(SteadyTime now, Decision& decision);
   void complete(const planner::TaskRef& ref, const jobs::TaskDone& done);
   void end_lease(scheduler::Lease& lease, Rank reporter, ledger::LeaseState state, const std::string& why,
                  const std::string& result, Decision& decision);
@@ -116,14 +119,16 @@ class JobRun {
   RunWorld world_;
   scheduler::Scheduler scheduler_;
   scheduler::Leases leases_;
+  scheduler::Durations durations_;
   std::map<planner::TaskRef, jobs::Task> gang_tasks_;
   std::vector<planner::TaskRef> unprepared_;
   std::vector<planner::TaskRef> replayed_ready_, replayed_done_;
   std::map<planner::TaskRef, std::int64_t> failures_;
   std::map<LeaseId, std::set<Rank>> early_;  // members that ended before gang rank 0
   std::map<LeaseId, scheduler::Lease> ended_gangs_;
-  std::map<Rank, std::pair<LeaseId, SteadyTime>> leaving_;  // members of a gang that has ended
-  std::vector<std::int64_t> leased_by_stage_;
+  std::map<Rank, std::pair<LeaseId, SteadyTime>>
+      leaving_;                                // of a gang that has ended, or a task done elsewhere
+  std::vector<std::int64_t> leased_by_stage_;  // tasks
   int damage_warnings_ = 0;
   std::vector<std::pair<std::int64_t, double>> timed_by_stage_;  // tasks, their seconds
   std::vector<bool> stage_committed_;

@@ -10,7 +10,7 @@ std::string JobRun::stuck(SteadyTime now) const {
     return "training made no step for " + std::to_string(seconds(watch_->limit())) + " s";
   for (const auto& [rank, lease] : leaving_)
     if (now - lease.second > limits_.step)
-      return "worker " + std::to_string(rank) + " did not come back from a gang that has ended";
+      return "worker " + std::to_string(rank) + " did not come back from a task that has ended";
   return "";
 }
 

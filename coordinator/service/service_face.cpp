@@ -228,8 +228,9 @@ JobView Service::view_of(const Job& job) {
   view.training_stage = run_->training_stage();
   view.training = run_->last_step();
   for (const auto& member : fleet_.members()) {
-    WorkerView worker{member.rank, std::string(name_of(member.state)), member.hello.host, member.hello.device,
-                      run_->task_text(member.rank)};
+    WorkerView worker{
+        member.rank,         std::string(name_of(member.state)), member.hello.host,
+        member.hello.device, run_->task_text(member.rank),       fleet_.speed_ratio(member.rank)};
     if (member.state == fleet::Liveness::kAlive) worker.state = idle_.contains(member.rank) ? "idle" : "busy";
     view.workers.push_back(std::move(worker));
   }

@@ -11,6 +11,7 @@
 #include "coordinator/cli/client/api_client.h"
 #include "coordinator/cli/client/display.h"
 #include "coordinator/cli/client/format.h"
+#include "coordinator/cli/client/job_text.h"
 #include "coordinator/cli/plan/spec_file.h"
 #include "coordinator/cli/results.h"
 #include "jobs/specification/spec_paths.h"
@@ -32,20 +33,6 @@ std::string time_text(const std::string& time) {
 std::string first_letter_capital(std::string text) {
   if (!text.empty()) text[0] = static_cast<char>(std::toupper(static_cast<unsigned char>(text[0])));
   return text;
-}
-
-void print_job(std::ostream& out, const JobView& job) {
-  out << "job      " << printable(job.id) << "\nname     " << printable(job.name) << "\nstate    "
-      << printable(job.state) << "\n";
-  if (!job.cause.empty()) out << "cause    " << printable(job.cause) << "\n";
-  out << "attempt  " << job.attempt << "\noutput   " << printable(job.output) << "\n\n";
-  for (const auto& line : progress_lines(job, 160)) out << line << "\n";
-  if (job.workers.empty()) return;
-  std::vector<std::vector<std::string>> rows{{"rank", "state", "host", "device", "task"}};
-  for (const auto& worker : job.workers)
-    rows.push_back({std::to_string(worker.rank), printable(worker.state), printable(worker.host),
-                    printable(worker.device, 60), printable(worker.task)});
-  out << "\n" << table_text(rows);
 }
 
 // Logs of a folder on this machine.
@@ -119,7 +106,7 @@ int describe_job(const ClientOptions& options, const std::string& job) {
   if (options.json)
     *options.out << body << "\n";
   else
-    print_job(*options.out, job_view_from_json(body));
+    *options.out << job_text(body);
   return 0;
 }
 

@@ -40,10 +40,11 @@ void add_spans(std::vector<report::ReportSpan>& spans, const ledger::LeaseRow& r
                        row.state != ledger::LeaseState::kDone});
 }
 
-void add_lease(report::ReportInput& input, const ledger::LeaseRow& row, std::int64_t started_ms) {
+void add_lease(report::ReportInput& input, const ledger::LeaseRow& row, bool counts,
+               std::int64_t started_ms) {
   if (static_cast<std::size_t>(row.stage) >= input.stages.size()) return;
   auto& stage = input.stages[static_cast<std::size_t>(row.stage)];
-  if (row.state == ledger::LeaseState::kDone)
+  if (counts)
     for (const auto& file : ledger::result_from_json(row.result, row.lease).outputs) {
       const auto made_by = [&](jobs::TaskKind kind) {
         return file.name.empty() && file.path.ends_with(jobs::row_of(kind).extension);
@@ -93,7 +94,27 @@ void Publisher::write_stage(const Job& job, std::size_t stage, const planner::Ta
   });
 }
 
+// Of leases that are done: each task once, and nothing that was made of an input that has changed since.
+std::set<LeaseId> Publisher::newest_of_each_task(const std::string& job_id) {
+  const auto& outdated = outdated_[job_id];
+  std::map<std::string, LeaseId> newest;
+  ledger_.for_each_lease(job_id, [&](const ledger::LeaseRow& row) {
+    if (row.state == ledger::LeaseState::kDone && !outdated.contains(row.lease))
+      newest.insert_or_assign(row.task, row.lease);
+  });
+  std::set<LeaseId> leases;
+  for (const auto& [task, lease] : newest) leases.insert(lease);
+  return leases;
+}
+
 void Publisher::remember_data(const std::string& job_id, const planner::TaskGraph& graph) {
+  auto& outdated = outdated_[job_id];
+  outdated.clear();
+  ledger_.for_each_lease(job_id, [&](const ledger::LeaseRow& row) {
+    if (row.state == ledger::LeaseState::kDone &&
+        row.address != graph.address_of(planner::task_ref_from_key(row.task)))
+      outdated.insert(row.lease);
+  });
   auto& damaged = damaged_[job_id];
   damaged.clear();
   auto& sources = sources_[job_id];
@@ -126,8 +147,10 @@ void Publisher::write_report(const Job& job, const std::vector<StageView>& stage
                             .counts = view.progress.counts});
   input.damaged = damaged_[job.row.job];
   input.sources = sources_[job.row.job];
-  ledger_.for_each_lease(job.row.job,
-                         [&](const ledger::LeaseRow& row) { add_lease(input, row, job.row.started_ms); });
+  const std::set<LeaseId> counted = newest_of_each_task(job.row.job);
+  ledger_.for_each_lease(job.row.job, [&](const ledger::LeaseRow& row) {
+    add_lease(input, row, counted.contains(row.lease), job.row.started_ms);
+  });
   aside_.run([input = std::move(input), then = std::move(then)] {
     then(fault_of([&] { report::write_report(input, store::RunPaths{input.output}.report()); }));
   });

@@ -32,18 +32,22 @@ class Publisher {
   void write_stage(const Job& job, std::size_t stage, const planner::TaskGraph& graph, Written then);
   bool disk_was_full() const { return disk_was_full_; }  // what the last `fault` was
 
-  // The graph knows the sources and the damaged shards, and is gone when the last report is written.
+  // The graph knows the sources, the damaged shards and which results are of its inputs, and is gone when the
+  // last report is written.
   void remember_data(const std::string& job_id, const planner::TaskGraph& graph);
   // <output>/report.html. `then`: on the helper thread, with what went wrong.
   void write_report(const Job& job, const std::vector<StageView>& stages,
                     std::function<void(const std::string& fault)> then);
 
  private:
+  std::set<LeaseId> newest_of_each_task(const std::string& job_id);
+
   ledger::Ledger& ledger_;
   Background& aside_;
   EventQueue& events_;
   std::set<std::pair<std::string, std::size_t>> expected_;
   bool disk_was_full_ = false;
+  std::map<std::string, std::set<LeaseId>> outdated_;  // done, of inputs that have changed since
   // Data set, shard and what is wrong in it, of the jobs that ran in this incarnation.
   std::map<std::string, std::vector<std::array<std::string, 3>>> damaged_;
   std::map<std::string, std::vector<std::array<std::string, 2>>>

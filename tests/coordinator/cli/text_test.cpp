@@ -8,6 +8,7 @@
 #include "common/io/file.h"
 #include "coordinator/cli/client/display.h"
 #include "coordinator/cli/client/format.h"
+#include "coordinator/cli/client/job_text.h"
 #include "coordinator/cli/doctor.h"
 #include "coordinator/cli/launch/mpirun.h"
 #include "coordinator/cli/plan/spec_file.h"
@@ -55,6 +56,19 @@ TEST(JobView, OddMembersKeepTheirDefaults) {
   EXPECT_FALSE(job.training);
   EXPECT_THROW(job_view_from_json("[1]"), Error);
   EXPECT_THROW(job_view_from_json("{"), Error);
+}
+
+TEST(JobView, DescribeNamesTheSlowWorkerAndWhatIsInQuarantine) {
+  const std::string text = job_text(R"({"id":"job-1","workers":[{"rank":1,"state":"busy","speed_ratio":1},
+    {"rank":2,"state":"busy","speed_ratio":0.31},{"rank":3,"state":"busy"}],"quarantine":[
+    {"shard":"/a/7.tar","sample":"00\u001b12","state":"quarantined","deaths":2,"last":"worker 2, signal 11, stage filter"},
+    {"shard":"/a/8.tar","sample":"","state":"suspect","deaths":1,"last":""}]})");
+  const std::size_t slow = text.find("slow: 31 % of the fastest");
+  ASSERT_NE(slow, std::string::npos) << text;
+  EXPECT_EQ(text.find("slow:", slow + 1), std::string::npos) << text;
+  EXPECT_NE(text.find("2  worker 2, signal 11, stage filter"), std::string::npos) << text;
+  EXPECT_NE(text.find("(all)"), std::string::npos) << text;
+  EXPECT_EQ(text.find('\x1b'), std::string::npos) << text;
 }
 
 TEST(Progress, LinesShowBarsTrainingAndTime) {

@@ -2,6 +2,7 @@
 
 #include <gtest/gtest.h>
 
+#include "coordinator/scheduler/durations.h"
 #include "coordinator/scheduler/leases.h"
 
 namespace trireme::coordinator::scheduler {
@@ -103,6 +104,32 @@ TEST(LeasesTest, HeartbeatsExtendAndSilenceExpires) {
   EXPECT_EQ(leases.find(LeaseId{42}), nullptr);
   EXPECT_EQ(leases.of_worker(2), nullptr);
   EXPECT_EQ(leases.grant({{}, {1}}, start).id.value, 43U);
+}
+
+TEST(LeasesTest, TwinsAreLeasesOfOneTask) {
+  Leases leases(LeaseId{0}, std::chrono::seconds(5));
+  const LeaseId first = leases.grant({{.stage = 1, .shard = 7}, {2}}, {}).id;
+  const LeaseId other = leases.grant({{.stage = 1, .shard = 8}, {1}}, {}).id;
+  EXPECT_EQ(leases.twin_of(*leases.find(first)), nullptr);
+  const LeaseId twin = leases.grant({{.stage = 1, .shard = 7}, {3}}, {}).id;
+  EXPECT_EQ(leases.twin_of(*leases.find(first)), leases.find(twin));
+  EXPECT_EQ(leases.twin_of(*leases.find(twin)), leases.find(first));
+  EXPECT_EQ(leases.twin_of(*leases.find(other)), nullptr);
+  leases.end(first);
+  EXPECT_EQ(leases.of_task({.stage = 1, .shard = 7}), leases.find(twin));
+}
+
+TEST(DurationsTest, FarBehindIsBeyondMostOfItsFellows) {
+  using std::chrono::milliseconds;
+  Durations durations(milliseconds(50));
+  const ReadyTask task{.stage = 1, .shard = 9}, merge{.stage = 1, .phase = 1};
+  for (int time : {10, 20}) durations.note(task, milliseconds(time));
+  EXPECT_FALSE(durations.limit(task));  // too few to say
+  durations.note({.stage = 1, .shard = 3}, milliseconds(30));
+  EXPECT_EQ(durations.limit(task), milliseconds(50));
+  EXPECT_FALSE(durations.limit(merge));
+  for (int i = 0; i < 5; ++i) durations.note(task, milliseconds(1000));
+  EXPECT_EQ(durations.limit(task), milliseconds(1500));
 }
 
 }  // namespace

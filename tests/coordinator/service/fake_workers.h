@@ -26,6 +26,8 @@ struct FakeHabits {
   int step_milliseconds = 0;
   // Called with every task; what it returns (if anything) is sent instead of the result.
   std::function<std::optional<jobs::TaskFailed>(Rank, const jobs::Task&)> fail;
+  // Called with every task: true when no answer comes until it is cancelled.
+  std::function<bool(Rank, const jobs::Task&)> hold;
   std::function<bool(std::int64_t step)> fall_silent;  // all workers stop talking at that step
   bool members_leave_first = false;  // asked to checkpoint and stop, all but gang rank 0 answer at once
   std::int64_t member_fails_at = 0;  // at that step one gives up while gang rank 0 writes a checkpoint; once
@@ -50,6 +52,7 @@ class FakeWorkers {
   std::vector<std::string> resumed_from;  // of every gang, gang rank 0
   std::vector<std::vector<Rank>> gangs;
   std::vector<std::string> gang_outputs;
+  std::vector<std::string> let_go;  // why tasks that were held were cancelled
   std::atomic<int> left{0};
   std::mutex mutex;
 
@@ -77,8 +80,9 @@ class FakeWorkers {
         for (std::size_t rank = 1; rank < mailboxes_.size(); ++rank) {
           const bool member = gang_ && std::count(gang_->task.members.begin(), gang_->task.members.end(),
                                                   static_cast<Rank>(rank)) > 0;
-          send(static_cast<Rank>(rank), jobs::Heartbeat{++sequence_, member ? gang_->task.lease : LeaseId{},
-                                                        member ? gang_->step : 0, 0, 0});
+          const auto held = held_.find(static_cast<Rank>(rank));
+          const LeaseId lease = member ? gang_->task.lease : held != held_.end() ? held->second : LeaseId{};
+          send(static_cast<Rank>(rank), jobs::Heartbeat{++sequence_, lease, member ? gang_->step : 0, 0, 0});
         }
       }
       std::unique_lock lock(mutex);
@@ -99,7 +103,15 @@ class FakeWorkers {
     if (std::holds_alternative<jobs::Leave>(envelope.message)) ++left;
     if (const auto* done = std::get_if<jobs::CheckpointCommitted>(&envelope.message))
       if (gang_ && gang_->task.lease == done->lease) gang_->committed = done->step;
-    if (const auto* cancel = std::get_if<jobs::Cancel>(&envelope.message))
+    if (const auto* cancel = std::get_if<jobs::Cancel>(&envelope.message)) {
+      if (const auto held = held_.find(rank); held != held_.end() && held->second == cancel->lease) {
+        held_.erase(held);
+        {
+          const std::lock_guard lock(mutex);
+          let_go.push_back(cancel->reason);
+        }
+        return send(rank, jobs::TaskFailed{cancel->lease, ErrorKind::kCancelled, false, "cancelled"});
+      }
       if (gang_ && gang_->task.lease == cancel->lease) {
         if (cancel->checkpoint_first) {
           gang_->checkpoint_and_stop = true;
@@ -108,6 +120,7 @@ class FakeWorkers {
         } else
           end_gang(jobs::TaskFailed{cancel->lease, ErrorKind::kCancelled, false, "cancelled"});
       }
+    }
   }
 
   void work(Rank rank, const jobs::Task& task) {
@@ -116,6 +129,10 @@ class FakeWorkers {
         failed->lease = task.lease;
         return send(rank, *failed);
       }
+    if (habits_.hold && habits_.hold(rank, task)) {
+      held_[rank] = task.lease;
+      return;
+    }
     if (task.kind == jobs::TaskKind::kTrain) {
       if (task.members.front() != rank) return;
       const std::lock_guard lock(mutex);
@@ -220,6 +237,7 @@ class FakeWorkers {
   std::vector<std::unique_ptr<Mailbox>> mailboxes_;
   FakeHabits habits_;
   std::optional<Gang> gang_;
+  std::map<Rank, LeaseId> held_;
   std::uint64_t run_ = 0, sequence_ = 0;
   Incarnation incarnation_;
   bool silent_ = false;

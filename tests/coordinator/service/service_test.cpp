@@ -260,6 +260,43 @@ TEST_F(ServiceTest, ATaskIsTriedAgainAndThenTheJobFails) {
   EXPECT_EQ(terminal().at("retryable"), false);
 }
 
+// A worker that lives, and does not get on: another one with nothing to do takes its task over.
+TEST_F(ServiceTest, ATaskThatTakesFarTooLongIsDoneByAnother) {
+  overrides = {"spec.timeouts.lease_seconds=60"};
+  int synthesized = 0;
+  habits.hold = [&](Rank, const jobs::Task& task) {
+    return task.kind == jobs::TaskKind::kSynthesize && ++synthesized == 4;
+  };
+  const Outcome outcome = run();
+  EXPECT_EQ(outcome.exit_code, 0) << outcome.reason;
+  EXPECT_EQ(synthesized, 5);
+  ASSERT_EQ(fakes->let_go.size(), 1U);
+  EXPECT_NE(fakes->let_go[0].find(" was faster"), std::string::npos) << fakes->let_go[0];
+  for (const auto& [what, times] : fakes->runs) EXPECT_EQ(times, 1) << what;
+  ASSERT_EQ(fakes->gangs.size(), 1U);
+  EXPECT_EQ(fakes->gangs[0], (std::vector<Rank>{1, 2}));  // it is back
+}
+
+// Two hold the same task, and both give up: it is ready once.
+TEST_F(ServiceTest, ATaskThatTwoHadInHandIsTriedOnceMore) {
+  workers = 3;
+  overrides = {"spec.timeouts.lease_seconds=60"};
+  int synthesized = 0;
+  habits.hold = [&](Rank, const jobs::Task& task) {
+    return task.kind == jobs::TaskKind::kSynthesize && ++synthesized == 4;
+  };
+  habits.fail = [&](Rank, const jobs::Task& task) -> std::optional<jobs::TaskFailed> {
+    if (task.kind != jobs::TaskKind::kSynthesize || synthesized != 4) return std::nullopt;
+    ++synthesized;  // the second worker of the task that is held
+    return jobs::TaskFailed{{}, ErrorKind::kTryAgain, true, "no luck"};
+  };
+  const Outcome outcome = run();
+  EXPECT_EQ(outcome.exit_code, 0) << outcome.reason;
+  ASSERT_EQ(fakes->let_go.size(), 1U);
+  EXPECT_NE(fakes->let_go[0].find(" was faster"), std::string::npos) << fakes->let_go[0];
+  for (const auto& [what, times] : fakes->runs) EXPECT_EQ(times, 1) << what;
+}
+
 TEST_F(ServiceTest, AnErrorThatCannotGoAwayFailsAtOnce) {
   std::atomic<int> tries{0};
   habits.fail = [&](Rank, const jobs::Task& task) -> std::optional<jobs::TaskFailed> {

@@ -101,5 +101,49 @@ TEST_F(PublisherTest, TheReportOfAnEndedJobIsWritten) {
   EXPECT_NE(io::read_file(folder / "out/report.html").find("named-so"), std::string::npos);
 }
 
+TEST_F(PublisherTest, TheReportHasEachTaskOnceAndNothingOfInputsThatHaveChanged) {
+  ledger::Ledger ledger({.folder = folder / "ledger", .incarnation = Incarnation{1}, .reserve_bytes = 4096},
+                        clock);
+  JobBook book(ledger, metrics, clock);
+  Publisher publisher(ledger, aside, events);
+  auto spec = jobs::read_job(io::read_file(io::Path(TRIREME_SOURCE_DIR) / "jobs/examples/tiny.json"),
+                             {"spec.output=" + (folder / "out").string()})
+                  .job;
+  Decision decision;
+  const Job& job = book.add(spec, "", 0, decision);
+  planner::TaskGraph graph(spec, planner::list_job(spec), job.row.job);
+  const auto ready = graph.start();
+  // Each left thumbnails with one picture of that caption.
+  const auto done = [&](std::uint64_t id, const planner::TaskRef& ref, const std::string& address,
+                        const char* caption) {
+    const io::Path file = folder / (std::to_string(id) + ".jsonl");
+    io::write_file_atomic(file, std::string(R"({"kept":true,"jpeg":"AAAA","caption":")") + caption + "\"}\n",
+                          false);
+    ledger::LeaseRow row;
+    row.lease = LeaseId{id};
+    row.job = job.row.job;
+    row.task = planner::key_of(ref);
+    row.address = address;
+    row.state = ledger::LeaseState::kDone;
+    row.result = R"({"reused":false,"outputs":[{"name":"thumbnails","path":")" + file.string() +
+                 R"(","bytes":1,"xxh3":"0000000000000001"}],"counts":{},"summary":"","seconds":0})";
+    decision.writes.emplace_back(row);
+  };
+  done(1, ready.at(0), graph.address_of(ready[0]), "as it was at first");
+  done(2, ready.at(0), graph.address_of(ready[0]), "taken from the store again");
+  done(3, ready.at(1), "of another input", "of an input that has changed");
+  ledger.commit(decision.writes);
+  publisher.remember_data(job.row.job, graph);
+  std::string fault = "not told";
+  publisher.write_report(job, {{.name = "filter", .kind = "filter", .state = "done"}},
+                         [&](const std::string& told) { fault = told; });
+  aside.finish();
+  EXPECT_EQ(fault, "");
+  const std::string report = io::read_file(folder / "out/report.html");
+  EXPECT_NE(report.find("taken from the store again"), std::string::npos);
+  EXPECT_EQ(report.find("as it was at first"), std::string::npos);
+  EXPECT_EQ(report.find("of an input that has changed"), std::string::npos);
+}
+
 }  // namespace
 }  // namespace trireme::coordinator::service
