@@ -73,6 +73,25 @@ class AveragedWeights {
   Learner& learner_;
 };
 
+bool is_compared(std::int64_t step, std::int64_t last) {
+  return step % kCompareReplicasEvery == 0 || step == last;
+}
+
+NamedTensors weights_of(models::DualEncoder& encoder, const Learner& learner) {
+  NamedTensors tensors = encoder.state();
+  for (auto& named : learner.state()) tensors.push_back(std::move(named));
+  return tensors;
+}
+
+// Armed with the action `error`: a bit of this rank's weights flips.
+void flip_bit_point(models::DualEncoder& encoder) {
+  try {
+    fault_point("train.flip_bit");
+  } catch (const Error&) {
+    encoder.state().back().second.detach().view(-1).narrow(0, 0, 1).view(at::kByte).bitwise_xor_(1);
+  }
+}
+
 }  // namespace
 
 TrainRun::TrainRun(const jobs::Task& task, const jobs::TrainSettings& settings, runtime::TaskContext& context,
@@ -208,7 +227,7 @@ void TrainRun::train() {
 
 // What is looked at, written or decided with the weights as they are after so many steps.
 bool TrainRun::must_be_done(std::int64_t steps) const {
-  return steps == total_steps_ || checkpoints_->due_by_steps(steps) ||
+  return is_compared(steps, total_steps_) || checkpoints_->due_by_steps(steps) ||
          (evaluation_data_ && steps % settings_.evaluate_every.steps == 0);
 }
 
@@ -234,6 +253,10 @@ void TrainRun::finish_one() {
   sidecars_.all_seconds += process_seconds() - processor;
   ++sidecars_.steps;
   finish_step(row);
+  flip_bit_point(*encoder_);
+  if (launched_.empty() && is_compared(state_.progress.step, total_steps_))
+    compare_replicas(weights_of(*encoder_, objective_->learner()), state_.progress.step, group_,
+                     task_.members);
   row.seconds = seconds_since(std::max(launched.begin, last_end_));
   last_end_ = steady_clock::now();
   if (leads()) reporter_->add(row);
@@ -309,13 +332,15 @@ void TrainRun::tally(const Prepared& prepared, const StepResult& done) {
 
 // What was launched behind the step begins again, with the weights gone back to.
 void TrainRun::roll_back(StepRow& row) {
+  const auto begin = steady_clock::now();
   row.rolled_back_to = checkpoints_->roll_back();
   ++state_.progress.rollbacks;
   for (auto& launched : launched_)
     launched.result = step_->launch(launched.prepared.inputs, launched.step, launched.step >= observed_from_);
   if (!leads()) return;
   log_warning("train", "step " + std::to_string(row.step) + " was not finite: weights of step " +
-                           std::to_string(row.rolled_back_to) + " again, the batches since are left out");
+                           std::to_string(row.rolled_back_to) + " again after " +
+                           std::to_string(seconds_since(begin)) + " s, the batches since are left out");
   if (context_.metrics != nullptr) context_.metrics->count("trireme_train_rollbacks_total");
 }
 
