@@ -1,5 +1,6 @@
 #include "coordinator/service/control.h"
 
+#include <algorithm>
 #include <variant>
 
 #include "common/base/error.h"
@@ -12,7 +13,7 @@ namespace {
 // service that waits costs next to nothing.
 std::chrono::microseconds idle_wait(std::chrono::nanoseconds quiet) {
   using namespace std::chrono_literals;
-  return quiet < 20ms ? 500us : quiet < 200ms ? 2ms : 8ms;
+  return quiet < 20ms ? 500us : quiet < 200ms ? 2ms : quiet < 5s ? 8ms : 16ms;
 }
 
 bool from_worker(const jobs::Message& message) {
@@ -92,8 +93,11 @@ bool Control::receive() {
     if (arrivals.size() >= 1024) break;
   }
   if (arrivals.empty()) return false;
+  const bool news = std::ranges::any_of(arrivals, [](const Arrival& arrival) {
+    return !std::holds_alternative<jobs::Heartbeat>(arrival.message);  // nothing follows from one
+  });
   deliver_(std::move(arrivals));
-  return true;
+  return news;
 }
 
 bool Control::send_queued() {

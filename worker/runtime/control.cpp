@@ -18,7 +18,7 @@ constexpr Rank kCoordinator = 0;
 // As the coordinator's: seldom while nothing comes and nothing is to be sent.
 std::chrono::microseconds idle_wait(std::chrono::nanoseconds quiet) {
   using namespace std::chrono_literals;
-  return quiet < 20ms ? 1ms : quiet < 200ms ? 2ms : 8ms;
+  return quiet < 20ms ? 1ms : quiet < 200ms ? 2ms : quiet < 5s ? 8ms : 16ms;
 }
 
 std::uint64_t resident_bytes() {
@@ -97,12 +97,13 @@ void Control::run() {
   };
   SteadyTime give_up{};
   auto last_mail = std::chrono::steady_clock::now();
+  const std::size_t kPing = jobs::encode({0, {}, jobs::Ping{}}).size();  // nothing follows from one
   while (!ending_ || (!drained() && std::chrono::steady_clock::now() < give_up)) {
     if (!ending_) give_up = std::chrono::steady_clock::now() + std::chrono::seconds(1);
     bool busy = false;
     while (const auto mail = options_.mailbox->poll()) {
+      busy = busy || mail->bytes.size() != kPing;
       receive(*mail);
-      busy = true;
     }
     busy = send_waiting() || options_.mailbox->unsent_bytes() > 0 || busy;
     beat_if_due();
