@@ -1,4 +1,4 @@
-"""Processes that die, stand still, come late or have too little: F02-F06, F08, F11, F13, F14, F26, F36, F51 (RELIABILITY 7.2)."""
+"""Processes that die, stand still, come late or have too little: F02-F08, F11, F13, F14, F26, F36, F46, F51 (RELIABILITY 7.2)."""
 import json
 import os
 import pathlib
@@ -88,6 +88,28 @@ def test_f06_a_frozen_rank_is_found_in_every_phase(launch, audit, who, when):
     audit(run.output)
 
 
+def test_f07_a_slow_worker_holds_nothing_up_and_is_named(launch, tmp_path):
+    """One of three takes 0.3 s for each picture, two times: what it has in hand is done by another, and counts once."""
+    from test_quarantine import WITHOUT_TRAINING, job, keys_of
+    whole = launch(job(tmp_path / "job.json"), name="whole", sets=WITHOUT_TRAINING).succeed()
+    keys = keys_of(whole)
+    slow = environment(TRIREME_FAULT=",".join(f"sample/{key}:{hit}:delay_ms:300" for key in keys for hit in (1, 2)), TRIREME_FAULT_RANK=1)
+    run = launch(job(tmp_path / "job.json"), workers=3, sets=WITHOUT_TRAINING, env=slow)
+    speeds = []
+    while run.process.poll() is None:
+        speeds += [worker["speed_ratio"] for worker in run.progress().get("workers") or [] if worker["rank"] == 1]
+        time.sleep(0.1)
+    run.succeed()
+    print(f"{run.seconds:.1f} s with a slow worker, {whole.seconds:.1f} s without")  # alone it would take 19 s for each of two shards
+    log = (run.output / "logs/rank-0.log").read_text()
+    assert "is with worker 1 for" in log and "does it too" in log, log
+    assert run.seconds < 30
+    assert min(speeds) < 0.75, speeds
+    assert keys_of(run) == keys
+    audited = system.trireme("audit", run.output)
+    assert audited.returncode == 0, audited.stdout + audited.stderr
+
+
 def test_f08_a_zombie_that_writes_late_changes_nothing(launch, audit, tmp_path):
     """A worker of the incarnation before wakes up once the run is over, and goes on with what it had in hand."""
     run = launch(TINY, sets=[*QUICK, "spec.timeouts.fence_seconds=30", "spec.timeouts.lease_seconds=60"])
@@ -155,6 +177,13 @@ def test_f36_a_slow_ledger_is_no_death(launch, audit):
     run = launch(TINY, sets=QUICK, env=environment(TRIREME_FAULT=faults, TRIREME_FAULT_RANK=0)).succeed(600)
     assert (run.output / "incarnation").read_text() == "1\n"
     audit(run.output)
+
+
+def test_f46_a_flipped_bit_names_its_worker(launch):
+    run = launch(TINY, workers=4, sets=QUICK, env=environment(TRIREME_FAULT="train.flip_bit:60:error", TRIREME_FAULT_RANK=3))
+    assert run.wait(300) == 65, run.text()
+    assert "after step 64 worker 3 holds other bits in '" in run.text(), run.text()
+    assert not (run.output / "final").exists()
 
 
 def test_f51_a_clock_that_is_years_off_changes_nothing(launch, audit):
