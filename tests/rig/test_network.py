@@ -18,14 +18,14 @@ TINY = system.EXAMPLES / "tiny.json"
 class OnHosts:
     """`trireme launch --hosts` from the first of them."""
 
-    def __init__(self, hosts, output, slots=1, sets=(), job=TINY):
+    def __init__(self, hosts, output, slots=1, sets=(), job=TINY, env=None):
         self.hosts, self.output = hosts, pathlib.Path(output)
         words = [system.BIN / "trireme", "launch", job, "--set", f"spec.output={output}", "--hosts", ",".join(f"{a}:{slots}" for a in hosts.addresses), "--rsh-agent", hosts.agent,
                  "--network", hosts.network]
         for one in sets:
             words += ["--set", one]
         self.log = open(f"{output}.log", "w+")
-        self.process = subprocess.Popen(hosts.command(0, words), cwd=ROOT, env=system.environment(), stdout=self.log, stderr=subprocess.STDOUT, text=True, start_new_session=True)
+        self.process = subprocess.Popen(hosts.command(0, words), cwd=ROOT, env=env or system.environment(), stdout=self.log, stderr=subprocess.STDOUT, text=True, start_new_session=True)
 
     def text(self):
         return pathlib.Path(self.log.name).read_text()
