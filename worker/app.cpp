@@ -22,6 +22,7 @@
 #include "common/mailbox/mpi/world.h"
 #include "common/telemetry/metrics.h"
 #include "common/telemetry/place.h"
+#include "jobs/protocol/hello_device.h"
 #include "jobs/protocol/version.h"
 #include "jobs/store/metrics_token.h"
 #include "worker/collective/cuda_plugin.h"
@@ -101,10 +102,9 @@ struct Arguments {
 
 jobs::Hello hello(const runtime::CoreShare& cores, const runtime::DeviceChoice& device, int metrics_port,
                   const std::string& metrics_host) {
-  return {host_name(),   ::getpid(),
-          cores.threads, device.device + (device.name.empty() ? "" : " " + device.name),
-          version(),     metrics_port,
-          metrics_host};
+  std::string computes_on = device.device + (device.name.empty() ? "" : " " + device.name);
+  if (!device.fallback.empty()) computes_on = jobs::cpu_beside_gpu(device.why);
+  return {host_name(), ::getpid(), cores.threads, computes_on, version(), metrics_port, metrics_host};
 }
 
 void check_place(const MpiWorld& world) {

@@ -97,6 +97,7 @@ class Service final : public Face {
   void handle(Arrival& arrival, Decision& decision);
   void hello(const Arrival& arrival, const jobs::Hello& hello, Decision& decision);
   void retire(Rank rank, const std::string& why, Decision& decision);
+  void retire_beside_gpus(Decision& decision);
   void checkpoint_written(const Arrival& arrival, const jobs::CheckpointWritten& written, Decision& decision);
   void checkpoint_sealed(LeaseId lease, const ledger::CheckpointRow* row, Decision& decision);
   void checkpoint_failed(Decision& decision);

@@ -6,6 +6,7 @@
 #include "common/base/log.h"
 #include "coordinator/service/service.h"
 #include "jobs/protocol/device_lost.h"
+#include "jobs/protocol/hello_device.h"
 
 namespace trireme::coordinator::service {
 
@@ -52,6 +53,20 @@ void Service::hello(const Arrival& arrival, const jobs::Hello& hello, Decision& 
   log_info("fleet", "worker " + std::to_string(arrival.from) + " on " + hello.host + ": " +
                         std::to_string(hello.cores) + " cores, " + hello.device);
   folder_.write_targets(metric_targets());
+  retire_beside_gpus(decision);
+}
+
+// Among workers with GPUs one whose GPU does not work would set the pace of every gang, and compute other
+// bits. Where no GPU works, all compute on the CPU.
+void Service::retire_beside_gpus(Decision& decision) {
+  const auto& members = fleet_.members();
+  const auto has_gpu = [&](const fleet::Member& member) {
+    return fleet_.takes_tasks(member.rank) && jobs::is_gpu(member.hello.device);
+  };
+  if (std::none_of(members.begin(), members.end(), has_gpu)) return;
+  for (const auto& member : members)
+    if (fleet_.takes_tasks(member.rank) && jobs::is_cpu_beside_gpu(member.hello.device))
+      retire(member.rank, "among workers with GPUs it would compute on the " + member.hello.device, decision);
 }
 
 // Its process stays, as mpirun would end all others with it. What is left of the fleet goes on.

@@ -31,6 +31,7 @@ struct FakeHabits {
   std::function<bool(std::int64_t step)> fall_silent;  // all workers stop talking at that step
   bool members_leave_first = false;  // asked to checkpoint and stop, all but gang rank 0 answer at once
   std::int64_t member_fails_at = 0;  // at that step one gives up while gang rank 0 writes a checkpoint; once
+  std::function<void(Rank, jobs::Hello&)> greet;  // changes what a worker says of itself
   std::set<std::int64_t> device_lost_at;  // at these steps the last member's device is lost, each once
 };
 
@@ -64,10 +65,16 @@ class FakeWorkers {
     bool checkpoint_and_stop = false, waiting = false;
   };
 
+  jobs::Hello hello(Rank rank) const {
+    jobs::Hello said{"host", 1, 1, "cpu", "test", 0};
+    if (habits_.greet) habits_.greet(rank, said);
+    return said;
+  }
+
   void loop() {
     const auto begin = std::chrono::steady_clock::now();
     for (std::size_t rank = 1; rank < mailboxes_.size(); ++rank)
-      send(static_cast<Rank>(rank), jobs::Hello{"host", 1, 1, "cpu", "test", 0});
+      send(static_cast<Rank>(rank), hello(static_cast<Rank>(rank)));
     auto beat = begin;
     while (!stop_) {
       for (std::size_t rank = 1; rank < mailboxes_.size(); ++rank)

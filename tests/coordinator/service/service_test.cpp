@@ -13,6 +13,7 @@
 #include "common/base/error.h"
 #include "common/mailbox/local/local_mailbox.h"
 #include "coordinator/planner/listing.h"
+#include "jobs/protocol/hello_device.h"
 #include "tests/coordinator/service/fake_workers.h"
 #include "tests/support/eventually.h"
 
@@ -403,6 +404,24 @@ TEST_F(ServiceTest, AWorkerWithoutItsDeviceIsLeftOutAndTheJobGoesOn) {
   EXPECT_EQ(fakes->resumed_from[1], (output / "ckpt/train/step-00000020").string());
   const json job = document(output / "progress.json").at("job");
   EXPECT_EQ(job.at("attempt"), 1);
+}
+
+// A restart after a GPU has died: its worker would go on on the CPU.
+TEST_F(ServiceTest, AWorkerOnTheCpuBesideItsDeadGpuIsLeftOutAmongWorkersWithGpus) {
+  workers = 4;
+  for (const bool others_work : {true, false}) {
+    SetUp();
+    habits.greet = [others_work](Rank rank, jobs::Hello& said) {
+      if (rank != 3 && others_work) said.device = "cuda:0 NVIDIA H200";
+      if (rank == 3) said.device = jobs::cpu_beside_gpu("cuda:2 does not work: uncorrectable ECC error");
+    };
+    const Outcome outcome = run();
+    EXPECT_EQ(outcome.exit_code, 0) << outcome.reason;
+    EXPECT_EQ(fakes->gangs.front(),
+              others_work ? (std::vector<Rank>{1, 2}) : (std::vector<Rank>{1, 2, 3, 4}));
+    const json workers_now = document(output / "progress.json").at("workers");
+    EXPECT_EQ(workers_now.at(2).at("state") == "retired", others_work) << workers_now.dump();
+  }
 }
 
 TEST_F(ServiceTest, WithoutAnyDeviceTheNextStartGoesOn) {
