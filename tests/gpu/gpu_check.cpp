@@ -5,7 +5,8 @@
 //   gpu_check loss DEVICE [rows] [width]         every member of the loss and its gradients against the CPU's
 //   in float64 gpu_check memory DEVICE ROWS WIDTH           one loss in bfloat16 rows: seconds, most memory
 //   gpu_check step DEVICE MODEL BATCH STEPS      a training step: b32, l14 or tiny; samples/s, MFU, memory
-//                                               (a word more: its passes as CUDA graphs)
+//                                               (a word more: `graphs`, its passes as CUDA graphs;
+//                                               `alip_diht`, two texts, gates, hard negatives and a head)
 //   gpu_check passes DEVICE BATCH ROUNDS [small] embedding, teacher and caption pass: images/s
 #include <ATen/ATen.h>
 #include <c10/core/CachingDeviceAllocator.h>
@@ -17,6 +18,7 @@
 #include <cmath>
 #include <cstdio>
 #include <cstdlib>
+#include <deque>
 #include <filesystem>
 #include <functional>
 #include <iostream>
@@ -323,14 +325,21 @@ jobs::ModelSpec model_of(const std::string& name) {
   return spec;
 }
 
-void step(const Bench& bench, const std::string& name, std::int64_t batch, int steps, bool graphs) {
+void step(const Bench& bench, const std::string& name, std::int64_t batch, int steps,
+          const std::string& how) {
   using namespace stages::train;
-  const bool bf16 = !bench.device.is_cpu();
-  at::manual_seed(1);  // the same rows, with and without graphs
+  const bool bf16 = !bench.device.is_cpu(), graphs = how == "graphs", both = how == "alip_diht";
+  at::manual_seed(1);  // the same rows on every device, with and without graphs
   models::DualEncoder encoder(model_of(name), 0);
   encoder.to(bench.device.str());
   DualEncoderOptions options;
   options.device = bench.device.str();
+  if (both) {
+    options.loss.contrastive = {.smoothing = 0.1, .alpha = 0.999, .beta = 0.25};
+    options.loss.gates = losses::GateOptions{};
+    options.loss.head_weights = {1};
+    options.heads = {{.name = "concepts", .concepts = 100}};
+  }
   DualEncoderModel model(encoder, options);
   SlotPool pool(1, 1, {});
   TrainingStep training(
@@ -338,26 +347,41 @@ void step(const Bench& bench, const std::string& name, std::int64_t batch, int s
       {.slots = 1, .bf16 = bf16, .schedule = {.peak = 1e-4, .total_steps = 1000}, .graphs = graphs});
   const auto& spec = encoder.spec();
   SlotInput input;
+  const auto words = [&] {
+    return at::randint(5, encoder.tokenizer().vocabulary_size(), {batch, spec.text.context}, at::kLong)
+        .to(bench.device);
+  };
   input.image_BCHW =
-      at::randn({batch, 3, spec.image.image_px, spec.image.image_px}, at::TensorOptions(bench.device));
-  input.tokens_BL = at::randint(5, encoder.tokenizer().vocabulary_size(), {batch, spec.text.context},
-                                at::TensorOptions(bench.device).dtype(at::kLong));
-  input.live_B = at::ones({batch}, at::kByte);
-  std::vector<double> times;
-  double first = 0, last = 0;
-  for (int i = 0; i < steps; ++i) {
-    const auto begin = Clock::now();
-    last = training.run({input}, i).loss.value;
-    wait_for(model.temperature());
-    if (i == 0) first = last;
-    times.push_back(since(begin));
+      at::randn({batch, 3, spec.image.image_px, spec.image.image_px}, at::kFloat).to(bench.device);
+  input.tokens_BL = words();
+  if (both) {
+    input.caption_tokens_BL = words();
+    input.targets = {{at::randint(100, {batch, 3}, at::kLong).to(bench.device),
+                      at::full({batch, 3}, 1.0 / 3, at::kFloat).to(bench.device)}};
   }
+  input.live_B = at::ones({batch}, at::kByte);
+  // As the stage does it: where steps are read later, one is launched before the one before it is read.
+  std::vector<double> times, values;
+  std::deque<StepResult> launched;
+  auto begin = Clock::now();
+  for (int i = 0; i < steps || !launched.empty(); ++i) {
+    if (i < steps) launched.push_back(training.launch({input}, i));
+    if (i < steps && launched.size() == 1 && training.reads_later()) continue;
+    training.read(launched.front());
+    values.push_back(launched.front().loss.value);
+    launched.pop_front();
+    if (!training.reads_later()) wait_for(model.temperature());
+    times.push_back(since(begin));
+    begin = Clock::now();
+  }
+  const double first = values.front(), last = values.back();
   times.erase(times.begin(), times.begin() + std::min(3, steps - 1));
   std::sort(times.begin(), times.end());
   const double rate = static_cast<double>(batch) / times[times.size() / 2];
   say({{"model", name},
        {"batch", batch},
        {"precision", bf16 ? "bf16" : "float32"},
+       {"read", training.reads_later() ? "later" : "at once"},
        {"path", bench.path()},
        {"first_loss", first},
        {"last_loss", last},
@@ -436,7 +460,8 @@ void answer(const std::vector<std::string>& words) {
   if (question == "loss") return loss(bench, number(2, 1000), number(3, 256));
   if (question == "memory") return memory(bench, number(2, 32768), number(3, 512));
   if (question == "step")
-    return step(bench, words.at(2), number(3, 256), static_cast<int>(number(4, 10)), words.size() > 5);
+    return step(bench, words.at(2), number(3, 256), static_cast<int>(number(4, 10)),
+                words.size() > 5 ? words[5] : "");
   if (question == "passes")
     return passes(bench, number(2, 256), static_cast<int>(number(3, 3)), words.size() > 4);
   throw Error(ErrorKind::kUsage, "no question '" + question + "'");

@@ -7,6 +7,7 @@
 #include <string>
 
 #include "common/base/error.h"
+#include "tests/worker/support/recorded_device.h"
 
 namespace trireme::worker::runtime {
 namespace {
@@ -73,6 +74,21 @@ TEST(Device, AHealthyDeviceHasNoFaultAndAMissingOneHas) {
   if (choose_device({}, DevicePolicy::kAuto).device == "cpu") {
     EXPECT_NE(health_fault("cuda:0"), "");
   }
+}
+
+TEST(Device, OneWithoutMemoryOrThatIsWrongHasAFaultByName) {
+  auto& faults = recorded::faults();
+  const std::string device = recorded::device().str();
+  EXPECT_EQ(health_fault(device), "");
+  faults.no_memory = true;
+  EXPECT_NE(health_fault(device).find("out of memory"), std::string::npos) << health_fault(device);
+  faults.no_memory = false;
+  faults.wrong_copies = true;
+  EXPECT_EQ(health_fault(device), "a copy comes back changed");
+  faults.wrong_copies = false;
+  faults.wrong_products = true;
+  EXPECT_EQ(health_fault(device), "a matrix product comes out wrong");
+  faults.wrong_products = false;
 }
 
 TEST(Device, DriversSayTheirVersion) {
