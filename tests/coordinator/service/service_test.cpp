@@ -419,8 +419,6 @@ TEST_F(ServiceTest, AWorkerOnTheCpuBesideItsDeadGpuIsLeftOutAmongWorkersWithGpus
     EXPECT_EQ(outcome.exit_code, 0) << outcome.reason;
     EXPECT_EQ(fakes->gangs.front(),
               others_work ? (std::vector<Rank>{1, 2}) : (std::vector<Rank>{1, 2, 3, 4}));
-    const json workers_now = document(output / "progress.json").at("workers");
-    EXPECT_EQ(workers_now.at(2).at("state") == "retired", others_work) << workers_now.dump();
   }
 }
 
