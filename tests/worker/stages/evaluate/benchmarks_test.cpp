@@ -246,10 +246,14 @@ TEST(RatingFiles, FaultsNameTheLine) {
   EXPECT_NE(fault(head + "a,b,x,y\n", ratings).find("line 2"), std::string::npos);
   EXPECT_NE(fault(head + "a,b,1\n", ratings).find("3 cells"), std::string::npos);
   EXPECT_NE(fault(head, ratings).find("no pair"), std::string::npos);
+  EXPECT_NE(fault(head + "a,b,5.5,y\n", ratings).find("line 2: rating 5.5 is not from 0 to 5"),
+            std::string::npos);
+  EXPECT_NE(fault("image1,image2,agg_score,other\n", ratings).find("line 1"), std::string::npos);
   EXPECT_NE(fault("word1\tword2\n", words).find("POS"), std::string::npos);
   EXPECT_NE(fault(simlex + "a\tb\tX\t1\t1\t1\t1\t1\t0\t1\n", words).find("none of A, N, V"),
             std::string::npos);
   EXPECT_NE(fault(simlex + "a\tb\tA\t1\t1\t1\t5\t1\t0\t1\n", words).find("concQ"), std::string::npos);
+  EXPECT_NE(fault(simlex + "a\tb\tA\t11\t1\t1\t4\t1\t1\t1\n", words).find("SimLex999"), std::string::npos);
   EXPECT_EQ(fault(simlex + "a\tb\tA\t1\t1\t1\t4\t1\t1\t1\n", words), "");
   std::filesystem::remove(path);
 }
