@@ -1,11 +1,12 @@
 """Records tests/golden/worker_data_images.tar: small pictures of every kind and what Pillow makes of them.
 
-    python tests/oracles/record_images.py tests/golden/worker_data_images.tar      (needs Pillow, numpy, torchvision)
+    python tests/oracles/record_images.py tests/golden/worker_data_images.tar      (needs Pillow, numpy, torchvision, transformers)
 
 <name>.<jpg|png|webp> with <name>.rgb        convert("RGB"), raw bytes (absent: the picture must be refused)
 resize-<w>x<h>.rgb                            photo.jpg resized with BICUBIC
 crop-<x>-<y>-<w>-<h>-<side>.rgb               photo.jpg cropped, then resized to side x side
 center-<resize>-<side>-<name>.rgb             torchvision Resize(resize, BICUBIC) + CenterCrop(side) of <name>
+down-<resize>-<side>-<name>.rgb               transformers' CLIPImageProcessor with these sizes, without rescale and normalisation
 """
 import io
 import sys
@@ -14,6 +15,7 @@ import tarfile
 import numpy as np
 from PIL import Image
 from torchvision import transforms
+from transformers import CLIPImageProcessor
 
 
 def photo(width, height, seed=0):
@@ -71,17 +73,24 @@ def main(path):
 
     source = picture("photo", photo(100, 75), "JPEG", quality=90)
     tall = picture("tall", photo(43, 90), "JPEG", quality=90)
+    strip = picture("strip", photo(145, 16), "JPEG", quality=90)
     for width, height in ((32, 32), (64, 24), (20, 61), (110, 40), (100, 30)):
         add(f"resize-{width}x{height}.rgb", source.resize((width, height), Image.BICUBIC).tobytes())
     for x, y, w, h, side in ((3, 2, 90, 70, 40), (50, 30, 33, 41, 40)):
         add(f"crop-{x}-{y}-{w}-{h}-{side}.rgb",
             source.crop((x, y, x + w, y + h)).resize((side, side), Image.BICUBIC).tobytes())
-    for resize, side in ((32, 32), (40, 33)):
+    for resize, side in ((32, 32), (40, 33), (32, 25), (20, 33)):
         transform = transforms.Compose([
             transforms.Resize(resize, interpolation=transforms.InterpolationMode.BICUBIC),
             transforms.CenterCrop(side)])
         for name, image in (("photo", source), ("tall", tall)):
             add(f"center-{resize}-{side}-{name}.rgb", transform(image).tobytes())
+    add("center-32-32-strip.rgb", transforms.CenterCrop(32)(transforms.Resize(32, interpolation=transforms.InterpolationMode.BICUBIC)(strip)).tobytes())
+    for resize, side in ((40, 33), (32, 25), (20, 33)):
+        processor = CLIPImageProcessor(size={"shortest_edge": resize}, crop_size={"height": side, "width": side}, do_rescale=False, do_normalize=False)
+        for name, image in (("photo", source), ("tall", tall)):
+            pixels = np.asarray(processor(image, return_tensors="np")["pixel_values"][0])
+            add(f"down-{resize}-{side}-{name}.rgb", pixels.transpose(1, 2, 0).astype(np.uint8).tobytes())
     out.close()
 
 

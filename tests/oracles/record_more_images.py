@@ -14,7 +14,7 @@ import tarfile
 
 import numpy as np
 import pillow_heif
-from PIL import Image, ImageCms, ImageFilter, ImageOps
+from PIL import Image, ImageCms, ImageFilter, ImageOps, PngImagePlugin
 from record_images import photo
 
 pillow_heif.register_heif_opener()
@@ -103,6 +103,19 @@ def main(path):
             picture(f"turned-{kind}-{orientation}", small, kind, turned=True, exif=exif, **options)
         for kind in ("AVIF", "HEIF"):
             picture(f"turned-{kind}-{orientation}", soft, kind, turned=True, exif=exif, quality=70)
+    # Where EXIF is silent XMP is asked; older programs wrote EXIF into a text of PNG.
+    xmp = b'<x:xmpmeta xmlns:x="adobe:ns:meta/"><rdf:Description tiff:Orientation="6"/></x:xmpmeta>'
+    one, six = Image.Exif(), Image.Exif()
+    one[0x112], six[0x112] = 1, 6
+    said, raw = PngImagePlugin.PngInfo(), PngImagePlugin.PngInfo()
+    said.add_itxt("XML:com.adobe.xmp", xmp.decode(), zip=True)
+    digits = six.tobytes().hex()
+    raw.add_text("Raw profile type exif", f"\nexif\n{len(digits) // 2:8}\n{digits}\n", zip=True)
+    picture("xmp-JPEG", small, "JPEG", turned=True, xmp=xmp, subsampling=0)
+    picture("xmp-WEBP", small, "WEBP", turned=True, xmp=xmp, lossless=True)
+    picture("xmp-PNG", small, "PNG", turned=True, pnginfo=said)
+    picture("raw-PNG", small, "PNG", turned=True, pnginfo=raw)
+    picture("xmp-one", small, "JPEG", turned=True, xmp=xmp, exif=one, subsampling=0)
     for kind in ("JPEG", "PNG", "TIFF", "WEBP", "AVIF", "HEIF"):
         options = {"chroma": 444} if kind == "HEIF" else {}
         picture(f"colours-{kind}", soft, kind, srgb=True, icc_profile=profile(True), quality=90, **options)

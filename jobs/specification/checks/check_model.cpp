@@ -56,6 +56,8 @@ void check_image(const ImageTowerSpec& image, bool given, const std::string& at,
     check_no_vit(image, fault);
   if (image.fill_level && image.resize_mode != ResizeMode::kLongest)
     fault("fill_level", "belongs to resize_mode longest", "leave it out");
+  if (image.crop_rounding != CropRounding::kUnset && image.resize_mode == ResizeMode::kLongest)
+    fault("crop_rounding", "is read by nothing where resize_mode longest crops nothing", "leave it out");
   if (image.resize_px && *image.resize_px < image.image_px) fault("resize_px", "is below image_px");
   if (!image.mean.empty() && image.mean.size() != 3) fault("mean", "three channels wanted");
   if (!image.std.empty() && image.std.size() != 3) fault("std", "three channels wanted");

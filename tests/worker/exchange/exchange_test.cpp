@@ -10,6 +10,7 @@
 #include <nlohmann/json.hpp>
 
 #include "common/base/error.h"
+#include "jobs/specification/image_preprocess.h"
 #include "jobs/specification/job_spec.h"
 #include "jobs/specification/model_defaults.h"
 #include "tests/support/small_model_spec.h"
@@ -278,6 +279,39 @@ TEST(Exchange, AnExportReadBackIsTheModel) {
       found["text"]["tokenizer"]["buckets"];  // the size of the vocabulary
   EXPECT_EQ(found["image"], expected["image"]);
   EXPECT_EQ(found["text"], expected["text"]);
+}
+
+// Ours stands in the config beside theirs: what transformers reads there means another pixel.
+TEST(Exchange, AnExportKeepsWhereTheCropBegins) {
+  for (const auto rounding :
+       {jobs::CropRounding::kUnset, jobs::CropRounding::kHalfToEven, jobs::CropRounding::kDown}) {
+    jobs::ModelSpec spec = testing::small_model_spec(16);
+    spec.image.crop_rounding = rounding;
+    spec.text.tokenizer = {};
+    spec.text.tokenizer.kind = jobs::TokenizerKind::kClipBpe;
+    spec.text.tokenizer.vocabulary = "pretrained:clip";
+    spec.text.context = 77;
+    const std::string name = "crop." + std::string(name_of(rounding));
+    const auto from = scratch(name).string();
+    const models::DualEncoder model(spec, 1);
+    model.save(from, "{}");
+    for (const bool hf : {false, true}) {
+      const auto to = scratch(name + (hf ? ".hf" : ".open_clip")).string();
+      hf ? export_hf(from, to, false) : export_open_clip(from, to, false);
+      const CheckpointModel back = recognise(to);
+      EXPECT_TRUE(back.refused.empty()) << back.refused.front();
+      jobs::ModelSpec resolved = back.spec, ours = model.spec();
+      jobs::resolve_model_defaults(resolved);
+      EXPECT_EQ(resolved.image.crop_rounding == jobs::CropRounding::kDown,
+                rounding == jobs::CropRounding::kDown);
+      EXPECT_EQ(jobs::image_preprocess(resolved.image).crop_down,
+                jobs::image_preprocess(ours.image).crop_down);
+      auto expected = nlohmann::json::parse(jobs::model_json(ours)),
+           found = nlohmann::json::parse(jobs::model_json(resolved));
+      expected["image"].erase("crop_rounding"), found["image"].erase("crop_rounding");
+      EXPECT_EQ(found["image"], expected["image"]) << to;
+    }
+  }
 }
 
 // transformers' BLIP: both parts are named, and theirs -> ours -> theirs gives every tensor back.

@@ -38,6 +38,9 @@ std::string to_srgb(std::string_view icc, Image& image) {
   std::vector<std::uint8_t> row(static_cast<std::size_t>(image.width * 3));
   for (std::int64_t y = 0; y < image.height; ++y) {
     std::uint8_t* pixels = image.rgb.data() + y * image.width * 3;
+    for (std::int64_t x = 0; grey && x < image.width * 3; x += 3)
+      if (pixels[x] != pixels[x + 1] || pixels[x] != pixels[x + 2])
+        return "bad_profile";  // of another picture
     for (std::int64_t x = 0; x < (grey ? image.width : image.width * 3); ++x)
       row[static_cast<std::size_t>(x)] = pixels[grey ? 3 * x : x];
     cmsDoTransform(transform.get(), row.data(), pixels, static_cast<cmsUInt32Number>(image.width));

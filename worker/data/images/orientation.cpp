@@ -28,17 +28,30 @@ int exif_orientation(std::string_view exif) {
   using namespace std::string_view_literals;
   if (exif.substr(0, 6) == "Exif\0\0"sv) exif.remove_prefix(6);
   const bool big = exif.substr(0, 4) == "MM\0\x2A"sv;
-  if (!big && exif.substr(0, 4) != "II\x2A\0"sv) return 1;
+  if (!big && exif.substr(0, 4) != "II\x2A\0"sv) return 0;
   const std::size_t directory = number(exif, 4, 4, big);
   const std::uint32_t entries = number(exif, directory, 2, big);
   for (std::uint32_t i = 0; i < entries; ++i) {
     const std::size_t entry = directory + 2 + 12 * std::size_t{i};
-    if (entry + 12 > exif.size()) return 1;
+    if (entry + 12 > exif.size()) return 0;
     if (number(exif, entry, 2, big) != 0x0112) continue;
     const std::uint32_t value = number(exif, entry + 8, number(exif, entry + 2, 2, big) == 4 ? 4 : 2, big);
     return value >= 1 && value <= 8 ? static_cast<int>(value) : 1;
   }
-  return 1;
+  return 0;
+}
+
+int xmp_orientation(std::string_view packet) {
+  constexpr std::string_view kName = "tiff:Orientation";
+  for (std::size_t at = packet.find(kName); at != std::string_view::npos; at = packet.find(kName, at)) {
+    at += kName.size();
+    std::string_view rest = packet.substr(at);
+    if (!rest.starts_with("=\"") && !rest.starts_with(">")) continue;
+    rest.remove_prefix(rest[0] == '>' ? 1 : 2);
+    if (rest.empty() || rest[0] < '0' || rest[0] > '9') continue;
+    return rest[0] >= '1' && rest[0] <= '8' ? rest[0] - '0' : 1;
+  }
+  return 0;
 }
 
 DecodeRequest stored_region(const DecodeRequest& turned, int orientation, std::int64_t width,

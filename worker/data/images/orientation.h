@@ -7,9 +7,12 @@
 
 namespace trireme::worker::data {
 
-// Tag 0x0112 of the first directory of an EXIF block ("Exif\0\0" before it or not); 1 when it has none or is
-// damaged.
+// Tag 0x0112 of the first directory of an EXIF block ("Exif\0\0" before it or not): 1 … 8, 1 for any other
+// value, 0 when it has none or is damaged.
 int exif_orientation(std::string_view exif);
+
+// tiff:Orientation of an XMP packet, which Pillow asks where EXIF has none; 0 likewise.
+int xmp_orientation(std::string_view packet);
 
 // Whether width and height change places.
 inline bool turns(int orientation) {

@@ -10,7 +10,8 @@
 namespace trireme::worker::data {
 namespace {
 
-constexpr std::int64_t kStretchLimit = 8;  // longer pictures are cut to their middle before they grow
+// A very long picture that would grow beyond this is cut to a middle of 8 : 1 before.
+constexpr std::int64_t kMostResizedPixels = std::int64_t{1} << 24, kStretchLimit = 8;
 
 // Interleaved [height, width, 3] bytes.
 std::unique_ptr<std::uint8_t[]> resized(const Image& image, std::int64_t width, std::int64_t height,
@@ -63,9 +64,10 @@ std::int64_t half_to_even(std::int64_t x) {
 }
 
 // The middle of a very long picture, so that its resize stays small.
-const Image& middle(const Image& image, Image& storage) {
-  const std::int64_t limit = kStretchLimit * std::min(image.width, image.height);
-  if (std::max(image.width, image.height) <= limit) return image;
+const Image& middle(const Image& image, std::int64_t resize_px, Image& storage) {
+  const std::int64_t shorter = std::min(image.width, image.height), limit = kStretchLimit * shorter,
+                     longer = std::max(image.width, image.height);
+  if (longer <= limit || resize_px * longer / shorter * resize_px <= kMostResizedPixels) return image;
   const bool wide = image.width > image.height;
   const std::int64_t width = wide ? limit : image.width, height = wide ? image.height : limit;
   const std::int64_t x = (image.width - width) / 2, y = (image.height - height) / 2;
@@ -104,7 +106,7 @@ void resize_and_center_crop(const Image& image, std::int64_t resize_px, std::int
                             const Normalization& normalization, float* out_CHW, Filter filter, bool square,
                             bool crop_down) {
   Image storage;
-  const Image& source = square ? image : middle(image, storage);
+  const Image& source = square ? image : middle(image, resize_px, storage);
   const std::int64_t shorter = std::min(source.width, source.height);
   const auto scaled = [&](std::int64_t px) {
     return square || px == shorter ? resize_px : resize_px * px / shorter;
@@ -112,8 +114,9 @@ void resize_and_center_crop(const Image& image, std::int64_t resize_px, std::int
   const std::int64_t width = scaled(source.width), height = scaled(source.height);
   const auto pixels = resized(source, width, height, filter);
   const std::uint8_t* rgb = pixels.get();
+  // What lacks is halved down by all: the larger half of an odd lack lies right and below.
   const auto offset = [&](std::int64_t rest) {
-    return crop_down ? std::int64_t{rest >> 1} : half_to_even(rest);
+    return crop_down || rest < 0 ? rest / 2 : half_to_even(rest);
   };
   const std::int64_t x0 = offset(width - side), y0 = offset(height - side);
   const Normalizer normalizer(normalization);

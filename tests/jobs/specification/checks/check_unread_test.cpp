@@ -237,6 +237,10 @@ TEST(Unread, AJobIsRefusedWithPointerAndReason) {
       << "the default is no wish";
   EXPECT_NE(told({"spec.models.m.image.padding=same"}).find("/spec/models/m/image/padding"),
             std::string::npos);
+  EXPECT_EQ(told({"spec.models.m.image.crop_rounding=down"}), "");
+  EXPECT_NE(told({"spec.models.m.image.crop_rounding=down", "spec.models.m.image.resize_mode=longest"})
+                .find("/spec/models/m/image/crop_rounding"),
+            std::string::npos);
   EXPECT_NE(told({"spec.stages.t.optimizer.one_cycle.rise=0.3"}).find("/spec/stages/1/optimizer/one_cycle"),
             std::string::npos);
 }

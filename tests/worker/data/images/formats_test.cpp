@@ -95,8 +95,9 @@ TEST(Formats, TurnedAsExifTranspose) {
                        different +=
                            decode(bytes, {}, name).rgb != decode(bytes, {.exif_orientation = true}, name).rgb;
                      }),
-            48);
-  EXPECT_EQ(different, 7 * 4);  // JPEG, PNG, WebP, AVIF; the others are turned in any case
+            53);
+  // JPEG, PNG, WebP, AVIF; the others are turned in any case. XMP's word counts where EXIF has none.
+  EXPECT_EQ(different, 7 * 4 + 4);
 }
 
 TEST(Formats, RegionsAreOfTheTurnedPicture) {
@@ -142,12 +143,24 @@ TEST(Formats, BrokenOnesHaveTheirReasons) {
     EXPECT_NE(fault(bytes.substr(0, 20)), "") << name;
   }
   std::string profile = golden().at("colours-JPEG.jpg");
+  const auto piece = profile.find("ICC_PROFILE") + 12;
+  std::string lacking = profile;
+  lacking[piece + 1] = 2;  // of two pieces the second is absent
   profile.replace(profile.find("acsp"), 4, "????");
   Image image;
   DecodeRequest request;
   request.options.icc_to_srgb = true;
   EXPECT_EQ(decode_image(profile, request, image), "bad_profile");
   EXPECT_EQ(decode_image(profile, {}, image), "");
+  EXPECT_EQ(decode(lacking, {.icc_to_srgb = true}, "lacking").rgb, decode(lacking, {}, "lacking").rgb);
+  const std::string &grey = golden().at("colours-grey.jpg"), &coloured = golden().at("xmp-JPEG.jpg");
+  const auto begin = grey.find("ICC_PROFILE") - 4;
+  const std::size_t size = 2 + static_cast<unsigned char>(grey[begin + 2]) * std::size_t{256} +
+                           static_cast<unsigned char>(grey[begin + 3]);
+  EXPECT_EQ(
+      decode_image(coloured.substr(0, 2) + grey.substr(begin, size) + coloured.substr(2), request, image),
+      "bad_profile")
+      << "a profile of grey pictures";
 }
 
 // ---- cost

@@ -4,7 +4,8 @@
 #include <csetjmp>
 #include <cstdio>
 #include <cstring>
-#include <map>
+#include <string_view>
+#include <vector>
 
 #include <jpeglib.h>
 // jerror.h needs jpeglib.h first.
@@ -199,15 +200,21 @@ void for_each_segment(std::string_view bytes, const Visit& visit) {
 
 void jpeg_metadata(std::string_view bytes, Metadata& found) {
   using namespace std::string_view_literals;
-  constexpr std::string_view kExif = "Exif\0\0"sv, kIcc = "ICC_PROFILE\0"sv;
-  std::map<unsigned char, std::string_view> pieces;  // by their number
+  constexpr std::string_view kExif = "Exif\0\0"sv, kIcc = "ICC_PROFILE\0"sv,
+                             kXmp = "http://ns.adobe.com/xap/1.0/\0"sv;
+  std::vector<std::string_view> pieces;  // their number, how many there are, and what they hold
+  int exif = -1, xmp = 0;
   for_each_segment(bytes, [&](unsigned char marker, std::string_view body) {
-    if (marker == 0xE1 && body.starts_with(kExif) && found.orientation == 1)
-      found.orientation = exif_orientation(body);
+    if (marker == 0xE1 && body.starts_with(kExif) && exif < 0) exif = exif_orientation(body);
+    if (marker == 0xE1 && body.starts_with(kXmp)) xmp = xmp_orientation(body);
     if (marker == 0xE2 && body.starts_with(kIcc) && body.size() > kIcc.size() + 2)
-      pieces[static_cast<unsigned char>(body[kIcc.size()])] = body.substr(kIcc.size() + 2);
+      pieces.push_back(body.substr(kIcc.size()));
   });
-  for (const auto& [number, piece] : pieces) found.icc += piece;
+  found.orientation = exif > 0 ? exif : xmp;
+  std::ranges::sort(pieces);
+  // A profile that lacks a piece is none, as in Pillow.
+  if (pieces.empty() || static_cast<unsigned char>(pieces[0][1]) != pieces.size()) return;
+  for (const std::string_view piece : pieces) found.icc += piece.substr(2);
 }
 
 std::string jpeg_info(std::string_view bytes, ImageInfo& info) {

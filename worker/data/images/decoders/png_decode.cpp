@@ -1,5 +1,7 @@
 #include <spng.h>
+#include <zlib.h>
 
+#include <algorithm>
 #include <memory>
 
 #include "worker/data/images/codec.h"
@@ -99,15 +101,66 @@ std::string decode_png(std::string_view bytes, const DecodeRequest& request, Ima
   return fault;
 }
 
+std::string_view from(std::string_view text, std::size_t at) {
+  return text.substr(std::min(at, text.size()));
+}
+
+// At most a megabyte of a deflated text, "" when it is damaged.
+std::string inflated(std::string_view deflated) {
+  std::string out(std::size_t{1} << 20, '\0');
+  uLongf size = out.size();
+  const auto* const source = reinterpret_cast<const Bytef*>(deflated.data());
+  if (uncompress(reinterpret_cast<Bytef*>(out.data()), &size, source, deflated.size()) != Z_OK) return "";
+  out.resize(size);
+  return out;
+}
+
+// EXIF as older programs wrote it into a text: "\nexif\n     108\n" and hex digits in lines.
+std::string raw_profile(std::string_view text) {
+  std::string out;
+  for (int line = 0; line < 3; ++line) text = from(text, std::min(text.find('\n'), text.size() - 1) + 1);
+  int half = -1;
+  for (const char c : text) {
+    const int digit = c >= '0' && c <= '9' ? c - '0' : c >= 'a' && c <= 'f' ? c - 'a' + 10 : -1;
+    if (digit < 0) continue;
+    if (half >= 0) out += static_cast<char>(half * 16 + digit);
+    half = half >= 0 ? -1 : digit;
+  }
+  return out;
+}
+
+// Before the pixels or behind them, as Pillow looks: eXIf, else a text with a raw profile; then XMP.
+int png_orientation(std::string_view bytes) {
+  using namespace std::string_view_literals;
+  constexpr std::string_view kRaw = "Raw profile type exif\0"sv, kXmp = "XML:com.adobe.xmp\0"sv;
+  std::string raw;
+  int exif = -1, xmp = 0;
+  for (std::size_t at = 8; at + 12 <= bytes.size();) {
+    std::size_t size = 0;
+    for (std::size_t i = 0; i < 4; ++i) size = size << 8 | static_cast<unsigned char>(bytes[at + i]);
+    const std::string_view kind = bytes.substr(at + 4, 4), body = bytes.substr(at + 8, size);
+    if (body.size() < size) break;
+    at += 12 + size;
+    if (kind == "eXIf") exif = exif_orientation(body);
+    if (kind == "tEXt" && body.starts_with(kRaw)) raw = raw_profile(from(body, kRaw.size()));
+    if (kind == "zTXt" && body.starts_with(kRaw)) raw = raw_profile(inflated(from(body, kRaw.size() + 1)));
+    if (kind != "iTXt" || !body.starts_with(kXmp)) continue;
+    std::string_view text = from(body, kXmp.size() + 2);  // behind language and translated keyword
+    for (int zero = 0; zero < 2; ++zero) text = from(text, std::min(text.find('\0'), text.size()) + 1);
+    const bool deflated = body.size() > kXmp.size() && body[kXmp.size()] != '\0';
+    xmp = xmp_orientation(deflated ? inflated(text) : std::string(text));
+  }
+  if (exif < 0) exif = exif_orientation(raw);
+  return exif > 0 ? exif : xmp;
+}
+
 void png_metadata(std::string_view bytes, Metadata& found) {
   const Context context(spng_ctx_new(0));
   spng_ihdr header{};
   if (!open(context, bytes, header).empty()) return;
   spng_iccp profile{};
   if (spng_get_iccp(context.get(), &profile) == 0) found.icc.assign(profile.profile, profile.profile_len);
-  spng_exif exif{};
-  if (spng_get_exif(context.get(), &exif) == 0)
-    found.orientation = exif_orientation({exif.data, exif.length});
+  found.orientation = png_orientation(bytes);
 }
 
 }  // namespace

@@ -88,7 +88,11 @@ void webp_metadata(std::string_view bytes, Metadata& found) {
   };
   if (WebPDemuxGetChunk(demuxer.get(), "ICCP", 1, &chunk) != 0) found.icc = text();
   WebPDemuxReleaseChunkIterator(&chunk);
+  found.orientation = 0;
   if (WebPDemuxGetChunk(demuxer.get(), "EXIF", 1, &chunk) != 0) found.orientation = exif_orientation(text());
+  WebPDemuxReleaseChunkIterator(&chunk);
+  if (found.orientation == 0 && WebPDemuxGetChunk(demuxer.get(), "XMP ", 1, &chunk) != 0)
+    found.orientation = xmp_orientation(text());
   WebPDemuxReleaseChunkIterator(&chunk);
 }
 

@@ -32,6 +32,9 @@ class Guard {
 // Every rank of a gang holds the same weights, frozen ones too. A bit that flips in the memory of one of them
 // would be trained on unseen; sums over the bits of every tensor tell, and a single flipped bit always.
 inline constexpr std::int64_t kCompareReplicasEvery = 100;  // steps, and after the last one
+inline bool is_compared(std::int64_t step, std::int64_t last) {
+  return step % kCompareReplicasEvery == 0 || step == last;
+}
 // Collective; `members`: the world's ranks in gang order. Throws kDamaged naming a tensor and the worker that
 // holds other bits than most; of two, which one cannot be told.
 void compare_replicas(const NamedTensors& tensors, std::int64_t step, collective::Group& group,

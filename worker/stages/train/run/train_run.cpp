@@ -73,10 +73,6 @@ class AveragedWeights {
   Learner& learner_;
 };
 
-bool is_compared(std::int64_t step, std::int64_t last) {
-  return step % kCompareReplicasEvery == 0 || step == last;
-}
-
 NamedTensors weights_of(models::DualEncoder& encoder, const Learner& learner) {
   NamedTensors tensors = encoder.state();
   for (auto& named : learner.state()) tensors.push_back(std::move(named));
