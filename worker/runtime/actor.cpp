@@ -168,7 +168,6 @@ jobs::Message run_behind_door(const jobs::Task& task, const Stages& stages, Task
 std::string run_actor(Control& control, const Stages& stages, const ActorOptions& options) {
   std::string lost;
   while (const auto task = control.next_task()) {
-    control.begin_task(task->lease);
     if (lost.empty()) {
       TaskContext context = context_of(*task, control, options);
       if (options.in_hand != nullptr)

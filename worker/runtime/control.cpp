@@ -59,17 +59,12 @@ std::optional<jobs::Task> Control::next_task() {
   if (leaving_) return std::nullopt;
   jobs::Task task = std::move(tasks_.front());
   tasks_.pop_front();
-  return task;
-}
-
-void Control::begin_task(LeaseId lease) {
-  const std::lock_guard lock(mutex_);
-  lease_ = lease;
+  lease_ = task.lease;  // at once: a Cancel finds it here or in the queue
   done_ = total_ = 0;
   committed_step_ = -1;
   stop_.clear();
-  if (const auto early = cancelled_.extract(lease.value)) apply(early.mapped());
-  if (leaving_) stop_.stop();
+  if (const auto early = cancelled_.extract(lease_.value)) apply(early.mapped());
+  return task;
 }
 
 void Control::end_task(jobs::Message answer) {

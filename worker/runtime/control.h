@@ -45,11 +45,9 @@ class Control {
   Control& operator=(const Control&) = delete;
 
   // The next task, or nullopt after Leave. Waits without limit: the watchdog ends a worker nobody speaks to.
-  std::optional<jobs::Task> next_task();
-
-  // From here to end_task heartbeats carry the lease, and a Cancel of it reaches stop(). No heartbeat without
+  // From here to end_task heartbeats carry its lease, and a Cancel of it reaches stop(). No heartbeat without
   // the lease leaves before the answer.
-  void begin_task(LeaseId lease);
+  std::optional<jobs::Task> next_task();
   void end_task(jobs::Message answer);
   const StopRequest& stop() const { return stop_; }
   std::optional<jobs::HouseRules> rules() const;  // of the tasks to come; none: they go where they like

@@ -5,6 +5,7 @@
 #pragma once
 
 #include <ATen/ATen.h>
+#include <ATen/CPUGeneratorImpl.h>
 #include <ATen/EmptyTensor.h>
 #include <ATen/core/dispatch/Dispatcher.h>
 #include <ATen/detail/PrivateUse1HooksInterface.h>
@@ -160,6 +161,10 @@ struct Hooks final : at::PrivateUse1HooksInterface {
     return &memory;
   }
   at::Device getDeviceFromPtr(void*) const override { return device(); }
+  // at::manual_seed asks every device for one.
+  const at::Generator& getDefaultGenerator(c10::DeviceIndex) const override {
+    return at::detail::getDefaultCPUGenerator();
+  }
 };
 
 // The same memory seen from the other side; `held` lives as long.
