@@ -12,7 +12,7 @@ ROOT = pathlib.Path(__file__).resolve().parents[2]
 PAGE = ROOT / "docs/reliability.md"
 BEGIN, END = "### 7.2 Catalogue\n", "\n## 8. "
 RECOVERY, STOP, INPUT, SERVICE = (f"tests/system/test_{name}.py" for name in ("recovery", "stop", "bad_input", "service"))
-PROCESSES, NETWORK, DISK, HTTP, QUARANTINE, GPU = (f"tests/rig/test_{name}.py" for name in ("processes", "network", "disk", "http", "quarantine", "gpu"))
+PROCESSES, NETWORK, DISK, HTTP, QUARANTINE, GPU = (f"tests/rig/test_{name}.py" for name in ("processes", "network", "disk", "http", "quarantine", "devices"))
 
 
 @dataclasses.dataclass

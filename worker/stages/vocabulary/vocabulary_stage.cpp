@@ -82,8 +82,7 @@ jobs::TaskDone VocabularyTrainStage::work(const Task& task, runtime::TaskContext
 
   io::write_file_atomic(task.output(), lines);
   jobs::TaskDone result;
-  result.counts = {{"pieces", static_cast<std::int64_t>(pieces.size())},
-                   {"distinct_words", static_cast<std::int64_t>(words.size())}};
+  result.counts = {{"pieces", static_cast<std::int64_t>(pieces.size())}};
 
   return result;
 }

@@ -22,8 +22,8 @@ class VocabularyMergeStage
   jobs::TaskDone work(const Task& task, runtime::TaskContext& context) override;
 };
 
-// Reads every input of role "word_counts". Output `.vocab.txt`, one piece per line. Counts: pieces,
-// distinct_words. Progress is in pieces.
+// Reads every input of role "word_counts". Output `.vocab.txt`, one piece per line. Counts: pieces.
+// Progress is in pieces.
 class VocabularyTrainStage
     : public runtime::StageOf<jobs::TaskKind::kVocabularyTrain, jobs::VocabularySettings> {
  protected:

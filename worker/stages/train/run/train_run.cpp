@@ -84,7 +84,7 @@ void flip_bit_point(models::DualEncoder& encoder) {
   try {
     fault_point("train.flip_bit");
   } catch (const Error&) {
-    encoder.state().back().second.detach().view(-1).narrow(0, 0, 1).view(at::kByte).bitwise_xor_(1);
+    encoder.state().front().second.detach().view(-1).narrow(0, 0, 1).view(at::kByte).bitwise_xor_(1);
   }
 }
 
