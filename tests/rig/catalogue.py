@@ -33,7 +33,7 @@ FAULTS = [
     Fault("F05", "a worker stands still for less than the dead limit", "no restart, same bits", [f"{PROCESSES}::test_f05_a_short_pause_is_no_death"]),
     Fault("F06", "a worker stands still for ever", "found at the dead limit, in every phase", ["FleetTest.SilenceMakesSuspectThenDead", "SupervisorTest.ARankThatStandsStillIsFoundInAnyPhase", "SupervisorTest.AProcessStoppedBeforeItsFirstPulseIsFound", f"{PROCESSES}::test_f06_a_frozen_rank_is_found_in_every_phase"],
           "a worker on another host that is stopped before its program has run (libraries load, a second) is found at the start limit"),
-    Fault("F07", "a slow worker", "named; a stage is not held up by it", ["FleetTest.SpeedIsRelativeToTheFastestOnTheSameKind", "ServiceTest.ATaskThatTakesFarTooLongIsDoneByAnother", "ServiceTest.ATaskThatTwoHadInHandIsTriedOnceMore", f"{PROCESSES}::test_f07_a_slow_worker_holds_nothing_up_and_is_named"],
+    Fault("F07", "a slow worker", "named; a stage is not held up by it", ["FleetTest.SpeedIsRelativeToTheFastestOnTheSameKind", "ServiceTest.ATaskThatTakesFarTooLongIsDoneByAnother", "ServiceTest.ATaskThatTwoHadInHandIsTriedOnceMore", f"{PROCESSES}::test_f07_a_slow_worker_holds_nothing_up"],
           "a slow member of a training's gang is named, and waited for"),
     Fault("F08", "a zombie that wakes up and writes late", "nothing of it counts", ["Actor.ForeignMessagesAreRefusedAndCounted", "Actor.SilenceFences", f"{PROCESSES}::test_f08_a_zombie_that_writes_late_changes_nothing"]),
     Fault("F09", "a worker never reports", "dead at the start limit", ["FleetTest.AWorkerThatNeverReportsIsDeadAtTheStartLimit"]),
