@@ -15,13 +15,27 @@ namespace {
 
 class PublisherTest : public testing::Test {
  protected:
-  io::Path folder = checkpoints::quick_place("publisher");
+  static io::Path empty_folder() {
+    const io::Path place = checkpoints::quick_place("publisher");
+    io::remove_tree(place);
+    return place;
+  }
+  jobs::JobSpec tiny() const {
+    return jobs::read_job(io::read_file(io::Path(TRIREME_SOURCE_DIR) / "jobs/examples/tiny.json"),
+                          {"spec.output=" + (folder / "out").string()})
+        .job;
+  }
+
+  const io::Path folder = empty_folder();
   ManualClock clock;
   telemetry::Metrics metrics{"", 0};
   EventQueue events;
   Background aside;
+  ledger::Ledger ledger{{.folder = folder / "ledger", .incarnation = Incarnation{1}, .reserve_bytes = 4096},
+                        clock};
+  JobBook book{ledger, metrics, clock};
+  Publisher publisher{ledger, aside, events};
 
-  void SetUp() override { io::remove_tree(folder); }
   void TearDown() override {
     aside.finish();
     io::remove_tree(folder);
@@ -29,13 +43,7 @@ class PublisherTest : public testing::Test {
 };
 
 TEST_F(PublisherTest, AStagesOutputsAreThoseOfItsCommittedTasks) {
-  ledger::Ledger ledger({.folder = folder / "ledger", .incarnation = Incarnation{1}, .reserve_bytes = 4096},
-                        clock);
-  JobBook book(ledger, metrics, clock);
-  Publisher publisher(ledger, aside, events);
-  auto spec = jobs::read_job(io::read_file(io::Path(TRIREME_SOURCE_DIR) / "jobs/examples/tiny.json"),
-                             {"spec.output=" + (folder / "out").string()})
-                  .job;
+  const jobs::JobSpec spec = tiny();
   Decision decision;
   Job& job = book.add(spec, "", 0, decision);
   planner::TaskGraph graph(spec, planner::list_job(spec), job.row.job);
@@ -84,10 +92,6 @@ TEST_F(PublisherTest, AStagesOutputsAreThoseOfItsCommittedTasks) {
 }
 
 TEST_F(PublisherTest, TheReportOfAnEndedJobIsWritten) {
-  ledger::Ledger ledger({.folder = folder / "ledger", .incarnation = Incarnation{1}, .reserve_bytes = 4096},
-                        clock);
-  JobBook book(ledger, metrics, clock);
-  Publisher publisher(ledger, aside, events);
   Decision decision;
   jobs::JobSpec spec;
   spec.name = "named-so";
@@ -102,13 +106,7 @@ TEST_F(PublisherTest, TheReportOfAnEndedJobIsWritten) {
 }
 
 TEST_F(PublisherTest, TheReportHasEachTaskOnceAndNothingOfInputsThatHaveChanged) {
-  ledger::Ledger ledger({.folder = folder / "ledger", .incarnation = Incarnation{1}, .reserve_bytes = 4096},
-                        clock);
-  JobBook book(ledger, metrics, clock);
-  Publisher publisher(ledger, aside, events);
-  auto spec = jobs::read_job(io::read_file(io::Path(TRIREME_SOURCE_DIR) / "jobs/examples/tiny.json"),
-                             {"spec.output=" + (folder / "out").string()})
-                  .job;
+  const jobs::JobSpec spec = tiny();
   Decision decision;
   const Job& job = book.add(spec, "", 0, decision);
   planner::TaskGraph graph(spec, planner::list_job(spec), job.row.job);
