@@ -81,6 +81,16 @@ def test_dry_run_prints_the_line_and_starts_nothing(three, tmp_path):
     assert not (tmp_path / "run/ledger").exists()
 
 
+@pytest.mark.parametrize("variable", ["PBS_NODEFILE", "LSB_DJOB_HOSTFILE", "OMPI_MCA_orte_default_hostfile"])
+def test_the_hosts_of_a_batch_system_are_found(three, tmp_path, variable):
+    """Slurm's in test_slurm.py, the mpi-operator's with a whole job in test_kubernetes.py."""
+    first, second, _ = three.addresses
+    (tmp_path / "hosts").write_text(f"{first} slots=2\n{second} slots=1\n" if variable.startswith("OMPI") else f"{first}\n{first}\n{second}\n")
+    words = [BIN / "trireme", "launch", EXAMPLES / "tiny.json", "--set", f"spec.output={tmp_path}/run", "--rsh-agent", three.agent, "--dry-run"]
+    done = three.run(0, words, cwd=ROOT, env=environment(**{variable: tmp_path / "hosts"}), timeout=120)
+    assert done.returncode == 0 and f"rank 3 on {second}," in done.stdout and f"--host {first}:2" in done.stdout and f"--host {second}:1" in done.stdout, done.stdout + done.stderr
+
+
 def troubled(three, tmp_path, host, before):
     """An agent that has `before` run in a mount namespace of that host."""
     agent = tmp_path / "agent"
@@ -128,6 +138,10 @@ GPU = ("mount -t tmpfs none /proc/driver; mkdir -p /proc/driver/nvidia/gpus/0000
 def test_more_slots_than_gpus_are_refused_and_the_gpu_and_its_node_are_told(three, tmp_path):
     run = tmp_path / "run"
     agent = troubled(three, tmp_path, 1, GPU)
+    # Without a number a host takes a worker per GPU, whatever its cores are.
+    code, text = finish(launch(three, ",".join(three.addresses[:2]), run, "--dry-run", agent=agent))
+    assert code == 0 and text.count(f" on {three.addresses[1]}, GPU 0, NUMA node 0") == 1 and text.count(f" on {three.addresses[1]}") == 1, text
+    assert re.search(rf"rank 1 on {three.addresses[0]}, 1 of \d+ shares of \d+ cores", text), text
     (tmp_path / "hosts").write_text(f"# ours\n{three.addresses[0]} slots=1\n{three.addresses[1]} slots=2\n")
     words = [BIN / "trireme", "launch", EXAMPLES / "tiny.json", "--set", f"spec.output={run}", "--hostfile", tmp_path / "hosts", "--rsh-agent", agent, "--network", three.network, "--dry-run"]
     refused = three.run(0, words, cwd=ROOT, env=environment(), timeout=120)
@@ -170,9 +184,10 @@ def test_a_clock_that_is_an_hour_off_is_a_note_and_costs_nothing(three, tiny_run
 
 
 def test_an_unknown_host_is_named_and_doctor_asks_the_same(three, tmp_path):
-    spec = f"{three.addresses[0]}:1,10.77.0.99:1"
+    spec = f"{three.addresses[0]}:1,10.77.0.99:1,10.77.0.98:1"
     code, text = finish(launch(three, spec, tmp_path / "run"))
-    assert code == 69 and "host 10.77.0.99 cannot be reached (no host 10.77.0.99)" in text, text
+    assert code == 69 and all(text.count(f"host 10.77.0.{last} cannot be reached (no host 10.77.0.{last})") == 1 for last in (98, 99)) and "2 of 3 hosts" in text, text
+    assert not (tmp_path / "run/ledger").exists()
     done = three.run(0, [BIN / "trireme", "doctor", "--hosts", spec, "--rsh-agent", three.agent, "-o", "json"], cwd=tmp_path, env=environment(), timeout=120)
     found = {check["name"]: check for check in json.loads(done.stdout)["checks"]}
     assert found["host 10.77.0.99"]["state"] == "missing" and found[f"host {three.addresses[0]}"]["state"] == "ok"
@@ -186,44 +201,54 @@ def test_one_of_several_whose_mpi_is_alone_is_refused(program, variables, tmp_pa
 
 
 def test_prometheus_on_another_host_scrapes_all_of_them_with_a_token(three, tmp_path):
-    """By file_sd, as prometheus.yml says it: the run folder is all that both hosts share."""
+    """As prometheus.yml says it: by http_sd, and by file_sd where the run folder is all that both hosts share."""
     prometheus = need_program("prometheus")
     run, secret = tmp_path / "run", tmp_path / "token"
     secret.write_text("0123456789abcdef0123456789abcdef\n")
     secret.chmod(0o644)
-    words = ["--set", "spec.stages.train.epochs=200", "--metrics-listen", "0.0.0.0:9500", "--advertise", three.network, "--metrics-token", secret]
-    hosts = f"{three.addresses[0]}:1,{three.addresses[1]}:1"
+    first, second, third = three.addresses
+    words = ["--set", "spec.stages.train.epochs=4000", "--metrics-listen", "0.0.0.0:9500", "--advertise", three.network, "--listen", f"{first}:9400", "--metrics-token", secret]
+    hosts = f"{first}:1,{second}:1"
     code, text = finish(launch(three, hosts, run, *words))
     assert code == 2 and "may be read by everybody" in text, text
     secret.chmod(0o640)
     process = launch(three, hosts, run, *words)
-    config = (MONITORING / "prometheus/prometheus.yml").read_text()
-    for shipped, here in {"scrape_interval: 5s": "scrape_interval: 1s", "refresh_interval: 10s": "refresh_interval: 1s", "# authorization": "authorization", "credentials_file: FILE": f"credentials_file: {secret}",
-                          "# file_sd_configs": "file_sd_configs", "/shared/runs/RUN/targets.json": f"{run}/targets.json"}.items():
-        assert shipped in config
-        config = config.replace(shipped, here)
-    (tmp_path / "prometheus.yml").write_text(config)
-    (tmp_path / "alerts.yml").write_text((MONITORING / "prometheus/alerts.yml").read_text())
-    server = subprocess.Popen(three.command(2, [prometheus, f"--config.file={tmp_path}/prometheus.yml", f"--storage.tsdb.path={tmp_path}/tsdb", f"--web.listen-address={three.addresses[2]}:9090"]),
-                              stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True)
+    shipped = (MONITORING / "prometheus/prometheus.yml").read_text()
+    http_sd = '    http_sd_configs:\n      - url: http://127.0.0.1:9400/api/v1/sd\n        refresh_interval: 10s\n'
+    file_sd = "# file_sd_configs"
+    assert http_sd in shipped and file_sd in shipped
+    servers = []
+    for port, config in {9090: shipped.replace("127.0.0.1:9400", f"{first}:9400"), 9091: shipped.replace(http_sd, "").replace(file_sd, "file_sd_configs")}.items():
+        for old, here in {"scrape_interval: 5s": "scrape_interval: 1s", "refresh_interval: 10s": "refresh_interval: 1s", "# authorization": "authorization", "credentials_file: FILE": f"credentials_file: {secret}",
+                          "/shared/runs/RUN/targets.json": f"{run}/targets.json"}.items():
+            assert old in config
+            config = config.replace(old, here)
+        (tmp_path / f"{port}.yml").write_text(config)
+        (tmp_path / "alerts.yml").write_text((MONITORING / "prometheus/alerts.yml").read_text())
+        servers.append(subprocess.Popen(three.command(2, [prometheus, f"--config.file={tmp_path}/{port}.yml", f"--storage.tsdb.path={tmp_path}/tsdb-{port}", f"--web.listen-address={third}:{port}"]),
+                                        stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True))
 
     def on_the_third(url):
         script = f"import urllib.error, urllib.request\ntry: print(urllib.request.urlopen('{url}', timeout=5).read().decode())\nexcept urllib.error.HTTPError as e: print(e.code, e.headers['WWW-Authenticate'])"
         answer = three.run(2, ["python3", "-c", script])
         return answer.stdout if answer.returncode == 0 else ""
+
+    def up(port):
+        answer = on_the_third(f"http://{third}:{port}/api/v1/query?query={urllib.parse.quote('up == 1')}")
+        return {tuple(result["metric"].get(name, "") for name in ("instance", "job", "host")) for result in json.loads(answer or '{"data": {"result": []}}')["data"]["result"]}
     try:
-        query = urllib.parse.quote("up == 1")
-        up, end = set(), time.monotonic() + 40
-        while len(up) < 3 and time.monotonic() < end and process.poll() is None:
+        wanted = {(f"{first}:9500", "trireme-coordinator", ""), (f"{first}:9501", "trireme-worker", three.names[0]), (f"{second}:9501", "trireme-worker", three.names[1])}
+        seen, end = {}, time.monotonic() + 120
+        while seen != {9090: wanted, 9091: wanted} and time.monotonic() < end and process.poll() is None:
             time.sleep(0.5)
-            if answer := on_the_third(f"http://{three.addresses[2]}:9090/api/v1/query?query={query}"):
-                up = {tuple(result["metric"].get(name, "") for name in ("instance", "job", "host")) for result in json.loads(answer)["data"]["result"]}
-        first, second = three.addresses[:2]
-        assert up == {(f"{first}:9500", "trireme-coordinator", ""), (f"{first}:9501", "trireme-worker", three.names[0]), (f"{second}:9501", "trireme-worker", three.names[1])}, up
+            seen = {port: up(port) for port in (9090, 9091)}
+        assert seen == {9090: wanted, 9091: wanted}, finish(process)[1] if process.poll() is not None else seen
         for target in (f"{first}:9500", f"{second}:9501"):
             assert on_the_third(f"http://{target}/metrics").split() == ["401", "Bearer"]
     finally:
-        os.killpg(server.pid, 9)
-        os.killpg(process.pid, 15)
-        finish(process)
+        for server in servers:
+            os.killpg(server.pid, 9)
+        if process.poll() is None:
+            os.killpg(process.pid, 15)
+            finish(process)
     assert json.loads((run / "targets.json").read_text()) == []  # nothing is to be missed any more
