@@ -102,7 +102,8 @@ def theirs(kind):
     model, _, transform = open_clip.create_model_and_transforms("local-dir:" + str(scratch / "model"))
     tokenizer = open_clip.get_tokenizer("local-dir:" + str(scratch / "model"))
     model.eval()
-    data = build_dataset("wds/both", root=str(scratch / f"peer-{pictures}-{kind}"), transform=transform, split="test", download=False)
+    data = build_dataset("wds/both", root=str(scratch / f"peer-{pictures}-{kind}"), transform=transform, split="test", download=False,
+                         task="zeroshot_" + kind)
     loader = torch.utils.data.DataLoader(data.batched(64), batch_size=None, shuffle=False, num_workers=threads) if kind == "classification" else \
         torch.utils.data.DataLoader(data, batch_size=64, num_workers=threads, collate_fn=get_dataset_collate_fn("mscoco_captions"))
     found = zeroshot_retrieval.evaluate(model, loader, tokenizer, "cpu", amp=False, recall_k_list=[1, 5, 10]) if kind == "retrieval" else \
