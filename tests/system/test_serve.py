@@ -1,9 +1,13 @@
 """The search service: real workers, a real browser, the published client of clip-retrieval."""
+import asyncio
 import base64
+import collections
 import concurrent.futures
+import contextlib
 import json
 import os
 import pathlib
+import resource
 import shutil
 import signal
 import socket
@@ -265,6 +269,50 @@ def test_more_connections_than_may_be(service):
     finally:
         for one in idle:
             one.close()
+
+
+@contextlib.contextmanager
+def crowd_of_files(wanted):
+    """As many open files as a crowd of sockets needs, or a skip that says so."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if hard != resource.RLIM_INFINITY and hard < wanted:
+        pytest.skip(f"{wanted} open files are needed, `ulimit -Hn` is {hard}")
+    resource.setrlimit(resource.RLIMIT_NOFILE, (max(soft, wanted), hard))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+
+
+def test_ten_thousand_clients(service):
+    """Each is answered, refused (429) or cut; no answer is another's, and the service is there for the next one."""
+    async def one(number, text):
+        try:
+            reader, writer = await asyncio.open_connection("127.0.0.1", service.address.port, local_addr=(f"127.0.0.{2 + number % 50}", 0))
+        except OSError:
+            return number, 0, b""
+        try:
+            body = json.dumps({"query": [{"text": text}], "k": 3}).encode()
+            writer.write(b"POST /api/v1/search HTTP/1.1\r\nHost: 127.0.0.1:%d\r\nContent-Type: application/json\r\nContent-Length: %d\r\nConnection: close\r\n\r\n" % (service.address.port, len(body)) + body)
+            head, _, content = (await asyncio.wait_for(reader.read(), 60)).partition(b"\r\n\r\n")
+            return number, int(head.split()[1]) if head else 0, content
+        except OSError:
+            return number, 0, b""
+        finally:
+            writer.close()
+
+    async def crowd():
+        return await asyncio.gather(*(one(i, f"words {i % 7}") for i in range(10000)))
+
+    calm = [[hit["id"] for hit in service.search({"text": f"words {i}"}, k=3)["hits"]] for i in range(7)]
+    with crowd_of_files(12000):
+        found = asyncio.run(crowd())
+    counts = collections.Counter(status for _, status, _ in found)
+    assert set(counts) <= {200, 429, 0} and counts[200] > 100, counts
+    wrong = [number for number, status, content in found if status == 200 and [hit["id"] for hit in json.loads(content)["hits"]] != calm[number % 7]]
+    assert not wrong, wrong[:10]
+    begun = time.monotonic()
+    assert service.search({"text": "words 1"}, k=3)["hits"] and time.monotonic() - begun < 5
 
 
 def test_a_stop_answers_what_is_on_its_way_and_leaves_the_run_to_the_other_service(service, indexed, tmp_path):
