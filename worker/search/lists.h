@@ -36,7 +36,8 @@ struct ListsPlan {
   at::Tensor queries_QD;
 };
 
-// Spherical k-means on at most 64 rows per list, then every row into its list. The same bytes for the same
+// k-means by inner product (means keep their length) on at most 64 rows per list, then every row into the
+// list of the largest product. The same bytes for the same
 // rows, whatever the number of threads. `poll` is called between blocks and may throw. `metadata` stands in
 // the file's head. Throws kInvalid for 2^31 rows or more.
 void write_lists(const io::Path& path, const RowSource& source, const ListsPlan& plan,
