@@ -27,6 +27,7 @@ import usearch.index
 from search_embeddings import tensors, unit, write
 
 faiss.omp_set_num_threads(1)
+PROBES = (2, 3, 4, 6, 8, 12, 16, 20, 24, 32, 48, 64, 96, 128, 192, 256, 384, 512)
 
 
 def drawn(rows, width, seed=0):
@@ -136,7 +137,7 @@ class Ours:
         ready = json.loads(self.process.stdout.readline())
         self.built, self.bytes, self.lists = ready["seconds"], ready["bytes"], ready["lists"]
         self.name += f", {ready['numbers']} numbers"
-        self.values = [v for v in (4, 8, 16, 24, 32, 48, 64, 96, 128, 192, 256, 384, 512) if v <= self.lists]
+        self.values = [v for v in PROBES if v <= self.lists]
 
     def set(self, value):
         self.probes = value
@@ -186,7 +187,6 @@ def main():
     rows, queries = image[:-given.queries], {"image": image[-given.queries:], "text": text[-given.queries:]}
     truth = {way: ten_best(rows, q) for way, q in queries.items()}
     lists = int(2 * len(rows) ** 0.5)
-    probes = (4, 8, 16, 24, 32, 48, 64, 96, 128, 192, 256, 384, 512)
     with tempfile.TemporaryDirectory() as folder:
         folder = given.keep or pathlib.Path(folder)
         folder.mkdir(parents=True, exist_ok=True)
@@ -194,9 +194,9 @@ def main():
             learn = slice(0, len(rows), max(1, len(rows) // 20000))
             write(folder / "all.safetensors", {"rows": rows, **queries, "learn": np.concatenate([image[learn], text[:len(rows)][learn]])})
         makers = {"Trireme": lambda: Ours(given.bench, folder / "all.safetensors", folder)} if given.bench else {}
-        makers |= {"faiss IVF SQ8": lambda name: Faiss(folder, name, f"IVF{lists},SQ8", rows, "nprobe", probes),
-                   "faiss IVF RaBitQ, refined": lambda name: Faiss(folder, name, f"IVF{lists},RaBitQ,Refine(SQfp16)", rows, "nprobe", probes, 10),
-                   "faiss IVF PQ fast scan, refined": lambda name: Faiss(folder, name, f"IVF{lists},PQ{given.width // 4}x4fsr,Refine(SQfp16)", rows, "nprobe", probes, 10),
+        makers |= {"faiss IVF SQ8": lambda name: Faiss(folder, name, f"IVF{lists},SQ8", rows, "nprobe", PROBES),
+                   "faiss IVF RaBitQ, refined": lambda name: Faiss(folder, name, f"IVF{lists},RaBitQ,Refine(SQfp16)", rows, "nprobe", PROBES, 10),
+                   "faiss IVF PQ fast scan, refined": lambda name: Faiss(folder, name, f"IVF{lists},PQ{given.width // 4}x4fsr,Refine(SQfp16)", rows, "nprobe", PROBES, 10),
                    "faiss HNSW32": lambda name: Faiss(folder, name, "HNSW32", rows, "efSearch", (16, 32, 64, 128, 256, 512)),
                    "usearch f16": lambda name: Usearch(rows, "f16"), "usearch i8": lambda name: Usearch(rows, "i8"), "hnswlib": lambda name: Hnswlib(rows)}
         all_of = []

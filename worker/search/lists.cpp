@@ -21,6 +21,8 @@ namespace trireme::worker::search {
 namespace {
 
 constexpr std::int64_t kFirstPerCandidate = 8;  // rows found by the first numbers for one found by all
+// So many lists by few numbers, of which all numbers choose.
+constexpr std::int64_t kListsPerProbe = 4, kLeastLists = 64;
 
 // The `most` best of `hits`, in no order.
 void keep_best(std::vector<Hit>& hits, std::int64_t most) {
@@ -32,7 +34,7 @@ void keep_best(std::vector<Hit>& hits, std::int64_t most) {
 }  // namespace
 
 struct Lists::Query {
-  at::Tensor row_R;
+  at::Tensor row_D, row_R;
   std::vector<std::int8_t> code;
   QueryCode first, rest;
 };
@@ -117,16 +119,19 @@ Lists::Lists(const io::Path& path, std::int64_t rows, std::int64_t width) : file
       (rest_width_ > 0 && !is(file_.view("rest"), at::kByte, {rows, rest_width_})))
     damaged(" does not have one code per row");
   code_ = code.const_data_ptr<std::uint8_t>();
+  if (file_.contains("centroid_whole")) {
+    centroid_LD_ = file_.load("centroid_whole");
+    if (!is(centroid_LD_, at::kFloat, {lists, width})) damaged(" does not have one centroid per list");
+  }
   if (rest_width_ > 0) rest_ = file_.view("rest").const_data_ptr<std::uint8_t>();
 }
 
 Lists::Query Lists::prepared(const at::Tensor& query_D) const {
-  Query query{query_D.to(at::kFloat).contiguous(),
-              std::vector<std::int8_t>(static_cast<std::size_t>(first_width_ + rest_width_)),
-              {},
-              {}};
+  const at::Tensor row_D = query_D.to(at::kFloat).contiguous();
+  Query query{
+      row_D, row_D, std::vector<std::int8_t>(static_cast<std::size_t>(first_width_ + rest_width_)), {}, {}};
   if (query_map_RD_.defined())
-    query.row_R = products(query.row_R.view({1, query.row_R.size(0)}), query_map_RD_).view({numbers()});
+    query.row_R = products(row_D.view({1, row_D.size(0)}), query_map_RD_).view({numbers()});
   const float scale = encode_query(query.row_R.const_data_ptr<float>(), numbers(), query.code.data());
   const auto part = [&](std::int64_t from, std::int64_t count) {
     const std::int8_t* const number = query.code.data() + from;
@@ -139,9 +144,20 @@ Lists::Query Lists::prepared(const at::Tensor& query_D) const {
 
 std::vector<Hit> Lists::nearest(const Query& query, std::int64_t probes) const {
   const auto score_1L = products(query.row_R.view({1, numbers()}), centroid_LR_);
-  BestRows best(std::min(probes, lists()));
+  const std::int64_t wanted = std::min(probes, lists());
+  const bool in_two_steps = centroid_LD_.defined() && wanted < lists();
+  BestRows best(in_two_steps ? std::min(std::max(kLeastLists, kListsPerProbe * wanted), lists()) : wanted);
   for (std::int64_t l = 0; l < lists(); ++l) best.offer(l, score_1L.const_data_ptr<float>()[l]);
-  return best.sorted();
+  std::vector<Hit> found = best.sorted();
+  if (!in_two_steps) return found;
+  auto list = at::empty({std::ssize(found)}, at::kLong);
+  for (std::size_t i = 0; i < found.size(); ++i) list.data_ptr<std::int64_t>()[i] = found[i].row;
+  const auto score_1F =
+      products(query.row_D.view({1, query.row_D.size(0)}), centroid_LD_.index_select(0, list));
+  for (std::size_t i = 0; i < found.size(); ++i) found[i].score = score_1F.const_data_ptr<float>()[i];
+  std::sort(found.begin(), found.end(), is_better);
+  found.resize(static_cast<std::size_t>(wanted));
+  return found;
 }
 
 Lists::Scan Lists::scanned(const Query& query, std::int64_t probes) const {

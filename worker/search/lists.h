@@ -72,6 +72,7 @@ class Lists {
 
   checkpoint::SafetensorsFile file_;
   at::Tensor centroid_LR_, query_map_RD_;  // the latter undefined: as it is
+  at::Tensor centroid_LD_;                 // with all numbers; undefined: those are all, or an older file
   std::int64_t first_width_ = 0;           // F up to a multiple of 4
   std::int64_t rest_width_ = 0;            // R - F
   const std::int64_t* first_ = nullptr;    // L + 1

@@ -227,7 +227,10 @@ void write_lists(const io::Path& path, const RowSource& source, const ListsPlan&
                                                              {"scale", scale},
                                                              {"code", code}};
   if (first < numbers) tensors.emplace_back("rest", rest);
-  if (reduced) tensors.insert(tensors.begin() + 1, {"query_map", few.query_map_RD});
+  if (reduced) {
+    tensors.insert(tensors.begin() + 1, {"query_map", few.query_map_RD});
+    tensors.emplace_back("centroid_whole", centroid);
+  }
   metadata.insert({{"format", "trireme-lists"}, {"version", "3"}});
   checkpoint::write_safetensors(path, tensors, metadata);
 }
