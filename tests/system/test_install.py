@@ -1,8 +1,11 @@
 """cmake --install: a tree that can be moved, and runs where neither the checkout nor .trireme exists."""
 import os
+import pty
 import re
+import select
 import shutil
 import subprocess
+import time
 
 import pytest
 
@@ -95,6 +98,34 @@ def test_completion_and_man_page_know_every_command(moved, tmp_path):
     assert completed("trireme")() == commands
     assert completed("trireme")("la") == {"launch"}
     assert "--set" in completed("trireme", "plan")("--")
+
+
+def zsh_makes(share, line, told):
+    """The line after TAB in an interactive zsh on a terminal of its own, which writes it to the file `told`."""
+    process, terminal = pty.fork()
+    if process == 0:
+        os.execve("/usr/bin/zsh", ["zsh", "-f", "-i"], {"PATH": f"{share.parent / 'bin'}:/usr/bin:/bin", "TERM": "dumb", "HOME": str(told.parent)})
+    setup = (f"fpath=({share}/zsh/site-functions $fpath); autoload -U compinit; compinit -D -u; tell() {{ print -r -- $BUFFER > {told}.part; mv {told}.part {told} }}; "
+             "zle -N tell; bindkey '^G' tell; print rea''dy\r")
+    os.write(terminal, setup.encode())
+    seen, end = b"", time.monotonic() + 60
+    try:
+        while not told.exists() and time.monotonic() < end:
+            if select.select([terminal], [], [], 0.1)[0]:
+                seen += os.read(terminal, 4096)
+            if b"ready" in seen and line:
+                os.write(terminal, f"{line}\t\x07".encode())
+                line = ""
+    finally:
+        os.close(terminal)
+        os.waitpid(process, 0)
+    assert told.exists(), seen
+    return told.read_text().rstrip("\n")
+
+
+def test_zsh_completes_commands_and_options(moved, tmp_path):
+    for number, (typed, made) in enumerate([("trireme la", "trireme launch "), ("trireme checkpoints --rem", "trireme checkpoints --remove "), ("trireme nosu", "trireme nosu")]):
+        assert zsh_makes(moved / "share", typed, tmp_path / str(number)) == made
 
 
 def test_a_prefix_that_cannot_be_written_is_named():
