@@ -4,12 +4,17 @@
     tests/architecture/figures.py            the table
     tests/architecture/figures.py KIND …     files outside its own folder that name a stage kind
     tests/architecture/figures.py --list X   every place behind one figure (functions, sources, folders, files, strings, io, sleeps)
+    tests/architecture/figures.py --rooms [COMMIT]   lines and comparisons with a string by room, and how many lines lie in files that the
+                                             commit had not (default: the last one before the issues that add kinds, formats and services)
 
-Read from the sources alone; nothing is built. Product = common, jobs, coordinator, worker; generated files do not count."""
+Read from the sources (--rooms: from git's history too); nothing is built. Product = common, jobs, coordinator, worker; generated files do not count."""
 import collections
 import pathlib
 import re
+import subprocess
 import sys
+import tarfile
+import tempfile
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 PRODUCT = ("common", "jobs", "coordinator", "worker")
@@ -18,12 +23,13 @@ KINDS = ("synthesize", "inspect", "filter", "pair_counts", "vocabulary", "ngram_
 LITERAL = re.compile(r'R"(\w*)\((?:.|\n)*?\)\1"|"(?:\\.|[^"\\\n])*"|\'(?:\\.|[^\'\\\n])\'|//[^\n]*|/\*(?:.|\n)*?\*/')
 STRING_COMPARISON = re.compile(r'[=!]= *"|" *[=!]= ')
 FILE_CALL = re.compile(r'\bstd::(?:filesystem::(?!path\b)\w+|[io]?fstream)\b|\bfs::(?!path\b)\w+\(|::(?:open|openat|rename|unlink|fsync|pread|pwrite|mkdir|flock)\(')
+BEFORE_THE_OTHERS = "2556304"  # the house alone had been worked on
 SLEEP = re.compile(r'\b(?:sleep_for|sleep_until|usleep|nanosleep)\(')
 
 
-def product(suffixes=(".cpp", ".h", ".cu")):
+def product(suffixes=(".cpp", ".h", ".cu"), root=ROOT):
     for top in PRODUCT:
-        yield from sorted(p for p in (ROOT / top).rglob("*") if p.suffix in suffixes and "not edited by hand" not in p.read_text()[:200])
+        yield from sorted(p for p in (root / top).rglob("*") if p.suffix in suffixes and "not edited by hand" not in p.read_text()[:200])
 
 
 def name(path):
@@ -121,6 +127,43 @@ def sleeps():
     return matches(SLEEP, sorted((ROOT / "tests").rglob("*.cpp")))
 
 
+def room_of(path, rooms):
+    return max((room for room in rooms if path.startswith(room + "/")), key=len, default=path.split("/")[0])
+
+
+def rooms_since(commit):
+    """(room, lines now, of them in files that the commit had not, lines then of the others, comparisons with a string) by room of layers.txt.
+    A file that was moved since is no new one."""
+    git = ["git", "-C", str(ROOT)]
+    moved = subprocess.run([*git, "diff", "-M", "--diff-filter=R", "--name-status", commit, "--", *PRODUCT], capture_output=True, text=True, check=True).stdout
+    moved = {now: then for _, then, now in (line.split("\t") for line in moved.splitlines())}
+    with tempfile.TemporaryDirectory() as folder:
+        tar = subprocess.run([*git, "archive", commit, *PRODUCT], capture_output=True, check=True).stdout
+        with tempfile.TemporaryFile() as file:
+            file.write(tar)
+            file.seek(0)
+            tarfile.open(fileobj=file).extractall(folder)
+        then = {p.relative_to(folder).as_posix(): len(p.read_text().splitlines()) for p in product(root=pathlib.Path(folder))}
+    rooms = re.findall(r"^([\w/]+):", (ROOT / "tests/architecture/layers.txt").read_text(), re.M)
+    sums = collections.defaultdict(lambda: [0, 0, 0, 0])
+    for lines, path in source_lines():
+        row, old = sums[room_of(path, rooms)], moved.get(path, path)
+        row[0] += lines
+        row[1] += 0 if old in then else lines
+        row[2] += then.get(old, 0)
+    for place in string_comparisons():
+        sums[room_of(place, rooms)][3] += 1
+    return [(room, *row) for room, row in sorted(sums.items())], sum(then.values())
+
+
+def print_rooms(commit=BEFORE_THE_OTHERS):
+    rows, then = rooms_since(commit)
+    print(f"{'room':24} {'lines':>7} {'in new files':>13} {'the others':>11} {'these then':>11} {'string ==':>10}")
+    for room, now, new, before, strings in [*rows, ("all", *map(sum, list(zip(*rows))[1:]))]:
+        print(f"{room:24} {now:7} {new:13} {now - new:11} {before:11} {strings:10}")
+    print(f"product lines at {commit}: {then}")
+
+
 def table():
     longest, sources, folders = all_functions(), source_lines(), folder_sizes()
     median = sorted(lines for lines, _, _ in longest)[len(longest) // 2]
@@ -142,7 +185,9 @@ LISTS = {"functions": all_functions, "sources": source_lines, "folders": folder_
 
 
 def main(arguments):
-    if arguments[:1] == ["--list"]:
+    if arguments[:1] == ["--rooms"]:
+        print_rooms(*arguments[1:2])
+    elif arguments[:1] == ["--list"]:
         for row in LISTS[arguments[1]]():
             print(*row) if isinstance(row, tuple) else print(row)
     elif arguments:

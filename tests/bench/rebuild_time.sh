@@ -1,8 +1,25 @@
 #!/usr/bin/env bash
 # How long `ninja trireme-worker` takes after one source of each stage was touched: a line per stage, the slowest last. Wants a quiet machine.
+# With --clean: how long everything takes from nothing, at each of the commits (what was, and what is, beside one another).
 # usage: rebuild_time.sh [BUILD_FOLDER] [stage…]   (default build/release, every stage); without the compiler cache, which would hide it
+#        rebuild_time.sh --clean [COMMIT…]         (default HEAD); TARGETS="trireme-worker" for less than the three programs
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/../.."
+if [[ ${1-} == --clean ]]; then
+  shift
+  export CCACHE_DISABLE=1
+  for commit in "${@:-HEAD}"; do
+    tree=$(mktemp -d) && trap 'rm -rf "$tree"' EXIT
+    git archive "$commit" | tar -x -C "$tree"
+    ln -s "$PWD/.trireme" "$tree/.trireme"
+    (cd "$tree" && cmake --preset release -DTRIREME_TESTS=OFF >/dev/null
+     TIMEFORMAT="%R s, %U s of processors: $commit"
+     # shellcheck disable=SC2086
+     time ninja -C build/release ${TARGETS:-trireme trireme-coordinator trireme-worker} >/dev/null)
+    rm -rf "$tree"
+  done
+  exit
+fi
 build=${1:-build/release}
 shift || true
 stages=("$@")
