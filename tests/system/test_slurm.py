@@ -54,6 +54,8 @@ def jobs(cluster, tmp_path_factory):
     bereft   loses a node after its second checkpoint
     hopeless has a worker that dies at the first step of every start
     srun     the same job without mpirun
+    sweep    a table, of one short run
+    service  takes a job over HTTP
     """
     first, second, third = cluster.hosts.names
     folder = tmp_path_factory.mktemp("jobs")
@@ -83,6 +85,11 @@ def jobs(cluster, tmp_path_factory):
     cluster.wait_for(lambda: "Slurm will start job" in cluster.output(job), PATIENCE, f"the requeue: {cluster.output(job)[-2000:]}")
     (step,) = checkpoints(run)  # none was due but this
     started["stopped"] = job, run, step
+    sweep = {"apiVersion": "trireme/v1", "kind": "Sweep", "name": "table", "output": str(folder / "sweep"), "base": str(EXAMPLES / "tiny.json"), "seeds": [1],
+             "arms": {"short": {"spec.stages.train.epochs": 1}}, "main_metric": "evaluate.mean_recall@1"}
+    (folder / "sweep.json").write_text(json.dumps(sweep))
+    started["sweep"] = cluster.sbatch(SCRIPTS / "sweep.sbatch", folder / "sweep.json", options=["--nodes=1", "--ntasks-per-node=1", f"--exclude={second}"], cwd=ROOT), folder / "sweep"
+    started["service"] = cluster.sbatch(SCRIPTS / "service.sbatch", folder / "service", options=["--nodes=1", "--ntasks-per-node=1", f"--nodelist={third}"], cwd=ROOT), folder / "service"
     return started
 
 
@@ -132,6 +139,23 @@ def test_srun_with_pmix_runs_the_same_job(cluster, jobs, undisturbed):
     job, run = jobs["srun"]
     assert ended(cluster, job)[:2] == ("COMPLETED", 0), cluster.output(job)
     assert (run / "final/model.safetensors").read_bytes() == undisturbed
+
+
+def test_a_sweep_and_a_service_are_batch_jobs_too(cluster, jobs, tmp_path):
+    job, run = jobs["service"]
+    cluster.wait_for(lambda: (run / "endpoint.json").exists(), PATIENCE, f"the service: {cluster.output(job)[-2000:]}")
+    spec = json.loads((EXAMPLES / "tiny.json").read_text())
+    spec["spec"]["output"] = str(run.parent / "submitted")
+    spec["spec"]["stages"][0]["epochs"] = 1
+    (tmp_path / "job.json").write_text(json.dumps(spec))
+    submitted = cluster.hosts.run(2, [BIN / "trireme", "submit", "--run", run, tmp_path / "job.json"], timeout=60)
+    assert submitted.returncode == 0, submitted.stdout + submitted.stderr
+    cluster.wait_for(lambda: (run.parent / "submitted/final/model.safetensors").exists(), PATIENCE, f"the job of the service: {cluster.output(job)[-2000:]}")
+    cluster.call("scancel", job)
+    assert ended(cluster, job)[0] == "CANCELLED", cluster.output(job)
+    job, run = jobs["sweep"]
+    assert ended(cluster, job)[:2] == ("COMPLETED", 0), cluster.output(job)
+    assert len((run / "sweep.csv").read_text().splitlines()) >= 2
 
 
 def test_the_real_time_limit_and_a_plain_scancel(cluster, jobs):
