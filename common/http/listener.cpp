@@ -14,8 +14,8 @@ namespace trireme::http {
 
 using tcp = net::ip::tcp;
 
-Address parse_address(const std::string& text) {
-  const Error bad(ErrorKind::kUsage, "'" + text + "' is not an address to listen on",
+Address parse_address(const std::string& text, const std::string& option) {
+  const Error bad(ErrorKind::kUsage, "'" + text + "' is not an address to listen on (" + option + ")",
                   "give ADDRESS:PORT, for example 127.0.0.1:8080, [::1]:8080 or HOST:8080");
   const std::size_t colon = text.rfind(':');
   if (colon == std::string::npos || colon == 0) throw bad;
@@ -36,7 +36,7 @@ Address parse_address(const std::string& text) {
     if (code || found.empty()) throw bad;
     address = found.begin()->endpoint().address();
   }
-  return {host, {address, static_cast<unsigned short>(port)}};
+  return {host, {address, static_cast<unsigned short>(port)}, option};
 }
 
 Listener::Listener(const Address& wanted, const Limits& limits, Serve serve)
@@ -48,11 +48,15 @@ Listener::Listener(const Address& wanted, const Limits& limits, Serve serve)
   if (!code) acceptor_.bind(wanted.endpoint, code);
   if (!code) acceptor_.listen(256, code);
   if (code == net::error::address_in_use)
-    throw Error(ErrorKind::kConflict, "cannot listen on " + text + ": the port is in use",
-                "stop the program that holds it, or choose another --listen (port 0 takes a free one)");
+    throw Error(
+        ErrorKind::kConflict, "cannot listen on " + text + ": the port is in use",
+        "stop the program that holds it, or choose another " + wanted.option + " (port 0 takes a free one)");
+  if (code == boost::system::errc::address_not_available)
+    throw Error(ErrorKind::kUsage, "cannot listen on " + text + ": this host has no such address",
+                "choose one of its own with " + wanted.option);
   if (code)
     throw Error(ErrorKind::kUnavailable, "cannot listen on " + text + ": " + code.message(),
-                "choose an address of this machine with --listen");
+                "choose another " + wanted.option);
   port_ = acceptor_.local_endpoint().port();
   const bool v6 = wanted.endpoint.address().is_v6();
   const std::string local =

@@ -16,17 +16,18 @@ namespace trireme::http {
 struct Address {
   std::string host;  // as given; localhost is 127.0.0.1
   net::ip::tcp::endpoint endpoint;
+  std::string option;  // that named it, for faults
   bool is_loopback() const { return endpoint.address().is_loopback(); }
 };
 // "127.0.0.1:8080", "[::1]:0", "localhost:80". Throws kUsage.
-Address parse_address(const std::string& text);
+Address parse_address(const std::string& text, const std::string& option = "--listen");
 
 class Listener {
  public:
   // Reads one request and answers it; false when the connection is to be closed.
   using Serve = std::function<net::awaitable<bool>(SharedConnection)>;
 
-  // Binds. Throws kConflict when the port is taken, kUnavailable when it is no address of this machine.
+  // Binds. Throws kConflict when the port is taken, kUsage when it is no address of this host.
   // `limits` outlive it.
   Listener(const Address& address, const Limits& limits, Serve serve);
   ~Listener();  // stop()

@@ -20,7 +20,7 @@ Exporter::Exporter(const std::string& host, int port, std::string token,
                    std::function<std::string()> exposition)
     : expected_(token.empty() ? "" : "Bearer " + token),
       exposition_(std::move(exposition)),
-      listener_(http::parse_address(host + ":" + std::to_string(port)), limits_,
+      listener_(http::parse_address(host + ":" + std::to_string(port), "--metrics-listen"), limits_,
                 [this](http::SharedConnection connection) { return serve_one(std::move(connection)); }) {
   listener_.start();
 }

@@ -320,14 +320,24 @@ def test_an_output_that_cannot_be_written_is_named(tmp_path):
     assert done.returncode != 0 and str(tmp_path / "file") in done.stdout + done.stderr
 
 
-def test_a_port_in_use_is_named(tmp_path):
+@pytest.mark.parametrize("options, code, says", [
+    (["--listen", "nonsense"], 2, "'nonsense' is not an address to listen on (--listen)"),
+    (["--listen", "198.51.100.7:9400"], 2, "cannot listen on 198.51.100.7:9400: this host has no such address (choose one of its own with --listen)"),
+    (["--listen", "127.0.0.1:PORT"], 4, "cannot listen on 127.0.0.1:PORT: the port is in use"),
+    (["--metrics-listen", "198.51.100.7"], 2, "this host has no such address (choose one of its own with --metrics-listen)"),
+    (["--metrics-listen", "127.0.0.1:BELOW"], 4, "worker 1: cannot listen on 127.0.0.1:PORT: the port is in use"),
+    (["--metrics-listen", "0.0.0.0", "--advertise", "198.51.100.0/24"], 2, "--advertise 198.51.100.0/24: this host has no address in that network"),
+])
+def test_a_place_where_nobody_can_listen_is_named_by_the_first_start(tmp_path, options, code, says):
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))
         taken.listen()
         port = taken.getsockname()[1]
-        done = subprocess.run(["mpirun", "--oversubscribe", "--bind-to", "none", "-n", "1", BIN / "trireme-coordinator", "--run-dir", tmp_path / "r", "--listen", f"127.0.0.1:{port}", ":",
-                               "-n", "1", BIN / "trireme-worker"], capture_output=True, text=True, timeout=60, env=environment())
-    assert done.returncode != 0 and str(port) in done.stdout + done.stderr
+        there = lambda text: text.replace("PORT", str(port)).replace("BELOW", str(port - 1))
+        done = trireme("launch", "-n", 1, EXAMPLES / "tiny.json", "--set", f"spec.output={tmp_path}/run", *map(there, options), timeout=120)
+    text = done.stdout + done.stderr
+    assert done.returncode == code and there(says) in text.strip().splitlines()[-2], text  # the last line names the logs
+    assert (tmp_path / "run/incarnation").read_text() == "1\n"
 
 
 def test_mpirun_missing_or_of_another_make_is_said(tmp_path):

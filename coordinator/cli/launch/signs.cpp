@@ -10,12 +10,32 @@
 
 namespace trireme::coordinator::cli {
 
+namespace {
+
+// "2026-11-29T19:28:29.539Z ERROR worker/1 worker: cannot listen on …" -> "worker 1: cannot listen on …"; ""
+// of other lines.
+std::string fault_in(const std::string& line) {
+  static const std::regex kFault(R"(^\S+Z ERROR (coordinator|worker/(\d+)) \S+: (.*)$)");
+  std::smatch found;
+  if (!std::regex_search(line, found, kFault)) return "";
+  return (found[2].matched ? "worker " + found[2].str() : std::string("the coordinator")) + ": " +
+         found[3].str();
+}
+
+}  // namespace
+
+bool hopeless(int code) {
+  return code == exit_code(ErrorKind::kUsage) || code == exit_code(ErrorKind::kConflict);
+}
+
 // "… process rank 2 with PID 0 on node n exited on signal 9 (Killed)."
 CauseOfEnd cause_of_end(const io::Path& log, std::uint64_t begin, const Ended& end,
                         std::uint64_t kills_for_memory) {
   io::LineReader file(log, begin);
   static const std::regex kSignal(R"(process rank (\d+) .*exited on signal (\d+))");
+  std::string fault;
   for (std::string line; file.next(line);) {
+    if (std::string one = fault_in(line); !one.empty()) fault = std::move(one);
     std::smatch found;
     if (!std::regex_search(line, found, kSignal)) continue;
     const std::string who = found[1] == "0" ? "the coordinator" : "worker " + found[1].str();
@@ -24,6 +44,7 @@ CauseOfEnd cause_of_end(const io::Path& log, std::uint64_t begin, const Ended& e
             std::atoi(found[1].str().c_str()), memory};
   }
   if (end.signal != 0) return {"mpirun was killed by signal " + std::to_string(end.signal)};
+  if (hopeless(end.code) && !fault.empty()) return {fault};
   return {"mpirun ended with code " + std::to_string(end.code)};
 }
 

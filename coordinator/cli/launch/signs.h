@@ -16,10 +16,14 @@ struct CauseOfEnd {
   int worker = 0;    // that was killed by a signal; 0: none
   bool out_of_memory = false;
 };
-// From what mpirun wrote into `log` from byte `begin` on, how it ended, and how many processes of this host
-// the kernel has killed for memory meanwhile.
+// From what mpirun and ranks wrote into `log` from byte `begin` on, how it ended, and how many processes of
+// this host the kernel has killed for memory meanwhile.
 CauseOfEnd cause_of_end(const io::Path& log, std::uint64_t begin, const Ended& end,
                         std::uint64_t kills_for_memory);
+
+// An exit code of a rank that would be the same after another start: the command line is off, or somebody
+// else holds what it needs.
+bool hopeless(int code);
 
 // Since this host has started (/proc/vmstat).
 std::uint64_t kills_for_memory();

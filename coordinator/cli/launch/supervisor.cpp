@@ -320,9 +320,9 @@ bool Supervisor::decide(const std::optional<store::Terminal>& terminal, const In
     if (terminal->state == "FAILED" && !terminal->retryable)
       return stop(terminal->exit_code == 0 ? 1 : terminal->exit_code, terminal->state, terminal->reason);
   }
-  if (!terminal && incarnation.exit_code == exit_code(ErrorKind::kConflict))
-    return stop(incarnation.exit_code, "FAILED",
-                "something else is in the way; starting again would not help");
+  // Later a rank of the start before, on a host that was cut off, may be what is in the way.
+  if (!terminal && result_.incarnations == 1 && hopeless(incarnation.exit_code))
+    return stop(incarnation.exit_code, "FAILED", incarnation.cause);
   const std::string cause = terminal && !terminal->reason.empty() ? terminal->reason : incarnation.cause;
   if (incarnation.stop_asked) return stop(75, "STOPPED", cause);
   const auto progress = read_progress(options_.run_folder);

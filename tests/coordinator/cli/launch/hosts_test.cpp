@@ -69,6 +69,10 @@ TEST(Hosts, BatchSystemsAreFoundInTheEnvironment) {
   EXPECT_EQ(text_of(hosts_of_environment(get).hosts), "w-0:2 w-1:2 ");
   variables = {{"PBS_NODEFILE", file.string()}, {"PBS_JOBID", "7.server"}};
   EXPECT_EQ(hosts_of_environment(get).source, "PBS job 7.server");
+  io::write_file_atomic(file, "n1\nn1\nn2\n");  // a line per slot
+  variables = {{"LSB_DJOB_HOSTFILE", file.string()}, {"LSB_JOBID", "3"}};
+  EXPECT_EQ(hosts_of_environment(get).source + " " + text_of(hosts_of_environment(get).hosts),
+            "LSF job 3 n1:2 n2:1 ");
 }
 
 }  // namespace

@@ -103,6 +103,22 @@ TEST_F(SupervisorTest, RestartAndRetryableFailureStartAgain) {
   EXPECT_EQ(run().incarnations, 3);
 }
 
+TEST_F(SupervisorTest, AWrongCommandLineAndATakenPortEndTheFirstStartByName) {
+  const std::string line = "echo '2026-11-29T19:28:29.539Z ERROR worker/1 worker: cannot listen on b:1'; ";
+  for (const int code : {2, 4}) {
+    script(line + "exit " + std::to_string(code));
+    const SupervisorResult result = run();
+    EXPECT_EQ(result.exit_code, code);
+    EXPECT_EQ(result.incarnations, 1);
+    EXPECT_EQ(result.state + " " + result.reason, "FAILED worker 1: cannot listen on b:1");
+  }
+  // A rank of a start before may hold the port for a moment.
+  script("pulse $TRIREME_INCARNATION; case $TRIREME_INCARNATION in 3) exit 9;; 4) " + line +
+         "exit 4;; *) end SUCCEEDED 0;; esac");
+  EXPECT_EQ(run().incarnations, 3);
+  EXPECT_NE(said_.find("incarnation 4 ended: worker 1: cannot listen on b:1"), std::string::npos) << said_;
+}
+
 // F20.
 TEST_F(SupervisorTest, ThreeStartsWithoutProgressGiveUp) {
   script("pulse 7; exit 1");
