@@ -17,6 +17,9 @@ import pytest
 
 from conftest import EXAMPLES, ROOT, environment, need_program
 
+sys.path.insert(0, str(ROOT / "tests/support"))
+from service import SearchService  # noqa: E402
+
 MONITORING = ROOT / "monitoring"
 RULES = MONITORING / "prometheus/alerts.yml"
 BOARDS = {path.stem: json.loads(path.read_text()) for path in sorted((MONITORING / "grafana/dashboards").glob("*.json"))}
@@ -37,9 +40,10 @@ def panels(board):
     return [panel for panel in BOARDS[board]["panels"] if panel["type"] != "row"]
 
 
-def queries():
-    """{query as Grafana sends it when all is chosen: (dashboard, panel)}"""
-    return {re.sub(r"\$(run|job|host|stage)\b", ".*", target["expr"]): (board, panel["title"]) for board in sorted(BOARDS, key=lambda name: name != "search") for panel in panels(board) for target in panel["targets"]}
+def queries(of="training"):
+    """{query as Grafana sends it when all is chosen: (dashboard, panel)}; what search has in common with another is search's when it is asked for."""
+    boards = sorted(BOARDS, key=lambda name: (name == "search") == (of == "search"))
+    return {re.sub(r"\$(run|job|host|stage)\b", ".*", target["expr"]): (board, panel["title"]) for board in boards for panel in panels(board) for target in panel["targets"]}
 
 
 def test_rules_and_config_are_valid_and_every_alert_fires_in_its_test():
@@ -204,7 +208,6 @@ def test_every_panel_has_data_of_real_jobs_and_real_alerts_arrive(launch, tmp_pa
                     return json.loads(get(f"http://127.0.0.1:{port}/api/v1/{path}"))["data"]
                 except OSError:
                     return {}
-            # A job has no search service, and refuses nobody.
             waiting = {query for query, (board, _) in queries().items() if board != "search"} - NEVER
             assert len(waiting) >= 50
             arrived, deadline = {}, time.monotonic() + 120
@@ -228,3 +231,30 @@ def test_every_panel_has_data_of_real_jobs_and_real_alerts_arrive(launch, tmp_pa
             assert path == "/page" and page["status"] == "firing" and page["labels"]["run"] == run
             assert page["annotations"]["dashboard"] == "/d/trireme-coordinator?viewPanel=67" and "disk" in page["annotations"]["action"]
             assert arrived["CheckpointFailing"][0] == "/warn" and arrived["CheckpointFailing"][1]["labels"]["run"] == run
+
+
+def test_every_panel_of_search_has_data_of_a_real_service(launch, tmp_path):
+    need_program("prometheus")
+    run = launch(EXAMPLES / "tiny.json", name="pictures", sets=["spec.stages.train.epochs=1"]).succeed().output
+    service = SearchService(tmp_path / "log", run, "-n", 1, "--threads", 1)
+    port, config = free_port(), (MONITORING / "prometheus/prometheus.yml").read_text()
+    for shipped, here in {"# - {job_name: trireme-search": "- {job_name: trireme-search", "127.0.0.1:9410": service.address.netloc, "scrape_interval: 5s": "scrape_interval: 1s"}.items():
+        assert shipped in config, shipped
+        config = config.replace(shipped, here)
+    (tmp_path / "prometheus.yml").write_text(config)
+    (tmp_path / "alerts.yml").write_text(RULES.read_text())
+    (run / "index/manifest.json").write_text("{}")  # a newer index that is none
+    waiting = {query for query, (board, _) in queries("search").items() if board == "search"}
+    assert len(waiting) >= 8
+    try:
+        with programs(["prometheus", f"--config.file={tmp_path}/prometheus.yml", f"--storage.tsdb.path={tmp_path}/tsdb", f"--web.listen-address=127.0.0.1:{port}"]):
+            deadline = time.monotonic() + 120
+            while waiting and time.monotonic() < deadline:
+                time.sleep(0.5)
+                service.search({"text": "a red circle"}, k=1)
+                assert service.ask("GET", "/nothing")[0] == 404
+                with contextlib.suppress(OSError):
+                    waiting -= {query for query in waiting if json.loads(get(f"http://127.0.0.1:{port}/api/v1/query?query=" + urllib.parse.quote(query)))["data"]["result"]}
+        assert not waiting, waiting
+    finally:
+        service.stop()
