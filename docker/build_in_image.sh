@@ -6,6 +6,7 @@ set -euo pipefail
 dependencies=$1 prefix=$2
 shift 2
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
+export LANG=${LANG:-C.UTF-8}  # the compiler cache tells locales apart
 [[ -e .trireme ]] || ln -s "$dependencies" .trireme
 [[ -e build/release/build.ninja ]] || cmake --preset release -DTRIREME_TESTS=OFF
 ninja ${TRIREME_JOBS:+-j "$TRIREME_JOBS"} -C build/release trireme trireme-coordinator trireme-worker "$@"
