@@ -33,7 +33,7 @@ void check(const at::Tensor& features_ND, const at::Tensor& label_N, std::int64_
                 "the model's weights or a picture's embedding hold NaN: trireme weights inspect");
 }
 
-constexpr std::int64_t kTileElements = std::int64_t{1} << 21;
+constexpr std::int64_t kTileElements = std::int64_t{1} << 20;
 constexpr double kFloat32Beyond = 1 << 22;  // numbers
 
 // Rows of a data set that a fit or a test looks at, gathered tile by tile.
@@ -42,18 +42,21 @@ struct Rows {
   at::ScalarType math = at::kDouble;
 
   std::int64_t size() const { return index.defined() ? index.size(0) : label_N.size(0); }
-  // `see` is given [R, D] in math, and labels [R].
+  // `see` is given [x 1], [R, D + 1] in math, and labels [R].
   template <class See>
   void tiles(std::int64_t classes, const See& see) const {
-    const std::int64_t rows =
-        std::clamp<std::int64_t>(kTileElements / std::max(classes, features_ND.size(1)), 256, 16384);
+    const std::int64_t width = features_ND.size(1);
+    const std::int64_t rows = std::clamp<std::int64_t>(kTileElements / std::max(classes, width), 256, 16384);
     for (std::int64_t first = 0; first < size(); first += rows) {
       const std::int64_t count = std::min(rows, size() - first);
       const auto of = [&](const at::Tensor& all) {
         return index.defined() ? all.index_select(0, index.narrow(0, first, count))
                                : all.narrow(0, first, count);
       };
-      see(of(features_ND).to(math), of(label_N));
+      at::Tensor x_RE = at::empty({count, width + 1}, math);
+      x_RE.narrow(1, 0, width).copy_(of(features_ND));
+      x_RE.select(1, width).fill_(1);
+      see(x_RE, of(label_N));
     }
   }
 };
@@ -97,37 +100,30 @@ Slots slots_of(const at::Tensor& features_ND, const at::Tensor& label_N, const P
 }
 
 // sum CE of the rows and, behind one another in one tensor [K (D + 1) + 1], its gradient by [W b] before it.
-at::Tensor cross_entropy(const Rows& rows, const at::Tensor& w_KD, const at::Tensor& b_K) {
-  const auto w = w_KD.to(rows.math), b = b_K.to(rows.math);
-  const std::int64_t classes = w_KD.size(0), width = w_KD.size(1), numbers = classes * (width + 1);
-  at::Tensor sums = at::zeros({numbers + 1}, at::kDouble);
-  const at::Tensor gradient = sums.narrow(0, 0, numbers).view({classes, width + 1});
-  at::Tensor by_weight = gradient.narrow(1, 0, width), by_bias = gradient.select(1, width);
-  rows.tiles(classes, [&](const at::Tensor& x_RD, const at::Tensor& label_R) {
-    at::Tensor logits_RK = at::addmm(b, x_RD, w.t());
+at::Tensor cross_entropy(const Rows& rows, const at::Tensor& weights_KE) {
+  const auto w_KE = weights_KE.to(rows.math);
+  at::Tensor sums = at::zeros({w_KE.numel() + 1}, at::kDouble);
+  at::Tensor gradient_KE = sums.narrow(0, 0, w_KE.numel()).view(w_KE.sizes());
+  rows.tiles(w_KE.size(0), [&](const at::Tensor& x_RE, const at::Tensor& label_R) {
+    const auto logits_RK = x_RE.matmul(w_KE.t());
     const auto label_R1 = label_R.unsqueeze(1);
-    const auto lse_R1 = at::logsumexp(logits_RK, {1}, true);
-    sums[numbers].add_((lse_R1 - logits_RK.gather(1, label_R1)).sum(at::kDouble));
-    logits_RK.sub_(lse_R1).exp_();
-    logits_RK.scatter_add_(1, label_R1, at::full_like(lse_R1, -1));
-    by_weight.add_(logits_RK.t().matmul(x_RD));
-    by_bias.add_(logits_RK.sum(0, false, at::kDouble));
+    at::Tensor share_RK = at::softmax(logits_RK, 1);
+    // log sum exp of a row, by its largest share, which never vanishes
+    const auto lse_R1 = logits_RK.amax(1, true) - share_RK.amax(1, true).log_();
+    sums[-1].add_((lse_R1 - logits_RK.gather(1, label_R1)).sum(at::kDouble));
+    share_RK.scatter_add_(1, label_R1, at::full_like(lse_R1, -1));
+    gradient_KE.add_(share_RK.t().matmul(x_RE));
   });
   return sums;
 }
 
 // sum [x 1]^T [x 1].
 at::Tensor second_moment(const Rows& rows, std::int64_t classes) {
-  const std::int64_t width = rows.features_ND.size(1);
-  at::Tensor moment = at::zeros({width + 1, width + 1}, at::kDouble);
-  rows.tiles(classes, [&](const at::Tensor& x_RD, const at::Tensor&) {
-    moment.narrow(0, 0, width).narrow(1, 0, width).add_(x_RD.t().matmul(x_RD));
-    const auto sum_D = x_RD.sum(0, false, at::kDouble);
-    moment.select(0, width).narrow(0, 0, width).add_(sum_D);
-    moment.select(1, width).narrow(0, 0, width).add_(sum_D);
-    moment[width][width].add_(x_RD.size(0));
-  });
-  return moment;
+  const std::int64_t width = rows.features_ND.size(1) + 1;
+  at::Tensor moment_EE = at::zeros({width, width}, at::kDouble);
+  rows.tiles(classes,
+             [&](const at::Tensor& x_RE, const at::Tensor&) { moment_EE.add_(x_RE.t().matmul(x_RE)); });
+  return moment_EE;
 }
 
 // Value and gradient of the objective over C N, so that its scale does not depend on either, in coordinates
@@ -150,16 +146,16 @@ class Regression {
   std::int64_t numbers() const { return classes_ * (width() + 1); }
   // [W b], [K, D + 1].
   at::Tensor weights(const at::Tensor& flat) const {
-    return flat.view({classes_, width() + 1}).matmul(inverse_);
+    return flat.to(at::kDouble).view({classes_, width() + 1}).matmul(inverse_);
   }
-  double tolerance() const { return slots_.front().math == at::kFloat ? 1e-8 : 0; }
+  at::ScalarType math() const { return slots_.front().math; }
+  double tolerance() const { return math() == at::kFloat ? 1e-7 : 0; }
 
   double operator()(const at::Tensor& flat, at::Tensor& gradient) const {
-    const auto at_KD = weights(flat);
-    const auto w_KD = at_KD.narrow(1, 0, width()), b_K = at_KD.select(1, width());
-    const auto seen_KD = start_KD_.defined() ? w_KD + start_KD_ : w_KD;
-    const auto sums =
-        total(slots_, gang_, [&](const Rows& rows) { return cross_entropy(rows, seen_KD, b_K); });
+    const auto at_KE = weights(flat), w_KD = at_KE.narrow(1, 0, width());
+    at::Tensor seen_KE = at_KE;
+    if (start_KD_.defined()) (seen_KE = at_KE.clone()).narrow(1, 0, width()).add_(start_KD_);
+    const auto sums = total(slots_, gang_, [&](const Rows& rows) { return cross_entropy(rows, seen_KE); });
     const auto slope = sums.narrow(0, 0, numbers()).view({classes_, width() + 1}).div_(count_);
     slope.narrow(1, 0, width()).add_(w_KD, penalty_);
     gradient.view({classes_, width() + 1}).copy_(slope.matmul(inverse_.t()));
@@ -179,7 +175,7 @@ class Regression {
 LinearClassifier fit(const Slots& slots, std::int64_t classes, double c, const at::Tensor& start_KD,
                      const ProbeGang& gang) {
   const Regression regression(slots, classes, c, start_KD, gang);
-  at::Tensor flat = at::zeros({regression.numbers()}, at::kDouble);
+  at::Tensor flat = at::zeros({regression.numbers()}, regression.math());
   optim::minimize_lbfgs([&](const at::Tensor& x, at::Tensor& gradient) { return regression(x, gradient); },
                         flat, {.gradient_tolerance = 1e-10, .value_tolerance = regression.tolerance()});
   const auto found = regression.weights(flat);
@@ -189,13 +185,17 @@ LinearClassifier fit(const Slots& slots, std::int64_t classes, double c, const a
   return classifier;
 }
 
+at::Tensor joined(const LinearClassifier& classifier) {  // [W b]
+  return at::cat({classifier.weight_KD, classifier.bias_K.unsqueeze(1)}, 1);
+}
+
 // Whether each row's largest logit is its label's.
 at::Tensor hits_of(const LinearClassifier& classifier, const Rows& rows) {
-  const auto w = classifier.weight_KD.to(rows.math), b = classifier.bias_K.to(rows.math);
+  const auto w_KE = joined(classifier).to(rows.math);
   std::vector<at::Tensor> hits = {at::empty({0}, at::kBool)};
-  const auto column_K = at::arange(w.size(0), at::kLong);
-  rows.tiles(w.size(0), [&](const at::Tensor& x_RD, const at::Tensor& label_R) {
-    const auto logits_RK = at::addmm(b, x_RD, w.t());
+  const auto column_K = at::arange(w_KE.size(0), at::kLong);
+  rows.tiles(w_KE.size(0), [&](const at::Tensor& x_RE, const at::Tensor& label_R) {
+    const auto logits_RK = x_RE.matmul(w_KE.t());
     const auto label_R1 = label_R.unsqueeze(1), own_R1 = logits_RK.gather(1, label_R1);
     hits.push_back((logits_RK <= own_R1)
                        .logical_not_()
@@ -242,8 +242,7 @@ double mean_per_class_accuracy(const LinearClassifier& classifier, const at::Ten
 double logistic_objective(const LinearClassifier& classifier, const at::Tensor& features_ND,
                           const at::Tensor& label_N, double c) {
   const auto count = static_cast<double>(label_N.size(0));
-  const auto sums =
-      cross_entropy(slots_of(features_ND, label_N, {}).front(), classifier.weight_KD, classifier.bias_K);
+  const auto sums = cross_entropy(slots_of(features_ND, label_N, {}).front(), joined(classifier));
   return sums[-1].item<double>() / count +
          classifier.weight_KD.square().sum().item<double>() / (2 * c * count);
 }

@@ -5,9 +5,9 @@
 //
 // solved by L-BFGS in coordinates in which the curvature at W = 0 is the identity, tile by tile. In float64;
 // features of float32 with more than 2^22 numbers are multiplied in float32, sums stay float64, and the end
-// is where an iteration gains less than 1e-8 of the objective. W_0 = 0 but for a probe that starts at class
-// prompts (few_shot.h), whose penalty then pulls towards them. Memory beside the features: tiles, and 25
-// times W in float64.
+// is where an iteration gains less than 1e-7 of the objective. W_0 = 0 but for a probe that starts at class
+// prompts (few_shot.h), whose penalty then pulls towards them. Memory beside the features: tiles, 25 times W
+// in the type that is multiplied in, and 8 times in float64.
 //
 // Data parallel: each worker has rows of its own, in slots of which all workers together have a power of two.
 // A tree over the slots adds up what they give, so that the result depends on the slots and not on who has

@@ -70,7 +70,7 @@ bool line_search(const Objective& objective, const Point& from, const at::Tensor
 }  // namespace
 
 LbfgsResult minimize_lbfgs(const Objective& objective, at::Tensor& x, const LbfgsOptions& options) {
-  Point at{x.detach().to(at::kDouble).clone(), at::empty_like(x, at::kDouble), 0};
+  Point at{x.detach().clone(), at::empty_like(x), 0};
   at.value = objective(at.x, at.gradient);
   if (!std::isfinite(at.value))
     throw Error(ErrorKind::kInvalid, "the objective is not finite where L-BFGS begins",

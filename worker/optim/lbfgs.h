@@ -9,7 +9,8 @@
 
 namespace trireme::worker::optim {
 
-// Value at x [n] float64; writes the gradient [n] float64 into `gradient`.
+// Value at x [n]; writes the gradient [n] into `gradient`. Both have the type of the start, float64 or, where
+// memory counts and the value is no more exact than that, float32.
 using Objective = std::function<double(const at::Tensor& x, at::Tensor& gradient)>;
 
 struct LbfgsOptions {
