@@ -60,6 +60,9 @@ elves() { find "$work/bin" "$mpi/bin" "$mpi/lib" "$work/pmix" -type f \( -name '
 } 2>/dev/null | awk '/=> \//{print $3}' | sort -u | grep -vE 'site-packages|/torch/|libtorch|libc10|libcudart|libcupti|libnccl|libcuda' |
   while read -r library; do cp -L "$library" "$work/lib/$(basename "$library")"; done
 cp -L /lib64/ld-linux-x86-64.so.2 "$work/lib/"
+# Torch's CUDA libraries ask for these parts of glibc by name, also where ours no longer do; those of another glibc do not fit.
+glibc=$(dirname "$(ldd "$build/bin/trireme" | awk '$1 == "libc.so.6" {print $3}')")
+for part in libdl.so.2 libpthread.so.0 librt.so.1 libutil.so.1; do cp -L "$glibc/$part" "$work/lib/"; done
 chmod -R u+w "$work"
 find "$work/lib" -name '*.so*' ! -name 'ld-linux*' -exec strip --strip-unneeded {} + 2>/dev/null || true
 

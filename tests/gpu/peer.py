@@ -1,4 +1,5 @@
-"""The peers' figures beside which run.py puts ours: prints one line of JSON. Runs in the python that has torch."""
+"""The peers' figures beside which run.py puts ours: peer.py QUESTION [warm] prints one line of JSON, {"missing": …} where
+this python lacks the peer. Runs in the python that has torch. `warm` compiles and measures nothing: torch keeps it on disk."""
 import json
 import sys
 import time
@@ -6,9 +7,12 @@ import time
 import torch
 
 
+WARM = sys.argv[2:] == ["warm"]
+
+
 def rate(body, batch, rounds):
     best = float("inf")
-    for index in range(rounds):
+    for index in range(1 if WARM else rounds):
         torch.cuda.synchronize()
         begun = time.monotonic()
         body()
@@ -19,18 +23,14 @@ def rate(body, batch, rounds):
 
 
 def step(batch=1024, name="ViT-B-32"):
-    """open_clip's ViT-B/32 compiled in bf16; the same shape out of torch's own layers where there is no open_clip."""
+    """open_clip's model compiled in bf16; the same shape out of torch's own layers where there is no open_clip."""
     try:
         import open_clip
-        model = open_clip.create_model(name, precision="fp32", device="cuda")
-        peer, encode = "open_clip compiled bf16", model
+        model, peer = open_clip.create_model(name, precision="fp32", device="cuda"), "open_clip compiled bf16"
     except ImportError:
-        if name != "ViT-B-32":
-            raise
-        model, peer = PlainClip().cuda(), "plain torch compiled bf16"
-        encode = model
+        model, peer = PlainClip(*SHAPES[name]).cuda(), "plain torch compiled bf16"
     optimizer = torch.optim.AdamW(model.parameters(), lr=1e-4, fused=True)
-    compiled = torch.compile(encode)
+    compiled = torch.compile(model)
     images = torch.randn(batch, 3, 224, 224, device="cuda")
     tokens = torch.randint(5, 49000, (batch, 77), device="cuda")
 
@@ -47,18 +47,21 @@ def step(batch=1024, name="ViT-B-32"):
     return {"peer": peer, "batch": batch, "rate": rate(once, batch, 8)}
 
 
+SHAPES = {"ViT-B-32": (32, 768, 12, 12, 512, 8, 512), "ViT-L-14": (14, 1024, 24, 16, 768, 12, 768)}
+
+
 class PlainClip(torch.nn.Module):
-    def __init__(self):
+    def __init__(self, patch, width, layers, heads, text_width, text_heads, dim):
         super().__init__()
         layer = lambda width, heads: torch.nn.TransformerEncoderLayer(width, heads, 4 * width, 0.0, "gelu", batch_first=True, norm_first=True)
-        self.patch = torch.nn.Conv2d(3, 768, 32, 32, bias=False)
-        self.place = torch.nn.Parameter(torch.randn(50, 768) * 0.02)
-        self.class_token = torch.nn.Parameter(torch.randn(768) * 0.02)
-        self.image = torch.nn.TransformerEncoder(layer(768, 12), 12, enable_nested_tensor=False)
-        self.words = torch.nn.Embedding(49408, 512)
-        self.text_place = torch.nn.Parameter(torch.randn(77, 512) * 0.02)
-        self.text = torch.nn.TransformerEncoder(layer(512, 8), 12, enable_nested_tensor=False)
-        self.image_out, self.text_out = torch.nn.Linear(768, 512, bias=False), torch.nn.Linear(512, 512, bias=False)
+        self.patch = torch.nn.Conv2d(3, width, patch, patch, bias=False)
+        self.place = torch.nn.Parameter(torch.randn((224 // patch) ** 2 + 1, width) * 0.02)
+        self.class_token = torch.nn.Parameter(torch.randn(width) * 0.02)
+        self.image = torch.nn.TransformerEncoder(layer(width, heads), layers, enable_nested_tensor=False)
+        self.words = torch.nn.Embedding(49408, text_width)
+        self.text_place = torch.nn.Parameter(torch.randn(77, text_width) * 0.02)
+        self.text = torch.nn.TransformerEncoder(layer(text_width, text_heads), 12, enable_nested_tensor=False)
+        self.image_out, self.text_out = torch.nn.Linear(width, dim, bias=False), torch.nn.Linear(text_width, dim, bias=False)
         self.scale = torch.nn.Parameter(torch.tensor(2.66))
 
     def forward(self, images, tokens):
@@ -71,7 +74,10 @@ class PlainClip(torch.nn.Module):
 
 
 def caption(batch=128):
-    from transformers import BlipConfig, BlipForConditionalGeneration
+    try:
+        from transformers import BlipConfig, BlipForConditionalGeneration
+    except ImportError as missing:
+        return {"missing": str(missing)}
     model = BlipForConditionalGeneration(BlipConfig()).cuda().to(torch.bfloat16).eval()
     images = torch.randn(batch, 3, 384, 384, device="cuda", dtype=torch.bfloat16)
 

@@ -34,6 +34,34 @@ def test_nvcc_hidden_is_said_and_no_fault(tmp_path):
     assert "cuda_pair_tile.o" not in (tmp_path / "build/build.ninja").read_text()
 
 
+@pytest.mark.parametrize("toolkit", (False, True))
+def test_a_gpu_machine_gets_torch_with_cuda_and_the_compiler_where_none_is(tmp_path, toolkit):
+    """What quickstart installs beside a GPU, /dev/nvidia0 made and toolkits hidden; pip only writes down what it is asked for."""
+    if os.geteuid() != 0:
+        pytest.skip("a /dev of its own needs root")
+    pip, said, dev, tools = tmp_path / "to/python/bin/python", tmp_path / "asked", tmp_path / "dev", tmp_path / "tools"
+    for folder in (pip.parent, dev, tools):
+        folder.mkdir(parents=True)
+    pip.write_text(f'#!/bin/sh\necho "$*" >>{said}\n[ "$3" != show ]\n')
+    pip.chmod(0o755)
+    if toolkit:
+        shutil.copy("/bin/true", tools / "nvcc")
+    see = f"""mount -t tmpfs none {dev}
+for one in null zero urandom; do touch {dev}/$one; mount --bind /dev/$one {dev}/$one; done
+ln -s /proc/self/fd {dev}/fd; touch {dev}/nvidia0
+mount --rbind {dev} /dev
+for folder in /usr/local/cuda*; do [ -d "$folder" ] && [ ! -L "$folder" ] && mount -t tmpfs none "$folder"; done
+PATH={tools}:/usr/bin:/bin exec "$@"
+"""
+    subprocess.run(["unshare", "-m", "sh", "-c", see, "sh", ROOT / "docker/install_dependencies.sh", tmp_path / "to", "python"], capture_output=True, timeout=60)  # its weights cannot be had
+    asked = [line.split() for line in said.read_text().splitlines() if " install " in line]
+    assert ["torch==2.11.0"] in [words[5:] for words in asked], asked
+    compiler = ["nvidia-cuda-nvcc==13.0.88", "nvidia-nvvm==13.0.88", "nvidia-cuda-crt==13.0.88", "nvidia-cuda-cccl==13.0.85"]
+    found = [words for words in asked if compiler[0] in words]
+    assert (not found) if toolkit else (len(found) == 1 and found[0][-4:] == compiler and "--no-deps" in found[0]), asked
+    assert not any(word.startswith("nvidia-cuda-runtime") for words in asked for word in words), "that is of machines without a GPU"
+
+
 def torch_folder():
     return next((ROOT / ".trireme/python/lib").glob("python3*/site-packages/torch"))
 
@@ -113,7 +141,7 @@ def pack(tmp_path_factory):
 def test_the_pack_is_small_and_has_nothing_of_torch_or_cuda(pack):
     assert sum(path.stat().st_size for path in pack.iterdir()) <= PACK_MIB << 20
     names = subprocess.run(["tar", "-tf", pack / "pack.tar.xz"], capture_output=True, text=True, check=True).stdout.split()
-    assert "./lib/ld-linux-x86-64.so.2" in names and "./lib/libc.so.6" in names and "./bin/trireme-worker" in names
+    assert "./lib/ld-linux-x86-64.so.2" in names and "./lib/libc.so.6" in names and "./lib/libutil.so.1" in names and "./bin/trireme-worker" in names
     assert any("openmpi3/mca_btl_vader" in name for name in names)
     foreign = [name for name in names if any(part in name for part in ("libtorch", "libc10", "libcudart", "libnccl", "libcublas"))]
     assert not foreign, foreign
@@ -158,7 +186,7 @@ exec chroot {root} /bin/sh /pack/run.sh /tmp/result.json"""
     result = json.loads((root / "tmp/result.json").read_text())
     states = {one["name"]: one["state"] for one in result["checks"]}
     assert done.returncode == 0 and "FAIL" not in states.values(), said[-6000:]
-    for name in ("device", "kernels against the CPU's", "losses and gradients against the CPU's", "group over MPI", "50 training steps against the CPU's",
+    for name in ("device", "kernels against the CPU's", "losses and gradients against the CPU's", "group over MPI", "50 training steps against the CPU's", "captioner and classifier against the CPU's",
                  "a job killed and resumed", "steps read later and at once", "loss of 2 Ki rows", "step of a tiny model", "step with ALIP and DiHT", "data wait of a tiny model", "embed, teacher and caption pass"):
         assert states[name] == "pass", said[-6000:]
     wanted = ("NCCL group of 1", "loss of 1 Mi rows", "step of ViT-B/32", "step of ViT-L/14", "step of ViT-B/32 with graphs", "data wait of ViT-B/32", "data wait of ViT-L/14",

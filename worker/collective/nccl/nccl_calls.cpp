@@ -154,7 +154,9 @@ class NcclCalls final : public StreamCalls {
 
  private:
   static cudaEvent_t of(const Mark& mark) { return static_cast<Event*>(mark.get())->event; }
-  static Mark recorded(const c10::cuda::CUDAStream& stream) {
+  // An event is of the device that is the thread's as it is made, and must be the stream's.
+  Mark recorded(const c10::cuda::CUDAStream& stream) const {
+    const c10::cuda::CUDAGuard guard(device_);
     auto event = std::make_shared<Event>();
     accept("cudaEventRecord", cudaEventRecord(event->event, stream.stream()));
     return event;

@@ -233,6 +233,7 @@ __global__ void gradient(float* s, Shape shape, DeviceLines rows, DeviceLines co
     if (threadIdx.x < half)
       for (int k = 0; k < 2; ++k) sums[threadIdx.x][k] += sums[threadIdx.x + half][k];
   }
+  __syncthreads();
   if (threadIdx.x < 2) of_row[2 * i + threadIdx.x] = sums[0][threadIdx.x];
 }
 
