@@ -38,6 +38,12 @@ def test_files_are_reached_through_common_io():
     only_as_listed(FILES, "common/io/", FILE_CALLS, "call common/io/file.h and folder.h instead")
 
 
+def test_loops_are_spread_over_threads_of_our_own():
+    found = [path for path, text in sources("common", "jobs", "coordinator", "worker")
+             if re.search(r"\bat::parallel_(?:for|reduce)\(|#\s*pragma\s+omp\b", text)]
+    assert not found, f"nothing here is compiled with OpenMP, so these run on one thread; worker/kernels/threads.h does not: {found}"
+
+
 # A literal that opens an object, ends in a key, or goes on after a value: JSON put together from pieces.
 JSON_PIECE = re.compile(r'"\{\\"\w|\\":(?:\[+|\{)?"|"\]?,\\"\w|"\}\\n"|R"\([^)]*":\)"')
 # Writers whose bytes are addressed by the store, and whose numbers (shortest digits, no ".0") or layout no

@@ -6,7 +6,6 @@
 #include <unordered_map>
 
 #include <ATen/ATen.h>
-#include <ATen/Parallel.h>
 
 #include <nlohmann/json.hpp>
 
@@ -17,6 +16,7 @@
 #include "common/io/machine/aside.h"
 #include "jobs/store/safetensors_header.h"
 #include "worker/checkpoint/wrapper_names.h"
+#include "worker/kernels/threads.h"
 
 namespace trireme::worker::checkpoint {
 namespace {
@@ -53,8 +53,8 @@ struct SafetensorsPart {
 
   void read(const TensorEntry& entry, void* to) const {
     const auto bytes = static_cast<std::int64_t>(entry.end - entry.begin);
-    at::parallel_for(
-        0, (bytes + kReadAtOnce - 1) / kReadAtOnce, 1, [&](std::int64_t first, std::int64_t last) {
+    kernels::over_threads(
+        0, (bytes + kReadAtOnce - 1) / kReadAtOnce, [&](std::int64_t first, std::int64_t last) {
           const std::int64_t begin = first * kReadAtOnce, end = std::min(bytes, last * kReadAtOnce);
           read_part(entry, static_cast<char*>(to) + begin, begin, end - begin);
         });
