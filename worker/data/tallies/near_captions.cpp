@@ -1,6 +1,7 @@
 #include "worker/data/tallies/near_captions.h"
 
 #include <algorithm>
+#include <compare>
 #include <numeric>
 
 #include "common/base/mix64.h"
@@ -106,7 +107,7 @@ std::vector<std::uint64_t> NearCaptions::distinct(std::vector<NearPair>* same) c
   std::ranges::sort(order, [&](std::uint64_t a, std::uint64_t b) {
     const auto less = std::lexicographical_compare_three_way(sets_[a].begin(), sets_[a].end(),
                                                              sets_[b].begin(), sets_[b].end());
-    return less != 0 ? less < 0 : a < b;
+    return std::is_neq(less) ? std::is_lt(less) : a < b;
   });
   for (const std::uint64_t i : order) {
     if (firsts.empty() || !std::ranges::equal(sets_[i], sets_[firsts.back()]))

@@ -24,6 +24,11 @@ constexpr std::size_t kHead = 20, kPairBytes = 16;
   damaged_file(path, what, kStage);
 }
 
+[[noreturn]] void second_file(const std::string& path, const std::string& by) {
+  throw Error(ErrorKind::kInvalid, path + ": a second file of clusters by " + by,
+              "a filter stage may need one near_duplicates stage of each kind");
+}
+
 std::string place_of(const RangeOfSamples& range, std::uint32_t sample) {
   return range.data + "/" + std::to_string(range.shard) + "/" + std::to_string(sample);
 }
@@ -98,10 +103,10 @@ ClusterCounts write_near_clusters(const Comparable& samples, const std::vector<R
   if (const auto recall = samples.recall()) head["recall"] = *recall;
   std::string text = head.dump() + "\n";
   for (const auto& [root, others] : clusters) {
-    const auto member = [&](std::uint64_t i) {
+    const auto member = [&, kept = root](std::uint64_t i) {
       const std::string mark = samples.mark(i);
       return "[\"" + place_of(ranges[places[i].range], places[i].sample) + "\"," +
-             text_of(samples.measure(root, i)) + (mark.empty() ? "" : ",\"" + mark + "\"") + "]";
+             text_of(samples.measure(kept, i)) + (mark.empty() ? "" : ",\"" + mark + "\"") + "]";
     };
     text += "{\"kept\":\"" + place_of(ranges[places[root].range], places[root].sample) + R"(","reason":")" +
             by + R"(","members":[)" + member(root);
@@ -117,9 +122,7 @@ NearClusters::NearClusters(const std::vector<std::string>& paths) {
   for (const auto& path : paths) {
     std::string by;
     Clusters clusters = read(path, by);
-    if (!by_.emplace(by, std::move(clusters)).second)
-      throw Error(ErrorKind::kInvalid, path + ": a second file of clusters by " + by,
-                  "a filter stage may need one near_duplicates stage of each kind");
+    if (!by_.emplace(by, std::move(clusters)).second) second_file(path, by);
   }
 }
 

@@ -31,7 +31,7 @@ void require(bool holds, const io::Path& path, const char* what) {
 }  // namespace
 
 NgramRunWriter::NgramRunWriter(const io::Path& path, std::int64_t partitions)
-    : writer_(path), partitions_(partitions), hash_(std::make_unique<io::Xxh3>()) {
+    : writer_(path), hash_(std::make_unique<io::Xxh3>()) {
   std::string head(kMagic);
   put(head, kVersion);
   put(head, static_cast<std::uint32_t>(partitions));

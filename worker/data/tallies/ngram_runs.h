@@ -37,7 +37,6 @@ class NgramRunWriter {
     std::uint64_t offset = 0, bytes = 0, records = 0, xxh3 = 0;
   };
   io::FileWriter writer_;
-  std::int64_t partitions_;
   std::vector<Segment> segments_;
   Segment open_;
   std::string pending_;

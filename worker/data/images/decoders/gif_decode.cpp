@@ -77,9 +77,10 @@ std::vector<std::uint8_t> palette_of(const GifFileType& file) {
   for (std::size_t i = 0; i < colours.size(); ++i) colours[i] = static_cast<std::uint8_t>(i / 3);
   const ColorMapObject* map = file.Image.ColorMap != nullptr ? file.Image.ColorMap : file.SColorMap;
   for (int i = 0; map != nullptr && i < map->ColorCount; ++i) {
-    colours[static_cast<std::size_t>(3 * i)] = map->Colors[i].Red;
-    colours[static_cast<std::size_t>(3 * i + 1)] = map->Colors[i].Green;
-    colours[static_cast<std::size_t>(3 * i + 2)] = map->Colors[i].Blue;
+    const std::size_t place = 3 * static_cast<std::size_t>(i);
+    colours[place] = map->Colors[i].Red;
+    colours[place + 1] = map->Colors[i].Green;
+    colours[place + 2] = map->Colors[i].Blue;
   }
   return colours;
 }

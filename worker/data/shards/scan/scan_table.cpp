@@ -35,7 +35,7 @@ struct Entry {
 class TableScan {
  public:
   TableScan(const io::Path& path, std::string_view bytes, const jobs::SourceSpec& source, ShardScan& scan)
-      : path_(path.string()), bytes_(bytes), source_(source), scan_(scan) {
+      : path_(path.string()), bytes_(bytes), scan_(scan) {
     form_ = jobs::table_form(bytes, path_,
                              {source.separator, source.image_column,
                               source.captions == jobs::CaptionForm::kNone ? "" : source.caption_column});
@@ -131,7 +131,6 @@ class TableScan {
 
   std::string path_;
   std::string_view bytes_;
-  const jobs::SourceSpec& source_;
   ShardScan& scan_;
   jobs::TableForm form_;
   std::vector<Entry> entries_;
