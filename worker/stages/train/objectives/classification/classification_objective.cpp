@@ -10,10 +10,12 @@
 #include "common/base/error.h"
 #include "common/base/random.h"
 #include "worker/checkpoint/safetensors.h"
+#include "worker/data/batches/device_images.h"
 #include "worker/data/batches/image_batch.h"
 #include "worker/embedding/texts.h"
 #include "worker/evaluation/label_metrics.h"
 #include "worker/evaluation/zero_shot.h"
+#include "worker/kernels/sent.h"
 
 namespace trireme::worker::stages::train {
 namespace {
@@ -158,11 +160,15 @@ SlotInput ClassificationObjective::input(data::SlotBatch& batch, std::int64_t st
     put(labels[b], 0, mixed ? share : 1);
     if (mixed) put(labels[mirror], static_cast<std::int64_t>(most), 1 - share);
   }
-  const at::Tensor own_B111 = own.view({count, 1, 1, 1});
-  input.image_BCHW =
-      share < 1 ? batch.image_BCHW * own_B111 + batch.image_BCHW.flip(0) * (1 - own_B111) : batch.image_BCHW;
-  input.image_BCHW = input.image_BCHW.to(setup_.device);
-  input.targets = {{index.to(setup_.device), weight.to(setup_.device)}};
+  const at::Device device(setup_.device);
+  const auto preprocess = setup_.encoder.image_preprocess();
+  const at::Tensor image_BCHW = data::images_on(batch, {preprocess.mean, preprocess.std}, device);
+  input.image_BCHW = image_BCHW;
+  if (share < 1) {
+    const at::Tensor own_B111 = kernels::sent_to(own.view({count, 1, 1, 1}), device);
+    input.image_BCHW = image_BCHW * own_B111 + image_BCHW.flip(0) * (1 - own_B111);
+  }
+  input.targets = {{kernels::sent_to(index, device), kernels::sent_to(weight, device)}};
   input.live_B = at::tensor(at::ArrayRef<std::uint8_t>(batch.live), at::kByte);
   return input;
 }
