@@ -19,17 +19,20 @@ Pulse::Pulse(Path file, std::string phase, std::chrono::milliseconds every)
   } catch (const Error&) {  // then nobody sees it
   }
   thread_ = std::thread([this] {
-    constexpr std::chrono::milliseconds kLook{50};
+    std::unique_lock lock(mutex_);
     while (!ending_) {
       beat();
-      for (auto waited = kLook; waited <= every_ && !ending_; waited += kLook)
-        std::this_thread::sleep_for(kLook);
+      changed_.wait_for(lock, every_, [this] { return ending_; });
     }
   });
 }
 
 Pulse::~Pulse() {
-  ending_ = true;
+  {
+    const std::lock_guard lock(mutex_);
+    ending_ = true;
+  }
+  changed_.notify_all();
   thread_.join();
   const Behind nothing(nullptr);
   remove_file(file_);

@@ -6,7 +6,9 @@
 
 #include <atomic>
 #include <chrono>
+#include <condition_variable>
 #include <memory>
+#include <mutex>
 #include <string>
 #include <thread>
 
@@ -33,7 +35,9 @@ class Pulse {
   std::string first_;
   std::atomic<const char*> phase_;
   std::chrono::milliseconds every_;
-  std::atomic<bool> ending_{false};
+  std::mutex mutex_;
+  std::condition_variable changed_;
+  bool ending_ = false;
   unsigned long long number_ = 0;
   std::thread thread_;
 };

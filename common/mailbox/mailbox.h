@@ -3,6 +3,7 @@
 // waits for a peer that may be dead). One thread owns a mailbox.
 #pragma once
 
+#include <chrono>
 #include <cstdint>
 #include <optional>
 #include <string>
@@ -31,6 +32,13 @@ class Mailbox {
 
   // Bytes accepted by send() that have not left yet.
   virtual std::uint64_t unsent_bytes() const = 0;
+
+  // Returns when it is worth polling again (mail may have come, or some of it is under way), after a wake(),
+  // also one since the last wait, and at the latest after `at_most`.
+  virtual void wait(std::chrono::nanoseconds at_most) = 0;
+
+  // Ends the owner's wait(). The one call that any thread may make.
+  virtual void wake() = 0;
 };
 
 }  // namespace trireme

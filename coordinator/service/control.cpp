@@ -9,12 +9,7 @@
 
 namespace trireme::coordinator::service {
 namespace {
-// MPI is polled: often while mail comes, so that a task's turn-around is short; seldom in between, so that a
-// service that waits costs next to nothing.
-std::chrono::microseconds idle_wait(std::chrono::nanoseconds quiet) {
-  using namespace std::chrono_literals;
-  return quiet < 20ms ? 500us : quiet < 200ms ? 2ms : quiet < 5s ? 8ms : 16ms;
-}
+constexpr std::chrono::nanoseconds kLongestWait = std::chrono::milliseconds(100);
 
 bool from_worker(const jobs::Message& message) {
   return std::holds_alternative<jobs::Hello>(message) || std::holds_alternative<jobs::Heartbeat>(message) ||
@@ -38,7 +33,7 @@ Control::Control(std::unique_ptr<Mailbox> mailbox, ControlOptions options, Deliv
 
 Control::~Control() {
   stop_ = true;
-  wake_.notify_all();
+  mailbox_->wake();
   thread_.join();
 }
 
@@ -53,7 +48,7 @@ void Control::send(Rank to, const jobs::Message& message) {
     outgoing_.emplace_back(to, std::move(bytes));
     ++unsent_;
   }
-  wake_.notify_one();
+  mailbox_->wake();
 }
 
 bool Control::flush(std::chrono::milliseconds patience) {
@@ -93,11 +88,8 @@ bool Control::receive() {
     if (arrivals.size() >= 1024) break;
   }
   if (arrivals.empty()) return false;
-  const bool news = std::ranges::any_of(arrivals, [](const Arrival& arrival) {
-    return !std::holds_alternative<jobs::Heartbeat>(arrival.message);  // nothing follows from one
-  });
   deliver_(std::move(arrivals));
-  return news;
+  return true;
 }
 
 bool Control::send_queued() {
@@ -114,10 +106,11 @@ bool Control::send_queued() {
   return !batch.empty();
 }
 
-void Control::ping_when_due() {
+std::chrono::nanoseconds Control::ping_when_due() {
+  const std::chrono::nanoseconds every(heartbeat_.load());
   const auto now = options_.clock->now();
-  if (now - pinged_ < std::chrono::nanoseconds(heartbeat_.load())) return;
-  if (now.time_since_epoch().count() - alive_ > options_.dead.count()) return;
+  if (now - pinged_ < every) return every - (now - pinged_);
+  if (now.time_since_epoch().count() - alive_ > options_.dead.count()) return every;
   pinged_ = now;
   const std::string ping = jobs::encode({options_.run_key, options_.incarnation, jobs::Ping{}});
   std::set<Rank> greeted;  // before the Welcome a worker cannot tell whose ping it is
@@ -126,21 +119,15 @@ void Control::ping_when_due() {
     greeted = greeted_;
   }
   for (const Rank rank : greeted) mailbox_->send(rank, ping, true);
+  return every;
 }
 
 void Control::loop() {
-  auto busy = std::chrono::steady_clock::now();
   while (!stop_) {
     const bool received = receive();
     const bool sent = send_queued();
-    ping_when_due();
-    const auto now = std::chrono::steady_clock::now();
-    if (received || sent) {
-      busy = now;
-      continue;
-    }
-    std::unique_lock lock(mutex_);
-    wake_.wait_for(lock, idle_wait(now - busy), [&] { return stop_ || !outgoing_.empty(); });
+    const auto until_ping = ping_when_due();
+    if (!received && !sent) mailbox_->wait(std::min(until_ping, kLongestWait));
   }
   send_queued();
 }

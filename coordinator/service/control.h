@@ -5,7 +5,6 @@
 
 #include <atomic>
 #include <chrono>
-#include <condition_variable>
 #include <deque>
 #include <functional>
 #include <memory>
@@ -55,7 +54,7 @@ class Control {
   void loop();
   bool send_queued();
   bool receive();
-  void ping_when_due();
+  std::chrono::nanoseconds ping_when_due();  // until the next
   bool acceptable(const Mail& mail, const jobs::Envelope& envelope);
 
   std::unique_ptr<Mailbox> mailbox_;
@@ -64,7 +63,6 @@ class Control {
   Refuse refused_;
   int workers_ = 0;
   std::mutex mutex_;
-  std::condition_variable wake_;
   std::deque<std::pair<Rank, std::string>> outgoing_;
   std::set<Rank> greeted_;
   std::atomic<std::uint64_t> unsent_{0};

@@ -13,7 +13,7 @@
 namespace trireme::coordinator::service {
 namespace {
 using namespace std::chrono_literals;
-constexpr auto kTick = 20ms;
+constexpr auto kTick = 20ms, kTickWithoutJob = 100ms;
 constexpr auto kReviewEvery = 20ms;
 constexpr auto kProgressEvery = 500ms;
 constexpr auto kMetricsEvery = 1s;
@@ -91,7 +91,7 @@ Outcome Service::run() {
   commit_and_act(first);
   ready_ = true;
   while (!outcome_) {
-    auto events = queue_.take(more_to_grant_ ? 0ms : kTick);
+    auto events = queue_.take(more_to_grant_ ? 0ms : running() == nullptr ? kTickWithoutJob : kTick);
     more_to_grant_ = false;
     control_->state_thread_alive();
     Decision decision;

@@ -43,7 +43,7 @@ std::string check_receipt(const jobs::Task& task, json receipt, jobs::TaskDone& 
   for (const auto& entry : receipt.at("outputs")) {
     const io::Path path = receipt_path(task).parent_path() / entry.at("path").get<std::string>();
     jobs::OutputFile found = describe_output(entry.at("name").get<std::string>(), path.string(), files);
-    if (found.bytes != entry.at("bytes") || io::hex(found.xxh3) != entry.at("xxh3"))
+    if (found.bytes != entry.at("bytes") || entry.at("xxh3") != io::hex(found.xxh3))
       return path.string() + " is not what was written";
     done.outputs.push_back(std::move(found));
   }

@@ -173,11 +173,10 @@ def share_of_a_core(pids, seconds):
 
 @long
 def test_an_idle_service_costs_little(service):
-    """Two workers and the coordinator together, over ten seconds: under 2 % of a core, with what the machine's load adds."""
+    """Two workers, the coordinator and the supervisor together, over ten seconds: under 1 % of a core."""
     one = service(workers=2)
     pids = one.processes("trireme-worker") + one.processes("trireme-coordin") + [one.process.pid]
-
-    time.sleep(2)
+    time.sleep(5)
     share = share_of_a_core(pids, 10)
     print(f"idle service with two workers: {100 * share:.2f} % of a core")
-    assert share < 0.02
+    assert share < 0.01

@@ -1,5 +1,6 @@
 #include "worker/runtime/control.h"
 
+#include <algorithm>
 #include <sstream>
 #include <utility>
 
@@ -14,12 +15,7 @@
 namespace trireme::worker::runtime {
 namespace {
 constexpr Rank kCoordinator = 0;
-
-// As the coordinator's: seldom while nothing comes and nothing is to be sent.
-std::chrono::microseconds idle_wait(std::chrono::nanoseconds quiet) {
-  using namespace std::chrono_literals;
-  return quiet < 20ms ? 1ms : quiet < 200ms ? 2ms : quiet < 5s ? 8ms : 16ms;
-}
+constexpr std::chrono::nanoseconds kLongestWait = std::chrono::milliseconds(100);
 
 std::uint64_t resident_bytes() {
   const io::Behind nothing(nullptr);  // no job's file
@@ -50,6 +46,7 @@ Control::Control(ControlOptions options)
 
 Control::~Control() {
   ending_ = true;
+  options_.mailbox->wake();
   thread_.join();
 }
 
@@ -68,10 +65,13 @@ std::optional<jobs::Task> Control::next_task() {
 }
 
 void Control::end_task(jobs::Message answer) {
-  const std::lock_guard lock(mutex_);
-  outbox_.emplace_back(std::move(answer), false);
-  lease_ = {};
-  stop_.clear();
+  {
+    const std::lock_guard lock(mutex_);
+    outbox_.emplace_back(std::move(answer), false);
+    lease_ = {};
+    stop_.clear();
+  }
+  options_.mailbox->wake();
 }
 
 void Control::progress(std::int64_t done, std::int64_t total) {
@@ -80,8 +80,11 @@ void Control::progress(std::int64_t done, std::int64_t total) {
 }
 
 void Control::report(jobs::Message message, bool replaceable) {
-  const std::lock_guard lock(mutex_);
-  outbox_.emplace_back(std::move(message), replaceable);
+  {
+    const std::lock_guard lock(mutex_);
+    outbox_.emplace_back(std::move(message), replaceable);
+  }
+  options_.mailbox->wake();
 }
 
 void Control::run() {
@@ -91,22 +94,16 @@ void Control::run() {
     return outbox_.empty() && options_.mailbox->unsent_bytes() == 0;
   };
   SteadyTime give_up{};
-  auto last_mail = std::chrono::steady_clock::now();
-  const std::size_t kPing = jobs::encode({0, {}, jobs::Ping{}}).size();  // nothing follows from one
   while (!ending_ || (!drained() && std::chrono::steady_clock::now() < give_up)) {
     if (!ending_) give_up = std::chrono::steady_clock::now() + std::chrono::seconds(1);
     bool busy = false;
     while (const auto mail = options_.mailbox->poll()) {
-      busy = busy || mail->bytes.size() != kPing;
+      busy = true;
       receive(*mail);
     }
-    busy = send_waiting() || options_.mailbox->unsent_bytes() > 0 || busy;
-    beat_if_due();
-    const auto now = std::chrono::steady_clock::now();
-    if (busy)
-      last_mail = now;
-    else
-      std::this_thread::sleep_for(idle_wait(now - last_mail));
+    busy = send_waiting() || busy;
+    const auto until_beat = beat_if_due();
+    if (!busy) options_.mailbox->wait(std::clamp(until_beat, std::chrono::nanoseconds(0), kLongestWait));
   }
 }
 
@@ -207,13 +204,15 @@ void Control::handle(const Other&) {
   refuse("type");
 }
 
-void Control::beat_if_due() {
+std::chrono::nanoseconds Control::beat_if_due() {
+  const std::chrono::nanoseconds every{static_cast<std::int64_t>(beat_every_seconds_ * 1e9)};
   const SteadyTime now = options_.clock->now();
-  if (!welcomed_ || seconds(now - last_beat_) < beat_every_seconds_) return;
+  if (!welcomed_) return every;
+  if (now - last_beat_ < every) return every - (now - last_beat_);
   LeaseId lease;
   {
     const std::lock_guard lock(mutex_);
-    if (!outbox_.empty()) return;
+    if (!outbox_.empty()) return std::chrono::nanoseconds(0);
     lease = lease_;
   }
   last_beat_ = now;
@@ -221,6 +220,7 @@ void Control::beat_if_due() {
   if (options_.metrics != nullptr)
     options_.metrics->set("trireme_process_resident_bytes", static_cast<double>(resident));
   send(jobs::Heartbeat{++beats_, lease, done_, total_, resident}, true);
+  return every;
 }
 
 bool Control::send_waiting() {

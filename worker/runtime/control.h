@@ -73,8 +73,8 @@ class Control {
   void handle(const jobs::Leave&);
   template <class Other>
   void handle(const Other&);
-  void beat_if_due();
-  bool send_waiting();  // whether anything was
+  std::chrono::nanoseconds beat_if_due();  // until the next
+  bool send_waiting();                     // whether anything was
   void send(const jobs::Message& message, bool replaceable);
   void apply(const jobs::Cancel& cancel);
 

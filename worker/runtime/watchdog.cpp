@@ -1,5 +1,7 @@
 #include "worker/runtime/watchdog.h"
 
+#include <algorithm>
+
 namespace trireme::worker::runtime {
 
 Watchdog::Watchdog(const Clock& clock, double seconds_of_silence, std::function<void()> fence)
@@ -10,7 +12,11 @@ Watchdog::Watchdog(const Clock& clock, double seconds_of_silence, std::function<
       thread_([this] { watch(); }) {}
 
 Watchdog::~Watchdog() {
-  ending_ = true;
+  {
+    const std::lock_guard lock(mutex_);
+    ending_ = true;
+  }
+  changed_.notify_all();
   thread_.join();
 }
 
@@ -24,6 +30,7 @@ void Watchdog::allow(double seconds_of_silence) {
 
 void Watchdog::watch() {
   SteadyTime looked = clock_.now();
+  std::unique_lock lock(mutex_);
   while (!ending_) {
     const SteadyTime now = clock_.now();
     // A process that was stopped itself (SIGSTOP) must fence too, so its own absence is not forgiven; but the
@@ -34,7 +41,9 @@ void Watchdog::watch() {
       fence_();
       return;
     }
-    std::this_thread::sleep_for(std::chrono::milliseconds(10));
+    const double left = allowed_seconds_ - seconds(now - last_heard_.load());
+    changed_.wait_for(lock, std::chrono::duration<double>(std::clamp(left, 0.01, 0.2)),
+                      [this] { return ending_; });
   }
 }
 

@@ -4,7 +4,9 @@
 
 #include <atomic>
 #include <chrono>
+#include <condition_variable>
 #include <functional>
+#include <mutex>
 #include <thread>
 
 #include "common/base/clock.h"
@@ -29,7 +31,9 @@ class Watchdog {
   std::function<void()> fence_;
   std::atomic<SteadyTime> last_heard_;
   std::atomic<double> allowed_seconds_;
-  std::atomic<bool> ending_{false};
+  std::mutex mutex_;
+  std::condition_variable changed_;
+  bool ending_ = false;
   std::thread thread_;
 };
 

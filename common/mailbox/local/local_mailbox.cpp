@@ -1,5 +1,7 @@
 #include "common/mailbox/local/local_mailbox.h"
 
+#include <algorithm>
+#include <condition_variable>
 #include <deque>
 #include <mutex>
 
@@ -13,9 +15,12 @@ struct Item {
 };
 
 struct PostOffice {
-  explicit PostOffice(int ranks) : inboxes(static_cast<std::size_t>(ranks)) {}
+  explicit PostOffice(int ranks)
+      : inboxes(static_cast<std::size_t>(ranks)), woken(static_cast<std::size_t>(ranks)) {}
   std::mutex mutex;
+  std::condition_variable changed;
   std::vector<std::deque<Item>> inboxes;
+  std::vector<char> woken;
 };
 
 class LocalMailbox final : public Mailbox {
@@ -31,6 +36,7 @@ class LocalMailbox final : public Mailbox {
     if (replaceable)
       std::erase_if(inbox, [&](const Item& item) { return item.replaceable && item.mail.from == rank_; });
     inbox.push_back({{rank_, std::move(bytes)}, replaceable});
+    office_->changed.notify_all();
   }
 
   std::optional<Mail> poll() override {
@@ -49,6 +55,22 @@ class LocalMailbox final : public Mailbox {
       for (const auto& item : inbox)
         if (item.mail.from == rank_) bytes += item.mail.bytes.size();
     return bytes;
+  }
+
+  void wait(std::chrono::nanoseconds at_most) override {
+    if (unsent_bytes() > 0)
+      at_most = std::min<std::chrono::nanoseconds>(at_most, std::chrono::milliseconds(1));
+    std::unique_lock lock(office_->mutex);
+    const auto own = static_cast<std::size_t>(rank_);
+    office_->changed.wait_for(lock, at_most,
+                              [&] { return office_->woken[own] != 0 || !office_->inboxes[own].empty(); });
+    office_->woken[own] = 0;
+  }
+
+  void wake() override {
+    const std::lock_guard lock(office_->mutex);
+    office_->woken[static_cast<std::size_t>(rank_)] = 1;
+    office_->changed.notify_all();
   }
 
  private:

@@ -11,9 +11,16 @@
 
 namespace trireme {
 namespace {
-constexpr int kTag = 1;
+constexpr int kTag = 1, kReplaceableTag = 2;
 constexpr std::size_t kLongestMail = std::size_t{1} << 30;
 constexpr std::size_t kReceivesAtOnce = 64;
+constexpr std::chrono::milliseconds kLateAtMost{20};  // mail, after its bell
+
+// Between two looks, by the time since something moved.
+std::chrono::nanoseconds idle_wait(std::chrono::nanoseconds quiet) {
+  using namespace std::chrono_literals;
+  return quiet < 20ms ? 500us : quiet < 200ms ? 2ms : quiet < 5s ? 8ms : 16ms;
+}
 
 struct Outgoing {
   std::string bytes;
@@ -31,7 +38,8 @@ struct Incoming {
 
 class MpiMailbox final : public Mailbox {
  public:
-  explicit MpiMailbox(MPI_Comm communicator) : communicator_(communicator) {
+  MpiMailbox(MPI_Comm communicator, std::unique_ptr<Bell> bell, bool everybody_hears)
+      : communicator_(communicator), bell_(std::move(bell)), everybody_hears_(everybody_hears) {
     MPI_Comm_rank(communicator_, &rank_);
     MPI_Comm_size(communicator_, &size_);
     lanes_.resize(static_cast<std::size_t>(size_));
@@ -57,8 +65,23 @@ class MpiMailbox final : public Mailbox {
   std::optional<Mail> poll() override {
     for (Rank peer = 0; peer < size_; ++peer) advance(peer);
     accept();
-    return first_arrived();
+    auto mail = first_arrived();
+    if (mail) expected_ = false;
+    return mail;
   }
+
+  void wait(std::chrono::nanoseconds at_most) override {
+    // What is under way moves within our own calls alone; and mail may come after the bell.
+    const auto quiet = now() - moved_;
+    expected_ = expected_ && quiet < kLateAtMost;
+    const bool under_way = expected_ || !incoming_.empty() || unsent_bytes() > 0;
+    if (under_way || !everybody_hears_) at_most = std::min(at_most, idle_wait(quiet));
+    if (!bell_->wait(at_most)) return;
+    expected_ = true;
+    moved_ = now();
+  }
+
+  void wake() override { bell_->ring(rank_); }
 
   std::uint64_t unsent_bytes() const override {
     std::uint64_t bytes = 0;
@@ -81,13 +104,7 @@ class MpiMailbox final : public Mailbox {
     Lane& lane = lanes_[static_cast<std::size_t>(peer)];
     while (!lane.queue.empty()) {
       int sent = 1;
-      if (lane.request == MPI_REQUEST_NULL) {
-        const std::string& bytes = lane.queue.front().bytes;
-        if (!succeeded(MPI_Isend(bytes.data(), static_cast<int>(bytes.size()), MPI_BYTE, peer, kTag,
-                                 communicator_, &lane.request),
-                       "MPI_Isend", peer))
-          lane.request = MPI_REQUEST_NULL;
-      }
+      if (lane.request == MPI_REQUEST_NULL) start(peer, lane);
       if (lane.request != MPI_REQUEST_NULL &&
           !succeeded(MPI_Test(&lane.request, &sent, MPI_STATUS_IGNORE), "MPI_Test", peer)) {
         lane.request = MPI_REQUEST_NULL;
@@ -98,16 +115,31 @@ class MpiMailbox final : public Mailbox {
     }
   }
 
-  // Starts a receive for every mail that has announced itself.
+  void start(Rank peer, Lane& lane) {
+    const auto& [bytes, replaceable] = lane.queue.front();
+    if (!succeeded(MPI_Isend(bytes.data(), static_cast<int>(bytes.size()), MPI_BYTE, peer,
+                             replaceable ? kReplaceableTag : kTag, communicator_, &lane.request),
+                   "MPI_Isend", peer))
+      lane.request = MPI_REQUEST_NULL;
+    if (!replaceable) moved_ = now();
+    if (everybody_hears_ && peer != rank_) bell_->ring(peer);
+  }
+
+  // Starts a receive for every mail that has announced itself. A look that finds nothing moves MPI forward,
+  // so that the next one may find something.
   void accept() {
-    while (incoming_.size() < kReceivesAtOnce) {
+    for (int looks = 0; incoming_.size() < kReceivesAtOnce;) {
       int there = 0, length = 0;
       MPI_Message message = MPI_MESSAGE_NULL;
       MPI_Status status{};
-      if (!succeeded(MPI_Improbe(MPI_ANY_SOURCE, kTag, communicator_, &there, &message, &status),
-                     "MPI_Improbe", -1) ||
-          there == 0)
+      if (!succeeded(MPI_Improbe(MPI_ANY_SOURCE, MPI_ANY_TAG, communicator_, &there, &message, &status),
+                     "MPI_Improbe", -1))
         return;
+      if (there == 0) {
+        if (++looks == 2) return;
+        continue;
+      }
+      if (status.MPI_TAG == kTag) moved_ = now();
       MPI_Get_count(&status, MPI_BYTE, &length);
       Incoming& next = incoming_.emplace_back();
       next.mail.from = status.MPI_SOURCE;
@@ -141,7 +173,13 @@ class MpiMailbox final : public Mailbox {
     return std::nullopt;
   }
 
+  using Steady = std::chrono::steady_clock;
+  static Steady::time_point now() { return Steady::now(); }
+
   MPI_Comm communicator_;
+  std::unique_ptr<Bell> bell_;
+  bool everybody_hears_ = false, expected_ = false;  // rung, and no mail since
+  Steady::time_point moved_ = now();  // the last time that mail came or went which is not replaceable
   Rank rank_ = 0;
   int size_ = 0;
   std::vector<Lane> lanes_;
@@ -150,8 +188,9 @@ class MpiMailbox final : public Mailbox {
 };
 }  // namespace
 
-std::unique_ptr<Mailbox> make_mpi_mailbox(MPI_Comm communicator) {
-  return std::make_unique<MpiMailbox>(communicator);
+std::unique_ptr<Mailbox> make_mpi_mailbox(MPI_Comm communicator, std::unique_ptr<Bell> bell,
+                                          bool everybody_hears) {
+  return std::make_unique<MpiMailbox>(communicator, std::move(bell), everybody_hears);
 }
 
 }  // namespace trireme

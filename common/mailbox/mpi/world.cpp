@@ -1,6 +1,7 @@
 #include "common/mailbox/mpi/world.h"
 
 #include <array>
+#include <random>
 
 #include "common/base/error.h"
 #include "common/mailbox/mpi/mpi_mailbox.h"
@@ -48,10 +49,23 @@ MpiWorld::MpiWorld() {
   const int coordinators = least == 0 ? 1 : 0;  // ordered by world rank, so it comes first
   workers_on_host_ = on_host - coordinators;
   position_on_host_ = rank_ == 0 ? -1 : position - coordinators;
+  hang_bells();
+}
+
+void MpiWorld::hang_bells() {
+  std::random_device random;
+  std::uint64_t number = (std::uint64_t{random()} << 32) | random();
+  check(MPI_Bcast(&number, 1, MPI_UINT64_T, 0, mail_), "MPI_Bcast");
+  bell_ = std::make_unique<Bell>(number, rank_);
+  check(MPI_Barrier(mail_), "MPI_Barrier");
+  int mine = 1, all = 0;
+  for (Rank peer = 0; peer < size_ && mine == 1; ++peer) mine = bell_->ring(peer) ? 1 : 0;
+  check(MPI_Allreduce(&mine, &all, 1, MPI_INT, MPI_MIN, mail_), "MPI_Allreduce");
+  everybody_hears_ = all == 1;
 }
 
 std::unique_ptr<Mailbox> MpiWorld::mailbox() {
-  return make_mpi_mailbox(mail_);
+  return make_mpi_mailbox(mail_, std::move(bell_), everybody_hears_);
 }
 
 void MpiWorld::finalize() {

@@ -9,6 +9,7 @@
 #include <mpi.h>
 
 #include "common/mailbox/mailbox.h"
+#include "common/mailbox/mpi/bell.h"
 
 namespace trireme {
 
@@ -38,9 +39,13 @@ class MpiWorld {
   void finalize();
 
  private:
+  void hang_bells();
+
   Rank rank_ = 0;
   int size_ = 0, workers_on_host_ = 0, position_on_host_ = -1;
   MPI_Comm mail_ = MPI_COMM_NULL, gangs_ = MPI_COMM_NULL;
+  std::unique_ptr<Bell> bell_;
+  bool everybody_hears_ = false;
 };
 
 // Name of an MPI error code.

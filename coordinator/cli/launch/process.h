@@ -30,6 +30,8 @@ struct Ended {
   int signal = 0;  // that killed it, 0: it left by itself
 };
 std::optional<Ended> ended(pid_t child);
+// Returns when the child ends, when a signal was handled, and at the latest after `at_most`.
+void wait_for_end(pid_t child, std::chrono::milliseconds at_most);
 
 // Processes whose environment holds `name=value` and that are not zombies.
 std::vector<pid_t> processes_marked(const std::string& name, const std::string& value);

@@ -23,7 +23,7 @@ namespace {
 
 using namespace std::chrono_literals;
 using Steady = std::chrono::steady_clock;
-constexpr std::chrono::milliseconds kLookAtPulses{100}, kLookAtProcesses{500};
+constexpr std::chrono::milliseconds kLookAtPulses{80}, kLookAtProcesses{500};
 constexpr const char* kMark = "TRIREME_SUPERVISOR_PID";
 
 std::atomic<int> stops{0};
@@ -103,7 +103,7 @@ void Incarnation::watch() {
     if (!over_ && !beats_.contains("rank-0")) check_pulse();
     if (over_) return;
     options_.on_poll();
-    std::this_thread::sleep_for(options_.poll);
+    wait_for_end(mpirun_, options_.look);
   }
 }
 

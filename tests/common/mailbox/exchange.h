@@ -23,8 +23,9 @@ inline char kind_of(const Mail& mail) {
   return mail.bytes.empty() ? ' ' : mail.bytes[0];
 }
 
-// The next mail whose first letter is `kind` (a blank: empty mail); nullopt after 30 s.
-inline std::optional<Mail> await_mail(Peer& peer, char kind) {
+// The next mail whose first letter is `kind` (a blank: empty mail); nullopt after 30 s. Between two looks it
+// waits for at most `nap`.
+inline std::optional<Mail> await_mail(Peer& peer, char kind, std::chrono::seconds nap = {}) {
   const auto found =
       std::find_if(peer.early.begin(), peer.early.end(), [&](const Mail& m) { return kind_of(m) == kind; });
   if (found != peer.early.end()) {
@@ -38,6 +39,8 @@ inline std::optional<Mail> await_mail(Peer& peer, char kind) {
     if (mail && kind_of(*mail) == kind) return mail;
     if (mail)
       peer.early.push_back(std::move(*mail));
+    else if (nap.count() > 0)
+      peer.box.wait(nap);
     else
       std::this_thread::yield();
   }
@@ -102,6 +105,32 @@ inline std::string empty_mail(Peer& peer) {
   return "";
 }
 
+// Whoever waits is woken by mail, and by a wake() before or during the wait; else it waits as long as it was
+// told.
+inline std::string waiting(Peer& peer) {
+  using Steady = std::chrono::steady_clock;
+  using namespace std::chrono_literals;
+  Mailbox& box = peer.box;
+  const auto took = [&](std::chrono::nanoseconds at_most) {
+    const auto begun = Steady::now();
+    box.wait(at_most);
+    return Steady::now() - begun;
+  };
+  const Rank next = (box.rank() + 1) % box.size();
+  for (int turn = 0; turn < 20; ++turn) {  // passed on from rank to rank; the others sleep meanwhile
+    if (box.rank() == 0) box.send(next, "w");
+    const auto begun = Steady::now();
+    if (!await_mail(peer, 'w', 29s) || Steady::now() - begun > 20s) return "mail woke nobody";
+    if (box.rank() != 0) box.send(next, "w");
+  }
+  box.wake();
+  if (took(30s) > 20s) return "a wake() before the wait was lost";
+  std::thread other([&] { box.wake(); });
+  const bool late = took(30s) > 20s;
+  other.join();
+  return late ? "a wake() from another thread woke nobody" : "";
+}
+
 // Ends a part: nobody goes on before everybody came here and all its mail has left.
 inline std::string meet(Peer& peer) {
   Mailbox& box = peer.box;
@@ -125,7 +154,7 @@ inline std::string nothing_left(Peer& peer) {
 }
 
 inline std::string whole_suite(Peer& peer) {
-  for (auto* part : {&all_to_all, &meet, &replaceable, &meet, &empty_mail, &meet})
+  for (auto* part : {&all_to_all, &meet, &replaceable, &meet, &empty_mail, &meet, &waiting, &meet})
     if (std::string fault = part(peer); !fault.empty())
       return "rank " + std::to_string(peer.box.rank()) + ": " + fault;
   return "";

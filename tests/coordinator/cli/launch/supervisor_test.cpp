@@ -28,7 +28,7 @@ class SupervisorTest : public ::testing::Test {
     std::filesystem::create_directories(folder_ / "run");
     options_.run_folder = folder_ / "run";
     options_.retry.backoff_seconds = 0;
-    options_.poll = milliseconds(5);
+    options_.look = options_.poll = milliseconds(5);
     options_.kill_limit = milliseconds(200);
     options_.say = [this](const std::string& line) { said_ += line + "\n"; };
     reset_stop_signals();
@@ -83,6 +83,14 @@ TEST_F(SupervisorTest, SuccessIsWhatTheTerminalFileSays) {
   script("end STOPPED 0");
   EXPECT_EQ(run().exit_code, 75);
   EXPECT_EQ(file("incarnation"), "4\n");
+}
+
+TEST_F(SupervisorTest, TheEndOfMpirunIsSeenAtOnce) {
+  script("sleep 0.2; pulse 1; end SUCCEEDED 0");
+  options_.look = std::chrono::seconds(30);
+  const auto begun = std::chrono::steady_clock::now();
+  EXPECT_EQ(run().exit_code, 0);
+  EXPECT_LT(std::chrono::steady_clock::now() - begun, std::chrono::seconds(20));
 }
 
 TEST_F(SupervisorTest, ExitZeroWithoutTerminalFileIsACrash) {
