@@ -9,7 +9,7 @@
 
 #include "common/io/folder.h"
 #include "tests/support/tar_writer.h"
-#include "tests/worker/stages/support/stage_fixture.h"
+#include "tests/worker/stages/evaluate/evaluate_fixture.h"
 #include "worker/collective/local/local_group.h"
 #include "worker/embedding/texts.h"
 #include "worker/stages/evaluate/evaluate_stage.h"
@@ -23,17 +23,8 @@ using nlohmann::json;
 
 const float kNan = std::numeric_limits<float>::quiet_NaN();
 
-class BenchmarkTest : public testing::StageTest {
+class BenchmarkTest : public EvaluateFixture {
  protected:
-  BenchmarkTest() {
-    task_.stage = "evaluate";
-    task_.output = out("evaluate", "");
-    task_.data = jobs::data_json(testing::test_data());
-    settings_.data = "test";
-    settings_.model = "train";
-    settings_.recall_k = {1, 2};
-  }
-
   struct Sample {
     std::string key, captions, json;
   };
@@ -94,8 +85,6 @@ class BenchmarkTest : public testing::StageTest {
     return (folder_ / name).string();
   }
 
-  jobs::Task task_;
-  jobs::EvaluateSettings settings_;
   std::vector<jobs::InputsLine> lines_;
   std::string space_ = "shared";
   json summary_;

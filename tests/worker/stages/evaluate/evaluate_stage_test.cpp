@@ -3,24 +3,15 @@
 #include <ATen/ATen.h>
 #include <nlohmann/json.hpp>
 
-#include "tests/worker/stages/support/stage_fixture.h"
+#include "tests/worker/stages/evaluate/evaluate_fixture.h"
 #include "worker/embedding/texts.h"
 #include "worker/stages/evaluate/probe_stage.h"
 
 namespace trireme::worker::stages::evaluate {
 namespace {
 
-class EvaluateTest : public testing::StageTest {
+class EvaluateTest : public EvaluateFixture {
  protected:
-  EvaluateTest() {
-    task_.stage = "evaluate";
-    task_.output = out("evaluate", "");
-    task_.data = jobs::data_json(testing::test_data());
-    settings_.data = "test";
-    settings_.model = "train";
-    settings_.recall_k = {1, 2};
-  }
-
   // Ranges as the embed tasks leave them, with the shard and the model in front.
   void set_features(const std::vector<checkpoint::Features>& ranges, const std::string& model) {
     std::vector<jobs::InputsLine> lines;
@@ -34,9 +25,6 @@ class EvaluateTest : public testing::StageTest {
     set_inputs(task_, lines);
     task_.settings = jobs::settings_json(settings_);
   }
-
-  jobs::Task task_;
-  jobs::EvaluateSettings settings_;
 };
 
 TEST_F(EvaluateTest, RetrievalOverRanges) {
