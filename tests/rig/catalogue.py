@@ -10,7 +10,7 @@ import re
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 PAGE = ROOT / "docs/reliability.md"
-BEGIN, END = "### 7.2 Catalogue\n", "\n## 8. "
+BEGIN, END = "### 7.2 Catalogue\n", "\n### 7.3 "
 RECOVERY, STOP, INPUT, SERVICE = (f"tests/system/test_{name}.py" for name in ("recovery", "stop", "bad_input", "service"))
 PROCESSES, NETWORK, DISK, HTTP, QUARANTINE, GPU = (f"tests/rig/test_{name}.py" for name in ("processes", "network", "disk", "http", "quarantine", "devices"))
 
