@@ -6,6 +6,7 @@
 #include "coordinator/cli/launch/process.h"
 #include "coordinator/cli/plan/spec_file.h"
 #include "coordinator/planner/listing.h"
+#include "coordinator/planner/sources/shard_reading.h"
 #include "coordinator/planner/sources/source_listing.h"
 #include "jobs/protocol/messages.h"
 #include "jobs/specification/spec_paths.h"
@@ -27,15 +28,30 @@ std::string counted(const jobs::ShardSummary& summary) {
   return text;
 }
 
-// What the worker makes of one shard.
-Check look_at(const std::string& name, const jobs::ShardRef& shard, const jobs::DataSpec& data) {
+// What the worker's program complained of, without its name and the end of the line.
+std::string said(std::string_view output) {
+  constexpr std::string_view kName = "trireme-worker: ";
+  if (output.starts_with(kName)) output.remove_prefix(kName.size());
+  while (output.ends_with('\n')) output.remove_suffix(1);
+  return printable(std::string(output), 2000);
+}
+
+// What the worker makes of one shard. `classes`: names that its labels have to lie within.
+Check look_at(const std::string& name, const jobs::ShardRef& shard, const jobs::DataSpec& data,
+              std::int64_t classes) {
   const std::string worker = find_program("trireme-worker");
   if (worker.empty()) return {State::kNote, name, shard.path, "not read: there is no trireme-worker"};
   const Captured answer = capture({worker, "tool", "look", shard.path, std::string(name_of(shard.format)),
                                    jobs::data_json(data), std::to_string(shard.source)},
                                   std::chrono::minutes(10));
-  if (answer.exit_code != 0) return {State::kMissing, name, shard.path, printable(answer.output, 2000)};
+  if (answer.exit_code != 0) return {State::kMissing, name, shard.path, said(answer.output)};
   const auto summary = jobs::summary_from_json(answer.output);
+  try {
+    planner::check_shard_reading(shard, data.sources.at(static_cast<std::size_t>(shard.source)),
+                                 name.substr(name.find(' ') + 1), classes, summary);
+  } catch (const Error& error) {
+    return {State::kMissing, name, shard.path, error.what()};
+  }
   std::int64_t bad = 0;
   for (const auto& [reason, count] : summary.bad) bad += count;
   const bool failing =
@@ -54,10 +70,12 @@ void check_listed(const planner::ListedJob& listed, std::vector<Check>& checks) 
   for (const auto& [name, shards] : listed.shards) {
     if (const auto decided = listed.decided.find(name); decided != listed.decided.end())
       for (const auto& line : decided->second) checks.push_back({State::kGood, "data " + name, line, ""});
+    const auto named = listed.classes.find(name);
     std::map<std::int64_t, std::size_t> looked;
     for (const auto& shard : shards)
       if (looked[shard.source]++ < kLookedAt)
-        checks.push_back(look_at("data " + name, shard, listed.data.at(name)));
+        checks.push_back(look_at("data " + name, shard, listed.data.at(name),
+                                 named == listed.classes.end() ? 0 : named->second));
   }
   for (const auto& note : listed.notes) checks.push_back({State::kNote, "data", note, ""});
 }

@@ -3,6 +3,7 @@
 #include <algorithm>
 
 #include "common/base/error.h"
+#include "coordinator/planner/sources/shard_reading.h"
 
 namespace trireme::coordinator::planner {
 namespace {
@@ -96,31 +97,9 @@ std::vector<std::int64_t> DataTable::set_inspected(std::int64_t shard, const job
   return fresh;
 }
 
-// What the first shards of a source decided holds for all of them.
-void DataTable::check_reading(std::int64_t shard, const std::string& path,
+void DataTable::check_reading(std::int64_t shard, const std::string&,
                               const jobs::ShardSummary& summary) const {
-  const auto count = [&](const char* what) {
-    const auto found = summary.seen.find(what);
-    return found == summary.seen.end() ? std::int64_t{0} : found->second;
-  };
-  const Shard& row = at(shard);
-  const jobs::SourceSpec& source = spec_.sources[row.source];
-  const bool guessed = row.format == jobs::DataFormat::kWebdataset &&
-                       source.captions == jobs::CaptionForm::kAuto &&
-                       source.wanted_layout() == jobs::DataFormat::kAuto;
-  if (guessed && 2 * count("texts.lines") > count("texts"))
-    throw Error(
-        ErrorKind::kInvalid,
-        "shard " + path + " contradicts what the first texts of its source told: " +
-            std::to_string(count("texts.lines")) + " of its " + std::to_string(count("texts")) +
-            " texts have several lines, and the source was taken to have one caption per text",
-        "set \"captions\" of the source: \"one\" (a text is a caption) or \"lines\" (each line is one)");
-  if (classes_ > 0 && summary.labels && count("label.largest") >= classes_)
-    throw Error(ErrorKind::kInvalid,
-                "shard " + path + " has label " + std::to_string(count("label.largest")) +
-                    ", but data set \"" + name_ + "\" has " + std::to_string(classes_) +
-                    " class names (labels count from 0)",
-                "name all classes, in the order of their labels");
+  check_shard_reading(shard_ref(shard), spec_.sources[at(shard).source], name_, classes_, summary);
 }
 
 std::string DataTable::content(std::int64_t shard) const {

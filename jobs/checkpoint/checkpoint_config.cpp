@@ -112,6 +112,22 @@ Json tree_of(const ModelSpec& model) {
   return parse_json(model_json(model), faults);
 }
 
+// transformers cuts captions at its tokenizer's length where that is shorter than the positions.
+void bound_context(const io::Path& folder, CheckpointConfig& out) {
+  const io::Path words = folder / "tokenizer_config.json", whole = folder / "config.json";
+  if (!io::is_file(words) || !io::is_file(whole)) return;
+  const Json config = read_json(whole), tokenizer = read_json(words);
+  const Json *type = config.find("model_type"), *text = config.find("text_config"),
+             *length = tokenizer.find("model_max_length");
+  if (type == nullptr || !type->text.starts_with("clip") || length == nullptr ||
+      !length->is(Json::Type::kInteger))
+    return;
+  const Json* const positions = (text == nullptr ? config : *text).find("max_position_embeddings");
+  const bool said = positions != nullptr && positions->is(Json::Type::kInteger);
+  if (length->integer > 1 && length->integer < (said ? positions->integer : 77))
+    out.facts.push_back({"text/context", *length, words.string() + ": model_max_length"});
+}
+
 // A field of another kind of tower says nothing about this one.
 bool applies(const ConfigFact& fact, const ModelSpec& model) {
   if (fact.image_px && *fact.image_px != model.image.image_px) return false;
@@ -144,6 +160,7 @@ CheckpointConfig read_checkpoint_config(const std::string& weights_file) {
       read("preprocessor_config.json", read_preprocessor_config);
     read("tokenizer_config.json", read_tokenizer_config);
     read("1_Pooling/config.json", read_pooling_config);
+    bound_context(folder, out);
   }
   if (out.exported) read_exported_model(*out.exported, (folder / "trireme_model").string(), out);
   return out;

@@ -142,6 +142,14 @@ constexpr std::initializer_list<const char*> kUsualOfTokenizers = {"tokenizer_cl
                                                                    "vocab_file",
                                                                    "merges_file"};
 
+// A token as a string, or as the object of an AddedToken.
+std::optional<std::string> token_of(ConfigObject& config, const std::string& name) {
+  const Json* said = config.value(name);
+  if (said != nullptr && said->is(Json::Type::kObject)) said = said->find("content");
+  if (said == nullptr) return std::nullopt;
+  return said->text;
+}
+
 void take_tokenizer_kind(ConfigObject& config) {
   std::string type = config.text("tokenizer_class").value_or("");
   if (type.ends_with("Fast")) type.resize(type.size() - 4);
@@ -158,6 +166,11 @@ void take_tokenizer_kind(ConfigObject& config) {
     config.fact("text/tokenizer/split_ideographs", Json(config.flag("tokenize_chinese_chars").value_or(true)),
                 "tokenize_chinese_chars");
   } else if (type == "T5Tokenizer" || type == "SiglipTokenizer") {
+    // Padding is read by towers without a mask, so that its id is part of the numbers.
+    const std::string pad = token_of(config, "pad_token").value_or(type == "T5Tokenizer" ? "<pad>" : "</s>");
+    if (pad != "<pad>" && pad != "</s>") config.refuse("pad_token");
+    config.fact("text/tokenizer/marks", Json(pad == "</s>" ? "siglip" : "t5"), "pad_token");
+    if (token_of(config, "eos_token").value_or("</s>") != "</s>") config.refuse("eos_token");
     config.fact("text/tokenizer/kind", Json("sentencepiece"), "tokenizer_class");
     if (type == "SiglipTokenizer" && !config.flag("do_lower_case").value_or(true))
       config.refuse("do_lower_case");

@@ -72,7 +72,10 @@ std::vector<std::string> parse_line_list(std::string_view text, const std::strin
   for (std::size_t at = 0; at < text.size();) {
     const std::size_t end = std::min(text.find('\n', at), text.size());
     std::string_view line = text.substr(at, end - at);
-    if (line.ends_with('\r')) line.remove_suffix(1);
+    while (line.ends_with('\r')) line.remove_suffix(1);
+    if (line.find('\r') != std::string_view::npos)
+      refuse(path, lines.size() + 1, "a carriage return stands inside the line",
+             "tr '\\r' '\\n' < FILE writes it anew, where lines end in carriage returns alone");
     if (trim) line = trimmed(line);
     if (!is_utf8(line))
       refuse(path, lines.size() + 1, "the line is not UTF-8: " + printable(line, 80),

@@ -5,8 +5,9 @@
 
 namespace trireme::jobs {
 
-// What Python's json writes and JSON does not know: NaN and infinities become null; a byte order mark goes.
-// Anything else stays as it is, damage too.
+// What Python's json writes and others do not read: NaN, infinities and numbers beyond a double become null,
+// whole numbers beyond 64 bits doubles, halves of surrogate pairs U+FFFD; a byte order mark goes. Anything
+// else stays as it is, damage too.
 std::string readable_json(std::string json);
 
 }  // namespace trireme::jobs

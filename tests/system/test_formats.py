@@ -157,6 +157,13 @@ REFUSED = {
     "utf16": (lambda f, im: write(f / "a.csv", "filepath,title\na.jpg,x\n".encode("utf-16")), ["a.csv is UTF-16", "iconv -f UTF-16"]),
     "latin1": (lambda f, im: (write(f / "a.jpg", im), write(f / "a.csv", "filepath,title\na.jpg,caf\xe9\n".encode("latin-1")))[1], ["1 bad_text", "iconv -f LATIN1"]),
     "columns": (lambda f, im: write(f / "a.csv", b"picture;words\na.jpg;x\n"), ["has no column", "picture;words", "separated by semicolons"]),
+    "a label beyond the names": (lambda f, im: (write_tar(f / "a.tar", [("0.jpg", im), ("0.cls", b"1"), ("1.jpg", im), ("1.cls", b"2")]), write(f / "classnames.txt", b"one\ntwo\n"), f)[2], ["a.tar has label 2", "2 class names (labels count from 0)"]),
+    "names of an old Mac": (lambda f, im: (write_tar(f / "a.tar", [("0.jpg", im), ("0.cls", b"1")]), write(f / "classnames.txt", b"one\rtwo\r"), f)[2], ["classnames.txt:1", "carriage return"]),
+    "texts in UTF-16 without a mark": (lambda f, im: write_tar(f / "A.TAR", [("0.jpg", im), ("0.txt", "a dog and a cat".encode("utf-16-le"))]), ["1 bad_text", "-f UTF-16"]),
+    "an empty text": (lambda f, im: write_tar(f / "a.tar", [("0.jpg", im), ("0.txt", b" \n")]), ["1 no_caption", "the .txt of 0 is empty"]),
+    "a .json that is none": (lambda f, im: write_tar(f / "a.tar", [("0.jpg", im), ("0.txt", b"words"), ("0.json", b"{'caption': 1}"), ("1.txt", b"words")]), ["1 no_image", "nothing is read from 1 .json (first: 0.json: it is no JSON"]),
+    "a contradiction": (lambda f, im: (write_tar(f / "0.tar", pairs(33 * [im])), write_tar(f / "1.tar", [(n, d + b"\nmore" if n.endswith("txt") else d) for n, d in pairs(3 * [im])]), f)[2], ["1.tar contradicts", "3 of its 3 texts have several lines"]),
+    "several lines in a folder": (lambda f, im: [(write(f / f"{i}.jpg", im), write(f / f"{i}.txt", b"a dog\na cat")) for i in range(3)] and f, ["3 of its 3 texts have several lines"]),
     "short": (lambda f, im: (write(f / "a.jpg", im), write(f / "a.csv", b"filepath,title\na.jpg\n"))[1], ["line 2: it has 1 fields, the header 2", "1 bad_row"]),
 }
 
@@ -171,9 +178,19 @@ def test_doctor_names_the_cause_before_a_run(tmp_path, good_images, case):  # no
     make, words = REFUSED[case]
     done = trireme("doctor", make(tmp_path, good_images[0]))
     text = done.stdout + done.stderr
-    assert done.returncode == 1 and "bad: none" not in text, text
+    assert done.returncode == 1 and "bad: none" not in text and "\\x0a" not in text, text
     for word in words:
         assert word in text, (word, text)
+
+
+def test_what_lies_beside_photographs_and_is_not_read_is_said(tmp_path, good_images):  # noqa: F811
+    (tmp_path / "texts").mkdir()
+    for i in range(2):
+        write(tmp_path / f"{i}.jpg", good_images[i])
+        write(tmp_path / f"{i}.caption", b"a dog")
+        write(tmp_path / f"texts/{i}.txt", b"a dog")
+    text = trireme("doctor", tmp_path).stdout
+    assert "that are not read: 2 .caption, 2 .txt" in text and "text_member" in text, text
 
 
 def test_a_run_names_the_cause_too_and_never_says_none(tmp_path, good_images):  # noqa: F811
@@ -182,18 +199,53 @@ def test_a_run_names_the_cause_too_and_never_says_none(tmp_path, good_images):  
     assert done.returncode == 1 and ".input.jpg (1)" in text and "image_member" in text and "bad: none" not in text, text
 
 
-def test_columns_of_parquet_are_joined_by_key(tmp_path, good_images):  # noqa: F811
+def python_with_pyarrow():
+    """The environment with it, and whether it has pyarrow."""
     env = environment()
     ours = ROOT / ".trireme/python/bin/python3"
     python = env.setdefault("TRIREME_PYTHON", str(ours) if ours.exists() else "python3")
-    if subprocess.run([python, "-c", "import pyarrow"], capture_output=True).returncode:
+    return env, python, subprocess.run([python, "-c", "import pyarrow"], capture_output=True).returncode == 0
+
+
+PARQUET = "import json, sys, pyarrow, pyarrow.parquet as p; p.write_table(pyarrow.Table.from_pylist(json.loads(sys.argv[1])), sys.argv[2])"
+KEYS = [{"key": f"{i:09d}", "caption": f"picture number {i}"} for i in range(2)]
+UNJOINED = {
+    "no key": ([{"name": "000000000", "caption": "x"}], "caption", ["0.parquet", "no column key and no column uid", "name, caption"]),
+    "a key twice": ([*KEYS, {**KEYS[1], "caption": "another"}], "caption", ['two rows of "000000001" say different things']),
+    "a row lacks": (KEYS[:1], "caption", ["1 of 2 samples have no row", "000000001"]),
+    "a column lacks": (KEYS, "alt", ["2 no_caption", 'no text at caption_field "alt" of the .json, nor of the parquet']),
+    "no parquet": (None, "caption", ["0.parquet"]),
+}
+
+
+@pytest.mark.parametrize("case", UNJOINED)
+def test_a_parquet_that_cannot_be_joined_says_why(tmp_path, good_images, case):  # noqa: F811
+    rows, field, words = UNJOINED[case]
+    env, python, there = python_with_pyarrow()
+    if not there:
+        pytest.skip(f"{python} has no pyarrow (set TRIREME_PYTHON)")
+    write_tar(tmp_path / "0.tar", [row for row in pairs(good_images[:2]) if row[0].endswith("jpg")])
+    if rows is None:
+        write(tmp_path / "0.parquet", b"PAR1 and no more")
+    else:
+        subprocess.run([python, "-c", PARQUET, json.dumps(rows), tmp_path / "0.parquet"], check=True)
+    done = trireme("doctor", job_of(tmp_path, {"path": str(tmp_path / "0.tar"), "parquet": ".", "caption_field": field}), env=env)
+    text = done.stdout + done.stderr
+    assert done.returncode == 1, text
+    for word in words:
+        assert word in text, (word, text)
+
+
+def test_columns_of_parquet_are_joined_by_key(tmp_path, good_images):  # noqa: F811
+    env, python, there = python_with_pyarrow()
+    if not there:
         done = launch(job_of(tmp_path, {"path": str(write_tar(tmp_path / "0.tar", pairs(good_images[:2]))), "parquet": str(write(tmp_path / "0.parquet", b"x"))}), env=env)
         text = done.stdout + done.stderr
         assert done.returncode == 1 and "pyarrow" in text and "TRIREME_PYTHON" in text, text
         pytest.skip(f"{python} has no pyarrow: only the refusal is tried (set TRIREME_PYTHON)")
     write_tar(tmp_path / "0.tar", [row for row in pairs(good_images[:4]) if row[0].endswith("jpg")])
     rows = [{"key": f"{i:09d}", "caption": f"picture number {i}", "clip": i / 10, "uid": f"{i:032x}"} for i in range(4)]
-    make = "import json, sys, pyarrow, pyarrow.parquet as p; p.write_table(pyarrow.Table.from_pylist(json.loads(sys.argv[1])), sys.argv[2])"
+    make = PARQUET
     subprocess.run([python, "-c", make, json.dumps(rows), tmp_path / "0.parquet"], check=True)
     path = job_of(tmp_path, {"path": str(tmp_path / "0.tar"), "parquet": ".", "caption_field": "caption"})
     job = json.loads(path.read_text())
@@ -217,6 +269,11 @@ def test_columns_of_parquet_are_joined_by_key(tmp_path, good_images):  # noqa: F
     done = launch(path, env=env)
     text = done.stdout + done.stderr
     assert done.returncode == 1 and 'two rows of "000000001" say different things' in text, text
+
+
+def test_a_launch_inside_another_mpirun_is_refused(tmp_path):
+    done = trireme("launch", "-n", 1, EXAMPLES / "tiny.json", "--set", f"spec.output={tmp_path}/run", env=environment(OMPI_COMM_WORLD_RANK=0, OMPI_COMM_WORLD_SIZE=4))
+    assert done.returncode not in (0, 93) and "inside another one" in done.stderr and "unset ${!OMPI_*}" in done.stderr, done.stdout + done.stderr
 
 
 @pytest.mark.parametrize("hidden", [("srun",), ()], ids=["no srun", "srun without a configuration"])

@@ -199,6 +199,15 @@ SupervisorOptions supervisor_options(const std::optional<jobs::JobSpec>& job, co
   return options;
 }
 
+// Variables by which people change what mpirun does.
+std::string mpirun_settings() {
+  std::string set;
+  for (char** entry = environ; *entry != nullptr; ++entry)
+    if (std::string_view(*entry).starts_with("OMPI_MCA_"))
+      set += (set.empty() ? "" : ", ") + printable(*entry, 200);
+  return set;
+}
+
 int report_end(const LaunchOptions& options, const io::Path& run_folder, const SupervisorResult& result) {
   std::ostream& out = *options.out;
   const auto progress = read_progress(run_folder);
@@ -217,6 +226,8 @@ int report_end(const LaunchOptions& options, const io::Path& run_folder, const S
   } else if (result.state == "FAILED") {
     out << "Logs: " << store::RunPaths{run_folder}.logs().string()
         << "/rank-<r>.log, and mpirun.log beside them\n";
+    if (const std::string set = mpirun_settings(); !set.empty() && !by_coordinator)
+      out << "mpirun had these settings of the environment: " << set << "\n";
   }
   return result.exit_code;
 }
@@ -246,6 +257,12 @@ std::string last_complaints(const io::Path& run_folder) {
 SupervisorOptions fleet_options(LaunchOptions options, const std::optional<jobs::JobSpec>& job,
                                 const io::Path& run_folder,
                                 const std::function<void(const std::string&)>& say) {
+  // Its variables would have ours look for that mpirun and end without a word.
+  if (!variable("OMPI_COMM_WORLD_RANK").empty())
+    throw Error(
+        ErrorKind::kInvalid,
+        "trireme launch starts mpirun itself, and it runs inside another one (OMPI_COMM_WORLD_RANK is set)",
+        "start it without mpirun, or first: unset ${!OMPI_*} ${!PMIX_*}");
   std::string note;
   const MpirunVersion version = check_mpirun(options.mpirun, note);
   if (!note.empty()) say(note);

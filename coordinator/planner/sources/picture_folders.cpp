@@ -1,11 +1,14 @@
 #include "coordinator/planner/sources/picture_folders.h"
 
 #include <algorithm>
+#include <map>
 
 #include "common/base/error.h"
+#include "common/base/log.h"
 #include "common/io/folder.h"
 #include "jobs/layouts/folder_listing.h"
 #include "jobs/layouts/leftover.h"
+#include "jobs/layouts/member_name.h"
 #include "jobs/layouts/table_text.h"
 
 namespace trireme::coordinator::planner {
@@ -88,6 +91,22 @@ std::string tables_not_taken(const std::vector<std::string>& folders, const std:
       if (table && !jobs::is_leftover(name) && std::ranges::find(taken, path.string()) == taken.end())
         found.push_back(path.string());
     }
+  return found.empty() ? "" : joined(found);
+}
+
+std::string other_files(const io::Path& folder) {
+  std::map<std::string, std::size_t> counts;
+  for (const auto& file : jobs::files_of_folder(folder, true)) {
+    const std::string name = io::Path(file.name).filename().string();
+    if (jobs::is_picture_name(name) || jobs::is_leftover(file.name) || jobs::is_table_name(name) ||
+        name.ends_with(".parquet"))
+      continue;
+    const auto dot = name.rfind('.');
+    ++counts[dot == std::string::npos ? "without a suffix" : jobs::lower_case(name.substr(dot))];
+  }
+  std::vector<std::string> found;
+  for (const auto& [suffix, count] : counts)
+    found.push_back(std::to_string(count) + " " + printable(suffix, 40));
   return found.empty() ? "" : joined(found);
 }
 

@@ -24,4 +24,7 @@ std::vector<std::string> metadata_below(const io::Path& folder);
 // What looks like a table of captions in these folders and is none of `taken`; "" when there is none.
 std::string tables_not_taken(const std::vector<std::string>& folders, const std::vector<std::string>& taken);
 
+// Other files at and below a folder of pictures, by suffix: "8 .caption, 1 .json"; "" when there are none.
+std::string other_files(const io::Path& folder);
+
 }  // namespace trireme::coordinator::planner

@@ -34,7 +34,8 @@ std::string counted(std::size_t count, const std::string& one, const std::string
 }
 
 bool is_tar(const io::Path& path) {
-  return path.extension() == ".tar" && !jobs::is_leftover_file(path.filename().string());
+  return jobs::lower_case(path.extension().string()) == ".tar" &&
+         !jobs::is_leftover_file(path.filename().string());
 }
 
 std::vector<std::string> tars_in(const io::Path& folder) {
@@ -121,7 +122,7 @@ class SourceLister {
                       " is a .parquet, which is neither .tar nor .csv nor .tsv: it "
                       "names pictures and holds none",
                   "name the folder of the tars as path, and this file as \"parquet\" of the source");
-    if (path.extension() != ".tar" && wanted_ == DataFormat::kAuto)
+    if (jobs::lower_case(path.extension().string()) != ".tar" && wanted_ == DataFormat::kAuto)
       throw Error(ErrorKind::kInvalid, path.string() + " is neither .tar nor .csv nor .tsv",
                   "set \"format\" when the name does not tell");
     found_.paths = {path.string()};
@@ -252,6 +253,10 @@ class SourceLister {
                             ? std::string("none, photographs alone") + (guessed ? " (auto)" : "")
                             : captions_text(source, source.captions == CaptionForm::kLines));
     say_not_taken(found_.paths, {});
+    if (const std::string others = guessed ? other_files(path) : ""; !others.empty())
+      found_.notes.push_back(
+          "files of " + path.string() + " that are not read: " + others +
+          " (a caption is the .txt or .json, or what text_member names, beside its picture)");
     if (guessed && found_.paths.size() > 1)
       line += "; the folders are no classes (layout \"class_folders\" makes them that)";
     found_.decided = line;

@@ -213,6 +213,34 @@ TEST(CheckpointConfig, SiglipIsBidirectionalAndReadsTheLastPosition) {
   EXPECT_EQ(name_of(model.image.interpolation), "bilinear");
 }
 
+// transformers 5.24: a SiglipTokenizer pads with "</s>" unless the file says otherwise, and the tower reads
+// the padding; its cleaning is no other tokenizer's.
+TEST(CheckpointConfig, WhatATokenizersFileSaysAboutPaddingAndLength) {
+  const Folder folder;
+  const auto siglip = folder.with("tokenizer_config.json",
+                                  R"({"tokenizer_class": "SiglipTokenizer", "model_max_length": 64})");
+  EXPECT_EQ(name_of(adopted(siglip).text.tokenizer.marks), "siglip");
+  EXPECT_EQ(name_of(adopted(siglip).text.tokenizer.cleaning), "canonicalize");
+  const auto zero =
+      folder.with("tokenizer_config.json",
+                  R"({"tokenizer_class": "SiglipTokenizer", "pad_token": {"content": "<pad>"}})");
+  EXPECT_EQ(name_of(adopted(zero).text.tokenizer.marks), "");
+  const auto other =
+      folder.with("tokenizer_config.json", R"({"tokenizer_class": "T5Tokenizer", "pad_token": "<unk>"})");
+  EXPECT_NE(said(contradictions(adopted(other), other, true, true)).find("pad_token is \"<unk>\""),
+            std::string::npos);
+  const std::string clip = R"({"tokenizer_class": "CLIPTokenizer", "model_max_length": )";
+  folder.with("config.json",
+              R"({"model_type": "clip", "text_config": {"num_attention_heads": 2}, "vision_config": {}})");
+  EXPECT_NE(said(contradictions(stated(), folder.with("tokenizer_config.json", clip + "16}"), false, true))
+                .find("model_max_length means text.context = 16, the model has 77"),
+            std::string::npos);
+  for (const char* usual : {"77}", "1000000000000000019884624838656}"}) {
+    const auto config = folder.with("tokenizer_config.json", clip + usual);
+    EXPECT_EQ(said(contradictions(stated(), config, false, true)).find("context"), std::string::npos);
+  }
+}
+
 TEST(CheckpointConfig, TimmSaysHowPicturesAreCut) {
   const Folder folder;
   const auto config = folder.with(

@@ -85,6 +85,7 @@ TEST(KeyRule, TheLastDotWhereItMakesMoreSamplesWhole) {
 TEST(LineList, MarksCarriageReturnsAndALastEmptyLineAreReadOver) {
   EXPECT_EQ(parse_line_list("red\ngreen\n", "f"), (Strings{"red", "green"}));
   EXPECT_EQ(parse_line_list("\xEF\xBB\xBFred\r\n green \r\n\r\n\n", "f"), (Strings{"red", "green"}));
+  EXPECT_EQ(parse_line_list("red\r\r\ngreen\r", "f"), (Strings{"red", "green"}));
   EXPECT_EQ(parse_line_list("red", "f"), Strings{"red"});
   EXPECT_EQ(parse_line_list("", "f"), Strings{});
   EXPECT_EQ(parse_line_list("a \n b\n", "f", false), (Strings{"a ", " b"}));
@@ -96,6 +97,7 @@ TEST(LineList, WhatWouldMoveTheLinesBehindItIsAFaultWithItsNumber) {
   };
   EXPECT_TRUE(has(fault("red\ngr\xFCn\nblue\n"), "names.txt:2: the line is not UTF-8"));
   EXPECT_TRUE(has(fault("\nred\n"), "names.txt:1: the line is empty"));
+  EXPECT_TRUE(has(fault("red\rgreen\r"), "names.txt:1: a carriage return stands inside the line"));
   EXPECT_TRUE(has(fault("red\n \nblue"), "names.txt:2: the line is empty"));
   EXPECT_TRUE(has(fault(std::string("\xFF\xFEr\0e\0d\0", 8)), "UTF-16"));
   EXPECT_TRUE(has(fault(std::string("r\0e\0d\0\n\0g\0r\0", 12)), "UTF-16"));

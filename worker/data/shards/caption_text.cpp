@@ -2,6 +2,8 @@
 
 #include <simdjson.h>
 
+#include "jobs/layouts/line_list.h"
+
 namespace trireme::worker::data {
 namespace {
 
@@ -25,7 +27,9 @@ void add(std::string_view raw, CaptionText& out) {
   const std::string_view text = trim(raw);
   if (text.empty()) return;
   const std::string_view kept = trim(cut(text, kCaptionLimitBytes));
-  if (!valid_utf8(kept)) {
+  // UTF-16 without its mark is well-formed UTF-8 for half of the world: every other byte is 0.
+  const bool zeros = kept.find('\0') != std::string_view::npos && !jobs::wide_encoding(raw).empty();
+  if (zeros || !valid_utf8(kept)) {
     ++out.bad_text;
     return;
   }

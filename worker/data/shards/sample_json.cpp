@@ -9,20 +9,27 @@ namespace {
 
 constexpr std::size_t kJsonLimitBytes = std::size_t{1} << 20;
 
+simdjson::error_code parse(std::string_view json, simdjson::dom::element& root) {
+  thread_local simdjson::dom::parser parser;
+  const auto error = parser.parse(json.data(), json.size(), /*realloc_if_needed=*/true).get(root);
+  if (error == simdjson::SUCCESS) return error;
+  const std::string readable = jobs::readable_json(std::string(json));
+  return readable == json ? error : parser.parse(readable).get(root);
+}
+
 }  // namespace
 
 bool parse_sample_json(std::string_view json, simdjson::dom::element& root) {
-  thread_local simdjson::dom::parser parser;
-  if (json.empty() || json.size() > kJsonLimitBytes) return false;
-  if (parser.parse(json.data(), json.size(), /*realloc_if_needed=*/true).get(root) == simdjson::SUCCESS)
-    return true;
-  const std::string readable = jobs::readable_json(std::string(json));
-  return readable != json && parser.parse(readable).get(root) == simdjson::SUCCESS;
+  return !json.empty() && json.size() <= kJsonLimitBytes && parse(json, root) == simdjson::SUCCESS;
 }
 
-bool is_json_object(std::string_view json) {
+std::string json_fault(std::string_view json) {
+  if (json.empty()) return "it is empty";
+  if (json.size() > kJsonLimitBytes) return "it is longer than 1 MiB";
   simdjson::dom::element root;
-  return parse_sample_json(json, root) && root.is_object();
+  if (const auto error = parse(json, root); error != simdjson::SUCCESS)
+    return std::string("it is no JSON (") + simdjson::error_message(error) + ")";
+  return root.is_object() ? "" : root.is_array() ? "it is an array, no object" : "it is no object";
 }
 
 }  // namespace trireme::worker::data

@@ -1,6 +1,7 @@
 // A sample's .json, or a JSON line of a table, as a document.
 #pragma once
 
+#include <string>
 #include <string_view>
 
 #include <simdjson.h>
@@ -11,7 +12,7 @@ namespace trireme::worker::data {
 // (jobs/layouts/readable_json.h). `root` is valid until the thread parses again.
 bool parse_sample_json(std::string_view json, simdjson::dom::element& root);
 
-// Whether it can be read and is an object: nothing is read from another.
-bool is_json_object(std::string_view json);
+// "" of an object that can be read, else why nothing is read from it: "it is an array, no object".
+std::string json_fault(std::string_view json);
 
 }  // namespace trireme::worker::data

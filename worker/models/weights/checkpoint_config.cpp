@@ -4,6 +4,7 @@
 #include <filesystem>
 
 #include "jobs/specification/job_spec.h"
+#include "worker/models/weights/vocabulary_beside.h"
 
 namespace trireme::worker::models {
 
@@ -42,6 +43,8 @@ void check_config_beside(const std::string& file, const std::map<std::string, st
        jobs::contradictions(spec, config_beside(file, metadata), both || part == WeightPart::kImage,
                             both || part == WeightPart::kText))
     faults.add("config: " + fault);
+  if (part != WeightPart::kImage)
+    check_vocabulary_beside(io::Path(file).parent_path(), spec.text.tokenizer, faults);
 }
 
 }  // namespace trireme::worker::models

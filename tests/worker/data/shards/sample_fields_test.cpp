@@ -3,6 +3,7 @@
 #include <gtest/gtest.h>
 
 #include "jobs/layouts/readable_json.h"
+#include "worker/data/shards/sample_json.h"
 
 namespace trireme::worker::data {
 namespace {
@@ -42,6 +43,29 @@ TEST(TextField, WhatPythonWritesIsRead) {
   EXPECT_EQ(strings_at(json, "caption").size(), 1U);
   EXPECT_EQ(with_columns(R"({"a": NaN})", R"({"b": 1})"), R"({"a":null,"b":1})");
   EXPECT_EQ(jobs::readable_json(R"({"a": 1})"), R"({"a": 1})");
+}
+
+// The right values are those of Python's json, whose integers have no end; half of a surrogate pair is what a
+// caption that was cut between UTF-16 units ends in.
+TEST(TextField, IntegersBeyond64BitsAndHalfPairsCostNoSample) {
+  const std::string json =
+      R"({"n": 123456789012345678901234567890, "caption": "dog \ud83d\ude00 \ud83d", "m": -9223372036854775809,)"
+      R"( "u": 18446744073709551615, "x": 1e999, "y": 0.12345678901234567890, "z": 1e-999})";
+  EXPECT_EQ(
+      jobs::readable_json(json),
+      R"({"n": 123456789012345678901234567890.0, "caption": "dog \ud83d\ude00 \ufffd", "m": -9223372036854775809.0,)"
+      R"( "u": 18446744073709551615, "x": null, "y": 0.12345678901234567890, "z": 1e-999})");
+  EXPECT_EQ(text_field(json, "caption"), "dog \xF0\x9F\x98\x80 \xEF\xBF\xBD");
+  EXPECT_EQ(json_fault(json), "");
+  EXPECT_EQ(with_columns(json, R"({"b": 1})").find("1.2345678901234568e+29"), 5U);
+  EXPECT_EQ(text_field("{\"n\": " + std::string(400, '7') + ", \"caption\": \"a dog\"}", "caption"), "a dog");
+}
+
+TEST(TextField, WhyNothingIsReadIsSaid) {
+  EXPECT_EQ(json_fault("[1]"), "it is an array, no object");
+  EXPECT_EQ(json_fault("7"), "it is no object");
+  EXPECT_EQ(json_fault("{" + std::string(std::size_t{1} << 20, ' ') + "}"), "it is longer than 1 MiB");
+  EXPECT_EQ(json_fault("{'caption': 1}").find("it is no JSON ("), 0U);
 }
 
 TEST(ConceptField, KeepsTheTopKAndRenormalises) {  // METHODS 10.6

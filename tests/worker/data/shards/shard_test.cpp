@@ -430,6 +430,20 @@ TEST_F(ShardTest, AJsonThatNobodyCanReadIsCounted) {
                                    .bytes());
   EXPECT_EQ(found.samples, 3);
   EXPECT_EQ(found.seen.at("json.unreadable"), 2);
+  EXPECT_NE(found.advice.find("nothing is read from 2 .json (first: a.json: it is no JSON ("),
+            std::string::npos)
+      << found.advice;
+}
+
+TEST_F(ShardTest, TextsInUtf16WithoutItsMarkAreNoCaptions) {
+  const ShardScan found = scan(TarWriter()
+                                   .add("a.jpg", "J")
+                                   .add("a.txt", std::string("a\0 \0d\0o\0g\0", 10))
+                                   .add("b.jpg", "J")
+                                   .add("b.txt", std::string("a\0 nul, and words around it", 27))
+                                   .bytes());
+  EXPECT_EQ(found.samples, 1);
+  EXPECT_EQ(found.bad, (Bad{{"bad_text", 1}}));
 }
 
 TEST_F(ShardTest, PartsUnderUnusualSuffixesAreNamed) {
@@ -503,6 +517,29 @@ TEST_F(ShardTest, RowsOfATableAddUp) {
   EXPECT_NE(found.reading, "");
 }
 
+// The next quote closes it: of 4 rows Python's csv makes 2, each with another's caption.
+TEST_F(ShardTest, AQuoteThatTakesOtherRowsIsNoCaption) {
+  shard = folder / "pairs.tsv";
+  for (const char* name : {"a.jpg", "b.jpg"}) io::write_file_atomic(folder / name, "J", false);
+  ShardScan found = scan(
+      "filepath\ttitle\na.jpg\t\"Dog one\nb.jpg\t\"Dog two\na.jpg\t\"three\nb.jpg\tfour\nb.jpg\t\"five\"\n",
+      jobs::DataFormat::kTable);
+  EXPECT_EQ(found.samples, 0);
+  EXPECT_EQ(found.bad, (Bad{{"bad_row", 2}}));
+  EXPECT_NE(found.advice.find("line 2: a quote that opens in it is closed lines later"), std::string::npos)
+      << found.advice;
+  found = scan("filepath\ttitle\na.jpg\t\"two\nlines, \"\"b.jpg\"\"\"\nb.jpg\t5\" pipe\n",
+               jobs::DataFormat::kTable);
+  EXPECT_EQ(found.samples, 2);
+}
+
+TEST_F(ShardTest, ListsWrittenAsTextAreNoCaptions) {
+  shard = folder / "pairs.csv";
+  io::write_file_atomic(folder / "a.jpg", "J", false);
+  EXPECT_THROW(scan("filepath,title\na.jpg,\"['a dog', 'two dogs']\"\n", jobs::DataFormat::kTable), Error);
+  EXPECT_EQ(scan("filepath,title\na.jpg,[sic] a dog\n", jobs::DataFormat::kTable).captions, 1);
+}
+
 TEST_F(ShardTest, JsonLines) {
   shard = folder / "metadata.jsonl";
   io::write_file_atomic(folder / "img/a.jpg", "J", false);
@@ -516,6 +553,26 @@ TEST_F(ShardTest, JsonLines) {
   EXPECT_EQ(reader.captions(0), Strings{"a dog"});
   EXPECT_EQ(reader.json(0), "{\"file_name\": \"img/a.jpg\", \"text\": \"a dog\", \"score\": 0.25}");
   EXPECT_EQ(image(reader, 0), "J");
+}
+
+// A hash as an integer, half of an emoji: Python reads both lines. What is no picture's row says why.
+TEST_F(ShardTest, JsonLinesOfOtherProgramsAreReadOrSayWhatIsWrong) {
+  shard = folder / "metadata.jsonl";
+  io::write_file_atomic(folder / "a.jpg", "J", false);
+  const std::string good =
+      "{\"file_name\": \"a.jpg\", \"text\": \"a dog\", \"sha\": 123456789012345678901234}\n"
+      "{\"file_name\": \"a.jpg\", \"text\": \"cut \\ud83d\"}\n";
+  const auto said = [&](const std::string& line) {
+    const ShardScan found = scan(good + line + "\n", jobs::DataFormat::kTable);
+    EXPECT_EQ(found.captions, 2);
+    EXPECT_EQ(found.bad, (Bad{{"bad_row", 1}}));
+    return found.examples.empty() ? "" : found.examples.front();
+  };
+  EXPECT_EQ(said("[1]"), "line 3: bad_row (it is an array, no object)");
+  EXPECT_EQ(said("{\"file_name\": \"a.jpg\"").find("line 3: bad_row (it is no JSON ("), 0U);
+  EXPECT_EQ(said("{\"text\": \"x\"}"), "line 3: bad_row (it has no text at \"file_name\")");
+  EXPECT_EQ(said("{\"file_name\": [\"a.jpg\", \"b.jpg\"]}"),
+            "line 3: bad_row (it names 2 pictures at \"file_name\")");
 }
 
 TEST_F(ShardTest, JsonLinesWithoutTheirCaptionSayWhereTextIs) {

@@ -159,7 +159,7 @@ void SampleScan::judge(const SampleGroups& groups, const SampleGroup& group) {
   const bool json_wanted = rows_.has_value() || form_ == TextForm::kField || !json_in_shard(index_.kind);
   const std::string_view json = json_wanted ? json_of(group, storage) : std::string_view();
   const CaptionText text = texts_of(group, json);
-  if (group.json != kNone && !is_json_object(places_.bytes(group.json, label_storage)))
+  if (group.json != kNone && !json_fault(places_.bytes(group.json, label_storage)).empty())
     ++scan_.seen["json.unreadable"];
   const bool bad_label = has_label && sample.label < 0;
   if (text.captions.empty() && sample.label < 0 && form_ != TextForm::kNone)
@@ -224,10 +224,17 @@ std::string caption_advice(const jobs::SourceSpec& source, const SampleGroups& g
   }
   if (!source.caption_field.empty())
     return "no text at caption_field \"" + source.caption_field + "\" of the .json" +
+           (source.parquet.empty() ? "" : ", nor of the parquet") +
            (fields.empty() ? "" : "; text is in: " + fields);
   if (!fields.empty())
     return "captions are looked for in .txt members; the .json has text in: " + fields +
            " (set caption_field of the source to one of them)";
+  for (const SampleGroup& group : found) {
+    std::string storage;
+    if (group.image != kNone && group.text != kNone &&
+        read_caption(places.bytes(group.text, storage)).captions.empty())
+      return "the .txt of " + printable(group.key, 100) + " is empty";
+  }
   const auto others = census(groups, found, [](const SampleGroup& group, const std::string& suffix) {
     return group.image != kNone && group.text == kNone && suffix != "json" && !jobs::is_image_suffix(suffix);
   });
@@ -237,6 +244,21 @@ std::string caption_advice(const jobs::SourceSpec& source, const SampleGroups& g
   return "captions are looked for in .txt members beside the pictures; photographs without captions are read "
          "with "
          "captions \"none\" of the source, which is enough to embed, index and caption them";
+}
+
+// Which .json is the first that nothing is read from, and why.
+std::string json_advice(const std::vector<SampleGroup>& found, const MemberPlaces& places,
+                        const ShardScan& scan) {
+  const auto count = scan.seen.find("json.unreadable");
+  if (count == scan.seen.end()) return "";
+  for (const SampleGroup& group : found) {
+    std::string storage;
+    if (group.image == kNone || group.json == kNone) continue;
+    if (const std::string why = json_fault(places.bytes(group.json, storage)); !why.empty())
+      return "nothing is read from " + std::to_string(count->second) +
+             " .json (first: " + printable(group.key, 100) + ".json: " + why + ")";
+  }
+  return "";
 }
 
 }  // namespace
@@ -276,6 +298,7 @@ std::string scan_advice(const jobs::SourceSpec& source, const SampleGroups& grou
                        : "pictures are looked for as .jpg, .png …; beside the texts stand: " + others +
                              " (set image_member of the source to the one that is the picture)");
   }
+  if (const std::string unread = json_advice(found, places, scan); !unread.empty()) say(unread);
   if (scan.samples == 0 && scan.bad.empty()) {
     const auto all = census(groups, found, [](const SampleGroup&, const std::string&) { return true; });
     say("none of its " + std::to_string(groups.members()) + " members is a picture, a .txt or a .cls" +

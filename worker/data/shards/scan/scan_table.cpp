@@ -11,6 +11,7 @@
 #include "jobs/layouts/table_text.h"
 #include "worker/data/shards/caption_text.h"
 #include "worker/data/shards/sample_fields.h"
+#include "worker/data/shards/sample_json.h"
 #include "worker/data/shards/scan/scan_samples.h"
 #include "worker/data/shards/scan/shard_scan.h"
 
@@ -69,6 +70,12 @@ class TableScan {
     for (std::size_t i = 1; i < rows.size(); ++i) {
       auto& fields = rows[i].fields;
       const bool whole = fields.size() == header.size();
+      if (whole && swallows_rows(fields, image)) {
+        as_before_ = false;
+        bad_row(rows[i].line, "a quote that opens in it is closed lines later, in another row");
+        continue;
+      }
+      if (whole && caption < fields.size()) ++(is_list_text(fields[caption]) ? lists_ : texts_);
       if (whole && !fields[image].empty()) {
         take(std::move(fields[image]),
              caption < fields.size() ? std::vector{fields[caption]} : std::vector<std::string>(), {});
@@ -79,6 +86,31 @@ class TableScan {
                                   : "it has " + std::to_string(fields.size()) + " fields, the header " +
                                         std::to_string(header.size()));
     }
+    if (lists_ > texts_)
+      throw Error(
+          ErrorKind::kInvalid,
+          "table " + path_ + ": \"" + form_.caption_column + "\" holds lists as text ([\'a dog\', …])",
+          "write a row per caption, or JSON lines, where a list is several captions");
+  }
+
+  // A quote without its end takes the rows up to the next one: lines inside a field that are rows themselves.
+  bool swallows_rows(const std::vector<std::string>& fields, std::size_t image) const {
+    for (const std::string& field : fields)
+      for (std::size_t at = field.find('\n'); at != std::string::npos; at = field.find('\n', at + 1)) {
+        std::size_t open_quote = 0;
+        const auto line =
+            jobs::parse_table(std::string_view(field).substr(at + 1, field.find('\n', at + 1) - at - 1),
+                              form_.separator, open_quote);
+        if (!line.empty() && line[0].fields.size() == fields.size() &&
+            jobs::is_picture_name(line[0].fields[image]))
+          return true;
+      }
+    return false;
+  }
+
+  // "['a dog', 'two dogs']": a list of Python, written as text.
+  static bool is_list_text(std::string_view text) {
+    return text.size() > 3 && text[0] == '[' && (text[1] == '\'' || text[1] == '"') && text.ends_with(']');
   }
 
   void read_json_lines() {
@@ -99,8 +131,15 @@ class TableScan {
             form_.caption_column.empty() ? std::vector<std::string>() : strings_at(row, form_.caption_column),
             row);
       else
-        bad_row(line, "it is no JSON object with \"" + form_.image_column + "\"");
+        bad_row(line, fault_of(row, image.size()));
     }
+  }
+
+  std::string fault_of(std::string_view row, std::size_t pictures) const {
+    const std::string column = "\"" + form_.image_column + "\"";
+    if (const std::string fault = json_fault(row); !fault.empty()) return fault;
+    if (pictures > 1) return "it names " + std::to_string(pictures) + " pictures at " + column;
+    return pictures == 1 ? "it names no picture" : "it has no text at " + column;
   }
 
   void bad_row(std::size_t line, const std::string& why) {
@@ -136,6 +175,7 @@ class TableScan {
   std::vector<Entry> entries_;
   std::unordered_map<std::string, std::size_t> entry_of_;
   bool as_before_ = true;
+  std::int64_t lists_ = 0, texts_ = 0;  // captions of rows
 };
 
 // Pictures at and below the folder of an image folder's table that none of its rows names, nor another such

@@ -1,0 +1,89 @@
+"""The model that `weights inspect` prints of a folder, pasted into a job, computes what the folder's own program computes: pictures and captions,
+not ids and pixels (tests/golden/peer_folders.json: transformers 5.24, open_clip 3.3)."""
+import gzip
+import json
+import shutil
+import sys
+
+import pytest
+
+from conftest import ROOT, trireme
+
+sys.path.insert(0, str(ROOT / "tests/support"))
+import peer_folders
+
+# open_clip resizes by Pillow, whose values lie a level from torchvision's in 3 of 1,000: pictures that it need not resize are equal.
+UNRESIZED = 3
+
+
+def cosines(run, stage):
+    found = {}
+    for line in (run / f"stages/{stage}/outputs.jsonl").read_text().splitlines():
+        for out in json.loads(line)["outputs"]:
+            if out["path"].endswith(".scores.jsonl"):
+                for row in map(json.loads, (run / out["path"]).read_text().splitlines()):
+                    if "key" in row:
+                        found[row["key"]] = next(value for key, value in row.items() if key not in ("key", "sample"))
+    return found
+
+
+def test_a_printed_model_computes_what_the_folders_own_program_does(launch, tmp_path):
+    golden = json.loads((peer_folders.GOLDEN / "peer_folders.json").read_text())
+    data, models, stages = {}, {}, []
+    for name, case in golden.items():
+        folder = tmp_path / name
+        peer_folders.write_folder(folder, case)
+        if name == "siglip":
+            shutil.copy(peer_folders.GOLDEN / "sentencepiece/t5.model", folder / "spiece.model")
+        data[name] = {"path": str(peer_folders.write_pairs(tmp_path / f"{name}.tar", case["captions"])), "captions": "one"}
+        found = json.loads(trireme("weights", "inspect", folder, "--json", check=True).stdout)
+        assert not found.get("refused"), found["refused"]
+        models[name] = found["model"]
+        for tower in ("image", "text"):
+            models[name][tower]["frozen"] = True
+        stages.append({"name": name, "kind": "pair_scores", "data": [name], "model": name})
+    assert models["clip"]["image"]["crop_rounding"] == "down" and "crop_rounding" not in models["open_clip"]["image"]
+    assert models["siglip"]["text"]["tokenizer"]["marks"] == "siglip"
+    (tmp_path / "job.json").write_text(json.dumps({"apiVersion": "trireme/v1", "kind": "Pipeline", "name": "folders", "spec": {
+        "output": str(tmp_path / "run"), "data": data, "models": models, "stages": stages}}))
+    run = launch(tmp_path / "job.json", workers=1).succeed()
+    for name, case in golden.items():
+        ours, worst = cosines(run.output, name), 0.0
+        assert len(ours) == len(peer_folders.SIZES) * len(case["captions"])
+        for i, row in enumerate(case["cosines"]):
+            for j, theirs in enumerate(row):
+                away = abs(ours[f"{i}-{j}"] - theirs)
+                if name != "open_clip" or i < UNRESIZED:
+                    worst = max(worst, away)
+                assert away < 0.02, (name, i, j, ours[f"{i}-{j}"], theirs)
+        assert worst <= 1e-5, (name, worst)
+
+
+def clip_ids():
+    merges = gzip.open(ROOT / ".trireme/weights/clip-merges.txt.gz").read().decode().split("\n")[1:49152 - 256 - 2 + 1]
+    return {merge.replace(" ", ""): 512 + i for i, merge in enumerate(merges)}
+
+
+def test_another_vocabulary_of_the_same_size_is_refused(tmp_path):
+    """transformers reads ids from vocab.json, or from tokenizer.json where there is no other file; two that are exchanged are two other words."""
+    if not (ROOT / ".trireme/weights/clip-merges.txt.gz").exists():
+        pytest.skip("the published vocabularies are not installed")
+    case = json.loads((peer_folders.GOLDEN / "peer_folders.json").read_text())["clip"]
+    folder = tmp_path / "clip"
+    peer_folders.write_folder(folder, case)
+    model = json.loads(trireme("weights", "inspect", folder, "--json", check=True).stdout)["model"]
+    (tmp_path / "job.json").write_text(json.dumps({"apiVersion": "trireme/v1", "kind": "Pipeline", "name": "words", "spec": {
+        "output": str(tmp_path / "run"), "data": {"d": {"path": str(peer_folders.write_pairs(tmp_path / "d.tar", ["a dog"]))}}, "models": {"m": {**model, "image": {**model["image"], "frozen": True}, "text": {**model["text"], "frozen": True}}},
+        "stages": [{"name": "scores", "kind": "pair_scores", "data": ["d"], "model": "m"}]}}))
+    ids = clip_ids()
+    (folder / "vocab.json").write_text(json.dumps(ids))
+    assert trireme("plan", tmp_path / "job.json").returncode == 0
+    swapped = {**ids, "dog</w>": ids["cat</w>"], "cat</w>": ids["dog</w>"]}
+    (folder / "vocab.json").write_text(json.dumps(swapped))
+    done = trireme("plan", tmp_path / "job.json")
+    assert done.returncode != 0 and "vocab.json" in done.stderr and ("dog</w>" in done.stderr or "cat</w>" in done.stderr), done.stderr
+    (folder / "vocab.json").unlink()
+    for vocabulary, normalizer, word in ((swapped, "Lowercase", "tokenizer.json"), (ids, "NFC", "does not lower-case"), (ids, "Lowercase", "")):
+        (folder / "tokenizer.json").write_text(json.dumps({"normalizer": {"type": normalizer}, "model": {"type": "BPE", "vocab": vocabulary, "merges": []}}))
+        done = trireme("plan", tmp_path / "job.json")
+        assert (done.returncode == 0) == (word == "") and word in done.stderr, done.stderr
