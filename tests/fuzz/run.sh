@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
 # Builds the fuzz targets (clang with libFuzzer; asan and ubsan; no torch) and runs each: tests/fuzz/run.sh [SECONDS [TARGET…]]
-# A finding ends it with the input's name. Seeds are small files of this checkout; what is learnt stays in build/fuzz/corpus.
+# A finding ends it with the input's name. Seeds are small files of this checkout; what is learnt stays in build/fuzz/corpus. $KEEP: a file that gets a line
+# per target: commit, seconds, inputs.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/../.."
 seconds=${1:-15}
@@ -22,13 +23,19 @@ for target in "${targets[@]}"; do
   case $target in
     job) seed "$corpus" jobs/examples/*.json ;;
     sweep) seed "$corpus" jobs/examples/sweep-*.json ;;
-    tar | image) seed "$corpus" tests/golden/*images.tar ;;
+    tar) seed "$corpus" tests/golden/*images.tar ;;
+    image) for tar in tests/golden/*images.tar; do tar -xf "$tar" -C "$corpus"; done ;;
     table) printf 'filepath,title\na.png,"b, ""c"""\n' >"$corpus/seed" ;;
+    safetensors) printf '\66\0\0\0\0\0\0\0{"a":{"dtype":"F32","shape":[2],"data_offsets":[0,8]}}xxxxxxxx' >"$corpus/seed" ;;
     http) printf 'GET /api/v1/jobs?limit=3 HTTP/1.1\r\nHost: localhost\r\nAuthorization: Bearer 0123456789abcdef\r\n\r\n' >"$corpus/get"
       printf 'POST /api/v1/jobs HTTP/1.1\r\nHost: localhost:80\r\nContent-Type: application/json\r\nTransfer-Encoding: chunked\r\n\r\n2\r\n{}\r\n0\r\n\r\n' >"$corpus/post" ;;
     ledger) printf '\1\0\0\0abcd' >"$corpus/seed" ;;
   esac
   echo "== $target, $seconds s"
-  build/fuzz/bin/"${target}_fuzz" -max_total_time="$seconds" -timeout=10 -rss_limit_mb=1024 -max_len=65536 -print_final_stats=0 -verbosity=0 \
-    -artifact_prefix="build/fuzz/finding-$target-" "$corpus"
+  log=build/fuzz/$target.log
+  build/fuzz/bin/"${target}_fuzz" -max_total_time="$seconds" -timeout=10 -rss_limit_mb=1024 -max_len=65536 -print_final_stats=1 -verbosity=0 \
+    -artifact_prefix="build/fuzz/finding-$target-" "$corpus" >"$log" 2>&1 || { tail -60 "$log"; exit 1; }
+  inputs=$(sed -n 's/^stat::number_of_executed_units: *//p' "$log")
+  echo "$inputs inputs, no finding"
+  [[ -z ${KEEP-} ]] || printf '{"commit": "%s", "target": "%s", "seconds": %s, "inputs": %s, "findings": 0}\n' "$(git rev-parse --short HEAD)" "$target" "$seconds" "$inputs" >>"$KEEP"
 done
