@@ -155,7 +155,7 @@ net::awaitable<SpreadIndex::Rows> SpreadIndex::part_rows(const std::vector<jobs:
     if (query[i].kind == QueryKind::kEmbedding) {  // its direction; the weight comes later
       jobs::QueryPart plain = query[i];
       plain.weight = 1;
-      rows[i] = unit_sum({plain}, {plain.embedding});
+      rows[i] = jobs::unit_sum({plain}, {plain.embedding});
     }
   co_await rows_of_others(query, rows);
   co_await rows_of_items(query, rows);
@@ -261,7 +261,7 @@ net::awaitable<std::string> SpreadIndex::search(jobs::SearchQuery query) {
   const std::int64_t looked_for = jobs::looked_for(query, static_cast<std::int64_t>(own.size()));
   jobs::SearchQuery asked = query;
   asked.parts = {{.kind = QueryKind::kEmbedding,
-                  .embedding = unit_sum(query.parts, rows),
+                  .embedding = jobs::unit_sum(query.parts, rows),
                   .of = jobs::made_of(query.parts)}};
   asked.k = std::min(looked_for, jobs::kMostHits);
   asked.offset = 0;

@@ -3,10 +3,12 @@
 #include <algorithm>
 #include <charconv>
 #include <cmath>
+#include <numeric>
 
 #include <nlohmann/json.hpp>
 
 #include "common/base/error.h"
+#include "common/base/log.h"
 #include "common/base/nearest_name.h"
 #include "common/io/base64.h"
 
@@ -229,6 +231,26 @@ MadeOf made_of(const std::vector<QueryPart>& parts) {
     images = images || (part.kind != QueryKind::kText && !(said && part.of == MadeOf::kTexts));
   }
   return images && texts ? MadeOf::kBoth : texts ? MadeOf::kTexts : MadeOf::kImages;
+}
+
+std::vector<float> unit_sum(const std::vector<QueryPart>& parts,
+                            const std::vector<std::vector<float>>& rows) {
+  std::vector<double> sum(rows.front().size());
+  for (std::size_t i = 0; i < parts.size(); ++i) {
+    if (rows[i].size() != sum.size())
+      throw Error(ErrorKind::kInvalid, "the parts of the query are embeddings of " +
+                                           std::to_string(sum.size()) + " and of " +
+                                           std::to_string(rows[i].size()) + " numbers");
+    for (std::size_t d = 0; d < sum.size(); ++d) sum[d] += parts[i].weight * static_cast<double>(rows[i][d]);
+  }
+  const double norm = std::sqrt(std::inner_product(sum.begin(), sum.end(), sum.begin(), 0.0));
+  if (!std::isfinite(norm) || norm < 1e-6)
+    throw Error(ErrorKind::kInvalid,
+                "the parts of the query cancel out: " + printable(query_text(parts), 200),
+                "leave one of them out");
+  std::vector<float> unit;
+  for (const double value : sum) unit.push_back(static_cast<float>(value / norm));
+  return unit;
 }
 
 std::string query_text(const std::vector<QueryPart>& parts) {

@@ -73,6 +73,10 @@ std::string query_text(const std::vector<QueryPart>& parts);
 std::int64_t looked_for(const SearchQuery& query, std::int64_t own);
 MadeOf made_of(const std::vector<QueryPart>& parts);
 
+// The weighted sum of the parts' embeddings (in their order), of norm 1, in float64. Throws kInvalid where
+// they cancel out or are of several widths.
+std::vector<float> unit_sum(const std::vector<QueryPart>& parts, const std::vector<std::vector<float>>& rows);
+
 bool is_blank(const std::string& text);
 
 // "width>=200", "lang=en", "lang!=de", "score<=0.5". Throws kUsage.

@@ -1,30 +1,11 @@
 #include "coordinator/serve/merging.h"
 
-#include <cmath>
-
 #include <gtest/gtest.h>
-
-#include "common/base/error.h"
 
 namespace trireme::coordinator::serve {
 namespace {
 
 using nlohmann::ordered_json;
-
-std::vector<jobs::QueryPart> weighted(std::vector<double> weights) {
-  std::vector<jobs::QueryPart> parts;
-  for (const double weight : weights) parts.push_back({.weight = weight, .value = "words"});
-  return parts;
-}
-
-TEST(Merging, SumsOfPartsHaveNormOne) {
-  const auto sum = unit_sum(weighted({2, -1}), {{1, 0}, {0, 1}});
-  EXPECT_NEAR(sum[0], 2 / std::sqrt(5.0), 1e-6);
-  EXPECT_NEAR(sum[1], -1 / std::sqrt(5.0), 1e-6);
-  EXPECT_THROW(unit_sum(weighted({1, -1}), {{1, 0}, {1, 0}}), Error);    // cancel out
-  EXPECT_THROW(unit_sum(weighted({1, 1}), {{1, 0}, {1, 0, 0}}), Error);  // two widths
-  EXPECT_THROW(unit_sum(weighted({1}), {{1, std::nanf("")}}), Error);
-}
 
 TEST(Merging, BestHitsComeFirstAndEqualOnesStay) {
   std::vector<ordered_json> hits = {

@@ -37,15 +37,9 @@ std::string model_of(const search::Manifest& manifest) {
   return io::hex(io::xxh3_128(all));
 }
 
-ordered_json numbers_of(const at::Tensor& row_D) {
+std::vector<float> numbers_of(const at::Tensor& row_D) {
   const auto row = row_D.to(at::kFloat).contiguous();
-  return std::vector<float>(row.const_data_ptr<float>(), row.const_data_ptr<float>() + row.numel());
-}
-
-at::Tensor unit(const at::Tensor& row_D, const std::string& what, const std::string& hint) {
-  const auto norm = row_D.norm().item<double>();
-  if (!std::isfinite(norm) || norm < 1e-6) throw Error(ErrorKind::kInvalid, what, hint);
-  return row_D / norm;
+  return {row.const_data_ptr<float>(), row.const_data_ptr<float>() + row.numel()};
 }
 
 }  // namespace
@@ -124,16 +118,18 @@ at::Tensor Engine::part_row(const jobs::QueryPart& part) {
     throw Error(ErrorKind::kInvalid, "an embedding of this index has " +
                                          std::to_string(index_.manifest().width) + " numbers, not " +
                                          std::to_string(part.embedding.size()));
-  return unit(at::tensor(part.embedding), "an embedding of zeros is no direction", "");
+  const auto row_D = at::tensor(part.embedding);
+  const auto norm = row_D.norm().item<double>();
+  if (!std::isfinite(norm) || norm < 1e-6)
+    throw Error(ErrorKind::kInvalid, "an embedding of zeros is no direction");
+  return row_D / norm;
 }
 
 at::Tensor Engine::embed(const std::vector<jobs::QueryPart>& parts) {
   const at::NoGradGuard no_gradients;
-  at::Tensor sum_D = at::zeros({index_.manifest().width});
-  for (const auto& part : parts) sum_D += part.weight * part_row(part);
-  return unit(sum_D, "the parts of the query cancel out: " + printable(jobs::query_text(parts), 200),
-              "leave one of them out")
-      .view({1, -1});
+  std::vector<std::vector<float>> rows;
+  for (const auto& part : parts) rows.push_back(numbers_of(part_row(part)));
+  return at::tensor(jobs::unit_sum(parts, rows)).view({1, -1});
 }
 
 void Engine::prepare(const std::vector<jobs::SearchQuery>& queries, std::vector<Asked>& asked) {
