@@ -154,16 +154,14 @@ void add_evaluate(CLI::App& app, Given& given) {
       .add_option("model", given.model,
                   "an exported or downloaded folder or file, a run's output, or a step of its ckpt/")
       ->required();
-  command
-      .add_option("data", given.data,
-                  "sets as a job's source names them, a folder of wds_* folders, or SimLex-999.txt")
-      ->required();
-  command.add_option("--suite", given.suite,
-                     "a suite of jobs/suites by name, or a suite file; data is its root");
+  command.add_option("data", given.data, "sets as a job names them, a folder of wds_*, or SimLex-999.txt");
+  command.add_option("--suite", given.suite, "name in jobs/suites, or a suite file; data is its root");
   command
       .add_option("--task", given.task,
                   "task of every set: auto, zero_shot, retrieval, multi_label, choice, word_similarity")
       ->capture_default_str();
+  command.add_option("--also", given.also, "another model on the same sets, in one run (repeatable)")
+      ->allow_extra_args(false);
   command
       .add_option("--against", given.against,
                   "other results to compare with: an output of evaluate, JSON or CSV of CLIP_benchmark "
@@ -186,6 +184,7 @@ void add_evaluate(CLI::App& app, Given& given) {
       options.task = given.task;
       options.data = given.data;
       options.against = given.against;
+      options.also = given.also;
       options.output = given.run_folder;
       options.fleet = launch_options(given);
       options.fleet.run_folder.clear();

@@ -30,7 +30,7 @@ struct Given {
   std::uint64_t after = 0;
   std::vector<std::string> removed;
   std::string model, suite, task = "auto";
-  std::vector<std::string> data, against;
+  std::vector<std::string> data, against, also;
   bool wait = false, follow = false, retry_failed = false, dry_run = false, afresh = false,
        share_gpus = false, requeue = false;
   std::function<int()> command;

@@ -38,6 +38,7 @@ struct Part {
   bool place_matters = false;  // bytes depend on where the shard stands in the manifest
 
   std::vector<std::size_t> providers, consumers;  // same item; providers give "verdicts" and "features"
+  std::size_t pictures = kNone;        // of the providers, one that only saves work: no part of the address
   std::vector<std::size_t> artifacts;  // "pair_counts", "model", "vocabulary": every item of the part
   std::vector<std::size_t> starts;     // train stages whose weights the model starts from, by path
   std::vector<std::size_t> waiters;    // parts for which this one is a barrier

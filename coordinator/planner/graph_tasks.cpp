@@ -144,7 +144,8 @@ io::Hash128 GraphState::address(std::size_t index, std::int64_t item) const {
              address_part(table.spec().sources[static_cast<std::size_t>(shard.source)], shard.format));
     text.add("range", std::to_string(range.first) + "+" + std::to_string(range.count));
     for (const std::size_t provider : part.providers)
-      text.add("input", parts[provider].records[static_cast<std::size_t>(item)].address);
+      if (provider != part.pictures)
+        text.add("input", parts[provider].records[static_cast<std::size_t>(item)].address);
   } else {
     text.add("item", item);
     add_file_lines(text, part);

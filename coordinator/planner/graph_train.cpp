@@ -4,6 +4,8 @@
 #include <set>
 
 #include "coordinator/planner/graph_builder.h"
+#include "jobs/specification/model_defaults.h"
+#include "jobs/specification/shared_pictures.h"
 
 namespace trireme::coordinator::planner {
 namespace {
@@ -58,6 +60,21 @@ std::size_t add_probe(Builder& b, std::uint32_t stage, const StageSpec& spec, co
   return made;
 }
 
+// An embed task without a model: the pictures as `model` sees them, for all models that see them alike.
+std::size_t add_pictures(Builder& b, std::uint32_t stage, const StageSpec& spec, const std::string& data,
+                         std::uint32_t index, const std::string& model) {
+  jobs::EmbedSettings settings;
+  settings.data = {data};
+  jobs::ModelSpec seen = b.graph.job.spec.models.at(model);
+  jobs::resolve_model_defaults(seen);
+  Builder::MapPart map = map_of(TaskKind::kEmbed, settings);
+  map.settings_part = "pictures 1 " + jobs::geometry_text(jobs::image_preprocess(seen.image));
+  map.alone = true, map.waits = false;
+  const std::size_t made = b.add_map(stage, spec, data, index, map, false);
+  b.graph.parts[made].model_json = jobs::model_json(seen);
+  return made;
+}
+
 }  // namespace
 
 void add_train(GraphState::Builder& b, std::uint32_t stage, const StageSpec& spec,
@@ -108,7 +125,11 @@ void add_whole_model(Builder& b, std::uint32_t stage, const StageSpec& spec, con
     embed.data = {sets[i]};
     Builder::MapPart map = map_of(TaskKind::kEmbed, embed, embed.model);
     map.artifacts = {folder};
+    const bool shared = jobs::models_that_see_alike(b.graph.job.spec, model, sets[i]) > 1;
+    const auto after = static_cast<std::uint32_t>(sets.size());
+    if (shared) map.made_from = {add_pictures(b, stage, spec, sets[i], after + i, embed.model)};
     const std::size_t mapped = b.add_map(stage, spec, sets[i], i, map, true);
+    if (shared) b.graph.parts[mapped].pictures = map.made_from.front();
     if (i == 0) first_map = mapped;
     std::vector<std::size_t> providers{mapped};
     const auto verdicts = b.range_inputs(spec, sets[i], "");

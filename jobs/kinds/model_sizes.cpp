@@ -4,6 +4,7 @@
 #include <array>
 
 #include "jobs/specification/model_defaults.h"
+#include "jobs/specification/shared_pictures.h"
 
 namespace trireme::jobs {
 namespace {
@@ -71,6 +72,12 @@ double ModelSizes::image(const std::string& model_or_stage) const {
 
 double ModelSizes::shared(const std::string& model) const {
   return kFloatBytes * static_cast<double>(model_of(model).embed_dim) * (1 + kGuessedCaptions);
+}
+
+double ModelSizes::picture(const std::string& model, const std::string& data) const {
+  const auto models = static_cast<double>(models_that_see_alike(spec_, model, data));
+  const auto px = static_cast<double>(model_of(model).image.image_px);
+  return models > 1 ? 3 * px * px / models : 0;
 }
 
 double ModelSizes::adopted(const std::string& model) const {

@@ -17,6 +17,8 @@ class ModelSizes {
   double image(const std::string& model_or_stage) const;  // of one image, in the space of what is named
   // Of a sample, both towers, projected; `model`: a train stage, or a name in spec.models.
   double shared(const std::string& model) const;
+  // Of a picture of `data` that is kept for several models: this one's part, in bytes of colours.
+  double picture(const std::string& model, const std::string& data) const;
   double adopted(const std::string& model) const;  // weights that are copied for it; 0 of a train stage
   // Weights and a step's whole state of what a train stage trains.
   double weights(const TrainSettings& train) const;

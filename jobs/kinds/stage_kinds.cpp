@@ -62,13 +62,13 @@ constexpr Row<TrainSettings> kRow<TrainSettings> =
     });
 
 template <>
-constexpr Row<EvaluateSettings> kRow<EvaluateSettings> =
-    row<EvaluateSettings>(Shape::kTally, kEvaluate, {{kEmbed, 0}, {kEvaluate, 1}, {kAdopt, 2}, {kProbe, 3}},
-                          [](const EvaluateSettings& s, const Pipeline& p) {
-                            if (s.model.empty()) return Footprint{};
-                            const ModelSizes sizes(p);
-                            return Footprint{sizes.shared(s.model), 0, sizes.adopted(s.model)};
-                          });
+constexpr Row<EvaluateSettings> kRow<EvaluateSettings> = row<EvaluateSettings>(
+    Shape::kTally, kEvaluate, {{kEmbed, 0}, {kEvaluate, 1}, {kAdopt, 2}, {kProbe, 3}},
+    [](const EvaluateSettings& s, const Pipeline& p) {
+      if (s.model.empty()) return Footprint{};
+      const ModelSizes sizes(p);
+      return Footprint{sizes.shared(s.model) + sizes.picture(s.model, s.data), 0, sizes.adopted(s.model)};
+    });
 
 template <>
 constexpr Row<IndexSettings> kRow<IndexSettings> =

@@ -9,7 +9,7 @@ import tarfile
 
 import pytest
 
-from conftest import ROOT, Launch, Supervised, need_shared, trireme
+from conftest import ROOT, Launch, Supervised, need_shared, progress_of, trireme
 from test_evaluate import COLOURS, PEER, TEXT, TRAIN, VIT, job_of, make_root, metrics, npy, ppm, saved, wds
 
 NAMES = list(COLOURS)
@@ -97,6 +97,15 @@ def results(out):
     return json.loads((out / "evaluation.results.json").read_text())["results"]
 
 
+def counts_of(output):
+    """Counts of all tasks of an output."""
+    total = {}
+    for stage in progress_of(output)["stages"]:
+        for name, value in stage["counts"].items():
+            total[name] = total.get(name, 0) + value
+    return total
+
+
 def killed_at(words, log, moments):
     """The command, ended by SIGKILL of everything at each of the moments, then to its end."""
     for i, moment in enumerate(moments):
@@ -110,14 +119,26 @@ def killed_at(words, log, moments):
 
 def test_twelve_sets_are_killed_anywhere_and_go_on(tmp_path):
     root, suite = twelve(tmp_path / "root"), suite_of(tmp_path / "root", tmp_path / "twelve.json")
-    model, store = train(tmp_path, "model", 1), tmp_path / "store"
-    words = lambda out, *more: ["evaluate", str(model), str(root), "--suite", str(suite), "--output", str(out), *more]
+    model, second, store, out = train(tmp_path, "model", 1), train(tmp_path, "second", 2), tmp_path / "store", tmp_path / "out"
+    words = lambda model, out, *more: ["evaluate", str(model), str(root), "--suite", str(suite), "--output", str(out), *more]
     there = lambda kind, count: lambda: len(list(store.glob(f"{kind}/*/*"))) >= count
-    done = killed_at(words(tmp_path / "out", "-n", "2", "--set", f"spec.store={store}"), tmp_path / "log", [there("embed", 4), there("evaluate", 3)])
-    assert "mean of 12 sets" in done.stdout, done.stdout
+    done = killed_at(words(model, out, "--also", str(second), "-n", "2", "--set", f"spec.store={store}"), tmp_path / "log", [there("embed", 4), there("evaluate", 3)])
+    assert "mean of 12 sets" in done.stdout and "mean (second) of 12 sets" in done.stdout, done.stdout
     calm = tmp_path / "calm"
-    trireme(*words(calm, "-n", "1"), check=True)
-    assert results(tmp_path / "out") == results(calm)
+    trireme(*words(model, calm, "-n", "1"), check=True)
+    trireme(*words(second, tmp_path / "other", "-n", "2"), check=True)
+    assert results(out)[:12] == results(calm)
+    assert results(out)[12:] == [{**row, "model": "second"} for row in results(tmp_path / "other")] != results(calm)
+    # A second model of the same preprocessing decodes no picture again.
+    counts, alone = counts_of(out), counts_of(calm)
+    assert alone["embedded"] > 400 and "kept_pictures" not in alone, alone
+    assert counts["kept_pictures"] == counts["embedded"] == 2 * alone["embedded"], counts
+    decoded = 0
+    for path in store.glob("embed/*/*.features.safetensors"):
+        data = path.read_bytes()
+        header = json.loads(data[8:8 + int.from_bytes(data[:8], "little")])
+        decoded += header["sample"]["shape"][0] * (header["__metadata__"]["format"] == "trireme-pictures")
+    assert decoded == alone["embedded"], (decoded, alone)
     assert {stage["task"] for stage in json.loads((calm / "evaluate.job.json").read_text())["spec"]["stages"]} == {"zero_shot", "retrieval", "multi_label", "choice", "knn"}
     for row in results(calm):  # nothing of trivial outcome
         value = row["metrics"][row["metric"]]
@@ -155,7 +176,7 @@ def test_one_job_from_pre_training_to_the_suite_is_killed_in_the_middle(tmp_path
         run.stop()
     assert (tmp_path / "run/final/model.safetensors").read_bytes() == (tmp_path / "calm/final/model.safetensors").read_bytes()
     for stage in ("retrieval", "zero-shot", "before"):
-        hurt, calm = ({**metrics(tmp_path / name, stage), "pretrained": ""} for name in ("run", "calm"))  # the folder's hash, with its log's times
+        hurt, calm = ((tmp_path / f"{name}/stages/{stage}/evaluation.json").read_bytes() for name in ("run", "calm"))
         assert hurt == calm, stage
     assert metrics(tmp_path / "run", "before")["metrics"] != metrics(tmp_path / "run", "zero-shot")["metrics"]
 

@@ -41,6 +41,19 @@ ImageRows stored_rows(const std::vector<Shard>& shards, const std::vector<data::
   return found;
 }
 
+data::ImageBatch decoded(const std::vector<Shard>& shards, const std::vector<data::SamplePosition>& samples,
+                         const ImageTower& tower) {
+  if (shards.size() == 1 && shards.front().pictures != nullptr) {
+    std::vector<std::int64_t> positions;
+    for (const auto& sample : samples) positions.push_back(sample.sample);
+    return shards.front().pictures->batch(positions);
+  }
+  const auto bytes = [&](std::size_t i, std::string& storage) {
+    return data::encoded_picture(*shard_of(shards, samples[i]).reader, samples[i].sample, storage);
+  };
+  return data::evaluation_batch(samples.size(), bytes, tower.preprocess);
+}
+
 }  // namespace
 
 void check_width(std::int64_t stored, std::int64_t width, const char* tower) {
@@ -62,10 +75,7 @@ ImageRows image_rows(const std::vector<Shard>& shards, const std::vector<data::S
   const at::NoGradGuard no_gradients;
   if (tower.stored) return stored_rows(shards, samples, tower, device);
   ImageRows found;
-  const auto bytes = [&](std::size_t i, std::string& storage) {
-    return data::encoded_picture(*shard_of(shards, samples[i]).reader, samples[i].sample, storage);
-  };
-  auto pictures = data::evaluation_batch(samples.size(), bytes, tower.preprocess);
+  auto pictures = decoded(shards, samples, tower);
   for (auto& [i, fault] : pictures.faults) found.faults.emplace_back(samples[i], std::move(fault));
   for (const std::size_t i : pictures.rows) found.samples.push_back(samples[i]);
   found.features_bT = found.samples.empty() ? at::empty({0, tower.width}, at::kFloat).to(at::Device(device))

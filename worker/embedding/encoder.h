@@ -15,14 +15,16 @@
 #include "worker/data/batches/order.h"
 #include "worker/data/shards/shard_reader.h"
 #include "worker/embedding/feature_table.h"
+#include "worker/embedding/kept_pictures.h"
 #include "worker/models/dual_encoder.h"
 
 namespace trireme::worker::embedding {
 
-// Both live longer than what looks into them.
+// All live longer than what looks into them.
 struct Shard {
   const data::ShardReader* reader = nullptr;
-  const FeatureTable* stored = nullptr;  // outputs of frozen towers; null: none
+  const FeatureTable* stored = nullptr;    // outputs of frozen towers; null: none
+  const KeptPictures* pictures = nullptr;  // decoded before, of the tower's geometry; null: none
 };
 
 struct ImageTower {

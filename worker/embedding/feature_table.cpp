@@ -3,6 +3,7 @@
 #include <ATen/ATen.h>
 
 #include "common/base/error.h"
+#include "worker/embedding/kept_pictures.h"
 
 namespace trireme::worker::embedding {
 namespace {
@@ -37,6 +38,7 @@ void FeatureTable::read(const std::string& path) {
     const auto found = metadata.find(key);
     return found != metadata.end() && found->second == value;
   };
+  if (is_kept_pictures(file)) return;
   if (!is("format", "trireme-features")) throw damaged(path, "not a feature file");
   if (is("space", "shared")) return;
   const at::Tensor sample_n = file.load("sample");

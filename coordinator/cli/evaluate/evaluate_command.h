@@ -11,8 +11,8 @@ namespace trireme::coordinator::cli {
 
 struct EvaluateOptions {
   std::string model, suite, task = "auto", output;  // output: "" for runs/evaluate-<model>
-  std::vector<std::string> data, against;
-  LaunchOptions fleet;  // its job is set here
+  std::vector<std::string> data, against, also;     // also: further models
+  LaunchOptions fleet;                              // its job is set here
 };
 
 // Writes <output>/evaluate.job.json, runs it, and leaves evaluation.results.json, evaluation.csv and

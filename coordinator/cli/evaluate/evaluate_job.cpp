@@ -206,4 +206,19 @@ EvaluateJob evaluate_job(const json& model, const std::vector<EvaluatedSet>& set
   return made;
 }
 
+std::vector<StageOfSet> add_model(EvaluateJob& job, const json& model, std::size_t number) {
+  const std::string name = "model-" + std::to_string(number);
+  json& spec = job.job["spec"];
+  spec["models"][name] = model;
+  std::vector<StageOfSet> made = job.stages;
+  for (std::size_t i = 0; i < made.size(); ++i) {
+    made[i].stage += "-" + name;
+    json stage = spec["stages"][i];  // the first model's come first, in the order of the sets
+    stage["name"] = made[i].stage;
+    stage["model"] = name;
+    spec["stages"].push_back(std::move(stage));
+  }
+  return made;
+}
+
 }  // namespace trireme::coordinator::cli

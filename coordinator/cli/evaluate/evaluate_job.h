@@ -1,4 +1,4 @@
-// The job that `trireme evaluate` is short for: one model of spec.models, an evaluate stage per set.
+// The job that `trireme evaluate` is short for: models of spec.models, an evaluate stage per model and set.
 #pragma once
 
 #include <string>
@@ -27,8 +27,11 @@ struct EvaluateJob {
   std::vector<std::string> absent;
 };
 
-// `output`: the job's. Absolute paths. Throws kInvalid without a set.
+// `output`: the job's. Absolute paths. Throws kNotFound without a set.
 EvaluateJob evaluate_job(const nlohmann::ordered_json& model, const std::vector<EvaluatedSet>& sets,
                          const std::string& output);
+
+// One more model on the same sets in `job.job`, the `number`th (2 and more): its stages.
+std::vector<StageOfSet> add_model(EvaluateJob& job, const nlohmann::ordered_json& model, std::size_t number);
 
 }  // namespace trireme::coordinator::cli

@@ -126,7 +126,7 @@ void read_json(const io::Path& file, std::vector<ModelResults>& models) {
   for (const auto& one : document["results"]) {
     SetResult result = result_of(one, file.string());
     result.metric = one.value("metric", result.metric);
-    add_to(models, document.value("model", std::string("?")), std::move(result));
+    add_to(models, one.value("model", document.value("model", std::string("?"))), std::move(result));
   }
 }
 
@@ -211,9 +211,10 @@ std::string usual_metric(const std::vector<std::pair<std::string, double>>& metr
   return metrics.empty() ? "" : metrics.front().first;
 }
 
-ModelResults own_results(const EvaluateJob& job, const std::string& output, const std::string& name) {
+ModelResults own_results(const std::vector<StageOfSet>& stages, const std::string& output,
+                         const std::string& name) {
   ModelResults results{name, {}};
-  for (const auto& stage : job.stages) {
+  for (const auto& stage : stages) {
     const io::Path file = store::RunPaths{output}.stage(stage.stage) / "evaluation.json";
     if (!io::is_file(file))
       throw Error(ErrorKind::kNotFound, "stage " + stage.stage + " has left no " + file.string(),
@@ -346,40 +347,42 @@ std::string matrix_html(const std::string& title, const std::vector<ModelResults
   return html + "</html>\n";
 }
 
-std::string results_csv(const ModelResults& results) {
+std::string results_csv(const std::vector<ModelResults>& own) {
   std::vector<std::string> metrics;
-  for (const auto& set : results.sets)
-    for (const auto& [name, value] : set.metrics)
-      if (std::ranges::find(metrics, name) == metrics.end()) metrics.push_back(name);
+  for (const auto& results : own)
+    for (const auto& set : results.sets)
+      for (const auto& [name, value] : set.metrics)
+        if (std::ranges::find(metrics, name) == metrics.end()) metrics.push_back(name);
   std::string text = "dataset,model,pretrained,task,language,model_fullname";
   for (const auto& name : metrics) text += "," + quoted_csv(name);
   text += "\n";
-  for (const auto& set : results.sets) {
-    text += quoted_csv(set.set) + "," + quoted_csv(results.name) + ",," + set.task + "," + set.language +
-            "," + quoted_csv(results.name);
-    for (const auto& name : metrics) {
-      const auto value = set.value(name);
-      text += "," + (value ? exact(*value) : std::string());
+  for (const auto& results : own)
+    for (const auto& set : results.sets) {
+      text += quoted_csv(set.set) + "," + quoted_csv(results.name) + ",," + set.task + "," + set.language +
+              "," + quoted_csv(results.name);
+      for (const auto& name : metrics) {
+        const auto value = set.value(name);
+        text += "," + (value ? exact(*value) : std::string());
+      }
+      text += "\n";
     }
-    text += "\n";
-  }
   return text;
 }
 
-std::string results_json(const ModelResults& results, const std::vector<std::string>& absent,
+std::string results_json(const std::vector<ModelResults>& own, const std::vector<std::string>& absent,
                          const std::vector<Average>& averages, const std::vector<Wins>& wins,
                          const std::string& suite) {
-  json document{{"format", "trireme-results/1"}, {"model", results.name}, {"suite", suite}};
+  json document{{"format", "trireme-results/1"}, {"model", own.front().name}, {"suite", suite}};
   document["results"] = json::array();
-  for (const auto& set : results.sets) {
-    json metrics = json::object();
-    for (const auto& [name, value] : set.metrics) metrics[name] = value;
-    document["results"].push_back({{"dataset", set.set},
-                                   {"task", set.task},
-                                   {"language", set.language},
-                                   {"metric", set.metric},
-                                   {"metrics", metrics}});
-  }
+  for (const auto& results : own)
+    for (const auto& set : results.sets) {
+      json metrics = json::object();
+      for (const auto& [name, value] : set.metrics) metrics[name] = value;
+      json row{{"dataset", set.set}, {"task", set.task}, {"language", set.language}};
+      row.update({{"metric", set.metric}, {"metrics", metrics}});
+      if (&results != &own.front()) row["model"] = results.name;
+      document["results"].push_back(std::move(row));
+    }
   document["absent"] = absent;
   document["averages"] = json::array();
   for (const auto& one : averages)

@@ -32,8 +32,9 @@ std::string plain_set(std::string name);
 // The metric that counts where a suite says nothing: acc1, mean_average_precision, mean_recall@1, acc …
 std::string usual_metric(const std::vector<std::pair<std::string, double>>& metrics);
 
-// What the stages of `job` left below `output`. kNotFound naming a stage without a result.
-ModelResults own_results(const EvaluateJob& job, const std::string& output, const std::string& name);
+// What a model's stages left below `output`. kNotFound naming a stage without a result.
+ModelResults own_results(const std::vector<StageOfSet>& stages, const std::string& output,
+                         const std::string& name);
 
 // Other results: an output of `trireme evaluate`, a JSON file of CLIP_benchmark or a folder of such, or the
 // CSV that its `build` writes; several models where a file holds them. Throws kNotFound, kDamaged naming the
@@ -62,8 +63,9 @@ std::string matrix_text(const std::vector<ModelResults>& models, const std::vect
 std::string matrix_html(const std::string& title, const std::vector<ModelResults>& models,
                         const std::vector<std::string>& absent, const std::vector<std::string>& remarks);
 // As CLIP_benchmark's `build`: dataset, model, pretrained, task, language, model_fullname, then the metrics.
-std::string results_csv(const ModelResults& results);
-std::string results_json(const ModelResults& results, const std::vector<std::string>& absent,
+std::string results_csv(const std::vector<ModelResults>& own);
+// `own`: the first is that of averages and wins.
+std::string results_json(const std::vector<ModelResults>& own, const std::vector<std::string>& absent,
                          const std::vector<Average>& averages, const std::vector<Wins>& wins,
                          const std::string& suite);
 

@@ -6,6 +6,7 @@
 #include <algorithm>
 #include <fstream>
 #include <functional>
+#include <iterator>
 #include <map>
 #include <set>
 
@@ -615,8 +616,17 @@ TEST(TaskGraph, ModelsAreAdoptedOnceAndStagesStartFromOthers) {
   };
   const auto before = run({});
   using Names = std::set<std::string>;
-  for (const char* stage : {"drawn", "again", "index"})
-    EXPECT_EQ(before.at(std::string(stage) + ":embed reads"), (Names{"drawn:model"})) << stage;
+  // Two models of spec.models see the pictures alike, which are decoded by a task of its own, once.
+  for (const std::string stage : {"drawn", "again", "index"})
+    EXPECT_EQ(before.at(stage + ":embed reads"), (Names{"drawn:model", stage + ":features"}));
+  const auto alone = run({"spec.models.mixed.image.resize_px=40"});
+  EXPECT_EQ(alone.at("drawn:embed reads"), (Names{"drawn:model"}));
+  EXPECT_TRUE(std::ranges::includes(before.at("drawn:embed"), alone.at("drawn:embed")));  // the same bytes
+  Names pictures;
+  std::ranges::set_intersection(before.at("drawn:embed"), before.at("between:embed"),
+                                std::inserter(pictures, pictures.end()));
+  EXPECT_EQ(2 * pictures.size(), before.at("drawn:embed").size());
+  EXPECT_EQ(before.at("bare:embed").size(), pictures.size());  // a stage's own model decodes for itself
   EXPECT_EQ(before.at("drawn:embed"), before.at("again:embed"));
   EXPECT_EQ(before.at("bare:evaluate"), before.at("named:evaluate"));
   EXPECT_EQ(before.at("drawn:adopt starts"), (Names{"drawn"}));

@@ -84,6 +84,39 @@ TEST_F(EncoderTest, StoredRowsStandForTheTowers) {
   EXPECT_TRUE(at::equal(batch.text, project_texts(model_, "cpu", texts)));
 }
 
+TEST_F(EncoderTest, KeptPicturesStandForTheShardsOwn) {
+  const auto preprocess = model_.image_preprocess();
+  const std::string path = out("kept", ".features.safetensors");
+  write_pictures(path,
+                 {decoded_pictures(first_, {0, 1}, preprocess), decoded_pictures(first_, {2}, preprocess)},
+                 preprocess);
+  const FeatureTable table({path}, first_.size());
+  EXPECT_FALSE(table.has_images());
+  const KeptPictures kept({stored("tower"), path}, preprocess);
+  ASSERT_TRUE(kept.usable());
+  const Encoder plain({{&first_, &table}}, model_, {.project = true}),
+      saved({{&first_, &table, &kept}}, model_, {.project = true});
+  const auto expected = plain.encode(of_one_shard({0, 1, 2})), found = saved.encode(of_one_shard({0, 1, 2}));
+  EXPECT_TRUE(at::equal(found.image, expected.image));
+  EXPECT_TRUE(at::equal(found.text, expected.text));
+  EXPECT_EQ(found.samples, expected.samples);
+  EXPECT_EQ(found.bad, expected.bad);
+  // Where the pictures are read from: another shard's, under the same positions.
+  EXPECT_TRUE(at::equal(Encoder({{&second_, &table, &kept}}, model_, {.text = false, .project = true})
+                            .encode(of_one_shard({0}))
+                            .image,
+                        saved.encode(of_one_shard({0})).image));
+  auto other = preprocess;
+  other.crop_down = !other.crop_down;
+  EXPECT_FALSE(KeptPictures({path}, other).usable());
+  EXPECT_FALSE(KeptPictures({stored("tower")}, preprocess).usable());
+  other = preprocess;
+  other.mean[0] += 1;  // the same pictures, normalised otherwise
+  EXPECT_TRUE(KeptPictures({path}, other).usable());
+  EXPECT_TRUE(at::equal(KeptPictures({path}, other).batch({0, 2}).image_BCHW,
+                        data::evaluation_batch(first_, {0, 2}, other).image_BCHW));
+}
+
 TEST_F(EncoderTest, StoredRowsOfAnotherWidthAreRefused) {
   const FeatureTable table({stored("tower", 24)}, first_.size());
   try {

@@ -43,13 +43,20 @@ EncodedPicture encoded_picture(const ShardReader& shard, std::int64_t sample, st
 }
 
 void evaluation_view(const Image& image, const jobs::ImagePreprocess& preprocess, float* out_CHW) {
+  std::vector<std::uint8_t> pixels(static_cast<std::size_t>(preprocess.image_px * preprocess.image_px * 3));
+  evaluation_pixels(image, preprocess, pixels.data());
+  normalize(pixels.data(), preprocess.image_px, {preprocess.mean, preprocess.std}, out_CHW);
+}
+
+void evaluation_pixels(const Image& image, const jobs::ImagePreprocess& preprocess, std::uint8_t* out_HWC) {
   if (preprocess.longest) {
     const Image square = in_square(image, preprocess);
-    return resize_to(square, preprocess.image_px, false, {preprocess.mean, preprocess.std}, out_CHW);
+    std::copy(square.rgb.begin(), square.rgb.end(), out_HWC);
+    return;
   }
-  resize_and_center_crop(image, preprocess.resize_px, preprocess.image_px, {preprocess.mean, preprocess.std},
-                         out_CHW, preprocess.bilinear ? Filter::kBilinear : Filter::kBicubic,
-                         preprocess.square, preprocess.crop_down);
+  resized_crop(image, preprocess.resize_px, preprocess.image_px, out_HWC,
+               preprocess.bilinear ? Filter::kBilinear : Filter::kBicubic, preprocess.square,
+               preprocess.crop_down);
 }
 
 ImageBatch evaluation_batch(std::size_t count, const PictureBytes& bytes,

@@ -22,6 +22,9 @@ PictureOptions picture_options(const ShardReader& shard);
 // One picture, resized, cropped and normalised, into image_px^2 floats per channel.
 void evaluation_view(const Image& image, const jobs::ImagePreprocess& preprocess, float* out_CHW);
 
+// The same before it is normalised: image_px x image_px interleaved bytes.
+void evaluation_pixels(const Image& image, const jobs::ImagePreprocess& preprocess, std::uint8_t* out_HWC);
+
 struct ImageBatch {
   at::Tensor image_BCHW;          // float32 on the CPU: of the pictures that could be decoded
   std::vector<std::size_t> rows;  // which of those asked for they are, ascending

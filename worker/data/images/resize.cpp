@@ -90,21 +90,15 @@ Image resize_bilinear(const Image& image, std::int64_t width, std::int64_t heigh
 
 void resize_to(const Image& image, std::int64_t side, bool mirror, const Normalization& normalization,
                float* out_CHW, Filter filter) {
-  const auto pixels = resized(image, side, side, filter);
-  const std::uint8_t* row = pixels.get();
-  const Normalizer normalizer(normalization);
-  for (std::int64_t y = 0; y < side; ++y, row += side * 3) {
-    normalizer.row(row, side, out_CHW + y * side, side * side);
-  }
+  normalize(resized(image, side, side, filter).get(), side, normalization, out_CHW);
   if (!mirror) return;
   for (std::int64_t line = 0; line < 3 * side; ++line) {
     std::reverse(out_CHW + line * side, out_CHW + (line + 1) * side);
   }
 }
 
-void resize_and_center_crop(const Image& image, std::int64_t resize_px, std::int64_t side,
-                            const Normalization& normalization, float* out_CHW, Filter filter, bool square,
-                            bool crop_down) {
+void resized_crop(const Image& image, std::int64_t resize_px, std::int64_t side, std::uint8_t* out_HWC,
+                  Filter filter, bool square, bool crop_down) {
   Image storage;
   const Image& source = square ? image : middle(image, resize_px, storage);
   const std::int64_t shorter = std::min(source.width, source.height);
@@ -113,25 +107,35 @@ void resize_and_center_crop(const Image& image, std::int64_t resize_px, std::int
   };
   const std::int64_t width = scaled(source.width), height = scaled(source.height);
   const auto pixels = resized(source, width, height, filter);
-  const std::uint8_t* rgb = pixels.get();
   // What lacks is halved down by all: the larger half of an odd lack lies right and below.
   const auto offset = [&](std::int64_t rest) {
     return crop_down || rest < 0 ? rest / 2 : half_to_even(rest);
   };
   const std::int64_t x0 = offset(width - side), y0 = offset(height - side);
-  const Normalizer normalizer(normalization);
-  std::vector<std::uint8_t> row(static_cast<std::size_t>(side * 3));
   const std::int64_t first = std::max<std::int64_t>(0, -x0), last = std::min(side, width - x0);
   for (std::int64_t y = 0; y < side; ++y) {  // outside a picture smaller than the crop: black
+    std::uint8_t* const row = out_HWC + y * side * 3;
     const bool inside = y + y0 >= 0 && y + y0 < height && first < last;
-    if (inside) {
-      std::memcpy(row.data() + first * 3, rgb + ((y + y0) * width + x0 + first) * 3,
+    if (!inside || last - first < side) std::fill(row, row + side * 3, std::uint8_t{0});
+    if (inside)
+      std::memcpy(row + first * 3, pixels.get() + ((y + y0) * width + x0 + first) * 3,
                   static_cast<std::size_t>((last - first) * 3));
-    } else {
-      std::fill(row.begin(), row.end(), std::uint8_t{0});
-    }
-    normalizer.row(row.data(), side, out_CHW + y * side, side * side);
   }
+}
+
+void resize_and_center_crop(const Image& image, std::int64_t resize_px, std::int64_t side,
+                            const Normalization& normalization, float* out_CHW, Filter filter, bool square,
+                            bool crop_down) {
+  std::vector<std::uint8_t> pixels(static_cast<std::size_t>(side * side * 3));
+  resized_crop(image, resize_px, side, pixels.data(), filter, square, crop_down);
+  normalize(pixels.data(), side, normalization, out_CHW);
+}
+
+void normalize(const std::uint8_t* pixels_HWC, std::int64_t side, const Normalization& normalization,
+               float* out_CHW) {
+  const Normalizer normalizer(normalization);
+  for (std::int64_t y = 0; y < side; ++y)
+    normalizer.row(pixels_HWC + y * side * 3, side, out_CHW + y * side, side * side);
 }
 
 }  // namespace trireme::worker::data

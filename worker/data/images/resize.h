@@ -11,4 +11,10 @@ namespace trireme::worker::data {
 Image resize_bicubic(const Image& image, std::int64_t width, std::int64_t height);
 Image resize_bilinear(const Image& image, std::int64_t width, std::int64_t height);
 
+// What resize_and_center_crop() normalises: interleaved bytes, side x side; and how. Together the same bits.
+void resized_crop(const Image& image, std::int64_t resize_px, std::int64_t side, std::uint8_t* out_HWC,
+                  Filter filter, bool square, bool crop_down);
+void normalize(const std::uint8_t* pixels_HWC, std::int64_t side, const Normalization& normalization,
+               float* out_CHW);
+
 }  // namespace trireme::worker::data

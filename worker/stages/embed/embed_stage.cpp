@@ -94,9 +94,26 @@ std::map<std::string, std::int64_t> counts_of(const std::vector<embedding::Encod
   return counts;
 }
 
+// Pictures for several models, none of which is run here.
+jobs::TaskDone keep_pictures(const Task& task, runtime::TaskContext& context) {
+  const data::ShardReader shard = task.open_shard();
+  const auto preprocess = jobs::image_preprocess(jobs::model_from_json(task.message.model).image);
+  const auto parts = runtime::by_batches(
+      task.kept(shard), kSharedBatch, context,
+      [&](const runtime::Samples& some) { return embedding::decoded_pictures(shard, some, preprocess); });
+  embedding::write_pictures(task.output(), parts, preprocess);
+  jobs::TaskDone done;
+  for (const auto& part : parts) {
+    done.counts["decoded"] += static_cast<std::int64_t>(part.sample.size());
+    done.counts["undecodable"] += static_cast<std::int64_t>(part.faults.size());
+  }
+  return done;
+}
+
 }  // namespace
 
 jobs::TaskDone EmbedStage::work(const Task& task, runtime::TaskContext& context) {
+  if (task.settings.model.empty()) return keep_pictures(task, context);
   const bool shared = task.inputs.find(jobs::Role::kModel) != nullptr;
   const data::ShardReader shard = task.open_shard();
   auto& model = model_.get(task.message, context.device);
@@ -104,14 +121,16 @@ jobs::TaskDone EmbedStage::work(const Task& task, runtime::TaskContext& context)
   Plan plan = shared ? plan_shared(task, model.spec(), stored) : plan_towers(task, model.spec());
   plan.options.device = context.device;
   const auto samples = task.kept(shard);
-  const embedding::Encoder encoder({{&shard, &stored}}, model, plan.options);
+  const embedding::KeptPictures pictures(task.inputs.paths(jobs::Role::kFeatures), model.image_preprocess());
+  const bool kept = pictures.usable() && plan.options.image && !plan.options.stored_images;
+  const embedding::Encoder encoder({{&shard, &stored, kept ? &pictures : nullptr}}, model, plan.options);
   const auto batches = runtime::by_batches(samples, plan.batch, context, [&](const runtime::Samples& some) {
     return encoder.encode(embedding::of_one_shard(some));
   });
   checkpoint::write_features(task.output(), assembled(batches, plan.options, model));
   jobs::TaskDone result;
   result.counts = counts_of(batches, samples.size());
-
+  if (kept) result.counts["kept_pictures"] = result.counts["embedded"];
   return result;
 }
 

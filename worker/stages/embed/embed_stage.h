@@ -7,6 +7,11 @@
 // embedded, in their order; a labelled sample without text has the data set's caption_templates, none in the
 // shared space.
 //
+// Without a model in its settings (evaluate, of several models that see pictures alike): no tower is run, the
+// pictures of the range stay as Task::model sees them (worker/embedding/kept_pictures.h). Where an input
+// holds them they stand for the shard's, and the model's own task has the same bits. Counts: decoded,
+// undecodable; of the model's own task kept_pictures.
+//
 // Batches are consecutive runs of the range's samples and every batch is computed with one intra-op thread,
 // TaskContext::threads of them side by side: the bytes depend on the range, not on the machine's cores.
 // Undecodable samples are left out and counted as bad.<reason>. Counts: in, embedded, captions,

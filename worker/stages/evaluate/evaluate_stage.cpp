@@ -296,7 +296,8 @@ Outcome model_outcome(const Task& task, const runtime::TaskContext& context) {
   outcome.result.language = !task.settings.language.empty()  ? task.settings.language
                             : !task.settings.prompts.empty() ? jobs::language_of(task.settings.prompts)
                                                              : "en";
-  outcome.result.pretrained = io::hex(inputs.model.xxh3);
+  // The weights alone: a run's folder holds its log, too, with times.
+  outcome.result.pretrained = io::hex(io::xxh3_of_file(io::Path(inputs.model.path) / "model.safetensors"));
   return outcome;
 }
 

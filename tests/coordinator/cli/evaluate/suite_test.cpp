@@ -218,9 +218,9 @@ TEST_F(EvaluateCommand, OtherResultsAreReadAndCounted) {
   const std::string matrix = matrix_text({ours, csv[0], csv[1]}, {});
   EXPECT_NE(matrix.find("0.7000*"), std::string::npos) << matrix;
   EXPECT_NE(matrix.find("-0.0500"), std::string::npos) << matrix;
-  EXPECT_NE(results_csv(ours).find("dataset,model,pretrained,task,language,model_fullname,acc1"),
+  EXPECT_NE(results_csv({ours}).find("dataset,model,pretrained,task,language,model_fullname,acc1"),
             std::string::npos);
-  write("ours/evaluation.results.json", results_json(ours, {}, {}, {wins}, ""));
+  write("ours/evaluation.results.json", results_json({ours}, {}, {}, {wins}, ""));
   EXPECT_EQ(read_results((root_ / "ours").string()).at(0).find("cifar10")->value("acc1"), 0.65);
 }
 

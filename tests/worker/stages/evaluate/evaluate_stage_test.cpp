@@ -3,6 +3,9 @@
 #include <ATen/ATen.h>
 #include <nlohmann/json.hpp>
 
+#include "common/io/folder.h"
+#include "common/io/hash.h"
+#include "common/telemetry/metrics.h"
 #include "tests/worker/stages/evaluate/evaluate_fixture.h"
 #include "worker/embedding/texts.h"
 #include "worker/stages/evaluate/probe_stage.h"
@@ -25,6 +28,13 @@ class EvaluateTest : public EvaluateFixture {
     set_inputs(task_, lines);
     task_.settings = jobs::settings_json(settings_);
   }
+
+  std::string weights() {
+    io::make_folders(folder_ / "run");
+    io::write_file_atomic(folder_ / "run" / "model.safetensors", "weights", false);
+    io::write_file_atomic(folder_ / "run" / "log.jsonl", "{\"seconds\":1.5}\n", false);
+    return (folder_ / "run").string();
+  }
 };
 
 TEST_F(EvaluateTest, RetrievalOverRanges) {
@@ -35,9 +45,16 @@ TEST_F(EvaluateTest, RetrievalOverRanges) {
   set_features(
       {{"shared", sample, one.narrow(0, 0, 2), one.narrow(0, 0, 2).repeat_interleave(2, 0), owner, {}},
        {"shared", sample + 2, one.narrow(0, 2, 2), last_texts, owner, {}}},
-      "unused");
+      weights());
+  telemetry::Metrics metrics("", 0);
+  context_.metrics = &metrics;
   const auto done = EvaluateStage().run(task_, context_);
   const auto result = nlohmann::json::parse(io::read_file(done.outputs.at(0).path));
+  EXPECT_NE(metrics.exposition().find("trireme_evaluation_value"), std::string::npos);
+  EXPECT_NE(metrics.exposition().find(R"(set="test")"), std::string::npos) << metrics.exposition();
+  EXPECT_NE(metrics.exposition().find(R"(metric="mean_recall@1")"), std::string::npos);
+  // Its weights are what a model is: logs with times beside them change nothing.
+  EXPECT_EQ(result.at("pretrained"), io::hex(io::xxh3_64("weights")));
   EXPECT_EQ(result.at("task"), "zeroshot_retrieval");
   EXPECT_EQ(result.at("dataset"), "test");
   EXPECT_EQ(result.at("language"), "en");
