@@ -146,6 +146,30 @@ def test_twelve_sets_are_killed_anywhere_and_go_on(tmp_path):
         assert 0 < value < 1 and value != chance, (row["dataset"], row["metric"], value, chance)
 
 
+def test_the_judges_have_the_same_digits(tmp_path):
+    """CLIP_benchmark and scikit-learn on the same pictures and weights, through open_clip's own loader: all twelve sets."""
+    done = subprocess.run([PEER, "-c", "import torch, open_clip, clip_benchmark, sklearn, PIL"], capture_output=True, text=True)
+    merges = ROOT / ".trireme/weights/clip-merges.txt.gz"
+    if done.returncode != 0 or not merges.exists():
+        pytest.skip(f"open_clip and CLIP_benchmark are not installed for {PEER} (./quickstart judges): " + done.stderr.strip()[-200:])
+    clip = {"image": {**VIT, "quick_gelu": False}, "text": {**TEXT, "context": 77, "tokenizer": {"kind": "clip_bpe", "vocabulary": "pretrained:clip", "cleaning": "lower"}}, "embed_dim": 16}
+    job = saved(tmp_path, job_of({"clip": clip}, [{"name": "train", "model": "clip", **TRAIN}]))
+    trireme("launch", "-n", "2", job, "--set", f"spec.output={tmp_path}/run", check=True)
+    trireme("export", "--to", "open_clip", tmp_path / "run/final", tmp_path / "exported", check=True)
+    root, suite = twelve(tmp_path / "root"), suite_of(tmp_path / "root", tmp_path / "twelve.json")
+    trireme("evaluate", tmp_path / "exported", root, "--suite", suite, "--output", tmp_path / "out", "-n", "2", check=True)
+    ours = {one["dataset"]: one["metrics"] for one in results(tmp_path / "out")}
+    done = subprocess.run([PEER, ROOT / "tests/oracles/check_evaluation.py", tmp_path / "exported", root, suite], capture_output=True, text=True, timeout=500)
+    assert done.returncode == 0, done.stdout + done.stderr[-3000:]
+    theirs = json.loads(done.stdout.strip().splitlines()[-1])
+    print(ours, theirs)
+    assert len(theirs) == 12 and all(theirs.values())
+    for name, metrics_of in theirs.items():
+        for metric, value in metrics_of.items():
+            if (name, metric) != ("choice", "image_acc"):  # of one picture there is nothing to choose
+                assert abs(ours[name][metric] - value) < 1e-6, (name, metric, ours[name], value)
+
+
 def test_one_job_from_pre_training_to_the_suite_is_killed_in_the_middle(tmp_path):
     """pre-train → fine-tune → another resolution → sets of several tasks: the same bits and digits as undisturbed."""
     large = {**SMALL, "image": {**VIT, "image_px": 48, "resize_px": 48}, "init_from": "stage:tune"}
