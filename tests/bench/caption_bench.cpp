@@ -40,11 +40,11 @@ trireme::jobs::ModelSpec blip_base() {
   spec.image.patch_px = 16;
   spec.image.ln_pre = false;
   spec.image.patch_bias = true;
-  spec.text.kind = jobs::TextTowerKind::kDecoder;
+  spec.text.kind = trireme::jobs::TextTowerKind::kDecoder;
   spec.text.width = 768;
   spec.text.heads = 12;
   spec.text.extra_tokens = 2;
-  spec.text.tokenizer.kind = jobs::TokenizerKind::kWordPiece;
+  spec.text.tokenizer.kind = trireme::jobs::TokenizerKind::kWordPiece;
   spec.text.tokenizer.vocabulary = "pretrained:minilm";
   return spec;
 }

@@ -19,7 +19,7 @@
 
 namespace trireme::coordinator::service {
 namespace {
-
+constexpr std::string_view kSynthesizeTrain = "synthesize:train/0";
 using nlohmann::json;
 using trireme::testing::eventually;
 
@@ -264,9 +264,11 @@ TEST_F(ServiceTest, ATaskIsTriedAgainAndThenTheJobFails) {
 // A worker that lives, and does not get on: another one with nothing to do takes its task over.
 TEST_F(ServiceTest, ATaskThatTakesFarTooLongIsDoneByAnother) {
   overrides = {"spec.timeouts.lease_seconds=60"};
-  int synthesized = 0;
+  int synthesized = 0, of_train = 0;
   habits.hold = [&](Rank, const jobs::Task& task) {
-    return task.kind == jobs::TaskKind::kSynthesize && ++synthesized == 4;
+    if (task.kind != jobs::TaskKind::kSynthesize) return false;
+    ++synthesized;
+    return task.stage == kSynthesizeTrain && ++of_train == 4;  // three fellows are done before
   };
   const Outcome outcome = run();
   EXPECT_EQ(outcome.exit_code, 0) << outcome.reason;
@@ -282,13 +284,16 @@ TEST_F(ServiceTest, ATaskThatTakesFarTooLongIsDoneByAnother) {
 TEST_F(ServiceTest, ATaskThatTwoHadInHandIsTriedOnceMore) {
   workers = 3;
   overrides = {"spec.timeouts.lease_seconds=60"};
-  int synthesized = 0;
+  int of_train = 0;
+  std::string held;
   habits.hold = [&](Rank, const jobs::Task& task) {
-    return task.kind == jobs::TaskKind::kSynthesize && ++synthesized == 4;
+    if (task.stage != kSynthesizeTrain || ++of_train != 4) return false;
+    held = task.address;
+    return true;
   };
   habits.fail = [&](Rank, const jobs::Task& task) -> std::optional<jobs::TaskFailed> {
-    if (task.kind != jobs::TaskKind::kSynthesize || synthesized != 4) return std::nullopt;
-    ++synthesized;  // the second worker of the task that is held
+    if (held.empty() || task.address != held || of_train > 4) return std::nullopt;
+    ++of_train;  // the second worker of the task that is held
     return jobs::TaskFailed{{}, ErrorKind::kTryAgain, true, "no luck"};
   };
   const Outcome outcome = run();
