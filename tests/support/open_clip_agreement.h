@@ -21,8 +21,18 @@ struct Agreement {
   double image = 0, text = 0;  // largest difference of an embedding's component; rows have norm 1
 };
 
+// With a text tower that nobody asks.
+inline void image_alone(jobs::ModelSpec& spec, const std::string& weights) {
+  spec.image.weights = weights;
+  spec.text.kind = jobs::TextTowerKind::kTransformer;
+  spec.text.width = spec.text.context = 8;
+  spec.text.layers = spec.text.heads = 1;
+  spec.text.projection = jobs::ProjectionKind::kMatrix;
+}
+
 // `folder`: config and weights; inputs.safetensors: "input.image", "input.tokens", "output.image",
-// "output.text". The weights are loaded from a folder without the config: the specification says it all.
+// "output.text"; of an image tower alone (timm's) without the text's, its output made a unit row. The weights
+// are loaded from a folder without the config: the specification says it all.
 inline Agreement agreement_with(const std::filesystem::path& folder) {
   namespace fs = std::filesystem;
   Agreement result;
@@ -34,9 +44,12 @@ inline Agreement agreement_with(const std::filesystem::path& folder) {
   const fs::path weights = bare / fs::path(model.file).filename();
   if (!fs::exists(weights)) fs::create_symlink(fs::absolute(model.file), weights);
   jobs::ModelSpec spec = model.spec;
-  spec.init_from = weights.string();
+  if (model.text)
+    spec.init_from = weights.string();
+  else
+    image_alone(spec, weights.string());
   spec.text.tokenizer = {};  // ids are given
-  spec.text.tokenizer.buckets = model.vocabulary_size;
+  if (model.text) spec.text.tokenizer.buckets = model.vocabulary_size;
   const at::NoGradGuard no_grad;
   worker::models::DualEncoder encoder(spec, 1);
   const worker::checkpoint::SafetensorsFile io(folder / "inputs.safetensors");
@@ -44,7 +57,7 @@ inline Agreement agreement_with(const std::filesystem::path& folder) {
     return (ours.to(at::kDouble) - theirs.to(at::kDouble)).abs().max().item<double>();
   };
   result.image = away(encoder.encode_image(io.load("input.image")), io.load("output.image"));
-  result.text = away(encoder.encode_text(io.load("input.tokens")), io.load("output.text"));
+  if (model.text) result.text = away(encoder.encode_text(io.load("input.tokens")), io.load("output.text"));
   return result;
 }
 
