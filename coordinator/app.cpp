@@ -77,7 +77,7 @@ jobs::JobSpec read_job(const Arguments& given) {
         "\n  " + fault.pointer + ": " + fault.detail + (fault.hint.empty() ? "" : " (" + fault.hint + ")");
   if (!read.ok()) throw Error(ErrorKind::kInvalid, given.job + " cannot be run:" + text);
   jobs::make_paths_absolute(read.job, io::working_folder().string());
-  if (read.job.spec.store.empty()) read.job.spec.store = read.job.spec.output + "/store";
+  read.job.spec.store = store::store_of(read.job.spec);
   jobs::settle_models(read.job);
   return std::move(read.job);
 }
@@ -89,7 +89,8 @@ void tell_supervisor(const std::optional<service::RunFolder>& folder, ErrorKind 
   if (!folder || kind == ErrorKind::kConflict || kind == ErrorKind::kUsage) return;
   const bool again = kind == ErrorKind::kTryAgain;
   try {
-    folder->write_terminal({again ? "RESTART" : "FAILED", why, again, exit_code(kind)});
+    folder->write_terminal(
+        {again ? store::EndState::kRestart : store::EndState::kFailed, why, again, exit_code(kind)});
   } catch (const Error& error) {
     log_error("coordinator", error.what());
   }

@@ -146,7 +146,7 @@ int sweep_jobs(const SweepOptions& options) {
   print_end(options, sweep, runs);
   if (runs.all_over()) return runs.failed() > 0 ? 1 : 0;
   if (options.json) return result.exit_code;
-  out << "\n" << result.state << ": " << printable_lines(result.reason) << "\n";
+  out << "\n" << name_of(result.state) << ": " << printable_lines(result.reason) << "\n";
   if (result.exit_code == 75)
     out << "Start the same command again to go on.\n";
   else

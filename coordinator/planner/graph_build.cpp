@@ -4,6 +4,7 @@
 #include "common/base/error.h"
 #include "coordinator/planner/graph_builder.h"
 #include "jobs/specification/checks/check.h"
+#include "jobs/store/run_files.h"
 
 namespace trireme::coordinator::planner {
 
@@ -238,7 +239,7 @@ void GraphState::build(ListedJob listed) {
   quarantined = std::move(listed.quarantined);
   for (const auto& [name, data] : listed.data) job.spec.data[name] = data;
   output = job.spec.output;
-  store = job.spec.store.empty() ? output + "/store" : job.spec.store;
+  store = store::store_of(job.spec);
   Builder{*this, std::move(listed), {}, {}, {}}.run();
 }
 

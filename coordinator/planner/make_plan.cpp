@@ -6,6 +6,7 @@
 #include "coordinator/planner/plan_text.h"
 #include "jobs/kinds/model_sizes.h"
 #include "jobs/store/receipt.h"
+#include "jobs/store/run_files.h"
 
 namespace trireme::coordinator::planner {
 namespace {
@@ -59,7 +60,7 @@ class Planner {
     plan_.name = job_.name;
     plan_.spec_json = jobs::effective_json(job_);
     plan_.output = job_.spec.output;
-    plan_.store = job_.spec.store.empty() ? job_.spec.output + "/store" : job_.spec.store;
+    plan_.store = store::store_of(job_.spec);
     for (const auto& info : graph_.data())
       plan_.data.push_back(planned_data(job_.spec.data.at(info.name), info));
     for (std::size_t i = 0; i < graph_.stages().size(); ++i) add_stage(i);

@@ -128,7 +128,7 @@ void Service::stop_by_signal() {
     if (Job* job = running();
         job != nullptr && ledger::may_move(job->row.state, ledger::JobState::kRecovering))
       jobs_.move(*job, ledger::JobState::kRecovering, "stopped by signal", decision);
-    leave({"STOPPED", "stopped by signal", false, 75}, !job_runs, decision);
+    leave({store::EndState::kStopped, "stopped by signal", false, 75}, !job_runs, decision);
   });
 }
 
@@ -176,7 +176,7 @@ void Service::end_incarnation(const std::string& reason, Decision& decision) {
   Job* job = running();
   if (job != nullptr && ledger::may_move(job->row.state, ledger::JobState::kRecovering))
     jobs_.move(*job, ledger::JobState::kRecovering, reason, decision);
-  leave({"RESTART", reason, true, 75}, false, decision);
+  leave({store::EndState::kRestart, reason, true, 75}, false, decision);
 }
 
 // Grows with every start that was not in vain.
@@ -197,7 +197,8 @@ void Service::leave(store::Terminal terminal, bool orderly, Decision& decision) 
   decision.after.push_back([this, terminal] {
     try {
       folder_.write_terminal(terminal);
-      if (terminal.state != "RESTART") folder_.write_targets("[]");  // nothing is to be missed
+      if (terminal.state != store::EndState::kRestart)
+        folder_.write_targets("[]");  // nothing is to be missed
     } catch (const Error& error) {
       log_error("service", error.what());
     }

@@ -16,6 +16,7 @@
 #include "coordinator/service/service.h"
 #include "jobs/checkpoint/checkpoint_config.h"
 #include "jobs/specification/spec_paths.h"
+#include "jobs/store/run_files.h"
 
 namespace trireme::coordinator::service {
 
@@ -47,7 +48,7 @@ Result Service::ask(std::function<Result(Decision&)> body) {
 
 void Service::make_absolute(jobs::JobSpec& job) const {
   jobs::make_paths_absolute(job, options_.working_folder);
-  if (job.spec.store.empty()) job.spec.store = job.spec.output + "/store";
+  job.spec.store = store::store_of(job.spec);
   jobs::settle_models(job);
 }
 

@@ -34,6 +34,11 @@ void sweep_half_written(const io::Path& store, const std::set<std::string>& addr
   }
 }
 
+// Of a state that ends a job.
+store::EndState end_of(JobState state) {
+  return *from_name<store::EndState>(name_of(state));
+}
+
 }  // namespace
 
 constexpr const char* kBySignal = "stopped by signal";
@@ -148,9 +153,8 @@ void Service::planned(const std::string& job_id, std::unique_ptr<planner::TaskGr
   ledger_.for_each_lease(job_id, [&](const ledger::LeaseRow& row) { run_->replay(row, decision); });
   {
     const io::Behind behind(door_.get());
-    const auto& spec = job.spec.spec;
-    sweep_half_written(spec.store.empty() ? spec.output + "/store" : spec.store,
-                       ledger_.unanswered_addresses());  // before anyone writes again
+    // before anyone writes again
+    sweep_half_written(store::store_of(job.spec.spec), ledger_.unanswered_addresses());
   }
   run_->start(decision);
   std::vector<std::pair<std::string, std::string>> stages;
@@ -195,14 +199,14 @@ void Service::settle(SteadyTime now, Decision& decision) {
   if (how.to != JobState::kRecovering) {
     end_job(*job, how.to, how.cause, how.exit_code, decision);
     if (!quiet) {
-      leave({std::string(name_of(how.to)), how.cause + " (a worker did not stop in time)", !options_.job,
+      leave({end_of(how.to), how.cause + " (a worker did not stop in time)", !options_.job,
              options_.job ? how.exit_code : 75},
             false, decision);
     }
     return;
   }
   jobs_.move(*job, JobState::kRecovering, how.cause, decision);
-  leave({"STOPPED", how.cause, false, 75}, quiet, decision);
+  leave({store::EndState::kStopped, how.cause, false, 75}, quiet, decision);
 }
 
 void Service::stop_running(Stopping stopping, bool checkpoint_first, Decision& decision) {
@@ -237,17 +241,17 @@ void Service::end_job(Job& job, JobState state, const std::string& cause, int ex
   jobs_.run_none();
   reporting_ = true;
   const std::string id = job.row.job;
-  const std::string name(name_of(state));
-  decision.after.push_back([this, id, name, cause, exit_code, tasks] {
+  const store::EndState end = end_of(state);
+  decision.after.push_back([this, id, end, cause, exit_code, tasks] {
     progress_written_ = {};
     write_progress(clock_.now());
-    const auto reported = [this, name, cause, exit_code, tasks](const std::string& fault) {
+    const auto reported = [this, end, cause, exit_code, tasks](const std::string& fault) {
       if (!fault.empty()) log_warning("service", "the report was not written: " + fault);
-      queue_.push([this, name, cause, exit_code, tasks](Decision& next) {
+      queue_.push([this, end, cause, exit_code, tasks](Decision& next) {
         reporting_ = false;
         if (!options_.job) return;
         tasks_before_ = tasks;
-        leave({name, cause, false, exit_code}, true, next);
+        leave({end, cause, false, exit_code}, true, next);
       });
     };
     if (foreign_output_)

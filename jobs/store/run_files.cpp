@@ -7,6 +7,7 @@
 #include "common/base/error.h"
 #include "common/io/file.h"
 #include "common/io/folder.h"
+#include "jobs/specification/job_spec.h"
 
 namespace trireme::store {
 namespace {
@@ -41,6 +42,10 @@ std::string line_of(const Json& document) {
 
 }  // namespace
 
+std::string store_of(const jobs::PipelineSpec& spec) {
+  return spec.store.empty() ? spec.output + "/store" : spec.store;
+}
+
 std::uint64_t raise_incarnation(const RunPaths& run, const io::FileSystem& files) {
   const io::Path file = run.incarnation();
   std::uint64_t value = 0;
@@ -62,7 +67,7 @@ std::uint64_t raise_incarnation(const RunPaths& run, const io::FileSystem& files
 
 void write_terminal(const RunPaths& run, const Terminal& terminal, const io::FileSystem& files) {
   const json document{{"format", "trireme-terminal"},        {"version", 1},
-                      {"incarnation", terminal.incarnation}, {"state", terminal.state},
+                      {"incarnation", terminal.incarnation}, {"state", name_of(terminal.state)},
                       {"reason", terminal.reason},           {"retryable", terminal.retryable},
                       {"exit_code", terminal.exit_code},     {"step", terminal.step},
                       {"progress", terminal.progress}};
@@ -72,7 +77,9 @@ void write_terminal(const RunPaths& run, const Terminal& terminal, const io::Fil
 std::optional<Terminal> read_terminal(const RunPaths& run) {
   const auto document = object_of(run.terminal());
   if (!document) return std::nullopt;
-  return Terminal{member(*document, "state", std::string()),
+  const auto state = from_name<EndState>(member(*document, "state", std::string()));
+  if (!state) return std::nullopt;
+  return Terminal{*state,
                   member(*document, "reason", std::string()),
                   member(*document, "retryable", false),
                   member(*document, "exit_code", 1),

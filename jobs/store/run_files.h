@@ -2,11 +2,18 @@
 // coordinator, supervisor and command line follow one another. Written aside and renamed; any process reads.
 #pragma once
 
+#include <array>
 #include <cstdint>
 #include <optional>
 #include <string>
+#include <string_view>
 
+#include "common/base/enum_names.h"
 #include "common/io/file_system.h"
+
+namespace trireme::jobs {
+struct PipelineSpec;
+}
 
 namespace trireme::store {
 
@@ -31,16 +38,22 @@ struct RunPaths {
   io::Path token() const { return path / "token"; }
   io::Path backups() const { return path / "backup"; }
   io::Path spec() const { return path / "spec.json"; }
-  io::Path store() const { return path / "store"; }  // unless the job names another
 };
+
+// Where a job keeps its artifacts: where it says, else in the folder of its run.
+std::string store_of(const jobs::PipelineSpec& spec);
 
 // Adds one to the stored number, durably, and returns the new one; the first is 1. Throws kDamaged when the
 // file holds something else.
 std::uint64_t raise_incarnation(const RunPaths& run, const io::FileSystem& files = io::disk());
 
 // How an incarnation ended.
+enum class EndState { kSucceeded, kFailed, kCancelled, kStopped, kRestart };
+constexpr std::array<std::string_view, 5> names_of(EndState) {
+  return {"SUCCEEDED", "FAILED", "CANCELLED", "STOPPED", "RESTART"};
+}
 struct Terminal {
-  std::string state;  // "SUCCEEDED", "FAILED", "CANCELLED", "STOPPED", "RESTART"
+  EndState state = EndState::kFailed;
   std::string reason;
   bool retryable = false;
   int exit_code = 0;
@@ -48,7 +61,7 @@ struct Terminal {
   std::uint64_t incarnation = 0;
 };
 void write_terminal(const RunPaths& run, const Terminal& terminal, const io::FileSystem& files = io::disk());
-// Nothing when the file is missing or damaged.
+// Nothing when the file is missing or damaged, or says no such state.
 std::optional<Terminal> read_terminal(const RunPaths& run);
 
 // How far it is, several times a second. Not durable.

@@ -211,19 +211,20 @@ std::string mpirun_settings() {
 int report_end(const LaunchOptions& options, const io::Path& run_folder, const SupervisorResult& result) {
   std::ostream& out = *options.out;
   const auto progress = read_progress(run_folder);
-  if (progress && progress->job && result.state == "SUCCEEDED") out << "\n" << results_text(*progress->job);
+  if (progress && progress->job && result.state == store::EndState::kSucceeded)
+    out << "\n" << results_text(*progress->job);
   if (result.exit_code == 0) return 0;
   // What mpirun said is worth reading only where the coordinator could not say why; ours is the last word.
   const auto told = store::read_terminal({run_folder});
-  const bool by_coordinator = told && told->state == "FAILED" && told->exit_code != kGaveUp;
-  if (result.state == "FAILED" && !by_coordinator)
+  const bool by_coordinator = told && told->state == store::EndState::kFailed && told->exit_code != kGaveUp;
+  if (result.state == store::EndState::kFailed && !by_coordinator)
     if (const std::string complaints = last_complaints(run_folder); !complaints.empty())
       out << "\nLast lines of mpirun:\n" << complaints;
-  out << "\n" << result.state << ": " << printable_lines(result.reason) << "\n";
+  out << "\n" << name_of(result.state) << ": " << printable_lines(result.reason) << "\n";
   if (result.exit_code == 75) {
     out << "Start the same command again to go on"
         << (told && told->step > 0 ? " at step " + std::to_string(told->step) : "") << ".\n";
-  } else if (result.state == "FAILED") {
+  } else if (result.state == store::EndState::kFailed) {
     out << "Logs: " << store::RunPaths{run_folder}.logs().string()
         << "/rank-<r>.log, and mpirun.log beside them\n";
     if (const std::string set = mpirun_settings(); !set.empty() && !by_coordinator)

@@ -22,6 +22,7 @@ namespace trireme::coordinator::cli {
 namespace {
 
 using namespace std::chrono_literals;
+using store::EndState;
 using Steady = std::chrono::steady_clock;
 constexpr std::chrono::milliseconds kLookAtPulses{80}, kLookAtProcesses{500};
 constexpr const char* kMark = "TRIREME_SUPERVISOR_PID";
@@ -140,7 +141,7 @@ void Incarnation::check_terminal() {
     if (!terminal || terminal->incarnation != number_) return;
     told_ = now;
     // One that was lost may be what mpirun waits for.
-    leave_limit_ = terminal->state == "RESTART" ? options_.leave_limit / 3 : options_.leave_limit;
+    leave_limit_ = terminal->state == EndState::kRestart ? options_.leave_limit / 3 : options_.leave_limit;
     return;
   }
   if (now - told_ < leave_limit_) return;
@@ -269,7 +270,7 @@ class Supervisor {
  private:
   bool run_once();  // true: the result is final
   bool decide(const std::optional<store::Terminal>& terminal, const Incarnation& incarnation);
-  bool stop(int exit_code, const std::string& state, const std::string& reason);
+  bool stop(int exit_code, EndState state, const std::string& reason);
   bool give_up(const std::string& reason);
   bool wait_before_next();
 
@@ -291,7 +292,7 @@ SupervisorResult Supervisor::run() {
 bool Supervisor::run_once() {
   if (ask_hosts_ && options_.next_command) {
     options_.command = options_.next_command();
-    if (stop_signals() > 0) return stop(75, "STOPPED", "stopped between two starts");
+    if (stop_signals() > 0) return stop(75, EndState::kStopped, "stopped between two starts");
   }
   number_ = store::raise_incarnation({options_.run_folder});
   ++result_.incarnations;
@@ -314,17 +315,17 @@ bool Supervisor::run_once() {
 
 bool Supervisor::decide(const std::optional<store::Terminal>& terminal, const Incarnation& incarnation) {
   if (terminal) {
-    if (terminal->state == "SUCCEEDED") return stop(0, terminal->state, terminal->reason);
-    if (terminal->state == "CANCELLED") return stop(1, terminal->state, terminal->reason);
-    if (terminal->state == "STOPPED") return stop(75, terminal->state, terminal->reason);
-    if (terminal->state == "FAILED" && !terminal->retryable)
+    if (terminal->state == EndState::kSucceeded) return stop(0, EndState::kSucceeded, terminal->reason);
+    if (terminal->state == EndState::kCancelled) return stop(1, EndState::kCancelled, terminal->reason);
+    if (terminal->state == EndState::kStopped) return stop(75, EndState::kStopped, terminal->reason);
+    if (terminal->state == EndState::kFailed && !terminal->retryable)
       return stop(terminal->exit_code == 0 ? 1 : terminal->exit_code, terminal->state, terminal->reason);
   }
   // Later a rank of the start before, on a host that was cut off, may be what is in the way.
   if (!terminal && result_.incarnations == 1 && hopeless(incarnation.exit_code))
-    return stop(incarnation.exit_code, "FAILED", incarnation.cause);
+    return stop(incarnation.exit_code, EndState::kFailed, incarnation.cause);
   const std::string cause = terminal && !terminal->reason.empty() ? terminal->reason : incarnation.cause;
-  if (incarnation.stop_asked) return stop(75, "STOPPED", cause);
+  if (incarnation.stop_asked) return stop(75, EndState::kStopped, cause);
   const auto progress = read_progress(options_.run_folder);
   const std::int64_t committed =
       std::max(terminal ? terminal->progress : -1, progress ? progress->committed : 0);
@@ -340,7 +341,7 @@ bool Supervisor::decide(const std::optional<store::Terminal>& terminal, const In
   return false;
 }
 
-bool Supervisor::stop(int exit_code, const std::string& state, const std::string& reason) {
+bool Supervisor::stop(int exit_code, EndState state, const std::string& reason) {
   result_.exit_code = exit_code;
   result_.state = state;
   result_.reason = reason;
@@ -348,15 +349,12 @@ bool Supervisor::stop(int exit_code, const std::string& state, const std::string
 }
 
 bool Supervisor::give_up(const std::string& reason) {
-  store::Terminal terminal;
-  terminal.incarnation = number_;
-  terminal.state = "FAILED";
-  terminal.reason = reason;
-  terminal.retryable = false;
-  terminal.exit_code = 93;
-  terminal.progress = best_;
-  store::write_terminal({options_.run_folder}, terminal);
-  return stop(93, "FAILED", reason);
+  store::write_terminal({options_.run_folder}, {.state = EndState::kFailed,
+                                                .reason = reason,
+                                                .exit_code = 93,
+                                                .progress = best_,
+                                                .incarnation = number_});
+  return stop(93, EndState::kFailed, reason);
 }
 
 bool Supervisor::wait_before_next() {
@@ -365,7 +363,7 @@ bool Supervisor::wait_before_next() {
     options_.say("starting again in " + std::to_string(static_cast<int>(std::ceil(pause.count()))) + " s");
   const auto until = Steady::now() + std::chrono::duration_cast<Steady::duration>(pause);
   while (Steady::now() < until && stop_signals() == 0) std::this_thread::sleep_for(options_.poll);
-  return stop_signals() > 0 && stop(75, "STOPPED", "stopped between two starts");
+  return stop_signals() > 0 && stop(75, EndState::kStopped, "stopped between two starts");
 }
 
 }  // namespace

@@ -13,6 +13,7 @@
 #include "common/io/file.h"
 #include "coordinator/cli/launch/signs.h"
 #include "jobs/specification/job_spec.h"
+#include "jobs/store/run_files.h"
 
 namespace trireme::coordinator::cli {
 
@@ -40,7 +41,8 @@ struct SupervisorOptions {
 
 struct SupervisorResult {
   int exit_code = 1;  // 0, 1, …; 75: stopped, start again to go on; 93: do not start again
-  std::string state, reason;
+  store::EndState state = store::EndState::kFailed;
+  std::string reason;
   int incarnations = 0;
 };
 

@@ -13,6 +13,7 @@
 #include "coordinator/planner/plan_text.h"
 #include "jobs/checkpoint/checkpoint_config.h"
 #include "jobs/specification/spec_paths.h"
+#include "jobs/store/run_files.h"
 
 namespace trireme::coordinator::cli {
 
@@ -20,7 +21,7 @@ int plan_job(const std::string& file, const std::vector<std::string>& overrides,
              std::ostream& out) {
   jobs::JobSpec job = read_job_file(file, overrides);
   jobs::make_paths_absolute(job, io::working_folder().string());
-  if (job.spec.store.empty()) job.spec.store = job.spec.output + "/store";
+  job.spec.store = store::store_of(job.spec);
   jobs::settle_models(job);
   std::vector<jobs::SpecFault> faults;
   planner::ListedJob listed = planner::list_job(job, faults);

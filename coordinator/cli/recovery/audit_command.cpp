@@ -77,8 +77,7 @@ class Auditor {
         if (std::holds_alternative<jobs::TrainSettings>(stage.settings))
           check_log(store::RunPaths{spec.output}.stage(stage.name) / "log.jsonl",
                     job.state == ledger::JobState::kSucceeded, like, stage.name);
-      if (ledger::is_terminal(job.state))
-        check_leftovers(spec.store.empty() ? spec.output + "/store" : spec.store);
+      if (ledger::is_terminal(job.state)) check_leftovers(store::store_of(spec));
       if (!like.empty()) compare_models(store::RunPaths{spec.output}.model(), store::RunPaths{like}.model());
     }
     job_.clear();

@@ -147,6 +147,7 @@ void Publisher::write_report(const Job& job, const std::vector<StageView>& stage
                             .counts = view.progress.counts});
   input.damaged = damaged_[job.row.job];
   input.sources = sources_[job.row.job];
+  // Twice through the leases: which is a task's newest is known at the end, and all their rows are not kept.
   const std::set<LeaseId> counted = newest_of_each_task(job.row.job);
   ledger_.for_each_lease(job.row.job, [&](const ledger::LeaseRow& row) {
     add_lease(input, row, counted.contains(row.lease), job.row.started_ms);

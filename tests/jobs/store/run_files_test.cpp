@@ -40,21 +40,23 @@ TEST_F(RunFiles, AnIncarnationThatIsNotStoredIsNotHandedOut) {
 
 TEST_F(RunFiles, TerminalComesBack) {
   EXPECT_FALSE(read_terminal(run));
-  write_terminal(run, {"FAILED", "bad \xff byte", true, 75, 12, 10, 3});
+  write_terminal(run, {EndState::kFailed, "bad \xff byte", true, 75, 12, 10, 3});
   const auto found = read_terminal(run);
   ASSERT_TRUE(found);
-  EXPECT_EQ(found->state, "FAILED");
+  EXPECT_EQ(found->state, EndState::kFailed);
   EXPECT_EQ(found->reason, "bad \xef\xbf\xbd byte");
   EXPECT_TRUE(found->retryable);
   EXPECT_EQ(found->exit_code, 75);
   EXPECT_EQ(found->progress, 12);
   EXPECT_EQ(found->step, 10);
   EXPECT_EQ(found->incarnation, 3U);
-  io::write_file_atomic(run.terminal(), "{\"state\":7}", false);
-  EXPECT_EQ(read_terminal(run)->state, "");
+  io::write_file_atomic(run.terminal(), "{\"state\":\"RESTART\"}", false);
+  EXPECT_EQ(read_terminal(run)->state, EndState::kRestart);
   EXPECT_EQ(read_terminal(run)->progress, -1);
-  io::write_file_atomic(run.terminal(), "{\"state\":", false);
-  EXPECT_FALSE(read_terminal(run));
+  for (const char* damaged : {"{\"state\":7}", "{\"state\":\"RECOVERING\"}", "{\"state\":"}) {
+    io::write_file_atomic(run.terminal(), damaged, false);
+    EXPECT_FALSE(read_terminal(run)) << damaged;
+  }
 }
 
 TEST_F(RunFiles, ProgressIsOneLineInItsOrder) {

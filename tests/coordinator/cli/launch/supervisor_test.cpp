@@ -136,7 +136,7 @@ TEST_F(SupervisorTest, ThreeStartsWithoutProgressGiveUp) {
   EXPECT_NE(result.reason.find("no progress"), std::string::npos) << result.reason;
   const auto terminal = store::read_terminal({options_.run_folder});
   ASSERT_TRUE(terminal);
-  EXPECT_EQ(terminal->state, "FAILED");
+  EXPECT_EQ(terminal->state, store::EndState::kFailed);
   EXPECT_FALSE(terminal->retryable);
   EXPECT_EQ(terminal->exit_code, 93);
   EXPECT_EQ(run().incarnations, 3);  // what an earlier supervisor saw is no progress
@@ -167,7 +167,7 @@ TEST_F(SupervisorTest, SignalMeansCheckpointAndStop) {
   const SupervisorResult result = run();
   sender.join();
   EXPECT_EQ(result.exit_code, 75);
-  EXPECT_EQ(result.state, "STOPPED");
+  EXPECT_EQ(result.state, store::EndState::kStopped);
   EXPECT_EQ(file("saved"), "saved\n");
 }
 
@@ -178,7 +178,7 @@ TEST_F(SupervisorTest, FinishedWorkAsksTheCoordinatorToLeave) {
   options_.on_poll = [&] { polls += std::filesystem::exists(options_.run_folder / "up") ? 1 : 0; };
   options_.finished = [&] { return polls > 3; };
   const SupervisorResult result = run();
-  EXPECT_EQ(result.state, "STOPPED");
+  EXPECT_EQ(result.state, store::EndState::kStopped);
   EXPECT_EQ(result.incarnations, 1);
   EXPECT_EQ(said_.find("checkpoint"), std::string::npos) << said_;  // nobody pressed Ctrl-C
 }
