@@ -12,6 +12,7 @@
 
 #include "common/io/file.h"
 #include "common/io/hash.h"
+#include "tests/worker/stages/train/support/stopped_job.h"
 #include "tests/worker/stages/train/support/tiny_job.h"
 #include "worker/checkpoint/safetensors.h"
 #include "worker/models/dual_encoder.h"
@@ -274,13 +275,8 @@ TEST(TrainStage, StopsAfterACheckpointWhenAskedTo) {
   job.commit = true;
   job.commit_looks = 20;
   ASSERT_EQ(job.train("whole", 2).error, "");
-  const auto stopped = job.train("part", 2, "", [](std::int64_t step, runtime::StopRequest& stop) {
-    if (step == 5) stop.checkpoint_and_stop();
-  });
-  EXPECT_EQ(stopped.error_kind, ErrorKind::kCancelled) << stopped.error;
-  EXPECT_NE(stopped.error.find("with a checkpoint"), std::string::npos) << stopped.error;
+  const auto stopped = stop_with_checkpoint(job, "part");
   ASSERT_EQ(stopped.checkpoints.size(), 1U);
-  for (const auto step : stopped.committed_at_exit) EXPECT_GE(step, 5) << "a rank left before the commit";
   EXPECT_LE(stopped.reports.size(), 6U);
   ASSERT_EQ(job.train("part", 4, stopped.checkpoints[0]).error, "");
   EXPECT_EQ(weights_hash(job, "whole"), weights_hash(job, "part"));
@@ -292,9 +288,7 @@ TEST(TrainStage, AStopWhoseCheckpointCannotBeWrittenDoesNotAnnounceOne) {
   TinyJob job(folder_of_test());
   job.settings.epochs = 4;
   io::write_file_atomic(folder_of_test() + "/a/ckpt", "", false);
-  const auto stopped = job.train("a", 2, "", [](std::int64_t step, runtime::StopRequest& stop) {
-    if (step == 5) stop.checkpoint_and_stop();
-  });
+  const auto stopped = train_until_asked_to_stop(job, "a");
   EXPECT_EQ(stopped.error_kind, ErrorKind::kCancelled) << stopped.error;
   EXPECT_NE(stopped.error.find("could not be written: there is none"), std::string::npos) << stopped.error;
 }

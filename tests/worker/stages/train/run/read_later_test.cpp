@@ -13,6 +13,7 @@
 
 #include "common/io/file.h"
 #include "common/io/hash.h"
+#include "tests/worker/stages/train/support/stopped_job.h"
 #include "tests/worker/stages/train/support/tiny_job.h"
 
 namespace trireme::worker::stages::train {
@@ -120,13 +121,7 @@ TEST(ReadLater, StopsAfterACheckpointWhenAskedTo) {
   job.settings.epochs = 4;
   job.commit = true;
   const Reads reads("later");
-  const auto stopped = job.train("part", 2, "", [](std::int64_t step, runtime::StopRequest& stop) {
-    if (step == 5) stop.checkpoint_and_stop();
-  });
-  EXPECT_EQ(stopped.error_kind, ErrorKind::kCancelled) << stopped.error;
-  EXPECT_NE(stopped.error.find("with a checkpoint"), std::string::npos) << stopped.error;
-  ASSERT_EQ(stopped.checkpoints.size(), 1U);
-  for (const auto step : stopped.committed_at_exit) EXPECT_GE(step, 5) << "a rank left before the commit";
+  stop_with_checkpoint(job, "part");
 }
 
 }  // namespace

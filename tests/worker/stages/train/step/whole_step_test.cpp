@@ -9,6 +9,7 @@
 #include <string>
 #include <vector>
 
+#include "tests/support/small_model_spec.h"
 #include "tests/worker/collective/support/recorded_ranks.h"
 #include "tests/worker/stages/train/support/toy.h"
 #include "tests/worker/support/recorded_device.h"
@@ -199,14 +200,10 @@ TEST(WholeStep, TheHostWaitsForNothingBetweenTwoSteps) {
 }
 
 jobs::ModelSpec small_model(bool drops) {
-  jobs::ModelSpec spec;
-  spec.image.image_px = 16;
+  jobs::ModelSpec spec = testing::small_model_spec(32);
   spec.image.patch_px = 4;
-  spec.image.width = spec.text.width = 32;
   spec.image.layers = spec.text.layers = 2;
-  spec.image.heads = spec.text.heads = 2;
   spec.text.context = 12;
-  spec.text.tokenizer.buckets = 64;
   spec.embed_dim = 16;
   if (drops) spec.image.patch_dropout = spec.image.stochastic_depth = 0.3;
   return spec;
