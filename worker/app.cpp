@@ -4,7 +4,11 @@
 #include <cstdlib>
 #include <filesystem>
 #include <iostream>
+#include <map>
 #include <optional>
+#include <string_view>
+#include <utility>
+#include <vector>
 
 #include <unistd.h>
 
@@ -33,7 +37,6 @@
 #include "worker/exchange/model_info_tool.h"
 #include "worker/exchange/weights_tool.h"
 #include "worker/kernels/pair_tile/pair_tile.h"
-#include "worker/kernels/replay/replay.h"
 #include "worker/runtime/actor.h"
 #include "worker/runtime/affinity.h"
 #include "worker/runtime/device.h"
@@ -117,16 +120,6 @@ void check_place(const MpiWorld& world) {
         "trireme-worker`");
 }
 
-// What the plug-in exports as `symbol`, a function that fills in Functions, is set where it is used.
-template <class Functions>
-void take(const collective::CudaPlugin& plugin, const char* symbol, void (*set)(const Functions&)) {
-  auto* const fill = plugin.find(symbol);
-  if (fill == nullptr) return;
-  Functions functions;
-  reinterpret_cast<void (*)(Functions*)>(fill)(&functions);
-  set(functions);
-}
-
 // Beside this program, or in lib/trireme of an installed one.
 std::string plugin_folder() {
   const auto folder = io::own_program().parent_path();
@@ -145,10 +138,7 @@ std::optional<collective::CudaPlugin> open_plugin(const runtime::DeviceChoice& d
   if (!gpu) return std::nullopt;
   std::optional<collective::CudaPlugin> opened;
   try {
-    const collective::CudaPlugin plugin(environment("TRIREME_CUDA_PLUGIN", plugin_folder().c_str()));
-    take(plugin, kernels::kPairTileCudaSymbol, kernels::set_pair_tile_cuda);
-    take(plugin, kernels::kReplayCudaSymbol, kernels::set_replay);
-    opened = plugin;
+    opened.emplace(environment("TRIREME_CUDA_PLUGIN", plugin_folder().c_str()));  // registers its kernels
   } catch (const Error& error) {
     log_warning("device", std::string("no NCCL, gangs talk through the host: ") + error.what());
     metrics.set("trireme_device_fallback", 1, {{"reason", "plugin"}});
@@ -271,22 +261,18 @@ void leave_signals_to_the_coordinator() {
 // What `trireme launch` hands to every rank.
 Arguments arguments_of(int argc, char** argv) {
   Arguments given;
-  for (int i = 1; i < argc; i += 2) {
-    const std::string name = argv[i];
-    if (name == "--share-gpus") {
-      given.share_gpus = true;
-      --i;
-      continue;
-    }
-    std::string* const value = name == "--metrics-listen"  ? &given.metrics_listen
-                               : name == "--metrics-token" ? &given.metrics_token
-                               : name == "--advertise"     ? &given.advertise
-                                                           : nullptr;
-    if (value == nullptr || i + 1 == argc)
-      throw Error(ErrorKind::kUsage, "unknown argument '" + name + "', or one without its value",
+  std::vector<std::string> words(argv + 1, argv + argc);
+  given.share_gpus = std::erase(words, "--share-gpus") > 0;
+  const std::map<std::string, std::string*> values = {{"--metrics-listen", &given.metrics_listen},
+                                                      {"--metrics-token", &given.metrics_token},
+                                                      {"--advertise", &given.advertise}};
+  for (std::size_t i = 0; i < words.size(); i += 2) {
+    const auto value = values.find(words[i]);
+    if (value == values.end() || i + 1 == words.size())
+      throw Error(ErrorKind::kUsage, "unknown argument '" + words[i] + "', or one without its value",
                   "`trireme-worker [--metrics-listen ADDRESS] [--metrics-token FILE] [--advertise NAME] "
                   "[--share-gpus]` under mpirun, or `trireme-worker tool search|device|version …`");
-    *value = argv[i + 1];
+    *value->second = words[i + 1];
   }
   return given;
 }
@@ -329,25 +315,38 @@ std::string plugin_report(const runtime::DeviceChoice& device) {
                   : ", the loss out of torch's operations (no nvcc at the build)\n");
 }
 
+int show_device(int, char**) {
+  const auto choice = runtime::choose_device({.share_gpus = true}, runtime::device_policy_of_environment());
+  std::cout << runtime::device_report(choice) << plugin_report(choice);
+  return 0;
+}
+
+int show_version(int, char**) {
+  std::cout << "trireme-worker " << version() << "\n";
+  return 0;
+}
+
+int look(int argc, char** argv) {
+  return stages::inspect::look({argv + 1, argv + argc}, std::cout);
+}
+
 int run_tool(int argc, char** argv) {
+  static constexpr std::pair<std::string_view, int (*)(int, char**)> kTools[] = {
+      {"search", &stages::index::run_search},
+      {"search-worker", &stages::index::run_search_worker},
+      {"weights", &exchange::run_weights},
+      {"export", &exchange::run_export},
+      {"model-info", &exchange::run_model_info},
+      {"look", &look},
+      {"device", &show_device},
+      {"version", &show_version}};
   const std::string name = argc > 0 ? argv[0] : "";
-  if (name == "search") return stages::index::run_search(argc, argv);
-  if (name == "search-worker") return stages::index::run_search_worker(argc, argv);
-  if (name == "weights") return exchange::run_weights(argc, argv);
-  if (name == "export") return exchange::run_export(argc, argv);
-  if (name == "model-info") return exchange::run_model_info(argc, argv);
-  if (name == "look") return stages::inspect::look({argv + 1, argv + argc}, std::cout);
-  if (name == "device") {
-    const auto choice = runtime::choose_device({.share_gpus = true}, runtime::device_policy_of_environment());
-    std::cout << runtime::device_report(choice) << plugin_report(choice);
-    return 0;
+  std::string names;
+  for (const auto& [tool, run] : kTools) {
+    if (tool == name) return run(argc, argv);
+    names += (names.empty() ? "" : ", ") + std::string(tool);
   }
-  if (name == "version") {
-    std::cout << "trireme-worker " << version() << "\n";
-    return 0;
-  }
-  throw Error(ErrorKind::kUsage, "unknown tool '" + name + "'",
-              "the tools are search, weights, export, model-info, look, device and version");
+  throw Error(ErrorKind::kUsage, "unknown tool '" + name + "'", "the tools are " + names);
 }
 }  // namespace
 

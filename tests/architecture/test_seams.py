@@ -66,13 +66,10 @@ def test_no_test_sleeps():
 
 STATE = re.compile(r"^(?! )(?:(?:static|thread_local|inline) )*(?!using|namespace|template|class|struct|enum|extern|return|typedef|friend|"
                    r"constexpr|(?:constinit )?const\b|static_assert|public|private|protected)[\w:<>,*& ]+?[ &*](\w+)(?: = [^;()]*|\{[^;]*\})?;$")
-# What is process-wide by its nature: a signal handler's counter, torch's number of threads, the functions of the one
-# CUDA plug-in that a process can load. The list only shrinks.
+# What is process-wide by its nature: a signal handler's counter, torch's number of threads. The list only shrinks.
 STATEFUL = {
     "coordinator/cli/launch/supervisor.cpp": ["stops"],
     "worker/stages/train/step/slot_pool.cpp": ["set_threads_mutex"],
-    "worker/kernels/pair_tile/pair_tile.cpp": ["cuda_functions"],
-    "worker/kernels/replay/replay.cpp": ["functions"],
 }
 
 

@@ -32,7 +32,6 @@
 #include "worker/collective/local/local_group.h"
 #include "worker/kernels/pair_tile/composed_pair_tile.h"
 #include "worker/kernels/pair_tile/cpu_pair_tile.h"
-#include "worker/kernels/replay/replay.h"
 #include "worker/losses/alip_gates.h"
 #include "worker/losses/contrastive.h"
 #include "worker/models/autocast.h"
@@ -80,9 +79,7 @@ class Bench {
     const auto beside = std::filesystem::read_symlink("/proc/self/exe").parent_path();
     collective::NcclFactory nccl;
     try {
-      plugin_.emplace(beside.string());
-      take<kernels::PairTileCuda>(kernels::kPairTileCudaSymbol, kernels::set_pair_tile_cuda);
-      take<kernels::ReplayFunctions>(kernels::kReplayCudaSymbol, kernels::set_replay);
+      plugin_.emplace(beside.string());  // registers its kernels
       nccl = {[this] { return plugin_->nccl_unique_id(); },
               [this](const std::string& id, int rank, int size, int gpu) {
                 return plugin_->nccl_calls(id, rank, size, gpu);
@@ -109,14 +106,6 @@ class Bench {
   std::unique_ptr<collective::Group> group;
 
  private:
-  template <class Functions>
-  void take(const char* symbol, void (*set)(const Functions&)) {
-    auto* const fill = plugin_->find(symbol);
-    if (fill == nullptr) return;
-    Functions functions;
-    reinterpret_cast<void (*)(Functions*)>(fill)(&functions);
-    set(functions);
-  }
   std::optional<collective::CudaPlugin> plugin_;
 };
 
@@ -167,7 +156,7 @@ struct TileResult {
   at::Tensor rows, columns, gradient, sums;
 };
 
-TileResult run_tile(const TileCase& c, const at::Device& device, const kernels::PairTileCuda& functions) {
+TileResult run_tile(const TileCase& c, const at::Device& device, const kernels::PairTileTable& functions) {
   kernels::PairTile tile = c.tile;
   tile.rows = moved(tile.rows, device);
   tile.columns = moved(tile.columns, device);
@@ -185,7 +174,7 @@ TileResult run_tile(const TileCase& c, const at::Device& device, const kernels::
 }
 
 void tiles(const Bench& bench) {
-  std::vector<std::pair<const char*, kernels::PairTileCuda>> paths{
+  std::vector<std::pair<const char*, kernels::PairTileTable>> paths{
       {"composed", {&kernels::composed_add_statistics, &kernels::composed_tile_gradient}}};
   if (kernels::pair_tile_path(bench.device) == kernels::PairTilePath::kCuda)
     paths.push_back({"cuda", {&kernels::add_statistics, &kernels::tile_gradient}});

@@ -46,12 +46,8 @@ std::unique_ptr<StreamCalls> CudaPlugin::nccl_calls(const std::string& id, int r
   return calls;
 }
 
-void* CudaPlugin::find(const char* name) const {
-  return dlsym(library_, name);
-}
-
 void* CudaPlugin::symbol(const char* name) const {
-  void* found = find(name);
+  void* found = dlsym(library_, name);
   if (found == nullptr)
     throw Error(ErrorKind::kUnavailable, path_ + " has no " + name, "build it with this version of Trireme");
   return found;

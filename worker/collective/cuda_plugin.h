@@ -11,16 +11,13 @@ namespace trireme::worker::collective {
 class CudaPlugin {
  public:
   // `path`: the library, or the folder that holds it. Throws kNotFound, or kUnavailable with the loader's
-  // reason (a CPU-only torch) or the version of torch it was built with, where that is another. Stays loaded
-  // until the process ends.
+  // reason (a CPU-only torch) or the version of torch it was built with, where that is another. Its kernels
+  // register themselves (worker/kernels/device_table.h). Stays loaded until the process ends.
   explicit CudaPlugin(const std::string& path);
 
   std::string nccl_unique_id() const;  // 128 bytes; throws kUnavailable
   // Collective. Throws kTryAgain or kUnavailable.
   std::unique_ptr<StreamCalls> nccl_calls(const std::string& id, int rank, int size, int device) const;
-
-  // A function that the library exports; nullptr when it has none of that name.
-  void* find(const char* name) const;
 
  private:
   void* symbol(const char* name) const;

@@ -2,11 +2,12 @@
 #include <dlfcn.h>
 
 #include <filesystem>
+#include <optional>
 
 #include <ATen/ATen.h>
 #include <gtest/gtest.h>
 
-#include "worker/kernels/replay/replay.h"
+#include "tests/support/registered_replay.h"
 #include "worker/models/autocast.h"
 #include "worker/models/dual_encoder.h"
 
@@ -18,11 +19,8 @@ TEST(ReplayedTowers, GiveWhatTheyGiveWithoutGraphs) {
     GTEST_SKIP() << "no GPU on this machine: CUDA graphs were NOT judged";
   ASSERT_NE(::dlopen("libtorch_cuda.so", RTLD_NOW | RTLD_GLOBAL), nullptr) << ::dlerror();
   const auto plugin = std::filesystem::read_symlink("/proc/self/exe").parent_path() / "libtrireme_cuda.so";
-  void* const library = ::dlopen(plugin.c_str(), RTLD_NOW);
-  ASSERT_NE(library, nullptr) << ::dlerror();
-  auto* const fill =
-      reinterpret_cast<kernels::ReplayCudaFunction>(::dlsym(library, kernels::kReplayCudaSymbol));
-  ASSERT_NE(fill, nullptr);
+  ASSERT_NE(::dlopen(plugin.c_str(), RTLD_NOW), nullptr) << ::dlerror();
+  ASSERT_TRUE(kernels::can_record(at::kCUDA));
 
   jobs::ModelSpec spec;
   spec.image.image_px = 64;
@@ -43,16 +41,13 @@ TEST(ReplayedTowers, GiveWhatTheyGiveWithoutGraphs) {
       for (int round = 0; round < 6; ++round) {
         const at::Tensor image = at::randn({7, 3, 64, 64}, options);
         const at::Tensor tokens = at::randint(5, 4000, {7, 3 + 5 * (round % 2)}, options.dtype(at::kLong));
-        kernels::set_replay({});
+        std::optional<kernels::RegisteredReplay> nothing(std::in_place, nullptr, c10::DispatchKey::CUDA);
         const at::Tensor image_alone = model.encode_image(image), text_alone = model.encode_text(tokens);
-        kernels::ReplayFunctions functions;
-        fill(&functions);
-        kernels::set_replay(functions);
+        nothing.reset();
         const double limit = bf16 ? 2e-2 : 1e-5;
         EXPECT_LT((model.encode_image(image) - image_alone).abs().max().item<double>(), limit);
         EXPECT_LT((model.encode_text(tokens) - text_alone).abs().max().item<double>(), limit);
       }
-      kernels::set_replay({});
     }
 }
 

@@ -7,6 +7,7 @@
 #include <c10/cuda/CUDAException.h>
 #include <c10/cuda/CUDAGuard.h>
 #include <c10/cuda/CUDAStream.h>
+#include <torch/library.h>
 
 #include "worker/kernels/negative_choice.h"
 
@@ -271,8 +272,8 @@ void cuda_tile_gradient(const at::Tensor& logits_RC, const PairTile& tile, const
 
 }  // namespace trireme::worker::kernels
 
-extern "C" __attribute__((visibility("default"))) void trireme_pair_tile_cuda(
-    trireme::worker::kernels::PairTileCuda* functions) {
-  *functions = {&trireme::worker::kernels::cuda_add_statistics,
-                &trireme::worker::kernels::cuda_tile_gradient};
+TORCH_LIBRARY_IMPL(trireme, CUDA, library) {
+  using namespace trireme::worker::kernels;
+  static constexpr PairTileTable kTable{&cuda_add_statistics, &cuda_tile_gradient};
+  library.impl(PairTileTable::kOperator, [] { return reinterpret_cast<std::int64_t>(&kTable); });
 }

@@ -1,5 +1,5 @@
 // The CUDA side of pair_tile.h, in the CUDA plug-in: same contract, float32 logits on one GPU, asynchronous
-// on the current stream. Exported as kPairTileCudaSymbol.
+// on the current stream. Registered as CUDA's PairTileTable.
 #pragma once
 
 #include "worker/kernels/pair_tile/pair_tile.h"

@@ -17,8 +17,6 @@ constexpr std::int64_t kCpuTile = 256, kLargestTile = 8192;
 constexpr std::int64_t kComposedMatrices =
     12;  // of the tile's size that composed_tile_gradient() holds at once
 
-PairTileCuda cuda_functions;  // set once, before the first tensor is on a GPU
-
 bool composed_everywhere() {
   static const bool chosen = [] {
     const char* path = std::getenv("TRIREME_PAIR_TILE");
@@ -27,12 +25,12 @@ bool composed_everywhere() {
   return chosen;
 }
 
-PairTileCuda functions_for(const at::Tensor& logits_RC) {
+PairTileTable functions_for(const at::Tensor& logits_RC) {
   switch (pair_tile_path(logits_RC.device())) {
     case PairTilePath::kCpu:
       return {&cpu_add_statistics, &cpu_tile_gradient};
     case PairTilePath::kCuda:
-      if (logits_RC.scalar_type() == at::kFloat) return cuda_functions;
+      if (logits_RC.scalar_type() == at::kFloat) return *device_table<PairTileTable>(logits_RC.device());
       [[fallthrough]];  // its kernels are for float32
     default:
       return {&composed_add_statistics, &composed_tile_gradient};
@@ -41,14 +39,10 @@ PairTileCuda functions_for(const at::Tensor& logits_RC) {
 
 }  // namespace
 
-void set_pair_tile_cuda(const PairTileCuda& functions) {
-  cuda_functions = functions;
-}
-
 PairTilePath pair_tile_path(const at::Device& device) {
   if (composed_everywhere()) return PairTilePath::kComposed;
   if (device.is_cpu()) return PairTilePath::kCpu;
-  return cuda_functions.statistics != nullptr ? PairTilePath::kCuda : PairTilePath::kComposed;
+  return device_table<PairTileTable>(device) != nullptr ? PairTilePath::kCuda : PairTilePath::kComposed;
 }
 
 std::int64_t largest_tile(const at::Device& device) {

@@ -10,6 +10,8 @@
 
 #include <ATen/core/Tensor.h>
 
+#include "worker/kernels/device_table.h"
+
 namespace trireme::worker::kernels {
 
 // Rows or columns of a tile, n of them.
@@ -73,16 +75,12 @@ PairTilePath pair_tile_path(const at::Device& device);
 // and what its path needs beside it would take more than a sixteenth of its memory.
 std::int64_t largest_tile(const at::Device& device);
 
-// The CUDA code, once the plug-in is loaded (CudaPlugin::find); float64 logits and a GPU without it are
-// composed.
-struct PairTileCuda {
+// A device's own code (device_table.h), for float32; float64 logits and a GPU without it are composed.
+struct PairTileTable {
+  static constexpr const char* kOperator = TRIREME_TABLE("pair_tile");
   decltype(&add_statistics) statistics = nullptr;
   decltype(&tile_gradient) gradient = nullptr;
 };
-void set_pair_tile_cuda(const PairTileCuda& functions);
-
-// What the plug-in exports under this name: fills a PairTileCuda.
-constexpr const char* kPairTileCudaSymbol = "trireme_pair_tile_cuda";
 
 // Width of the padding of a row, in elements: one vector register of 64 bytes of float32.
 constexpr std::int64_t kTilePadding = 16;

@@ -2,8 +2,10 @@
 #include <ATen/cuda/CUDAGraph.h>
 #include <c10/cuda/CUDAGuard.h>
 #include <c10/cuda/CUDAStream.h>
+#include <torch/library.h>
 
 #include <exception>
+#include <memory>
 
 #include "worker/kernels/replay/replay.h"
 
@@ -13,7 +15,7 @@ namespace {
 // On a stream of its own, as the default one cannot be recorded; the same for all, because the way back runs
 // on the streams of the way there. Other threads go on meanwhile: only what this one does is refused while
 // recording.
-std::shared_ptr<void> capture(const std::function<void()>& work, std::string& why) {
+std::function<void()> capture(const std::function<void()>& work, std::string& why) {
   try {
     static const auto stream = c10::cuda::getStreamFromPool();  // a process has one device
     auto graph = std::make_shared<at::cuda::CUDAGraph>();
@@ -32,21 +34,18 @@ std::shared_ptr<void> capture(const std::function<void()>& work, std::string& wh
       throw;
     }
     graph->capture_end();
-    return graph;
+    return [graph] { graph->replay(); };
   } catch (const std::exception& failure) {
     why = failure.what();
     return nullptr;
   }
 }
 
-void start(void* graph) {
-  static_cast<at::cuda::CUDAGraph*>(graph)->replay();
-}
-
 }  // namespace
 }  // namespace trireme::worker::kernels
 
-extern "C" __attribute__((visibility("default"))) void trireme_replay_cuda(
-    trireme::worker::kernels::ReplayFunctions* functions) {
-  *functions = {at::kCUDA, &trireme::worker::kernels::capture, &trireme::worker::kernels::start};
+TORCH_LIBRARY_IMPL(trireme, CUDA, library) {
+  using namespace trireme::worker::kernels;
+  static constexpr ReplayTable kTable{&capture};
+  library.impl(ReplayTable::kOperator, [] { return reinterpret_cast<std::int64_t>(&kTable); });
 }

@@ -11,8 +11,6 @@ namespace {
 constexpr std::size_t kMostShapes = 64;  // each keeps its activations
 constexpr double kSameRelative = 1e-3;   // of the largest number: other algorithms may round otherwise
 
-ReplayFunctions functions;  // set once, before the first tensor is on a GPU
-
 std::vector<std::int64_t> key_of(const at::Tensor& input) {
   const auto device = input.device().type();
   const bool autocast = at::autocast::is_autocast_enabled(device);
@@ -39,25 +37,18 @@ class CastsAreNotKept {
 
 }  // namespace
 
-void set_replay(const ReplayFunctions& given) {
-  functions = given;
-}
-
 bool can_record(const at::Device& device) {
-  return functions.record != nullptr && device.type() == functions.device;
+  const auto* const own = device_table<ReplayTable>(device);
+  return own != nullptr && own->record != nullptr;
 }
 
 bool can_replay(const at::Device& device) {
   return can_record(device) && !at::GradMode::is_enabled();
 }
 
-std::shared_ptr<void> record(const std::function<void()>& work, std::string& why) {
+std::function<void()> record(const at::Device& device, const std::function<void()>& work, std::string& why) {
   const CastsAreNotKept casts;
-  return functions.record(work, why);
-}
-
-void replay(const std::shared_ptr<void>& graph) {
-  functions.replay(graph.get());
+  return device_table<ReplayTable>(device)->record(work, why);
 }
 
 bool same_numbers(const at::Tensor& replayed, const at::Tensor& expected) {
@@ -78,7 +69,7 @@ at::Tensor Replay::run(const at::Tensor& input, const Pass& pass) {
   }
   if (recording.graph == nullptr) return record(recording, input, pass);
   recording.input.copy_(input);
-  replay(recording.graph);
+  recording.graph();
   return recording.output.clone();
 }
 
@@ -86,9 +77,10 @@ at::Tensor Replay::record(Recording& recording, const at::Tensor& input, const P
   at::Tensor expected = pass(input);
   recording.input = input.clone();
   std::string why;
-  recording.graph = kernels::record([&] { recording.output = pass(recording.input); }, why);
+  recording.graph = kernels::record(
+      input.device(), [&] { recording.output = pass(recording.input); }, why);
   if (recording.graph != nullptr) {
-    replay(recording.graph);
+    recording.graph();
     if (same_numbers(recording.output, expected)) return expected;
     why = "its replay gives other numbers";
   }

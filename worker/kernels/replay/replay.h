@@ -9,12 +9,13 @@
 
 #include <functional>
 #include <map>
-#include <memory>
 #include <mutex>
 #include <string>
 #include <vector>
 
 #include <ATen/core/Tensor.h>
+
+#include "worker/kernels/device_table.h"
 
 namespace trireme::worker::kernels {
 
@@ -34,7 +35,7 @@ class Replay {
   struct Recording {
     bool seen = false, refused = false;
     at::Tensor input, output;
-    std::shared_ptr<void> graph;
+    std::function<void()> graph;
   };
   at::Tensor record(Recording& recording, const at::Tensor& input, const Pass& pass);
 
@@ -47,24 +48,18 @@ bool can_replay(const at::Device& device);
 
 // What Replay is made of. Whether work on this device can be recorded at all, also with gradients.
 bool can_record(const at::Device& device);
-// `work` as a graph, null and why where that cannot be; casts of weights are part of it. It has run, once or
-// more, and its tensors keep their places.
-std::shared_ptr<void> record(const std::function<void()>& work, std::string& why);
-void replay(const std::shared_ptr<void>& graph);
+// `work` as a graph, which a call replays; null and why where that cannot be. Casts of weights are part of
+// it. It has run, once or more, and its tensors keep their places.
+std::function<void()> record(const at::Device& device, const std::function<void()>& work, std::string& why);
 // Within what other algorithms may round otherwise. Looks at the device.
 bool same_numbers(const at::Tensor& replayed, const at::Tensor& expected);
 
-// The CUDA side, in the plug-in. `record` runs `work` once to warm up and once while recording, and returns
-// the graph, or null and why. `replay` starts it on the current stream; it writes where the recorded run did.
-struct ReplayFunctions {
-  at::DeviceType device = at::kCUDA;
-  std::shared_ptr<void> (*record)(const std::function<void()>& work, std::string& why) = nullptr;
-  void (*replay)(void* graph) = nullptr;
+// A device's own way (device_table.h): CUDA's, in the plug-in. `record` runs `work` once to warm up and once
+// while recording, and returns the graph, or null and why. A call starts it on the current stream; it writes
+// where the recorded run did.
+struct ReplayTable {
+  static constexpr const char* kOperator = TRIREME_TABLE("replay");
+  std::function<void()> (*record)(const std::function<void()>& work, std::string& why) = nullptr;
 };
-void set_replay(const ReplayFunctions& functions);
-
-// What the plug-in exports under this name: fills ReplayFunctions.
-constexpr const char* kReplayCudaSymbol = "trireme_replay_cuda";
-using ReplayCudaFunction = void (*)(ReplayFunctions*);
 
 }  // namespace trireme::worker::kernels

@@ -4,12 +4,15 @@
 #include "worker/kernels/replay/replay.h"
 
 #include <atomic>
+#include <optional>
 #include <stdexcept>
 #include <thread>
 
 #include <ATen/ATen.h>
 #include <ATen/autocast_mode.h>
 #include <gtest/gtest.h>
+
+#include "tests/support/registered_replay.h"
 
 namespace trireme::worker::kernels {
 namespace {
@@ -18,19 +21,17 @@ int recorded = 0, replayed = 0;
 bool damaged = false;
 std::string refusal;
 
-std::shared_ptr<void> fake_record(const std::function<void()>& work, std::string& why) {
+std::function<void()> fake_record(const std::function<void()>& work, std::string& why) {
   if (!refusal.empty()) {
     why = refusal;
     return nullptr;
   }
   ++recorded;
   work();
-  return std::make_shared<std::function<void()>>(work);
-}
-
-void fake_replay(void* graph) {
-  ++replayed;
-  if (!damaged) (*static_cast<std::function<void()>*>(graph))();
+  return [work] {
+    ++replayed;
+    if (!damaged) work();
+  };
 }
 
 class ReplayTest : public ::testing::Test {
@@ -39,15 +40,14 @@ class ReplayTest : public ::testing::Test {
     recorded = replayed = 0;
     damaged = false;
     refusal.clear();
-    set_replay({at::kCPU, &fake_record, &fake_replay});
   }
-  ~ReplayTest() override { set_replay({}); }
 
   at::Tensor run(const at::Tensor& input) {
     const at::NoGradGuard no_gradients;
     return replay_.run(input, pass_);
   }
 
+  std::optional<RegisteredReplay> registered_{std::in_place, &fake_record};
   int calls_ = 0;
   Replay::Pass pass_ = [this](const at::Tensor& x) {
     ++calls_;
@@ -84,9 +84,9 @@ TEST_F(ReplayTest, WhatIsGivenOutStaysAsItIs) {
 TEST_F(ReplayTest, GradientsAndOtherDevicesRunAsTheyAre) {
   const at::Tensor x = at::ones({2}).set_requires_grad(true);
   for (int i = 0; i < 4; ++i) EXPECT_TRUE(replay_.run(x, pass_).requires_grad());
-  set_replay({at::kCUDA, &fake_record, &fake_replay});
+  registered_.emplace(&fake_record, c10::DispatchKey::CUDA);
   for (int i = 0; i < 4; ++i) run(at::ones({2}));
-  set_replay({});
+  registered_.reset();
   for (int i = 0; i < 4; ++i) run(at::ones({2}));
   EXPECT_EQ(recorded, 0);
   EXPECT_EQ(calls_, 12);

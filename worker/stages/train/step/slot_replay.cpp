@@ -77,7 +77,7 @@ SlotOutput SlotReplay::forward(std::int64_t slot, const SlotInput& input, const 
   const auto sources = tensors_of(from), targets = tensors_of(recording->input);
   for (std::size_t i = 0; i < targets.size(); ++i)
     if (targets[i]->defined()) targets[i]->copy_(*sources[i]);
-  kernels::replay(recording->forward);
+  recording->forward();
   own.current = recording;
   SlotOutput output;
   for (const auto& rows : recording->output.rows_BD) output.rows_BD.push_back(rows.detach());
@@ -94,12 +94,14 @@ SlotOutput SlotReplay::record_forward(Slot& slot, Recording& recording, const Sl
   }
   recording.input = copy_of(input);
   std::string why;
-  recording.forward = kernels::record([pass, &recording] { recording.output = pass(recording.input); }, why);
+  recording.forward = kernels::record(
+      expected.rows_BD.front().device(), [pass, &recording] { recording.output = pass(recording.input); },
+      why);
   if (recording.forward == nullptr) {
     refuse(slot, recording, why);
     return expected;
   }
-  kernels::replay(recording.forward);
+  recording.forward();
   if (same_rows(recording.output, expected))
     slot.current = &recording;
   else
@@ -118,7 +120,7 @@ void SlotReplay::backward(std::int64_t slot, const SlotOutput& output, const Slo
   const at::NoGradGuard no_grad;
   for (std::size_t p = 0; p < slopes.rows_BD.size(); ++p)
     recording->slopes.rows_BD[p].copy_(slopes.rows_BD[p]);
-  kernels::replay(recording->backward);
+  recording->backward();
   flat.copy_(recording->flat);
 }
 
@@ -133,9 +135,10 @@ void SlotReplay::record_backward(Slot& slot, Recording& recording, const SlotOut
   recording.flat = at::empty_like(flat);
   std::string why;
   recording.backward = kernels::record(
-      [pass, &recording] { pass(recording.output, recording.slopes, true, recording.flat); }, why);
+      flat.device(), [pass, &recording] { pass(recording.output, recording.slopes, true, recording.flat); },
+      why);
   if (recording.backward == nullptr) return refuse(slot, recording, why);
-  kernels::replay(recording.backward);
+  recording.backward();
   if (!kernels::same_numbers(recording.flat, flat))
     refuse(slot, recording, "its replay gives other gradients");
 }

@@ -12,7 +12,6 @@
 #include <cstdint>
 #include <functional>
 #include <map>
-#include <memory>
 #include <shared_mutex>
 #include <string>
 #include <vector>
@@ -44,7 +43,7 @@ class SlotReplay {
     SlotOutput output;
     SlotSlopes slopes;
     at::Tensor flat;
-    std::shared_ptr<void> forward, backward;
+    std::function<void()> forward, backward;  // graphs
   };
   struct Slot {
     std::map<std::vector<std::int64_t>, Recording> recordings;

@@ -7,8 +7,9 @@
 #include <torch/csrc/autograd/autograd.h>
 
 #include <functional>
+#include <optional>
 
-#include "worker/kernels/replay/replay.h"
+#include "tests/support/registered_replay.h"
 
 namespace trireme::worker::stages::train {
 namespace {
@@ -16,22 +17,17 @@ namespace {
 int recorded = 0, replayed = 0;
 int wrong_at = 0;  // the replay that leaves what was there
 
-std::shared_ptr<void> fake_record(const std::function<void()>& work, std::string&) {
+std::function<void()> fake_record(const std::function<void()>& work, std::string&) {
   ++recorded;
   work();
-  return std::make_shared<std::function<void()>>(work);
-}
-void fake_replay(void* graph) {
-  if (++replayed != wrong_at) (*static_cast<std::function<void()>*>(graph))();
+  return [work] {
+    if (++replayed != wrong_at) work();
+  };
 }
 
 class SlotReplayTest : public ::testing::Test {
  protected:
-  SlotReplayTest() {
-    recorded = replayed = wrong_at = 0;
-    kernels::set_replay({at::kCPU, &fake_record, &fake_replay});
-  }
-  ~SlotReplayTest() override { kernels::set_replay({}); }
+  SlotReplayTest() { recorded = replayed = wrong_at = 0; }
 
   SlotOutput pass(const SlotInput& input) {
     ++passes;
@@ -71,6 +67,7 @@ class SlotReplayTest : public ::testing::Test {
   SlotReplay replay{1};
   at::Tensor weight = at::full({12, 4}, 0.1F).set_requires_grad(true);
   double drawn = 0;
+  std::optional<kernels::RegisteredReplay> registered{std::in_place, &fake_record};
   int passes = 0;
 };
 
@@ -137,7 +134,7 @@ TEST_F(SlotReplayTest, WhatGivesMoreThanRowsAndOtherDevicesRun) {
   input.image_BCHW = at::randn({2, 3, 2, 2});
   input.text_features_BT = at::randn({2, 5});
   for (int i = 0; i < 4; ++i) EXPECT_TRUE(replay.forward(0, input, with_sum).sum_H.defined());
-  kernels::set_replay({at::kCUDA, &fake_record, &fake_replay});
+  registered.emplace(&fake_record, c10::DispatchKey::CUDA);
   SlotReplay elsewhere{1};
   for (int i = 0; i < 4; ++i)
     elsewhere.forward(0, input, [this](const SlotInput& from) { return pass(from); });

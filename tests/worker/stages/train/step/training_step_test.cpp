@@ -11,10 +11,10 @@
 #include <mutex>
 
 #include "common/base/error.h"
+#include "tests/support/registered_replay.h"
 #include "tests/worker/collective/support/threads.h"
 #include "tests/worker/stages/train/support/toy.h"
 #include "worker/collective/slot_tree.h"
-#include "worker/kernels/replay/replay.h"
 
 namespace trireme::worker::stages::train {
 namespace {
@@ -150,13 +150,11 @@ TEST(TrainingStep, SharedCastsAreThoseOfTheStep) {
 TEST(TrainingStep, PassesAsGraphsGiveTheSameBits) {
   static std::atomic<int> recorded;
   recorded = 0;
-  kernels::set_replay({at::kCPU,
-                       [](const std::function<void()>& work, std::string&) -> std::shared_ptr<void> {
-                         ++recorded;
-                         work();
-                         return std::make_shared<std::function<void()>>(work);
-                       },
-                       [](void* graph) { (*static_cast<std::function<void()>*>(graph))(); }});
+  const kernels::RegisteredReplay registered([](const std::function<void()>& work, std::string&) {
+    ++recorded;
+    work();
+    return work;
+  });
   for (const bool bf16 : {false, true}) {
     auto options = plain({.bf16 = bf16, .schedule = {.peak = 3e-3, .total_steps = 8}});
     const auto alone = train(1, 1, 8, ToyOptions{.repeats = true}, options);
@@ -168,7 +166,6 @@ TEST(TrainingStep, PassesAsGraphsGiveTheSameBits) {
     EXPECT_EQ(recorded, 2 * kSlots);
     recorded = 0;
   }
-  kernels::set_replay({});
 }
 
 // The gradient that reaches AdamW is that of the whole batch, by autograd over the full matrix.
