@@ -7,6 +7,7 @@
 #include "common/io/folder.h"
 #include "common/io/hash.h"
 #include "coordinator/planner/sources/prompt_listing.h"
+#include "coordinator/planner/sources/shard_identity.h"
 #include "coordinator/planner/sources/source_listing.h"
 #include "jobs/layouts/folder_listing.h"
 #include "jobs/layouts/line_list.h"
@@ -136,14 +137,7 @@ class Lister {
     shard.path = path;
     shard.format = found.format;
     shard.source = static_cast<std::int64_t>(source);
-    listed_.identities[name].push_back(identity_of(path, found.format, shard.bytes));
-    if (!found.resolved.parquet.empty())
-      for (const auto& file : jobs::parquet_of(path, found.resolved.parquet)) {
-        std::uint64_t bytes = 0;
-        auto& whole = listed_.identities[name].back();
-        whole = io::xxh3_64(io::hex(whole) +
-                            io::hex(identity_of(file.string(), jobs::DataFormat::kUnset, bytes)));
-      }
+    listed_.identities[name].push_back(identity_of(path, found.format, found.resolved.parquet, shard.bytes));
     if (shard.bytes == 0) throw Error(ErrorKind::kInvalid, path + " is empty", "fetch or write it again");
     listed_.shards[name].push_back(std::move(shard));
   }

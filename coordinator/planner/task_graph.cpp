@@ -106,6 +106,18 @@ std::vector<DataInfo> TaskGraph::data() const {
   return infos;
 }
 
+std::vector<ListedFile> TaskGraph::files() const {
+  std::vector<ListedFile> files;
+  for (const DataTable& table : state_->tables)
+    for (std::int64_t shard = 0; shard < table.size(); ++shard)
+      if (const auto identity = table.identity(shard); identity != 0) {
+        const jobs::ShardRef ref = table.shard_ref(shard);
+        files.push_back({ref.path, ref.format,
+                         table.spec().sources[static_cast<std::size_t>(ref.source)].parquet, identity});
+      }
+  return files;
+}
+
 std::vector<std::string> TaskGraph::remarks() const {
   std::vector<std::string> remarks;
   for (const auto& [name, lines] : state_->decided)

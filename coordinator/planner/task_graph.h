@@ -82,6 +82,14 @@ struct ListedJob {
       weights;  // "weights PATH", "vocabulary PATH" -> xxh3, PATH as in the job
 };
 
+// A shard as it lay there when it was listed.
+struct ListedFile {
+  std::string path;
+  jobs::DataFormat format = jobs::DataFormat::kUnset;
+  std::string parquet;  // SourceSpec::parquet
+  std::uint64_t identity = 0;
+};
+
 class TaskGraph {
  public:
   // Output and store folders absolute. Throws kInvalid (a data set without shards …).
@@ -107,7 +115,8 @@ class TaskGraph {
 
   const std::vector<StageInfo>& stages() const;
   StageProgress progress(std::size_t stage) const;
-  std::vector<DataInfo> data() const;  // data sets that the stages use
+  std::vector<DataInfo> data() const;     // data sets that the stages use
+  std::vector<ListedFile> files() const;  // of path sources
   // For people: how each source is read, and what else listing found.
   std::vector<std::string> remarks() const, warnings() const;
   bool finished() const;

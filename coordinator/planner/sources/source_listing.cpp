@@ -363,21 +363,4 @@ ListedSource list_source(const jobs::SourceSpec& source) {
   return SourceLister(source).run();
 }
 
-std::uint64_t identity_of(const std::string& path, jobs::DataFormat format, std::uint64_t& bytes) {
-  if (format == DataFormat::kFiles || format == DataFormat::kClassFolders) {
-    std::string listing = io::real_path(path).value_or(path).string() + '\n' + std::string(name_of(format));
-    bytes = 0;
-    for (const auto& file : jobs::files_of_folder(path, format == DataFormat::kClassFolders)) {
-      listing += file.name + '\n' + std::to_string(file.bytes) + " " + std::to_string(file.changed_ns) + '\n';
-      bytes += file.bytes;
-    }
-    if (format == DataFormat::kClassFolders) listing += std::to_string(jobs::class_of_folder(path));
-    return io::xxh3_64(listing);
-  }
-  const io::FileStatus status = io::status_of(path);
-  bytes = status.bytes;
-  return io::xxh3_64(io::real_path(path).value_or(path).string() + '\n' + std::to_string(bytes) + '\n' +
-                     std::to_string(status.changed_s) + "." + std::to_string(status.changed_ns));
-}
-
 }  // namespace trireme::coordinator::planner

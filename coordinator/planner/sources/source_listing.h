@@ -30,7 +30,4 @@ struct ListedSource {
 // Throws kNotFound or kInvalid.
 ListedSource list_source(const jobs::SourceSpec& source);
 
-// Size, and hash of real path, size and time of change; of a folder those of its files.
-std::uint64_t identity_of(const std::string& path, jobs::DataFormat format, std::uint64_t& bytes);
-
 }  // namespace trireme::coordinator::planner

@@ -7,6 +7,7 @@
 
 #include "common/base/error.h"
 #include "coordinator/ledger/result_json.h"
+#include "coordinator/planner/sources/shard_identity.h"
 #include "coordinator/report/report.h"
 #include "coordinator/service/books/outputs.h"
 #include "jobs/store/run_files.h"
@@ -24,6 +25,13 @@ std::string fault_of(const std::function<void()>& body, bool* disk_full = nullpt
     if (disk_full != nullptr) *disk_full = error != nullptr && error->kind() == ErrorKind::kDiskFull;
     return failure.what();
   }
+}
+
+// What was read before the change and what was read after it do not belong together.
+void refuse_changed(const std::vector<planner::ListedFile>& files) {
+  if (const std::string path = planner::changed_file(files); !path.empty())
+    throw Error(ErrorKind::kInvalid, path + " has changed while the job read it",
+                "start the job again: what was made of it is made anew");
 }
 
 // A span per worker of the lease ("3", or of a gang "1,2,3"); a lease that still runs has no end yet, one
@@ -74,14 +82,19 @@ void Publisher::write_stage(const Job& job, std::size_t stage, const planner::Ta
   });
   std::vector<CommittedTask> tasks;
   for (auto& [ref, task] : newest) tasks.push_back(std::move(task));
+  std::vector<planner::ListedFile> files;
+  if (stage + 1 == graph.stages().size() || graph.stages()[stage].row->shape == jobs::Shape::kGang)
+    files = graph.files();
   const bool last_of_kind = std::none_of(job.stages.begin(), job.stages.end(), [&](const auto& other) {
     return other.first > row.position && other.second.kind == row.kind;
   });
   aside_.run([this, id = job.row.job, stage, name = row.stage, last_of_kind,
-              output = io::Path(job.spec.spec.output), tasks = std::move(tasks), then = std::move(then)] {
+              output = io::Path(job.spec.spec.output), tasks = std::move(tasks), files = std::move(files),
+              then = std::move(then)] {
     bool full = false;
     const std::string fault = fault_of(
         [&] {
+          refuse_changed(files);
           write_stage_outputs(output, name, tasks);
           publish_stage(output, name, last_of_kind, tasks);
         },

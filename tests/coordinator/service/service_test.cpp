@@ -181,6 +181,23 @@ TEST_F(ServiceTest, WhatWasMadeOfAnInputThatHasChangedIsMadeAgain) {
   EXPECT_EQ(std::count(lines.begin(), lines.end(), '\n'), 1);
 }
 
+TEST_F(ServiceTest, AShardThatChangesWhileItIsTrainedOnEndsTheJobByName) {
+  std::filesystem::create_directories(output);
+  io::write_file_atomic(output / "a.tar", std::string(2048, 'x'));
+  overrides = {"spec.data.train=" + (output / "a.tar").string()};
+  habits.step_milliseconds = 2;
+  meanwhile = [&](Service& service) {
+    await_step(service, 5);
+    io::write_file_atomic(output / "a.tar", std::string(2048, 'y'));
+  };
+  const Outcome outcome = run();
+  EXPECT_EQ(outcome.exit_code, 1);
+  EXPECT_NE(outcome.reason.find((output / "a.tar").string() + " has changed while the job read it"),
+            std::string::npos)
+      << outcome.reason;
+  EXPECT_FALSE(std::filesystem::exists(output / "final"));
+}
+
 TEST_F(ServiceTest, ADamagedCheckpointGivesWayToTheOneBefore) {
   habits.step_milliseconds = 2;
   habits.fall_silent = [](std::int64_t step) { return step == 35; };

@@ -7,6 +7,7 @@
 
 #include "common/base/error.h"
 #include "common/io/file.h"
+#include "coordinator/planner/sources/shard_identity.h"
 #include "tests/support/tar_writer.h"
 
 namespace trireme::coordinator::planner {
