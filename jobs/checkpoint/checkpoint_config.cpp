@@ -57,6 +57,7 @@ bool is_nothing(const Json* value) {
 Json meaning_of_nothing(const std::string& field) {
   if (field == "image/pooling") return Json("class");
   if (field == "image/crop_rounding") return Json("half_to_even");
+  if (field == "image/resampling") return Json("torch");
   if (field == "text/readout") return Json("end");
   if (field == "text/layer_norm_epsilon") return Json(1e-5);
   if (field == "text/tokenizer/marks") return Json("t5");

@@ -173,6 +173,7 @@ void read_open_clip_preprocess(ConfigObject config) {
     config.refuse("interpolation");
   else
     config.fact("image/interpolation", Json(interpolation), "interpolation");
+  config.fact("image/resampling", Json("pillow"), "interpolation");
   const std::string mode = config.text("resize_mode").value_or("shortest");
   if (mode != "shortest" && mode != "longest" && mode != "squash")
     config.refuse("resize_mode");

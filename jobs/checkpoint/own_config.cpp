@@ -84,11 +84,12 @@ void check_own_manifest(const io::Path& folder) {
 
 void read_exported_model(const Json& model, const std::string& file, CheckpointConfig& out) {
   std::erase_if(out.facts, [](const ConfigFact& fact) {
-    return fact.field.starts_with("text/tokenizer/") || fact.field == "image/crop_rounding";
+    return fact.field.starts_with("text/tokenizer/") || fact.field == "image/crop_rounding" ||
+           fact.field == "image/resampling";
   });
   const Json tree = tree_of(model_of(model, file));
   facts_of(*tree.find("text"), "text", kTokenizer, file, out);
-  facts_of(*tree.find("image"), "image", {"crop_rounding"}, file, out);
+  facts_of(*tree.find("image"), "image", {"crop_rounding", "resampling"}, file, out);
 }
 
 void read_own_config(const Json& root, const std::string& file, CheckpointConfig& out) {
@@ -107,8 +108,10 @@ void read_own_config(const Json& root, const std::string& file, CheckpointConfig
   const ModelSpec spec = model_of(*model, file);
   const Json tree = tree_of(spec);
   const Json &image = *tree.find("image"), &text = *tree.find("text");
-  facts_of(image, "image",
-           {"kind", "mean", "std", "resize_mode", "interpolation", "fill_level", "crop_rounding"}, file, out);
+  facts_of(
+      image, "image",
+      {"kind", "mean", "std", "resize_mode", "interpolation", "fill_level", "crop_rounding", "resampling"},
+      file, out);
   facts_of(image, "image", {"resize_px"}, file, out, spec.image.image_px);
   if (spec.image.kind == ImageTowerKind::kVit)
     facts_of(

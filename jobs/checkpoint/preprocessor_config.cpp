@@ -175,7 +175,7 @@ void take_tokenizer_kind(ConfigObject& config) {
     if (type == "SiglipTokenizer" && !config.flag("do_lower_case").value_or(true))
       config.refuse("do_lower_case");
     if (type == "SiglipTokenizer")
-      config.fact("text/tokenizer/cleaning", Json("canonicalize"), "tokenizer_class");
+      config.fact("text/tokenizer/cleaning", Json("unpunctuated"), "tokenizer_class");
   } else {
     config.refuse("tokenizer_class", "a tokenizer that is none of ours");
   }
@@ -189,6 +189,7 @@ void read_preprocessor_config(const Json& root, const std::string& file, Checkpo
       config.text("image_processor_type")
           .value_or(config.text("feature_extractor_type").value_or("CLIPImageProcessor"));
   const Silent* const silent = silent_of(type);
+  if (type.ends_with("Pil")) config.fact("image/resampling", Json("pillow"), "image_processor_type");
   resize_facts(config, type.starts_with("CLIP"), silent);
   config.only("do_resize", Json(true));
   config.only("do_rescale", Json(true));

@@ -130,6 +130,7 @@ void read_timm_preprocess(ConfigObject config, std::int64_t patch_px) {
     config.refuse("interpolation");
   else
     config.fact("image/interpolation", Json(filter), "interpolation");
+  config.fact("image/resampling", Json("pillow"), "interpolation");
   const std::string mode = config.text("crop_mode").value_or("center");
   if (mode != "center" && mode != "squash") config.refuse("crop_mode");
   config.fact("image/resize_mode", Json(mode == "squash" ? "square" : "shortest"), "crop_mode");

@@ -33,6 +33,7 @@ ImagePreprocess image_preprocess(const ImageTowerSpec& image) {
                 "image tower: resize_mode longest has no crop, resize_px is not image_px",
                 "leave resize_px out");
   preprocess.crop_down = image.crop_rounding == CropRounding::kDown;
+  preprocess.pillow = image.resampling == Resampling::kPillow;
   preprocess.bilinear = image.interpolation == Interpolation::kBilinear;
   preprocess.mean = triple(image.mean, "mean", false);
   preprocess.std = triple(image.std, "std", true);

@@ -16,6 +16,7 @@ struct ImagePreprocess {
   std::uint8_t fill = 0;
   bool crop_down = false;  // half of an odd rest is rounded down, not half to even
   bool bilinear = false;   // otherwise bicubic; both antialiased
+  bool pillow = false;     // with Pillow's weights, otherwise torchvision's
   std::array<float, 3> mean{}, std{};
 };
 

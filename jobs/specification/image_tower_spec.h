@@ -85,6 +85,12 @@ enum class CropRounding { kUnset, kHalfToEven, kDown };
 constexpr std::array<std::string_view, 3> names_of(CropRounding) {
   return {"", "half_to_even", "down"};
 }
+// How exact the weights of the resize are: 16 bits, as in torchvision's resize of bytes (also when empty), or
+// 22, as in Pillow, which open_clip and timm resize with. Three values of a thousand differ by a level.
+enum class Resampling { kUnset, kTorch, kPillow };
+constexpr std::array<std::string_view, 3> names_of(Resampling) {
+  return {"", "torch", "pillow"};
+}
 // Into the shared space: x P, x W^T + b, or nothing.
 enum class ProjectionKind { kUnset, kMatrix, kLinear, kNone };
 constexpr std::array<std::string_view, 4> names_of(ProjectionKind) {
@@ -125,6 +131,7 @@ struct ImageTowerSpec {
   ResizeMode resize_mode = ResizeMode::kUnset;
   Interpolation interpolation = Interpolation::kUnset;
   CropRounding crop_rounding = CropRounding::kUnset;
+  Resampling resampling = Resampling::kUnset;
   std::vector<double> mean, std;  // 3 each
   ProjectionKind projection = ProjectionKind::kUnset;
   double stochastic_depth = 0;  // share of samples that skip the last block; linear from 0 at the first
@@ -174,6 +181,10 @@ struct ImageTowerSpec {
     v.field("crop_rounding", crop_rounding,
             {.help = "where the centre crop begins when an odd rest is halved: half_to_even (torchvision, "
                      "open_clip; also when empty) or down (transformers)",
+             .quiet = true});
+    v.field("resampling", resampling,
+            {.help = "weights of the resize in evaluation: torch (as torchvision resizes bytes; also when "
+                     "empty) or pillow (open_clip, timm), a level apart in 3 of 1000 values",
              .quiet = true});
     v.field("mean", mean, {.help = "per channel, of bytes/255", .most = 3});
     v.field("std", std, {.help = "per channel, of bytes/255", .most = 3});

@@ -18,9 +18,9 @@ enum class TokenizerKind { kClipBpe, kWordPiece, kHashedWords, kSentencePiece };
 constexpr std::array<std::string_view, 4> names_of(TokenizerKind) {
   return {"clip_bpe", "wordpiece", "hashed_words", "sentencepiece"};
 }
-enum class CaptionCleaning { kUnset, kWhitespace, kLower, kCanonicalize, kPlain };
-constexpr std::array<std::string_view, 5> names_of(CaptionCleaning) {
-  return {"", "whitespace", "lower", "canonicalize", "plain"};
+enum class CaptionCleaning { kUnset, kWhitespace, kLower, kCanonicalize, kPlain, kUnpunctuated };
+constexpr std::array<std::string_view, 6> names_of(CaptionCleaning) {
+  return {"", "whitespace", "lower", "canonicalize", "plain", "unpunctuated"};
 }
 enum class TokenMarks { kUnset, kT5, kSiglip, kXlmRoberta };
 constexpr std::array<std::string_view, 4> names_of(TokenMarks) {
@@ -80,7 +80,8 @@ struct TokenizerSpec {
         {.help =
              "open_clip's cleaning before any tokenizer, instead of the switches above: text repaired, HTML "
              "references undone twice, white space to blanks (whitespace), lower case too (lower), and "
-             "no punctuation (canonicalize); plain: only white space and lower case, as transformers' CLIP",
+             "no punctuation (canonicalize); plain: only white space and lower case, as transformers' CLIP; "
+             "unpunctuated: that without ASCII punctuation, as transformers' SigLIP",
          .quiet = true});
     v.field(
         "marks", marks,

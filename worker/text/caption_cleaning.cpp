@@ -12,12 +12,16 @@ std::string basic(std::string_view utf8) {
   return text.find('&') == std::string::npos ? text : unescape_html(unescape_html(text));
 }
 
-std::string without_punctuation(const std::string& text) {
+// `dash`: what becomes of "_".
+std::string without_punctuation(const std::string& text, std::string_view dash) {
   std::string out;
   for (const char c : text) {
     const bool punctuation =
         (c >= '!' && c <= '/') || (c >= ':' && c <= '@') || (c >= '[' && c <= '`') || (c >= '{' && c <= '~');
-    if (!punctuation || c == '_') out += c == '_' ? ' ' : c;
+    if (c == '_')
+      out += dash;
+    else if (!punctuation)
+      out += c;
   }
   return out;
 }
@@ -29,7 +33,9 @@ std::string clean_caption(std::string_view utf8, jobs::CaptionCleaning cleaning)
   if (cleaning == kPlain) return lower_case(collapse_space(nfc(utf8)));
   if (cleaning == kWhitespace) return collapse_space(basic(utf8));
   if (cleaning == kLower) return lower_case(collapse_space(basic(utf8)));
-  if (cleaning == kCanonicalize) return collapse_space(lower_case(without_punctuation(basic(utf8))));
+  if (cleaning == kCanonicalize) return collapse_space(lower_case(without_punctuation(basic(utf8), " ")));
+  if (cleaning == kUnpunctuated)
+    return collapse_space(without_punctuation(lower_case(std::string(utf8)), ""));
   return std::string(utf8);
 }
 

@@ -13,6 +13,7 @@ namespace trireme::worker::text {
 //   canonicalize  repair_text(), HTML references; "_" to blank, ASCII punctuation gone, lower case, white
 //                 space
 //   plain         NFC, white space, lower case: transformers' CLIP tokenizer
+//   unpunctuated  lower case, ASCII punctuation gone, "_" too, white space: transformers' SigLIP tokenizer
 //   kUnset        as it is
 std::string clean_caption(std::string_view utf8, jobs::CaptionCleaning cleaning);
 

@@ -220,7 +220,7 @@ TEST(CheckpointConfig, WhatATokenizersFileSaysAboutPaddingAndLength) {
   const auto siglip = folder.with("tokenizer_config.json",
                                   R"({"tokenizer_class": "SiglipTokenizer", "model_max_length": 64})");
   EXPECT_EQ(name_of(adopted(siglip).text.tokenizer.marks), "siglip");
-  EXPECT_EQ(name_of(adopted(siglip).text.tokenizer.cleaning), "canonicalize");
+  EXPECT_EQ(name_of(adopted(siglip).text.tokenizer.cleaning), "unpunctuated");
   const auto zero =
       folder.with("tokenizer_config.json",
                   R"({"tokenizer_class": "SiglipTokenizer", "pad_token": {"content": "<pad>"}})");

@@ -11,6 +11,11 @@
 namespace trireme::worker::data {
 namespace {
 
+Filter filter_of(const jobs::ImagePreprocess& preprocess) {
+  if (preprocess.pillow) return preprocess.bilinear ? Filter::kPillowBilinear : Filter::kPillowBicubic;
+  return preprocess.bilinear ? Filter::kBilinear : Filter::kBicubic;
+}
+
 // The whole picture in the middle of a square, as open_clip's ResizeKeepRatio and CenterCropOrPad: sides
 // rounded half to even, an odd rest one pixel more at the right and below.
 Image in_square(const Image& image, const jobs::ImagePreprocess& preprocess) {
@@ -21,8 +26,7 @@ Image in_square(const Image& image, const jobs::ImagePreprocess& preprocess) {
                                   static_cast<std::int64_t>(std::nearbyint(static_cast<double>(px) / ratio)));
   };
   const std::int64_t width = scaled(image.width), height = scaled(image.height);
-  const Image small =
-      preprocess.bilinear ? resize_bilinear(image, width, height) : resize_bicubic(image, width, height);
+  const Image small = resize_image(image, width, height, filter_of(preprocess));
   Image out{side, side,
             std::vector<std::uint8_t>(static_cast<std::size_t>(side * side * 3), preprocess.fill)};
   const std::int64_t x = (side - width) / 2, y = (side - height) / 2;
@@ -54,9 +58,8 @@ void evaluation_pixels(const Image& image, const jobs::ImagePreprocess& preproce
     std::copy(square.rgb.begin(), square.rgb.end(), out_HWC);
     return;
   }
-  resized_crop(image, preprocess.resize_px, preprocess.image_px, out_HWC,
-               preprocess.bilinear ? Filter::kBilinear : Filter::kBicubic, preprocess.square,
-               preprocess.crop_down);
+  resized_crop(image, preprocess.resize_px, preprocess.image_px, out_HWC, filter_of(preprocess),
+               preprocess.square, preprocess.crop_down);
 }
 
 ImageBatch evaluation_batch(std::size_t count, const PictureBytes& bytes,

@@ -59,8 +59,8 @@ struct Normalization {
   std::array<float, 3> mean{}, std{};
 };
 
-// How pictures change size: antialiased bicubic, or antialiased bilinear.
-enum class Filter { kBicubic, kBilinear };
+// How pictures change size: antialiased bicubic or bilinear, with torch's weights or with Pillow's.
+enum class Filter { kBicubic, kBilinear, kPillowBicubic, kPillowBilinear };
 
 // Resize of the whole of `image` to side x side, optional mirror, normalised, into CHW floats.
 void resize_to(const Image& image, std::int64_t side, bool mirror, const Normalization& normalization,

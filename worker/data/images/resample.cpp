@@ -14,9 +14,18 @@ namespace {
 constexpr std::int64_t kTapsAtOnce = 4;
 constexpr std::int64_t kReadPastBytes = 16;  // the fast loops read so far beyond a row's end
 
+constexpr int kPillowPrecision = 22;
+
+bool is_linear(Filter filter) {
+  return filter == Filter::kBilinear || filter == Filter::kPillowBilinear;
+}
+bool is_pillow(Filter filter) {
+  return filter == Filter::kPillowBicubic || filter == Filter::kPillowBilinear;
+}
+
 double weight_at(Filter filter, double x) {
   x = std::abs(x);
-  if (filter == Filter::kBilinear) return x < 1 ? 1 - x : 0;
+  if (is_linear(filter)) return x < 1 ? 1 - x : 0;
   constexpr double a = -0.5;
   if (x < 1) return ((a + 2) * x - (a + 3)) * x * x + 1;
   return x < 2 ? ((a * x - 5 * a) * x + 8 * a) * x - 4 * a : 0;
@@ -24,19 +33,22 @@ double weight_at(Filter filter, double x) {
 
 // Which inputs make output i, and how much of each: weight[i * taps + j] of input first[i] + j, j < count[i],
 // zeros after.
-struct Weights {
+template <class Weight>
+struct WeightsOf {
   int precision = 0;
   std::int64_t taps = 0;
   std::vector<std::int64_t> first, count;
-  std::vector<std::int16_t> weight;
+  std::vector<Weight> weight;
 };
+using Weights = WeightsOf<std::int16_t>;
 
-Weights weights_of(std::int64_t in, std::int64_t out, Filter filter) {
+template <class Weight>
+WeightsOf<Weight> weights_of(std::int64_t in, std::int64_t out, Filter filter) {
   const double scale = static_cast<double>(in) / static_cast<double>(out);
-  const double support = (filter == Filter::kBilinear ? 1.0 : 2.0) * std::max(1.0, scale);
+  const double support = (is_linear(filter) ? 1.0 : 2.0) * std::max(1.0, scale);
   const double inverse = scale >= 1 ? 1 / scale : 1;
   const std::int64_t most = static_cast<std::int64_t>(std::ceil(support)) * 2 + 1;
-  Weights made;
+  WeightsOf<Weight> made;
   made.taps = (most + kTapsAtOnce - 1) / kTapsAtOnce * kTapsAtOnce;
   std::vector<double> exact(static_cast<std::size_t>(out * made.taps));
   double greatest = 0;
@@ -53,11 +65,12 @@ Weights weights_of(std::int64_t in, std::int64_t out, Filter filter) {
     made.first.push_back(first);
     made.count.push_back(count);
   }
+  if (is_pillow(filter)) made.precision = kPillowPrecision;
   while (made.precision < 22 && 0.5 + greatest * (1 << (made.precision + 1)) < 1 << 15) ++made.precision;
   made.weight.resize(exact.size());
   const double unit = 1 << made.precision;
   for (std::size_t k = 0; k < exact.size(); ++k)
-    made.weight[k] = static_cast<std::int16_t>(exact[k] * unit + (exact[k] < 0 ? -0.5 : 0.5));
+    made.weight[k] = static_cast<Weight>(exact[k] * unit + (exact[k] < 0 ? -0.5 : 0.5));
   return made;
 }
 
@@ -205,6 +218,50 @@ void resample_columns(const std::uint8_t* rgb, std::int64_t width, std::uint8_t*
   }
 }
 
+// ---- the same with weights of 32 bits
+
+using ExactWeights = WeightsOf<std::int32_t>;
+
+void exact_rows(const std::uint8_t* rgb, std::int64_t width, std::int64_t rows, std::uint8_t* out,
+                const ExactWeights& weights) {
+  for (std::int64_t y = 0; y < rows; ++y, rgb += 3 * width) {
+    const std::int32_t* w = weights.weight.data();
+    for (std::size_t x = 0; x < weights.first.size(); ++x, w += weights.taps, out += 3) {
+      const std::uint8_t* pixel = rgb + 3 * weights.first[x];
+      std::int32_t red = 1 << (kPillowPrecision - 1), green = red, blue = red;
+      for (std::int64_t j = 0; j < weights.count[x]; ++j, pixel += 3) {
+        red += w[j] * pixel[0];
+        green += w[j] * pixel[1];
+        blue += w[j] * pixel[2];
+      }
+      out[0] = byte_of(red, kPillowPrecision);
+      out[1] = byte_of(green, kPillowPrecision);
+      out[2] = byte_of(blue, kPillowPrecision);
+    }
+  }
+}
+
+__attribute__((optimize("O3"), target_clones("avx2", "default"))) void add_row(
+    const std::uint8_t* __restrict in, std::int32_t weight, std::int32_t* __restrict sum,
+    std::int64_t bytes) {
+  for (std::int64_t x = 0; x < bytes; ++x) sum[x] += weight * in[x];
+}
+
+void exact_columns(const std::uint8_t* rgb, std::int64_t width, std::uint8_t* out,
+                   const ExactWeights& weights) {
+  const std::int64_t bytes = width * 3;
+  std::vector<std::int32_t> sum(static_cast<std::size_t>(bytes));
+  for (std::size_t y = 0; y < weights.first.size(); ++y, out += bytes) {
+    std::ranges::fill(sum, 1 << (kPillowPrecision - 1));
+    for (std::int64_t j = 0; j < weights.count[y]; ++j)
+      add_row(rgb + (weights.first[y] + j) * bytes,
+              weights.weight[y * static_cast<std::size_t>(weights.taps) + static_cast<std::size_t>(j)],
+              sum.data(), bytes);
+    for (std::int64_t x = 0; x < bytes; ++x)
+      out[x] = byte_of(sum[static_cast<std::size_t>(x)], kPillowPrecision);
+  }
+}
+
 }  // namespace
 
 void resample(const std::uint8_t* rgb, std::int64_t width, std::int64_t height, std::uint8_t* out,
@@ -222,10 +279,15 @@ void resample(const std::uint8_t* rgb, std::int64_t width, std::int64_t height, 
       between.reset(new std::uint8_t[static_cast<std::size_t>(out_width * height * 3)]);
       columns = target = between.get();
     }
-    resample_rows(rgb, width, height, target, weights_of(width, out_width, filter), fast);
+    if (is_pillow(filter))
+      exact_rows(rgb, width, height, target, weights_of<std::int32_t>(width, out_width, filter));
+    else
+      resample_rows(rgb, width, height, target, weights_of<std::int16_t>(width, out_width, filter), fast);
   }
-  if (height != out_height)
-    resample_columns(columns, out_width, out, weights_of(height, out_height, filter), fast);
+  if (height != out_height && is_pillow(filter))
+    exact_columns(columns, out_width, out, weights_of<std::int32_t>(height, out_height, filter));
+  else if (height != out_height)
+    resample_columns(columns, out_width, out, weights_of<std::int16_t>(height, out_height, filter), fast);
 }
 
 }  // namespace trireme::worker::data

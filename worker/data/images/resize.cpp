@@ -21,12 +21,6 @@ std::unique_ptr<std::uint8_t[]> resized(const Image& image, std::int64_t width, 
   return out;
 }
 
-Image resized_image(const Image& image, std::int64_t width, std::int64_t height, Filter filter) {
-  Image out{width, height, std::vector<std::uint8_t>(static_cast<std::size_t>(width * height * 3))};
-  resample(image.rgb.data(), image.width, image.height, out.rgb.data(), width, height, filter);
-  return out;
-}
-
 // One row of `width` pixels into three planes: byte * scale + shift. Separate multiply and add (no fused
 // instruction), so that every CPU gives the same bits.
 __attribute__((optimize("O3"), target_clones("avx2", "default"))) void normalize_row(
@@ -81,11 +75,17 @@ const Image& middle(const Image& image, std::int64_t resize_px, Image& storage) 
 
 }  // namespace
 
+Image resize_image(const Image& image, std::int64_t width, std::int64_t height, Filter filter) {
+  Image out{width, height, std::vector<std::uint8_t>(static_cast<std::size_t>(width * height * 3))};
+  resample(image.rgb.data(), image.width, image.height, out.rgb.data(), width, height, filter);
+  return out;
+}
+
 Image resize_bicubic(const Image& image, std::int64_t width, std::int64_t height) {
-  return resized_image(image, width, height, Filter::kBicubic);
+  return resize_image(image, width, height, Filter::kBicubic);
 }
 Image resize_bilinear(const Image& image, std::int64_t width, std::int64_t height) {
-  return resized_image(image, width, height, Filter::kBilinear);
+  return resize_image(image, width, height, Filter::kBilinear);
 }
 
 void resize_to(const Image& image, std::int64_t side, bool mirror, const Normalization& normalization,

@@ -8,6 +8,7 @@
 
 namespace trireme::worker::data {
 
+Image resize_image(const Image& image, std::int64_t width, std::int64_t height, Filter filter);
 Image resize_bicubic(const Image& image, std::int64_t width, std::int64_t height);
 Image resize_bilinear(const Image& image, std::int64_t width, std::int64_t height);
 
