@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Builds the fuzz targets (clang with libFuzzer; asan and ubsan; no torch) and runs each: tests/fuzz/run.sh [SECONDS [TARGET…]]
 # A finding ends it with the input's name. Seeds are small files of this checkout; what is learnt stays in build/fuzz/corpus. $KEEP: a file that gets a line
-# per target: commit, seconds, inputs.
+# per target: commit, seconds, inputs. What CI has of it, without sanitizers: fuzz_replay (replay.cpp).
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/../.."
 seconds=${1:-15}

@@ -76,6 +76,31 @@ def test_f39_several_of_them(launch, tmp_path, whole):
     assert keys_of(run) == [key for key in whole if key not in victims]
 
 
+def test_f39_one_that_kills_a_model_within_its_batch(launch, tmp_path):
+    """No sample is in hand at the first death; then the shard's samples are tried one by one, and the bits of the rest are those of a job without it."""
+    document = json.loads((system.EXAMPLES / "tiny.json").read_text())
+    spec = document["spec"]
+    spec.pop("output", None)
+    spec["data"]["train"]["synthetic"].update({"samples": 128, "shards": 4})
+    spec["data"] = {"train": spec["data"]["train"]}
+    spec["stages"] = [{"name": "features", "kind": "embed", "data": ["train"], "model": next(iter(spec["models"]))}]
+    (tmp_path / "job.json").write_text(json.dumps(document))
+    fine = launch(tmp_path / "job.json", name="fine", sets=WITHOUT_TRAINING).succeed(300)
+    import tarfile
+    shards = sorted((fine.output / "store/synthesize").rglob("*.tar"))
+    victim = sorted(member.name[:-4] for member in tarfile.open(shards[0]) if member.name.endswith(".jpg"))[5]
+    env = system.environment(TRIREME_FAULT=f"model/{victim}:1:segv", TRIREME_FAULT_INCARNATION="any")
+    run = launch(tmp_path / "job.json", sets=WITHOUT_TRAINING, env=env).succeed(300)
+    kept = {(one["sample"], one["state"], one["deaths"]) for one in run.progress()["quarantine"]}
+    assert kept == {("", "suspect", 1), (victim, "quarantined", 2)}, kept
+    assert (run.output / "incarnation").read_text() == "4\n"
+    same = [path.name for path in (fine.output / "store/embed").rglob("*.safetensors") if list((run.output / "store/embed").rglob(path.name))]
+    assert len(same) == 3
+    for name in same:
+        first, second = (next((one.output / "store/embed").rglob(name)).read_bytes() for one in (fine, run))
+        assert first == second, name
+
+
 @long
 def test_f39_one_that_only_training_decodes(launch, tmp_path):
     """No stage before it looks at pictures: the shard is inspected again, and training begins again without the sample."""

@@ -5,6 +5,7 @@
 #include <algorithm>
 
 #include "common/base/error.h"
+#include "common/io/machine/in_hand.h"
 #include "jobs/specification/prompt_template.h"
 #include "worker/data/batches/image_batch.h"
 #include "worker/embedding/texts.h"
@@ -78,6 +79,10 @@ ImageRows image_rows(const std::vector<Shard>& shards, const std::vector<data::S
   auto pictures = decoded(shards, samples, tower);
   for (auto& [i, fault] : pictures.faults) found.faults.emplace_back(samples[i], std::move(fault));
   for (const std::size_t i : pictures.rows) found.samples.push_back(samples[i]);
+  std::vector<std::string> keys;
+  for (const auto& sample : found.samples)
+    keys.push_back(shard_of(shards, sample).reader->key(sample.sample));
+  io::take_together(keys);
   found.features_bT = found.samples.empty() ? at::empty({0, tower.width}, at::kFloat).to(at::Device(device))
                                             : tower.run(pictures.image_BCHW.to(at::Device(device)));
   return found;

@@ -94,6 +94,22 @@ Path out_of_memory_mark(const Path& run_folder, int rank, std::uint64_t incarnat
   return place(run_folder) / ("memory-" + std::to_string(rank) + "-" + std::to_string(incarnation));
 }
 
+constexpr const char* kSuspects = "suspects";
+
+std::atomic<bool>& suspected() {
+  static constinit std::atomic<bool> instance{false};
+  return instance;
+}
+
+bool names(const Path& list, std::string_view shard) {
+  const Behind nothing(nullptr);
+  if (!io::exists(list)) return false;
+  LineReader lines(list);
+  for (std::string line; lines.next(line);)
+    if (line == shard) return true;
+  return false;
+}
+
 }  // namespace
 
 InHand::InHand(const Path& file, std::uint64_t incarnation) : size_(sizeof(Record)) {
@@ -131,6 +147,7 @@ InHand::~InHand() {
 
 void InHand::begin(std::string_view job, std::string_view stage, std::string_view shard) {
   Record* const held = record();
+  suspected() = !shard.empty() && names(file_.parent_path() / kSuspects, shard);
   put(held->job, job);
   put(held->stage, stage);
   put(held->shard, shard);
@@ -185,6 +202,26 @@ void take_in_hand(std::string_view shard, std::string_view key) {
   put(mine.key, key);
   static const bool armed = std::getenv("TRIREME_FAULT") != nullptr;
   if (armed) fault_point("sample/" + std::string(key));
+}
+
+void take_together(const std::vector<std::string>& keys) {
+  const int slot = this_thread().slot;
+  if (slot < 0) return;
+  if (keys.size() > 1) record().load()->threads[static_cast<std::size_t>(slot)].key[0] = 0;
+  static const bool armed = std::getenv("TRIREME_FAULT") != nullptr;
+  if (armed)
+    for (const auto& key : keys) fault_point("model/" + key);
+}
+
+bool one_by_one() {
+  return suspected();
+}
+
+void name_suspects(const Path& run_folder, const std::vector<std::string>& shards) {
+  if (shards.empty()) return;
+  std::string text;
+  for (const auto& shard : shards) text += shard + "\n";
+  write_file_atomic(place(run_folder) / kSuspects, text);
 }
 
 void note_out_of_memory(const Path& run_folder, int rank, std::uint64_t incarnation) {

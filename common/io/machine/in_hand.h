@@ -46,6 +46,14 @@ class SampleScope {
 };
 // Within a scope: this one now. A fault point is named after it: "sample/<key>".
 void take_in_hand(std::string_view shard, std::string_view key);
+// Within a scope: these go through a model at once from here on, and where they are several none of them is
+// in hand. A fault point is named after each: "model/<key>".
+void take_together(const std::vector<std::string>& keys);
+// Whether the shard of the task in hand is one of name_suspects(): then what is done to a batch is tried with
+// each of its samples alone first, which has it in hand, so that the next crash has a name.
+bool one_by_one();
+// Shards that were in hand at a crash when no sample was. Forgotten by forget_crashes().
+void name_suspects(const Path& run_folder, const std::vector<std::string>& shards);
 
 struct Crash {
   std::uint64_t incarnation = 0;

@@ -63,9 +63,13 @@ bool QuarantineBook::take_up(const std::string& job, Decision& decision) {
   } catch (const Error& error) {
     log_warning("service", error.what());
   }
-  decision.after.push_back([this, now] {
+  std::vector<std::string> suspects;
+  for (const auto& [key, item] : items_)
+    if (item.job == job && item.sample.empty() && !item.quarantined()) suspects.push_back(item.shard);
+  decision.after.push_back([this, now, suspects = std::move(suspects)] {
     try {
       io::forget_crashes(run_folder_, now);
+      io::name_suspects(run_folder_, suspects);
     } catch (const Error& error) {
       log_warning("service", error.what());
     }

@@ -75,12 +75,15 @@ WrittenBatch write_batch(const Pass& pass, const std::vector<std::int64_t>& samp
     if (fault != pictures.faults.end() && fault->first == i) one.fault = (fault++)->second;
   }
   std::vector<std::uint64_t> keys;
+  std::vector<std::string> names;
   for (const auto& one : batch.captions)
-    if (one.fault.empty())
+    if (one.fault.empty()) {
       keys.push_back(name_key(pass.place.sha256) + static_cast<std::uint64_t>(one.sample));
-    else
+      names.push_back(one.key);
+    } else
       ++batch.counts["bad." + one.fault];
   if (keys.empty()) return batch;
+  io::take_together(names);
   const models::Captioner captioner(pass.model);
   const auto written = captioner.write(pictures.image_BCHW.to(at::Device(pass.device)),
                                        captioner.start(pass.settings.prompt), pass.decoding, keys, [&] {

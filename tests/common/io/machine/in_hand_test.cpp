@@ -63,6 +63,43 @@ TEST_F(InHandTest, ACrashLeavesSignalTaskAndTheSampleOfItsThread) {
   EXPECT_TRUE(list_folder_if_there(run / "in-hand").empty());
 }
 
+// What several go through together is no single one's fault, what one goes through is.
+TEST_F(InHandTest, AModelHasAllOfABatchInHand) {
+  for (const bool alone : {false, true}) {
+    EXPECT_EQ(
+        worker(
+            1,
+            [&] {
+              const SampleScope scope;
+              take_in_hand("/data/7.tar", "one");
+              take_in_hand("/data/7.tar", "two");
+              take_together(alone ? std::vector<std::string>{"two"} : std::vector<std::string>{"one", "two"});
+              ::raise(SIGSEGV);
+            }),
+        SIGSEGV);
+    const auto crashes = crashes_before(run, 4);
+    ASSERT_EQ(crashes.size(), 1U);
+    EXPECT_EQ(crashes[0].sample, alone ? "two" : "");
+    EXPECT_EQ(crashes[0].shard, "/data/7.tar");
+  }
+}
+
+TEST_F(InHandTest, SuspectsAreTriedOneByOneUntilTheyAreForgotten) {
+  name_suspects(run, {"/data/5.tar", "/data/7.tar"});
+  InHand mine(file(1), 3);
+  mine.begin("job-1", "embed", "/data/7.tar");
+  EXPECT_TRUE(one_by_one());
+  mine.begin("job-1", "embed", "/data/8.tar");
+  EXPECT_FALSE(one_by_one());
+  mine.begin("job-1", "embed", "/data/5.tar");
+  EXPECT_TRUE(one_by_one());
+  mine.end();
+  EXPECT_FALSE(one_by_one());
+  forget_crashes(run, 3);
+  mine.begin("job-1", "embed", "/data/7.tar");
+  EXPECT_FALSE(one_by_one());
+}
+
 // What no thread has in hand any more, a death from outside, an orderly end: nobody is to blame.
 TEST_F(InHandTest, OthersAreNotBlamed) {
   EXPECT_EQ(worker(1,

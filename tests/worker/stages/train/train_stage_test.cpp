@@ -239,6 +239,12 @@ TEST(TrainStage, RollsBackToTheCommittedCheckpoint) {
   EXPECT_EQ(outcome.done.counts.at("rollbacks"), 3);
   EXPECT_NE(io::read_file(job.log("a")).find("\"rolled_back_to\":"), std::string::npos);
   EXPECT_EQ(rows_of(job.log("a")), 9);
+  job.lose_files = true;  // every rank has kept what it goes back to
+  const auto from_memory = job.train("m", 2);
+  ASSERT_EQ(from_memory.error, "");
+  EXPECT_EQ(from_memory.done.counts.at("rollbacks"), 3);
+  EXPECT_EQ(weights_hash(job, "a"), weights_hash(job, "m"));
+  job.lose_files = false;
   job.settings.guard.most_rollbacks = 1;
   const auto limited = job.train("b", 2);
   EXPECT_EQ(limited.error_kind, ErrorKind::kInvalid);

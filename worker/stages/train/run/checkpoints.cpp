@@ -14,6 +14,7 @@ namespace {
 
 using std::chrono::steady_clock;
 constexpr std::int64_t kUnsettled = -2;  // below every step
+constexpr std::size_t kKept = 2;         // the newest may not be committed yet
 
 double since(steady_clock::time_point begin) {
   return std::chrono::duration<double>(steady_clock::now() - begin).count();
@@ -22,8 +23,8 @@ double since(steady_clock::time_point begin) {
 }  // namespace
 
 Checkpoints::Checkpoints(const jobs::Task& task, runtime::TaskContext& context, collective::Group& group,
-                         Of of)
-    : task_(task), context_(context), group_(group), of_(of) {
+                         Of of, bool rolls_back)
+    : task_(task), context_(context), group_(group), of_(of), rolls_back_(rolls_back) {
   if (leads())
     writer_ = std::make_unique<CheckpointWriter>(task_.checkpoint_folder, context_.incarnation, group_.size(),
                                                  task_.checkpoint_fail_after_seconds,
@@ -63,8 +64,15 @@ std::int64_t Checkpoints::roll_back() {
                 "loss or gradient of step " + std::to_string(of_.state.progress.step + 1) +
                     " was not finite, and no checkpoint has been committed to go back to",
                 "set checkpoint.every_steps, or guard.on_non_finite to \"skip\"");
-  restore(read_state(step == resumed_step_ ? task_.resume_from
-                                           : find_checkpoint(task_.checkpoint_folder, step, task_.address)));
+  if (const auto kept = kept_.find(step); kept != kept_.end()) {
+    TrainState copy = kept->second;
+    copy.training = on_host(copy.training);  // what goes on with these very tensors
+    restore(copy);
+  } else {
+    restore(read_state(step == resumed_step_
+                           ? task_.resume_from
+                           : find_checkpoint(task_.checkpoint_folder, step, task_.address)));
+  }
   save_now_ = true;  // so that a restart does not go through it again
   return step;
 }
@@ -72,9 +80,14 @@ std::int64_t Checkpoints::roll_back() {
 // Every rank holds the same state, so rank 0 saves and decides alone; only stopping must be agreed on.
 void Checkpoints::save_if_due(bool last_step) {
   const Progress& progress = of_.state.progress;
-  writer_->throw_if_hopeless();
   const bool best = progress.best_step == progress.step;
   const bool must = best || save_now_ || last_step;
+  if (!leads()) {
+    if (rolls_back_ && (must || due_by_steps(progress.step))) keep(state());
+    save_now_ = false;
+    return;
+  }
+  writer_->throw_if_hopeless();
   if (must) writer_->wait();
   if (must || due_by_steps(progress.step) || due_by_time()) save(best);
   save_now_ = false;
@@ -85,8 +98,7 @@ bool Checkpoints::due_by_time() const {
          writer_->wants_another_try() || save_now_;
 }
 
-void Checkpoints::save(bool best) {
-  const auto begin = steady_clock::now();
+TrainState Checkpoints::state() const {
   TrainState state{
       .progress = of_.state.progress, .model = model_tensors(of_.encoder), .best = of_.state.best};
   state.optimizer = on_host(of_.step.optimizer().state());
@@ -94,8 +106,20 @@ void Checkpoints::save(bool best) {
   state.training = on_host(of_.learner.state());
   if (of_.signals.samples() > 0)
     for (auto& named : of_.signals.tensors()) state.training.push_back(std::move(named));
+  return state;
+}
+
+void Checkpoints::save(bool best) {
+  const auto begin = steady_clock::now();
+  TrainState now = state();
+  if (rolls_back_) keep(now);
   last_save_ = begin;
-  writer_->start(std::move(state), best, since(begin));
+  writer_->start(std::move(now), best, since(begin));
+}
+
+void Checkpoints::keep(const TrainState& state) {
+  kept_.insert_or_assign(state.progress.step, state).first->second.best.clear();
+  if (kept_.size() > kKept) kept_.erase(kept_.begin());
 }
 
 void Checkpoints::wait() {

@@ -4,6 +4,7 @@
 
 #include <chrono>
 #include <cstdint>
+#include <map>
 #include <memory>
 
 #include "worker/collective/group.h"
@@ -31,15 +32,17 @@ class Checkpoints {
     SignalTally& signals;
     RunState& state;
   };
-  Checkpoints(const jobs::Task& task, runtime::TaskContext& context, collective::Group& group, Of of);
+  Checkpoints(const jobs::Task& task, runtime::TaskContext& context, collective::Group& group, Of of,
+              bool rolls_back);
 
   // Takes up Task::resume_from, if there is one. Throws kDamaged when it was made with other data or another
   // seed than `state` says.
   bool resume();
   // Collective. All ranks are where the newest committed checkpoint was, but for progress and best; its step.
-  // Throws kInvalid when there is none.
+  // Taken from memory where this rank has kept it, else from the files. Throws kInvalid when there is none.
   std::int64_t roll_back();
-  // Of gang rank 0, after a step. Throws what keeps checkpoints from being written for too long.
+  // Of every rank, after a step: gang rank 0 writes the checkpoint that is due, and where steps roll back
+  // each keeps what it holds. Throws what keeps checkpoints from being written for too long.
   void save_if_due(bool last_step);
   void wait();  // until none is under way
 
@@ -59,7 +62,9 @@ class Checkpoints {
 
  private:
   bool leads() const { return group_.rank() == 0; }
+  TrainState state() const;
   void restore(const TrainState& state);
+  void keep(const TrainState& state);
   void save(bool best);
   bool due_by_time() const;                      // of gang rank 0: also one that failed, or is waited for
   std::int64_t from_leader(std::int64_t value);  // collective
@@ -71,6 +76,8 @@ class Checkpoints {
   collective::Group& group_;
   Of of_;
   std::unique_ptr<CheckpointWriter> writer_;
+  const bool rolls_back_;
+  std::map<std::int64_t, TrainState> kept_;  // of the newest steps; tensors that nobody writes to
   std::int64_t resumed_step_ = -1;
   bool save_now_ = false, tried_to_stop_ = false;
   std::chrono::steady_clock::time_point last_save_ = std::chrono::steady_clock::now();

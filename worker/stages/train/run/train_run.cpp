@@ -157,8 +157,9 @@ void TrainRun::open_step() {
   Learner& learner = objective_->learner();
   step_ = std::make_unique<TrainingStep>(learner, group_, pool_, step_options(settings_, total_steps_));
   signals_ = std::make_unique<SignalTally>(objective_->signals());
-  checkpoints_ = std::make_unique<Checkpoints>(
-      task_, context_, group_, Checkpoints::Of{*encoder_, learner, *step_, *signals_, state_});
+  checkpoints_ = std::make_unique<Checkpoints>(task_, context_, group_,
+                                               Checkpoints::Of{*encoder_, learner, *step_, *signals_, state_},
+                                               settings_.guard.on_non_finite == jobs::OnNonFinite::kRollback);
   if (checkpoints_->resume()) objective_->resumed();
 }
 
@@ -257,7 +258,7 @@ void TrainRun::finish_one() {
   last_end_ = steady_clock::now();
   if (leads()) reporter_->add(row);
   fault_point("train.after_step_before_ack");
-  if (leads() && launched_.empty()) checkpoints_->save_if_due(state_.progress.step == total_steps_);
+  if (launched_.empty()) checkpoints_->save_if_due(state_.progress.step == total_steps_);
 }
 
 // What this step computes on; on a GPU two steps more are on their way there.

@@ -268,6 +268,7 @@ TinyJob::Outcome TinyJob::train(const std::string& run, int ranks, const std::st
         folder = folder.parent_path() / name;
         std::filesystem::remove_all(folder);
         std::filesystem::rename(written.folder, folder);
+        if (lose_files) std::filesystem::remove(folder / "model.safetensors");
         sealed = written.step;
       }
       outcome.checkpoints.push_back(folder.string());

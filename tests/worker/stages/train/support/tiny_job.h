@@ -26,6 +26,7 @@ class TinyJob {
   std::int64_t captions_left_out = 0;  // of the last shard
   bool broken_feature = false;         // one sample's image feature is not a number
   bool commit = false;                 // checkpoints are sealed as the coordinator does it, at once
+  bool lose_files = false;             // of those, at once
   int commit_looks = 0;                // how often the ranks look before they see it
   bool await_checkpoints = false;      // a step waits until the checkpoints due before it are written
 
