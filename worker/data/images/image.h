@@ -66,12 +66,6 @@ enum class Filter { kBicubic, kBilinear, kPillowBicubic, kPillowBilinear };
 void resize_to(const Image& image, std::int64_t side, bool mirror, const Normalization& normalization,
                float* out_CHW, Filter filter = Filter::kBicubic);
 
-// Evaluation: short side to resize_px (long side truncated), or with `square` both sides, which distorts;
-// centre crop side x side with offset (size-side)/2, rounded half to even, or down with `crop_down`.
-void resize_and_center_crop(const Image& image, std::int64_t resize_px, std::int64_t side,
-                            const Normalization& normalization, float* out_CHW,
-                            Filter filter = Filter::kBicubic, bool square = false, bool crop_down = false);
-
 // JPEG of the picture scaled to fit `side` (thumbnails of reports and contact sheets).
 std::string jpeg_thumbnail(const Image& image, std::int64_t side, int quality = 80);
 std::string encode_jpeg(const Image& image, int quality);

@@ -123,14 +123,6 @@ void resized_crop(const Image& image, std::int64_t resize_px, std::int64_t side,
   }
 }
 
-void resize_and_center_crop(const Image& image, std::int64_t resize_px, std::int64_t side,
-                            const Normalization& normalization, float* out_CHW, Filter filter, bool square,
-                            bool crop_down) {
-  std::vector<std::uint8_t> pixels(static_cast<std::size_t>(side * side * 3));
-  resized_crop(image, resize_px, side, pixels.data(), filter, square, crop_down);
-  normalize(pixels.data(), side, normalization, out_CHW);
-}
-
 void normalize(const std::uint8_t* pixels_HWC, std::int64_t side, const Normalization& normalization,
                float* out_CHW) {
   const Normalizer normalizer(normalization);

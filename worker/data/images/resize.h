@@ -12,7 +12,9 @@ Image resize_image(const Image& image, std::int64_t width, std::int64_t height, 
 Image resize_bicubic(const Image& image, std::int64_t width, std::int64_t height);
 Image resize_bilinear(const Image& image, std::int64_t width, std::int64_t height);
 
-// What resize_and_center_crop() normalises: interleaved bytes, side x side; and how. Together the same bits.
+// Evaluation: short side to resize_px (long side truncated), or with `square` both sides, which distorts;
+// centre crop side x side with offset (size-side)/2, rounded half to even, or down with `crop_down`.
+// Interleaved bytes, side x side; normalize() makes planes of them.
 void resized_crop(const Image& image, std::int64_t resize_px, std::int64_t side, std::uint8_t* out_HWC,
                   Filter filter, bool square, bool crop_down);
 void normalize(const std::uint8_t* pixels_HWC, std::int64_t side, const Normalization& normalization,

@@ -42,6 +42,13 @@ int greatest_difference(std::string_view a, std::string_view b) {
   return most;
 }
 
+std::string cropped(const Image& image, int resize_px, int side, Filter filter = Filter::kBicubic,
+                    bool crop_down = false) {
+  std::string out(static_cast<std::size_t>(3 * side * side), '\0');
+  resized_crop(image, resize_px, side, reinterpret_cast<std::uint8_t*>(out.data()), filter, false, crop_down);
+  return out;
+}
+
 Image decode(const std::string& bytes, const DecodeRequest& request = {}) {
   Image image;
   EXPECT_EQ(decode_image(bytes, request, image), "");
@@ -144,12 +151,11 @@ TEST(Resize, EvaluationTransformIsTorchvisionsOrTransformers) {
     int resize = 0, side = 0;
     char how[7] = "", name[6] = "";
     if (std::sscanf(member.c_str(), "%6[a-z]-%d-%d-%5[a-z].rgb", how, &resize, &side, name) != 4) continue;
-    std::vector<float> got(static_cast<std::size_t>(3 * side * side));
     // torchvision resizes open_clip's pictures by Pillow, and transformers' as tensors of bytes.
     const bool down = std::string(how) == "down";
-    resize_and_center_crop(decode(golden().at(std::string(name) + ".jpg")), resize, side, kBytes, got.data(),
-                           down ? Filter::kBicubic : Filter::kPillowBicubic, false, down);
-    EXPECT_EQ(greatest_difference(interleaved(got), expected), 0) << member;
+    const std::string got = cropped(decode(golden().at(std::string(name) + ".jpg")), resize, side,
+                                    down ? Filter::kBicubic : Filter::kPillowBicubic, down);
+    EXPECT_EQ(greatest_difference(got, expected), 0) << member;
     ++compared;
   }
   EXPECT_EQ(compared, 15);
@@ -179,15 +185,12 @@ TEST(Resize, MirrorsAndSurvivesExtremes) {
   }
   EXPECT_EQ(plain, mirrored);
   const Image strip{16384, 1, std::vector<std::uint8_t>(16384 * 3, 200)};
-  resize_and_center_crop(strip, 24, 24, kBytes, plain.data());
-  EXPECT_NEAR(plain[300], 200, 1e-3);
+  EXPECT_NEAR(static_cast<unsigned char>(cropped(strip, 24, 24)[900]), 200, 1);
   const Image pillar{1, 16384, std::vector<std::uint8_t>(16384 * 3, 10)};
-  resize_and_center_crop(pillar, 24, 24, kBytes, plain.data());
-  EXPECT_NEAR(plain[300], 10, 1e-3);
-  resize_and_center_crop(photo, 12, 24, kBytes,
-                         plain.data());  // a crop larger than the picture: black around
-  EXPECT_EQ(plain[0], 0);
-  EXPECT_NE(plain[24 * 12 + 12], 0);
+  EXPECT_NEAR(static_cast<unsigned char>(cropped(pillar, 24, 24)[900]), 10, 1);
+  const std::string small = cropped(photo, 12, 24);  // a crop larger than the picture: black around
+  EXPECT_EQ(small[0], 0);
+  EXPECT_NE(small[3 * (24 * 12 + 12)], 0);
 }
 
 TEST(RandomCrop, StaysInsideAndWithinItsShares) {
