@@ -22,7 +22,8 @@ TEST(CaptionCleaning, IsOpenClips) {
   EXPECT_EQ(clean_caption("re\xcc\x81sume\xcc\x81  A&amp;B", jobs::CaptionCleaning::kPlain),
             "r\xc3\xa9sum\xc3\xa9 a&amp;b");
   // transformers 5.24: SiglipTokenizer.canonicalize_text().
-  EXPECT_EQ(clean_caption(" A dog's\t__Best_one__  day! &amp; \xe2\x80\x9cR\xc3\x89D\xe2\x80\x9d",
+  EXPECT_EQ(clean_caption(" A dog's\t__Best_one__  day! &amp; \xe2\x80\x9cR\xc3\x89"
+                          "D\xe2\x80\x9d",
                           jobs::CaptionCleaning::kUnpunctuated),
             "a dogs bestone day amp \xe2\x80\x9cr\xc3\xa9"
             "d\xe2\x80\x9d");
