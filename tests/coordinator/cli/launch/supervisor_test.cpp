@@ -118,7 +118,8 @@ TEST_F(SupervisorTest, AWrongCommandLineAndATakenPortEndTheFirstStartByName) {
     const SupervisorResult result = run();
     EXPECT_EQ(result.exit_code, code);
     EXPECT_EQ(result.incarnations, 1);
-    EXPECT_EQ(result.state + " " + result.reason, "FAILED worker 1: cannot listen on b:1");
+    EXPECT_EQ(result.state, store::EndState::kFailed);
+    EXPECT_EQ(result.reason, "worker 1: cannot listen on b:1");
   }
   // A rank of a start before may hold the port for a moment.
   script("pulse $TRIREME_INCARNATION; case $TRIREME_INCARNATION in 3) exit 9;; 4) " + line +
