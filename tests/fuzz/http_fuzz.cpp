@@ -8,7 +8,7 @@
 
 namespace {
 
-void admit(const trireme::http::Request& request) {
+void judge(const trireme::http::Request& request) {
   using namespace trireme::coordinator::api;
   const auto stranger = admit(request, {{"localhost"}, "0123456789abcdef"});
   if (!stranger.refused && (stranger.match.endpoint == nullptr || !stranger.match.open)) std::abort();
@@ -40,7 +40,7 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
     }
     if (!parser.is_header_done()) return 0;
     if (parser.get().body().size() > limits.body_limit_bytes) std::abort();
-    admit(request_of(parser, "id"));
+    judge(request_of(parser, "id"));
     if (!parser.is_done()) return 0;
   }
   return 0;
