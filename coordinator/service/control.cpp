@@ -9,7 +9,7 @@
 
 namespace trireme::coordinator::service {
 namespace {
-constexpr std::chrono::nanoseconds kLongestWait = std::chrono::milliseconds(100);
+constexpr std::chrono::nanoseconds kLongestWait = std::chrono::seconds(1);  // all else rings or is a beat
 
 bool from_worker(const jobs::Message& message) {
   return std::holds_alternative<jobs::Hello>(message) || std::holds_alternative<jobs::Heartbeat>(message) ||

@@ -15,7 +15,7 @@
 namespace trireme::worker::runtime {
 namespace {
 constexpr Rank kCoordinator = 0;
-constexpr std::chrono::nanoseconds kLongestWait = std::chrono::milliseconds(100);
+constexpr std::chrono::nanoseconds kLongestWait = std::chrono::seconds(1);  // all else rings or is a beat
 
 std::uint64_t resident_bytes() {
   const io::Behind nothing(nullptr);  // no job's file

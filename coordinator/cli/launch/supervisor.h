@@ -25,7 +25,7 @@ struct SupervisorOptions {
   std::map<std::string, std::string> environment;  // besides TRIREME_*
   io::Path run_folder;
   jobs::RetrySpec retry;
-  std::chrono::milliseconds look{100};            // at files while mpirun runs; its end is seen at once
+  std::chrono::milliseconds look{200};            // at files while mpirun runs; its end is seen at once
   std::chrono::milliseconds poll{20};             // while waiting for anything else
   std::chrono::milliseconds start_limit{180000};  // until the first progress.json of an incarnation
   std::chrono::milliseconds pulse_limit{30000};   // between two changes of it, where no pulse is
