@@ -10,8 +10,11 @@ namespace {
 
 void judge(const trireme::http::Request& request) {
   using namespace trireme::coordinator::api;
-  const auto stranger = admit(request, {{"localhost"}, "0123456789abcdef"});
-  if (!stranger.refused && (stranger.match.endpoint == nullptr || !stranger.match.open)) std::abort();
+  const std::string token = "0123456789abcdef";
+  const bool has_token = request.header("authorization").ends_with(token);
+  const auto anybody = admit(request, {{"localhost"}, token});
+  if (!anybody.refused && (anybody.match.endpoint == nullptr || !(anybody.match.open || has_token)))
+    std::abort();
   const auto known = admit(request, {{"localhost"}, ""});
   if (!known.refused && (known.match.endpoint == nullptr || !known.target.valid)) std::abort();
 }

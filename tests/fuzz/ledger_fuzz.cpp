@@ -31,6 +31,7 @@ coordinator::ledger::LedgerOptions options(std::uint64_t incarnation) {
 // state.db and its log as a crash leaves them.
 std::pair<std::string, std::string> whole() {
   io::remove_tree(folder());
+  std::atexit([] { io::remove_tree(folder()); });
   auto* const ledger = new coordinator::ledger::Ledger(options(1), kClock);  // never closed: the log stays
   for (int i = 0; i < 20; ++i)
     ledger->commit({coordinator::ledger::Event{"Paused", "job-1", "{\"n\":" + std::to_string(i) + "}"}});
@@ -60,7 +61,9 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
     auto opened = options(2);
     opened.folder = copy;
     coordinator::ledger::Ledger ledger(opened, kClock);
-    if (ledger.events("job-1", 0, 100).size() != 20) std::abort();
+    int held = 0;  // beside each start's own
+    for (const auto& row : ledger.events("job-1", 0, 100)) held += row.event.kind == "Paused" ? 1 : 0;
+    if (held != 20) std::abort();
   } catch (const Error& error) {
     if (error.kind() == ErrorKind::kInternal) std::abort();
   }

@@ -155,6 +155,7 @@ void run(const Target& target, double seconds) {
 }  // namespace
 
 int main(int argc, char** argv) {
+  std::setvbuf(stdout, nullptr, _IOLBF, BUFSIZ);
   for (const int signal : {SIGABRT, SIGSEGV, SIGBUS, SIGFPE, SIGILL}) std::signal(signal, keep);
   const double seconds = argc > 1 ? std::atof(argv[1]) : 1;
   const std::vector<std::string> wanted(argv + std::min(argc, 2), argv + argc);

@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Builds the fuzz targets (clang with libFuzzer; asan and ubsan; no torch) and runs each: tests/fuzz/run.sh [SECONDS [TARGET…]]
-# A finding ends it with the input's name. Seeds are small files of this checkout; what is learnt stays in build/fuzz/corpus. $KEEP: a file that gets a line
-# per target: commit, seconds, inputs. What CI has of it, without sanitizers: fuzz_replay (replay.cpp).
+# A finding ends it with the input's name. Seeds are small files of this checkout; what is learnt stays in $BUILD/corpus (build/fuzz).
+# $KEEP: a file that gets a line per target: commit, date, seconds, inputs. What CI has of it, without sanitizers: fuzz_replay (replay.cpp).
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/../.."
 seconds=${1:-15}
@@ -9,16 +9,17 @@ shift || true
 targets=("$@")
 ((${#targets[@]})) || targets=(protocol job sweep tar table safetensors ledger image http)
 clang=$(command -v clang++-16 || command -v clang++) || { echo "clang++ with libFuzzer is needed: apt-get install clang-16 libclang-rt-16-dev"; exit 2; }
-cmake -S . -B build/fuzz -G Ninja -DCMAKE_CXX_COMPILER="$clang" -DCMAKE_BUILD_TYPE=Debug -DTRIREME_TORCH=OFF -DTRIREME_TESTS=OFF -DTRIREME_FUZZ=ON \
-  -DTRIREME_SANITIZE=address,undefined,fuzzer-no-link >build-fuzz.log || { cat build-fuzz.log; exit 1; }
-rm -f build-fuzz.log
-ninja -C build/fuzz "${targets[@]/%/_fuzz}"
+build=${BUILD:-build/fuzz}
+cmake -S . -B "$build" -G Ninja -DCMAKE_CXX_COMPILER="$clang" -DCMAKE_BUILD_TYPE=Debug -DTRIREME_TORCH=OFF -DTRIREME_TESTS=OFF -DTRIREME_FUZZ=ON \
+  -DTRIREME_SANITIZE=address,undefined,fuzzer-no-link >/dev/null
+ninja -C "$build" "${targets[@]/%/_fuzz}"
 seed() {  # FOLDER FILE…
   mkdir -p "$1"
-  cp --update=none "${@:2}" "$1" 2>/dev/null || true
+  cp -n "${@:2}" "$1"
 }
+export UBSAN_OPTIONS=halt_on_error=1:print_stacktrace=1  # a finding of theirs is an end, too
 for target in "${targets[@]}"; do
-  corpus=build/fuzz/corpus/$target
+  corpus=$build/corpus/$target
   mkdir -p "$corpus"
   case $target in
     job) seed "$corpus" jobs/examples/*.json ;;
@@ -32,10 +33,10 @@ for target in "${targets[@]}"; do
     ledger) printf '\1\0\0\0abcd' >"$corpus/seed" ;;
   esac
   echo "== $target, $seconds s"
-  log=build/fuzz/$target.log
-  build/fuzz/bin/"${target}_fuzz" -max_total_time="$seconds" -timeout=10 -rss_limit_mb=1024 -max_len=65536 -print_final_stats=1 -verbosity=0 \
-    -artifact_prefix="build/fuzz/finding-$target-" "$corpus" >"$log" 2>&1 || { tail -60 "$log"; exit 1; }
+  log=$build/$target.log
+  "$build/bin/${target}_fuzz" -max_total_time="$seconds" -timeout=10 -rss_limit_mb=1024 -max_len=65536 -print_final_stats=1 -verbosity=0 \
+    -artifact_prefix="$build/finding-$target-" "$corpus" >"$log" 2>&1 || { tail -60 "$log"; exit 1; }
   inputs=$(sed -n 's/^stat::number_of_executed_units: *//p' "$log")
   echo "$inputs inputs, no finding"
-  [[ -z ${KEEP-} ]] || printf '{"commit": "%s", "target": "%s", "seconds": %s, "inputs": %s, "findings": 0}\n' "$(git rev-parse --short HEAD)" "$target" "$seconds" "$inputs" >>"$KEEP"
+  [[ -z ${KEEP-} ]] || printf '{"commit": "%s", "date": "%s", "target": "%s", "seconds": %s, "inputs": %s, "findings": 0}\n' "$(git rev-parse --short HEAD)" "$(date -I)" "$target" "$seconds" "$inputs" >>"$KEEP"
 done
