@@ -83,7 +83,9 @@ def test_f39_one_that_kills_a_model_within_its_batch(launch, tmp_path):
     spec.pop("output", None)
     spec["data"]["train"]["synthetic"].update({"samples": 128, "shards": 4})
     spec["data"] = {"train": spec["data"]["train"]}
-    spec["stages"] = [{"name": "features", "kind": "embed", "data": ["train"], "model": next(iter(spec["models"]))}]
+    spec["models"] = {"lite0": {"embed_dim": 16, "image": {"kind": "efficientnet_lite0", "weights": "pretrained:efficientnet-lite0", "frozen": True},
+                                "text": {"kind": "transformer", "width": 16, "layers": 1, "heads": 2, "context": 16, "tokenizer": {"kind": "hashed_words", "buckets": 256}}}}
+    spec["stages"] = [{"name": "features", "kind": "embed", "data": ["train"], "model": "lite0"}]
     (tmp_path / "job.json").write_text(json.dumps(document))
     fine = launch(tmp_path / "job.json", name="fine", sets=WITHOUT_TRAINING).succeed(300)
     import tarfile
