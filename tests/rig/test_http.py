@@ -30,19 +30,19 @@ class Service(system.Supervised):
 
     def answer(self, path, body=None, key=None, timeout=60):
         """(status, document)"""
-        endpoint = json.loads((self.run / "endpoint.json").read_text())
-        headers = {"Authorization": "Bearer " + (self.run / "token").read_text().strip(), "Content-Type": "application/json"}
-        if key:
-            headers["Idempotency-Key"] = key
         data = None if body is None else body.encode() if isinstance(body, str) else json.dumps(body).encode()
         try:
+            endpoint = json.loads((self.run / "endpoint.json").read_text())  # not there between two starts
+            headers = {"Authorization": "Bearer " + (self.run / "token").read_text().strip(), "Content-Type": "application/json"}
+            if key:
+                headers["Idempotency-Key"] = key
             with urllib.request.urlopen(urllib.request.Request(endpoint["url"] + path, data=data, headers=headers), timeout=timeout) as answer:
                 text = answer.read().decode()
                 return answer.status, json.loads(text) if text.startswith(("{", "[")) else text
         except urllib.error.HTTPError as error:
             text = error.read().decode()
             return error.code, json.loads(text) if text.startswith("{") else text
-        except (OSError, FileNotFoundError) as error:
+        except OSError as error:
             return 0, str(error)
 
     def job(self, name, data, stages=({"name": "filter", "kind": "filter", "data": ["train"], "short_side_over_px": 8},), **spec):
