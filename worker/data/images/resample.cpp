@@ -32,23 +32,21 @@ double weight_at(Filter filter, double x) {
 }
 
 // Which inputs make output i, and how much of each: weight[i * taps + j] of input first[i] + j, j < count[i],
-// zeros after.
-template <class Weight>
-struct WeightsOf {
+// zeros after. Pillow's weights are longer than a word: `weight` times kLowUnit, and `low` beside it.
+struct Weights {
   int precision = 0;
   std::int64_t taps = 0;
   std::vector<std::int64_t> first, count;
-  std::vector<Weight> weight;
+  std::vector<std::int16_t> weight, low;
 };
-using Weights = WeightsOf<std::int16_t>;
+constexpr int kLowBits = 8, kLowUnit = 1 << kLowBits;
 
-template <class Weight>
-WeightsOf<Weight> weights_of(std::int64_t in, std::int64_t out, Filter filter) {
+Weights weights_of(std::int64_t in, std::int64_t out, Filter filter) {
   const double scale = static_cast<double>(in) / static_cast<double>(out);
   const double support = (is_linear(filter) ? 1.0 : 2.0) * std::max(1.0, scale);
   const double inverse = scale >= 1 ? 1 / scale : 1;
   const std::int64_t most = static_cast<std::int64_t>(std::ceil(support)) * 2 + 1;
-  WeightsOf<Weight> made;
+  Weights made;
   made.taps = (most + kTapsAtOnce - 1) / kTapsAtOnce * kTapsAtOnce;
   std::vector<double> exact(static_cast<std::size_t>(out * made.taps));
   double greatest = 0;
@@ -65,13 +63,22 @@ WeightsOf<Weight> weights_of(std::int64_t in, std::int64_t out, Filter filter) {
     made.first.push_back(first);
     made.count.push_back(count);
   }
-  if (is_pillow(filter)) made.precision = kPillowPrecision;
+  const bool pillow = is_pillow(filter);
+  if (pillow) made.precision = kPillowPrecision;
   while (made.precision < 22 && 0.5 + greatest * (1 << (made.precision + 1)) < 1 << 15) ++made.precision;
   made.weight.resize(exact.size());
+  if (pillow) made.low.resize(exact.size());
   const double unit = 1 << made.precision;
-  for (std::size_t k = 0; k < exact.size(); ++k)
-    made.weight[k] = static_cast<Weight>(exact[k] * unit + (exact[k] < 0 ? -0.5 : 0.5));
+  for (std::size_t k = 0; k < exact.size(); ++k) {
+    const auto whole = static_cast<std::int32_t>(exact[k] * unit + (exact[k] < 0 ? -0.5 : 0.5));
+    made.weight[k] = static_cast<std::int16_t>(pillow ? whole >> kLowBits : whole);
+    if (pillow) made.low[k] = static_cast<std::int16_t>(whole & (kLowUnit - 1));
+  }
   return made;
+}
+
+std::int32_t weight_of(const Weights& weights, std::size_t k) {
+  return weights.low.empty() ? weights.weight[k] : weights.weight[k] * kLowUnit + weights.low[k];
 }
 
 std::uint8_t byte_of(std::int32_t sum, int precision) {
@@ -82,12 +89,14 @@ std::uint8_t byte_of(std::int32_t sum, int precision) {
 
 void row_plain(const std::uint8_t* in, std::uint8_t* out, const Weights& weights) {
   for (std::size_t x = 0; x < weights.first.size(); ++x) {
-    const std::int16_t* w = &weights.weight[x * static_cast<std::size_t>(weights.taps)];
     const std::uint8_t* pixel = in + 3 * weights.first[x];
     std::int32_t sum[3];
     std::fill(sum, sum + 3, 1 << (weights.precision - 1));
-    for (std::int64_t j = 0; j < weights.count[x]; ++j, pixel += 3)
-      for (int c = 0; c < 3; ++c) sum[c] += w[j] * pixel[c];
+    for (std::int64_t j = 0; j < weights.count[x]; ++j, pixel += 3) {
+      const std::int32_t w =
+          weight_of(weights, x * static_cast<std::size_t>(weights.taps) + static_cast<std::size_t>(j));
+      for (int c = 0; c < 3; ++c) sum[c] += w * pixel[c];
+    }
     for (int c = 0; c < 3; ++c) out[3 * x + static_cast<std::size_t>(c)] = byte_of(sum[c], weights.precision);
   }
 }
@@ -106,6 +115,7 @@ __attribute__((target("avx2"), always_inline)) inline __m256i pair_of(const std:
 }
 
 // Four rows of `in_bytes` and `out_bytes` each. A pixel is stored with a byte of the next one, which follows.
+template <bool kLow>
 __attribute__((target("avx2"))) void four_rows_avx2(const std::uint8_t* in, std::int64_t in_bytes,
                                                     std::uint8_t* out, std::int64_t out_bytes,
                                                     const Weights& weights) {
@@ -116,28 +126,34 @@ __attribute__((target("avx2"))) void four_rows_avx2(const std::uint8_t* in, std:
                                                6, -1, 9, -1, 7, -1, 10, -1, 8, -1, 11, -1, -1, -1, -1, -1);
   const __m128i shift = _mm_cvtsi32_si128(weights.precision);
   const __m256i half = _mm256_set1_epi32(1 << (weights.precision - 1));
-  const std::int16_t* w = weights.weight.data();
+  const std::int16_t *w = weights.weight.data(), *low = weights.low.data();
   const std::size_t outputs = weights.first.size();
   for (std::size_t x = 0; x < outputs; ++x, w += weights.taps) {
     const std::uint8_t* a = in + 3 * weights.first[x];
     const std::uint8_t* b = a + 2 * in_bytes;
     const std::int64_t count = weights.count[x];
-    __m256i sum_a = half, sum_b = half;
-    std::int64_t j = 0;
-    for (; j + 2 < count; j += 4, a += 12, b += 12) {
-      const __m256i w0 = pair_of(w + j), w1 = pair_of(w + j + 2);
+    __m256i sum_a = kLow ? _mm256_setzero_si256() : half, sum_b = sum_a, low_a = half, low_b = half;
+    const auto add = [&](__m256i rows_a, __m256i rows_b, std::int64_t j)
+        __attribute__((target("avx2"), always_inline)) {
+      const __m256i pair = pair_of(w + j);
+      sum_a = _mm256_add_epi32(sum_a, _mm256_madd_epi16(rows_a, pair));
+      sum_b = _mm256_add_epi32(sum_b, _mm256_madd_epi16(rows_b, pair));
+      if constexpr (kLow) {
+        const __m256i rest = pair_of(low + j);
+        low_a = _mm256_add_epi32(low_a, _mm256_madd_epi16(rows_a, rest));
+        low_b = _mm256_add_epi32(low_b, _mm256_madd_epi16(rows_b, rest));
+      }
+    };
+    for (std::int64_t j = 0; j < count; j += 4, a += 12, b += 12) {
       const __m256i rows_a = load_rows(a, a + in_bytes), rows_b = load_rows(b, b + in_bytes);
-      sum_a = _mm256_add_epi32(sum_a, _mm256_madd_epi16(_mm256_shuffle_epi8(rows_a, first_pair), w0));
-      sum_b = _mm256_add_epi32(sum_b, _mm256_madd_epi16(_mm256_shuffle_epi8(rows_b, first_pair), w0));
-      sum_a = _mm256_add_epi32(sum_a, _mm256_madd_epi16(_mm256_shuffle_epi8(rows_a, second_pair), w1));
-      sum_b = _mm256_add_epi32(sum_b, _mm256_madd_epi16(_mm256_shuffle_epi8(rows_b, second_pair), w1));
+      add(_mm256_shuffle_epi8(rows_a, first_pair), _mm256_shuffle_epi8(rows_b, first_pair), j);
+      if (j + 2 < count)
+        add(_mm256_shuffle_epi8(rows_a, second_pair), _mm256_shuffle_epi8(rows_b, second_pair), j + 2);
     }
-    if (j < count) {
-      const __m256i w0 = pair_of(w + j);
-      const __m256i rows_a = _mm256_shuffle_epi8(load_rows(a, a + in_bytes), first_pair);
-      const __m256i rows_b = _mm256_shuffle_epi8(load_rows(b, b + in_bytes), first_pair);
-      sum_a = _mm256_add_epi32(sum_a, _mm256_madd_epi16(rows_a, w0));
-      sum_b = _mm256_add_epi32(sum_b, _mm256_madd_epi16(rows_b, w0));
+    if constexpr (kLow) {
+      sum_a = _mm256_add_epi32(_mm256_slli_epi32(sum_a, kLowBits), low_a);
+      sum_b = _mm256_add_epi32(_mm256_slli_epi32(sum_b, kLowBits), low_b);
+      low += weights.taps;
     }
     const __m256i words = _mm256_packs_epi32(_mm256_sra_epi32(sum_a, shift), _mm256_sra_epi32(sum_b, shift));
     const __m256i bytes = _mm256_packus_epi16(words, words);
@@ -157,37 +173,50 @@ __attribute__((target("avx2"))) void four_rows_avx2(const std::uint8_t* in, std:
 
 // ---- columns: one output row from `count` input rows of `bytes` bytes
 
-void column_plain(const std::uint8_t* in, std::int64_t bytes, std::int64_t from, const std::int16_t* w,
-                  std::int64_t count, int precision, std::uint8_t* out) {
+void column_plain(const std::uint8_t* in, std::int64_t bytes, std::int64_t from, const Weights& weights,
+                  std::size_t y, std::uint8_t* out) {
+  const std::size_t first = y * static_cast<std::size_t>(weights.taps);
   for (std::int64_t x = from; x < bytes; ++x) {
-    std::int32_t sum = 1 << (precision - 1);
-    for (std::int64_t j = 0; j < count; ++j) sum += w[j] * in[j * bytes + x];
-    out[x] = byte_of(sum, precision);
+    std::int32_t sum = 1 << (weights.precision - 1);
+    for (std::int64_t j = 0; j < weights.count[y]; ++j)
+      sum += weight_of(weights, first + static_cast<std::size_t>(j)) * in[j * bytes + x];
+    out[x] = byte_of(sum, weights.precision);
   }
 }
 
 // Bytes up to the last whole 32; returns how many. Rows j and j + 1 meet in one multiply-add.
+template <bool kLow>
 __attribute__((target("avx2"))) std::int64_t column_avx2(const std::uint8_t* in, std::int64_t bytes,
-                                                         const std::int16_t* w, std::int64_t count,
-                                                         int precision, std::uint8_t* out) {
-  const __m128i shift = _mm_cvtsi32_si128(precision);
-  const __m256i zero = _mm256_setzero_si256(), half = _mm256_set1_epi32(1 << (precision - 1));
+                                                         const Weights& weights, std::size_t y,
+                                                         std::uint8_t* out) {
+  const std::size_t first = y * static_cast<std::size_t>(weights.taps);
+  const std::int16_t *w = weights.weight.data() + first, *low_w = weights.low.data() + (kLow ? first : 0);
+  const std::int64_t count = weights.count[y];
+  const __m128i shift = _mm_cvtsi32_si128(weights.precision);
+  const __m256i zero = _mm256_setzero_si256(), half = _mm256_set1_epi32(1 << (weights.precision - 1));
   std::int64_t x = 0;
   for (; x + 32 <= bytes; x += 32) {
-    __m256i sum[4] = {half, half, half, half};
+    __m256i sum[4], rest[4];
+    for (int i = 0; i < 4; ++i) sum[i] = kLow ? zero : half, rest[i] = half;
     for (std::int64_t j = 0; j < count; j += 2) {
       const std::uint8_t* row = in + j * bytes + x;
       const __m256i a = _mm256_loadu_si256(reinterpret_cast<const __m256i*>(row));
       const __m256i b =
           j + 1 < count ? _mm256_loadu_si256(reinterpret_cast<const __m256i*>(row + bytes)) : zero;
-      const __m256i weight = pair_of(w + j);
       const __m256i low = _mm256_unpacklo_epi8(a, b), high = _mm256_unpackhi_epi8(a, b);
-      sum[0] = _mm256_add_epi32(sum[0], _mm256_madd_epi16(_mm256_unpacklo_epi8(low, zero), weight));
-      sum[1] = _mm256_add_epi32(sum[1], _mm256_madd_epi16(_mm256_unpackhi_epi8(low, zero), weight));
-      sum[2] = _mm256_add_epi32(sum[2], _mm256_madd_epi16(_mm256_unpacklo_epi8(high, zero), weight));
-      sum[3] = _mm256_add_epi32(sum[3], _mm256_madd_epi16(_mm256_unpackhi_epi8(high, zero), weight));
+      const __m256i pairs[4] = {_mm256_unpacklo_epi8(low, zero), _mm256_unpackhi_epi8(low, zero),
+                                _mm256_unpacklo_epi8(high, zero), _mm256_unpackhi_epi8(high, zero)};
+      const __m256i weight = pair_of(w + j);
+      for (int i = 0; i < 4; ++i) sum[i] = _mm256_add_epi32(sum[i], _mm256_madd_epi16(pairs[i], weight));
+      if constexpr (kLow) {
+        const __m256i less = pair_of(low_w + j);
+        for (int i = 0; i < 4; ++i) rest[i] = _mm256_add_epi32(rest[i], _mm256_madd_epi16(pairs[i], less));
+      }
     }
-    for (__m256i& part : sum) part = _mm256_sra_epi32(part, shift);
+    for (int i = 0; i < 4; ++i) {
+      if constexpr (kLow) sum[i] = _mm256_add_epi32(_mm256_slli_epi32(sum[i], kLowBits), rest[i]);
+      sum[i] = _mm256_sra_epi32(sum[i], shift);
+    }
     _mm256_storeu_si256(
         reinterpret_cast<__m256i*>(out + x),
         _mm256_packus_epi16(_mm256_packs_epi32(sum[0], sum[1]), _mm256_packs_epi32(sum[2], sum[3])));
@@ -201,65 +230,29 @@ void resample_rows(const std::uint8_t* rgb, std::int64_t width, std::int64_t row
   std::int64_t y = 0;
   // The rows after which the picture goes on for long enough.
   const std::int64_t safe = rows - (kReadPastBytes + in_bytes - 1) / in_bytes;
+  const auto four_rows = weights.low.empty() ? four_rows_avx2<false> : four_rows_avx2<true>;
   for (; fast && y + 4 <= safe; y += 4)
-    four_rows_avx2(rgb + y * in_bytes, in_bytes, out + y * out_bytes, out_bytes, weights);
+    four_rows(rgb + y * in_bytes, in_bytes, out + y * out_bytes, out_bytes, weights);
   for (; y < rows; ++y) row_plain(rgb + y * in_bytes, out + y * out_bytes, weights);
 }
 
 void resample_columns(const std::uint8_t* rgb, std::int64_t width, std::uint8_t* out, const Weights& weights,
                       bool fast) {
   const std::int64_t bytes = width * 3;
+  const auto column = weights.low.empty() ? column_avx2<false> : column_avx2<true>;
   for (std::size_t y = 0; y < weights.first.size(); ++y) {
-    const std::int16_t* w = &weights.weight[y * static_cast<std::size_t>(weights.taps)];
     const std::uint8_t* in = rgb + weights.first[y] * bytes;
     std::uint8_t* row = out + static_cast<std::int64_t>(y) * bytes;
-    const std::int64_t done = fast ? column_avx2(in, bytes, w, weights.count[y], weights.precision, row) : 0;
-    column_plain(in, bytes, done, w, weights.count[y], weights.precision, row);
+    const std::int64_t done = fast ? column(in, bytes, weights, y, row) : 0;
+    column_plain(in, bytes, done, weights, y, row);
   }
 }
 
-// ---- the same with weights of 32 bits
-
-using ExactWeights = WeightsOf<std::int32_t>;
-
-void exact_rows(const std::uint8_t* rgb, std::int64_t width, std::int64_t rows, std::uint8_t* out,
-                const ExactWeights& weights) {
-  for (std::int64_t y = 0; y < rows; ++y, rgb += 3 * width) {
-    const std::int32_t* w = weights.weight.data();
-    for (std::size_t x = 0; x < weights.first.size(); ++x, w += weights.taps, out += 3) {
-      const std::uint8_t* pixel = rgb + 3 * weights.first[x];
-      std::int32_t red = 1 << (kPillowPrecision - 1), green = red, blue = red;
-      for (std::int64_t j = 0; j < weights.count[x]; ++j, pixel += 3) {
-        red += w[j] * pixel[0];
-        green += w[j] * pixel[1];
-        blue += w[j] * pixel[2];
-      }
-      out[0] = byte_of(red, kPillowPrecision);
-      out[1] = byte_of(green, kPillowPrecision);
-      out[2] = byte_of(blue, kPillowPrecision);
-    }
-  }
-}
-
-__attribute__((optimize("O3"), target_clones("avx2", "default"))) void add_row(
-    const std::uint8_t* __restrict in, std::int32_t weight, std::int32_t* __restrict sum,
-    std::int64_t bytes) {
-  for (std::int64_t x = 0; x < bytes; ++x) sum[x] += weight * in[x];
-}
-
-void exact_columns(const std::uint8_t* rgb, std::int64_t width, std::uint8_t* out,
-                   const ExactWeights& weights) {
-  const std::int64_t bytes = width * 3;
-  std::vector<std::int32_t> sum(static_cast<std::size_t>(bytes));
-  for (std::size_t y = 0; y < weights.first.size(); ++y, out += bytes) {
-    std::ranges::fill(sum, 1 << (kPillowPrecision - 1));
-    for (std::int64_t j = 0; j < weights.count[y]; ++j)
-      add_row(rgb + (weights.first[y] + j) * bytes,
-              weights.weight[y * static_cast<std::size_t>(weights.taps) + static_cast<std::size_t>(j)],
-              sum.data(), bytes);
-    for (std::int64_t x = 0; x < bytes; ++x)
-      out[x] = byte_of(sum[static_cast<std::size_t>(x)], kPillowPrecision);
-  }
+// Pillow 13 takes the columns first where they lose more than twice as many pixels as the rows: pictures more
+// than twice as high as wide. (Before, it never did.)
+bool columns_first(std::int64_t width, std::int64_t height, std::int64_t out_width, std::int64_t out_height,
+                   Filter filter) {
+  return is_pillow(filter) && out_height < height && height - out_height > 2 * (width - out_width);
 }
 
 }  // namespace
@@ -267,27 +260,23 @@ void exact_columns(const std::uint8_t* rgb, std::int64_t width, std::uint8_t* ou
 void resample(const std::uint8_t* rgb, std::int64_t width, std::int64_t height, std::uint8_t* out,
               std::int64_t out_width, std::int64_t out_height, Filter filter) {
   static const bool fast = __builtin_cpu_supports("avx2");
-  const std::uint8_t* columns = rgb;
-  std::unique_ptr<std::uint8_t[]> between;
-  if (width == out_width && height == out_height) {
+  const bool rows = width != out_width, columns = height != out_height;
+  if (!rows && !columns) {
     std::copy_n(rgb, width * height * 3, out);
     return;
   }
-  if (width != out_width) {
-    std::uint8_t* target = out;
-    if (height != out_height) {
-      between.reset(new std::uint8_t[static_cast<std::size_t>(out_width * height * 3)]);
-      columns = target = between.get();
-    }
-    if (is_pillow(filter))
-      exact_rows(rgb, width, height, target, weights_of<std::int32_t>(width, out_width, filter));
-    else
-      resample_rows(rgb, width, height, target, weights_of<std::int16_t>(width, out_width, filter), fast);
-  }
-  if (height != out_height && is_pillow(filter))
-    exact_columns(columns, out_width, out, weights_of<std::int32_t>(height, out_height, filter));
-  else if (height != out_height)
-    resample_columns(columns, out_width, out, weights_of<std::int16_t>(height, out_height, filter), fast);
+  const bool late = rows && columns && columns_first(width, height, out_width, out_height, filter);
+  std::unique_ptr<std::uint8_t[]> between;
+  if (rows && columns)
+    between.reset(
+        new std::uint8_t[static_cast<std::size_t>(3 * (late ? width * out_height : out_width * height))]);
+  if (late) resample_columns(rgb, width, between.get(), weights_of(height, out_height, filter), fast);
+  if (rows)
+    resample_rows(late ? between.get() : rgb, width, late ? out_height : height,
+                  !columns || late ? out : between.get(), weights_of(width, out_width, filter), fast);
+  if (columns && !late)
+    resample_columns(rows ? between.get() : rgb, out_width, out, weights_of(height, out_height, filter),
+                     fast);
 }
 
 }  // namespace trireme::worker::data

@@ -5,7 +5,8 @@
 //   out[i] = clamp((2^(p-1) + sum_j w_ij in[j]) >> p),  w_ij = round(2^p f((j + 1/2 - c_i) / s) / sum)
 //   c_i = (i + 1/2) in / out, s = max(1, in / out); j runs over the support of f (Keys' cubic, a = -1/2, or
 //   the triangle) around c_i; p is the greatest precision at which the greatest weight stays below 2^15.
-// With Pillow's weights p is 22, and the bytes are those of Image.resize (a golden file holds some).
+// With Pillow's weights p is 22, and the bytes are those of Pillow 13's Image.resize, which takes the columns
+// first where a picture loses more than twice as many rows as columns (a golden file holds some).
 #pragma once
 
 #include <cstdint>
