@@ -9,7 +9,7 @@ namespace trireme::jobs {
 
 std::string geometry_text(const ImagePreprocess& preprocess) {
   std::string text = std::to_string(preprocess.image_px) + " of " + std::to_string(preprocess.resize_px) +
-                     (preprocess.bilinear ? " bilinear" : " bicubic");
+                     (preprocess.bilinear ? " bilinear" : " bicubic") + (preprocess.pillow ? " pillow" : "");
   if (preprocess.longest) return text + " longest " + std::to_string(preprocess.fill);
   return text + (preprocess.square ? " square" : " shortest") + (preprocess.crop_down ? " down" : "");
 }

@@ -109,6 +109,9 @@ TEST_F(EncoderTest, KeptPicturesStandForTheShardsOwn) {
   auto other = preprocess;
   other.crop_down = !other.crop_down;
   EXPECT_FALSE(KeptPictures({path}, other).usable());
+  other = preprocess;
+  other.pillow = !other.pillow;
+  EXPECT_FALSE(KeptPictures({path}, other).usable());
   EXPECT_FALSE(KeptPictures({stored("tower")}, preprocess).usable());
   other = preprocess;
   other.mean[0] += 1;  // the same pictures, normalised otherwise
