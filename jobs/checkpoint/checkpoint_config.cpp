@@ -113,20 +113,50 @@ Json tree_of(const ModelSpec& model) {
   return parse_json(model_json(model), faults);
 }
 
-// transformers cuts captions at its tokenizer's length where that is shorter than the positions.
+// Where captions are cut, if that is before the last position: transformers' CLIP at its tokenizer's length,
+// sentence-transformers' BERT at its own, or at the tokenizer's where it says nothing.
 void bound_context(const io::Path& folder, CheckpointConfig& out) {
-  const io::Path words = folder / "tokenizer_config.json", whole = folder / "config.json";
-  if (!io::is_file(words) || !io::is_file(whole)) return;
-  const Json config = read_json(whole), tokenizer = read_json(words);
-  const Json *type = config.find("model_type"), *text = config.find("text_config"),
-             *length = tokenizer.find("model_max_length");
-  if (type == nullptr || !type->text.starts_with("clip") || length == nullptr ||
-      !length->is(Json::Type::kInteger))
-    return;
+  const io::Path words = folder / "tokenizer_config.json", whole = folder / "config.json",
+                 sentences = folder / "sentence_bert_config.json";
+  if (!io::is_file(whole)) return;
+  const Json config = read_json(whole);
+  const Json *type = config.find("model_type"), *text = config.find("text_config");
+  const bool bert = type != nullptr && type->text == "bert";
+  if (type == nullptr || (!bert && !type->text.starts_with("clip"))) return;
   const Json* const positions = (text == nullptr ? config : *text).find("max_position_embeddings");
   const bool said = positions != nullptr && positions->is(Json::Type::kInteger);
-  if (length->integer > 1 && length->integer < (said ? positions->integer : 77))
-    out.facts.push_back({"text/context", *length, words.string() + ": model_max_length"});
+  const std::int64_t most = said ? positions->integer : bert ? 512 : 77;
+  const auto length_in = [&](const io::Path& file, const char* field) {
+    if (!io::is_file(file)) return false;
+    const Json root = read_json(file);
+    const Json* const length = root.find(field);
+    const bool cuts = length != nullptr && length->is(Json::Type::kInteger) && length->integer > 1 &&
+                      length->integer < most;
+    if (cuts) out.facts.push_back({"text/context", *length, file.string() + ": " + field});
+    return cuts;
+  };
+  if (bert && (length_in(sentences, "max_seq_length") || length_in(words, "model_max_length"))) return;
+  if (bert && said)
+    out.facts.push_back({"text/context", Json(most), whole.string() + ": max_position_embeddings"});
+  if (!bert) length_in(words, "model_max_length");
+}
+
+// sentence-transformers': what stands behind the tower, and before its tokenizer.
+void read_sentence_modules(const io::Path& folder, CheckpointConfig& out) {
+  const io::Path path = folder / "modules.json";
+  if (!io::is_file(path)) return;
+  std::vector<SpecFault> faults;
+  const Json root = parse_json(io::read_file(path, kMostBytes), faults, {.bytes = kMostBytes, .depth = 64});
+  for (const Json& module : root.items) {
+    const Json *type = module.find("type"), *place = module.find("path");
+    const std::string name = type == nullptr ? "" : type->text;
+    const bool pools = name.ends_with(".Pooling");
+    if (!pools && !name.ends_with(".Transformer") && !name.ends_with(".Normalize"))
+      out.refusals.push_back({"text", path.string() + ": it has a module " + printable(name, 100) +
+                                          ", which no tower here computes"});
+    else if (pools && (place == nullptr || place->text != "1_Pooling"))
+      out.refusals.push_back({"text", path.string() + ": its pooling is not in 1_Pooling"});
+  }
 }
 
 // A field of another kind of tower says nothing about this one.
@@ -161,6 +191,9 @@ CheckpointConfig read_checkpoint_config(const std::string& weights_file) {
       read("preprocessor_config.json", read_preprocessor_config);
     read("tokenizer_config.json", read_tokenizer_config);
     read("1_Pooling/config.json", read_pooling_config);
+    read_sentence_modules(folder, out);
+    read("sentence_bert_config.json", read_sentence_config);
+    read("config_sentence_transformers.json", read_sentence_config);
     bound_context(folder, out);
   }
   if (out.exported) read_exported_model(*out.exported, (folder / "trireme_model").string(), out);
@@ -213,6 +246,10 @@ std::vector<std::string> contradictions(const ModelSpec& model, const Checkpoint
     const Json ours = is_open(value) ? meaning_of_nothing(fact.field) : *value;
     const Json theirs = is_open(&fact.value) ? meaning_of_nothing(fact.field) : fact.value;
     if ((is_nothing(&ours) && is_nothing(&theirs)) || equal(ours, theirs)) continue;
+    // A BERT that reads less than it could: its captions are cut, and counted.
+    if (fact.field == "text/context" && resolved.text.kind == TextTowerKind::kBert &&
+        ours.number < theirs.number)
+      continue;
     std::string name = fact.field;
     std::ranges::replace(name, '/', '.');
     found.push_back(fact.said + " means " + name + " = " + dump_json(theirs) + ", the model has " +

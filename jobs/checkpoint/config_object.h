@@ -66,6 +66,8 @@ void read_preprocessor_config(const Json& root, const std::string& file, Checkpo
 void read_processor_config(const Json& root, const std::string& file, CheckpointConfig& out);
 void read_tokenizer_config(const Json& root, const std::string& file, CheckpointConfig& out);
 void read_pooling_config(const Json& root, const std::string& file, CheckpointConfig& out);
+// sentence-transformers' sentence_bert_config.json and config_sentence_transformers.json.
+void read_sentence_config(const Json& root, const std::string& file, CheckpointConfig& out);
 
 // A vision tower of timm by its name, as open_clip's vision_cfg names it; refuses those that are none of
 // ours.

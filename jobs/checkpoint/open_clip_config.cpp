@@ -212,7 +212,8 @@ void read_open_clip_config(const Json& root, const std::string& file, Checkpoint
       {"embed_dim", "init_logit_scale", "init_logit_bias", "multimodal_cfg", "output_dict", "cast_dtype"});
   model.finish();
   if (const Json* ours = whole.value("trireme_model")) out.exported = *ours;
-  if (whole.has("preprocess_cfg")) read_open_clip_preprocess(whole.object("preprocess_cfg", "image"));
+  // Left out, it is PreprocessCfg's defaults.
+  read_open_clip_preprocess(whole.object("preprocess_cfg", "image"));
   whole.finish();
 }
 

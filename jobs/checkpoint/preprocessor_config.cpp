@@ -201,6 +201,8 @@ void read_preprocessor_config(const Json& root, const std::string& file, Checkpo
     config.refuse("rescale_factor");
   config.only("rescale_offset");
   config.only("include_top");
+  if (type.starts_with("EfficientNet") && !config.has("include_top"))
+    config.refuse("include_top", "without which pictures are divided by the deviation twice");
   normalization_facts(config, silent);
   config.only("do_pad");
   config.harmless({"image_processor_type", "feature_extractor_type", "do_convert_rgb", "processor_class",

@@ -183,13 +183,34 @@ void read_timm_preprocess(ConfigObject config, std::int64_t patch_px) {
   config.finish();
 }
 
+namespace {
+
+// Of the same shapes: "tf_" are TensorFlow's, the others were trained in PyTorch. False for what is none of
+// ours.
+bool efficientnet_facts(ConfigObject& config, const std::string& name) {
+  const bool google = name.starts_with("tf_");
+  std::string rest = name.substr(google ? 3 : 0);
+  if (!rest.starts_with("efficientnet_")) return false;
+  rest.erase(0, std::string("efficientnet_").size());
+  const std::string size = rest.starts_with("lite") ? rest.substr(4)
+                           : rest.starts_with("b")  ? rest.substr(1)
+                                                    : "";
+  const bool number = size.size() == 1 && size[0] >= '0' && size[0] <= '9';
+  if (!number && rest != "l2") return false;
+  config.fact("image/padding", Json(google ? "same" : "symmetric"), "architecture");
+  config.fact("image/batch_norm/epsilon", Json(google ? 1e-3 : 1e-5), "architecture");
+  return true;
+}
+
+}  // namespace
+
 void read_timm_config(const Json& root, const std::string& file, CheckpointConfig& out) {
   ConfigObject config(root, file, "", "image", out);
   const std::string name = config.text("architecture").value_or("");
   const std::string pool = config.text("global_pool").value_or("");
   if (name.starts_with("vit_"))
     read_timm_name(config, "architecture", name, pool);
-  else if (!name.starts_with("efficientnet_") && !name.starts_with("tf_efficientnet_"))
+  else if (!efficientnet_facts(config, name))
     config.refuse("architecture", "a tower of timm that is not computed here");
   else if (!pool.empty() && pool != "avg")
     config.refuse("global_pool", "where an EfficientNet averages");

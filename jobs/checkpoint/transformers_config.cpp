@@ -222,6 +222,14 @@ void read_transformers_config(const Json& root, const std::string& file, Checkpo
   whole.finish();
 }
 
+void read_sentence_config(const Json& root, const std::string& file, CheckpointConfig& out) {
+  ConfigObject config(root, file, "", "text", out);
+  if (config.flag("do_lower_case").value_or(false))
+    config.fact("text/tokenizer/lower_case", Json(true), "do_lower_case");
+  if (config.has("default_prompt_name"))
+    config.refuse("default_prompt_name", "a prompt before every text, which nobody here writes");
+}
+
 // sentence-transformers': how the rows of a BERT become one.
 void read_pooling_config(const Json& root, const std::string& file, CheckpointConfig& out) {
   ConfigObject config(root, file, "", "text", out);

@@ -12,7 +12,7 @@ import zlib
 GOLDEN = pathlib.Path(__file__).resolve().parents[1] / "golden"
 CAPTIONS = ["a photo of a dog", "It's TWO Dogs, and a cat; don't you see?", "r\u00e9sum\u00e9 na\u00efve caf\u00e9", "tabs\tand   spaces", "word " * 90, "\u6771\u4eac \u732b 12345"]
 REPAIRED = ["&lt;b&gt; &amp;amp; caf&eacute;", "\u201ccurly\u201d sch\u00c3\u00b6n re\u0301sume\u0301 under_score"]  # what open_clip cleans and others do not
-SIZES = [(32, 32), (32, 45), (51, 32), (61, 40), (130, 47)]  # the last two are resized to the short side, or all to a square
+SIZES = [(32, 32), (32, 45), (51, 32), (61, 40), (130, 47), (40, 131)]  # the last three are resized to the short side, or all to a square; Pillow takes the last one's columns first
 
 
 def pixels(width, height, seed):

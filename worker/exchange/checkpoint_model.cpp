@@ -211,7 +211,10 @@ void recognise_projections(const Shapes& shapes, CheckpointModel& model) {
   }
   spec.image.projection = projection_kind(shapes, "visual.proj", "visual.projection");
   spec.text.projection = projection_kind(shapes, "text_projection", "text.projection");
-  spec.embed_dim = model.image ? spec.image.pooling_width.value_or(spec.image.width) : spec.text.width;
+  const std::int64_t picture = jobs::is_efficientnet(spec.image)
+                                   ? models::efficientnet_shape(spec.image).width()
+                                   : spec.image.pooling_width.value_or(spec.image.width);
+  spec.embed_dim = model.image ? picture : spec.text.width;
   for (const auto& [name, axis] : {std::pair{"visual.proj", 1},
                                    {"text_projection", 1},
                                    {"visual.projection.weight", 0},
