@@ -122,10 +122,13 @@ bool is_source_code(std::string_view line) {
   return line.ends_with(line[0]);
 }
 
+// All of it, or a line with the list's comma behind it: "names = [" and "]" may stand around them.
 void refuse_source_code(const std::vector<std::string>& lines, const std::string& path) {
-  if (!lines.empty() && std::ranges::all_of(lines, is_source_code))
-    refuse(path, 1, "every line is written as in the source of a program: " + printable(lines[0], 80),
-           "write the text alone, without quotes and commas");
+  const auto found = std::ranges::find_if(lines, is_source_code);
+  if (found == lines.end() || (!found->ends_with(',') && !std::ranges::all_of(lines, is_source_code))) return;
+  refuse(path, static_cast<std::size_t>(found - lines.begin()) + 1,
+         "the line is written as in the source of a program: " + printable(*found, 80),
+         "write the text alone, without quotes and commas");
 }
 
 }  // namespace

@@ -10,10 +10,12 @@
 namespace trireme::jobs {
 
 // Of two pictures of one sample the one named first here is taken.
-inline constexpr std::array<std::string_view, 11> kImageSuffixes = {
-    "webp", "png", "jpg", "jpeg", "gif", "bmp", "tif", "tiff", "avif", "heic", "heif"};
+inline constexpr std::array<std::string_view, 19> kImageSuffixes = {
+    "webp", "png",  "jpg", "jpeg", "gif", "bmp", "tif",   "tiff", "avif", "heic",
+    "heif", "jfif", "jpe", "jif",  "jfi", "pjp", "pjpeg", "apng", "hif"};
 // Pictures that are known by name and not read: "unsupported_image".
-inline constexpr std::array<std::string_view, 4> kOtherImageSuffixes = {"jp2", "jxl", "psd", "svg"};
+inline constexpr std::array<std::string_view, 13> kOtherImageSuffixes = {
+    "jp2", "jxl", "psd", "svg", "ppm", "pgm", "pbm", "pnm", "dib", "ico", "tga", "dng", "exr"};
 
 // Position in kImageSuffixes of a lower-case suffix without its dot.
 constexpr std::optional<std::size_t> image_suffix_rank(std::string_view suffix) {

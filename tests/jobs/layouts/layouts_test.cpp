@@ -121,8 +121,9 @@ TEST(LineList, FilesLieBesideTheShardOrOneFolderUp) {
                         false);
   EXPECT_TRUE(has(fault_of([&] { class_templates_near(folder / "test/0.tar"); }), "source of a program"));
   io::write_file_atomic(folder / kClassNamesFile, "'tench',\n\"goldfish\",\n", false);
-  EXPECT_TRUE(
-      has(fault_of([&] { class_names_near(folder / "test/0.tar"); }), ".txt:1: every line is written"));
+  EXPECT_TRUE(has(fault_of([&] { class_names_near(folder / "test/0.tar"); }), ".txt:1: the line is written"));
+  io::write_file_atomic(folder / kClassNamesFile, "names = [\n'tench',\n'goldfish',\n]\n", false);
+  EXPECT_TRUE(has(fault_of([&] { class_names_near(folder / "test/0.tar"); }), ".txt:2: the line is written"));
   io::write_file_atomic(folder / kClassNamesFile, "'tench'\ngold's\n", false);
   EXPECT_EQ(class_names_near(folder / "test/0.tar").size(), 2U);
   std::filesystem::remove_all(folder);

@@ -7,6 +7,7 @@
 #include "common/base/error.h"
 #include "common/base/random.h"
 #include "common/io/hash.h"
+#include "jobs/layouts/folder_listing.h"
 #include "tests/support/ranged_source.h"
 #include "tests/support/tar_writer.h"
 #include "worker/data/shards/quarantine.h"
@@ -83,6 +84,39 @@ TEST_F(ShardTest, QuarantinedSamplesAreBad) {
   EXPECT_EQ(ShardReader(shard, index).key(0), "b");
   EXPECT_EQ(without({""}).samples, 0);
   EXPECT_EQ(ShardReader(shard, index).size(), 0);
+}
+
+// Pillow's Image.registered_extensions() and what browsers and cameras write of JPEG, PNG and HEIF.
+TEST_F(ShardTest, WhatIsNoTarSaysWhatItIs) {
+  using namespace std::string_literals;
+  const std::pair<std::string, std::string> known[] = {
+      {"\x1F\x8B\b\0"s, "gunzip"},
+      {"\x28\xB5\x2F\xFD"s, "zstd -d"},
+      {"PK\x03\x04"s, "unzip"},
+      {"version https://git-lfs.github.com/spec/v1\n"s, "git lfs pull"},
+      {"<!DOCTYPE html>"s, "web page"}};
+  for (const auto& [head, word] : known) {
+    try {
+      scan(head + std::string(1024, 'x'));
+      ADD_FAILURE() << word;
+    } catch (const Error& error) {
+      EXPECT_NE(std::string(error.what()).find(word), std::string::npos) << error.what();
+    }
+  }
+}
+
+TEST_F(ShardTest, SuffixesThatPeopleHaveArePictures) {
+  const Strings suffixes{"jpg", "jpeg", "jpe",  "jfif", "jif", "jfi",  "pjpeg", "pjp", "JPE",
+                         "png", "apng", "webp", "tif",  "bmp", "heic", "hif",   "HIF", "gif"};
+  TarWriter tar;
+  for (std::size_t i = 0; i < suffixes.size(); ++i) {
+    const std::string key = "k" + std::to_string(i);
+    tar.add(key + "." + suffixes[i], "J").add(key + ".txt", "a dog");
+    EXPECT_TRUE(jobs::is_picture_name(key + "." + suffixes[i]));
+  }
+  const ShardScan found = scan(tar.add("x.ppm", "P").add("x.txt", "a dog").bytes());
+  EXPECT_EQ(found.samples, static_cast<std::int64_t>(suffixes.size()));
+  EXPECT_EQ(found.bad, (Bad{{"unsupported_image", 1}}));
 }
 
 TEST_F(ShardTest, ReadsClipBenchmarkTars) {

@@ -18,6 +18,27 @@ namespace {
 
 constexpr std::uint64_t kPollBytes = std::uint64_t{16} << 20;  // far below a second of hashing
 
+// What a file is that only has a tar's name.
+std::string hint_for_no_tar(std::string_view head) {
+  using namespace std::string_view_literals;
+  struct Known {
+    std::string_view begins, hint;
+  };
+  constexpr Known kKnown[] = {
+      {"\x1F\x8B"sv, "gzip packed it: gunzip < FILE > UNPACKED.tar"},
+      {"\x28\xB5\x2F\xFD"sv, "Zstandard packed it: zstd -d < FILE > UNPACKED.tar"},
+      {"\xFD"
+       "7zXZ\0"sv,
+       "xz packed it: xz -d < FILE > UNPACKED.tar"},
+      {"BZh"sv, "bzip2 packed it: bunzip2 < FILE > UNPACKED.tar"},
+      {"PK\x03\x04"sv, "it is a zip: unzip it and name the folder"},
+      {"version https://git-lfs"sv, "it is a pointer of Git LFS: git lfs pull gets the file"},
+      {"<"sv, "it is a web page or XML, as a failed download leaves"}};
+  for (const Known& one : kKnown)
+    if (head.starts_with(one.begins)) return std::string(one.hint);
+  return "check the path";
+}
+
 void scan_tar_shard(const io::Path& shard, const io::ByteSource& tar, const jobs::SourceSpec& source,
                     bool lines, const std::function<void()>& poll, ShardIndex& index, ShardScan& scan) {
   io::Sha256 hash;
@@ -42,7 +63,7 @@ void scan_tar_shard(const io::Path& shard, const io::ByteSource& tar, const jobs
       hash_up_to);
   if (!found.is_tar)
     throw Error(ErrorKind::kInvalid, "shard " + shard.string() + " is not a tar",
-                "check the path; compressed tars must be unpacked first (gunzip)");
+                hint_for_no_tar(tar.view(0, std::min<std::uint64_t>(tar.size(), 32), piece)));
   if (found.second_at > 0)
     throw Error(ErrorKind::kInvalid,
                 "shard " + shard.string() + " ends before its last byte: another archive begins at byte " +
