@@ -64,7 +64,8 @@ def verdict(tool, name):
         folder = pathlib.Path(place)
         model = create(name)
         lively(model)
-        (folder / 'config.json').write_text(json.dumps(config_of(name, getattr(model, 'global_pool', None))))
+        pool = getattr(model, 'global_pool', None)  # a name, or an EfficientNet's module
+        (folder / 'config.json').write_text(json.dumps(config_of(name, pool if isinstance(pool, str) else None)))
         save_file({k: v.contiguous().clone() for k, v in model.state_dict().items()}, folder / 'model.safetensors', {'format': 'pt'})
         px = model.patch_embed.img_size[0] if hasattr(model, 'patch_embed') else PIXELS
         image = torch.randn(1, 3, px, px, generator=torch.Generator().manual_seed(2))
