@@ -239,7 +239,11 @@ TEST(TrainStage, RollsBackToTheCommittedCheckpoint) {
   EXPECT_EQ(outcome.done.counts.at("rollbacks"), 3);
   EXPECT_NE(io::read_file(job.log("a")).find("\"rolled_back_to\":"), std::string::npos);
   EXPECT_EQ(rows_of(job.log("a")), 9);
-  job.lose_files = true;  // every rank has kept what it goes back to
+  // A start that has just taken up a checkpoint goes back to its files, all others to what each rank has
+  // kept.
+  ASSERT_EQ(job.train("r", 2, outcome.checkpoints.at(1)).error, "");
+  EXPECT_EQ(weights_hash(job, "a"), weights_hash(job, "r"));
+  job.lose_files = true;
   const auto from_memory = job.train("m", 2);
   ASSERT_EQ(from_memory.error, "");
   EXPECT_EQ(from_memory.done.counts.at("rollbacks"), 3);
