@@ -69,6 +69,7 @@ std::string address_part(const jobs::StageSettings& settings) {
   if (std::holds_alternative<jobs::EvaluateSettings>(settings)) {
     stand_by(tree.find("captions"));
     stand_by(tree.find("answers"));
+    stand_by(tree.find("prompts"));
     if (jobs::Json* ratings = tree.find("ratings"))
       for (jobs::Json& file : ratings->items) file.text = "file";
   }

@@ -6,6 +6,11 @@
 
 namespace trireme::jobs {
 
+// Whether a setting `prompts` is a folder of lists rather than "<language>:<set>".
+inline bool is_prompt_folder(std::string_view prompts) {
+  return prompts.find('/') != std::string_view::npos;
+}
+
 inline bool has_class_place(std::string_view prompt) {
   return prompt.find("{c}") != std::string_view::npos;
 }

@@ -2,6 +2,8 @@
 
 #include <filesystem>
 
+#include "jobs/specification/prompt_template.h"
+
 namespace trireme::jobs {
 namespace {
 
@@ -53,6 +55,7 @@ std::vector<SpecPath> spec_paths(JobSpec& job) {
     if (auto* evaluate = std::get_if<EvaluateSettings>(&job.spec.stages[i].settings)) {
       add(base + "/captions", evaluate->captions);
       add(base + "/answers", evaluate->answers);
+      if (is_prompt_folder(evaluate->prompts)) add(base + "/prompts", evaluate->prompts);
       for (std::size_t f = 0; f < evaluate->ratings.size(); ++f)
         add(base + "/ratings/" + std::to_string(f), evaluate->ratings[f]);
     }

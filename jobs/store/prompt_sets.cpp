@@ -5,6 +5,7 @@
 #include "common/base/error.h"
 #include "common/base/nearest_name.h"
 #include "common/io/folder.h"
+#include "jobs/layouts/line_list.h"
 #include "jobs/specification/prompt_template.h"
 #include "jobs/store/published.h"
 
@@ -58,13 +59,36 @@ std::vector<std::string> list_of(const json& sets, const std::string& set, const
   return lines;
 }
 
+std::vector<io::Path> lists_in(const io::Path& folder) {
+  std::vector<io::Path> files;
+  for (const char* name : {kClassNamesFile, kTemplatesFile})
+    if (const io::Path file = folder / name; io::is_file(file)) files.push_back(file);
+  if (files.empty())
+    throw Error(ErrorKind::kNotFound,
+                folder.string() + " holds neither " + kClassNamesFile + " nor " + kTemplatesFile,
+                "one name, one prompt with {c} a line");
+  return files;
+}
+
+PromptSet set_in(const io::Path& folder) {
+  PromptSet result;
+  result.set = folder.string();
+  for (const auto& file : lists_in(folder)) {
+    const bool names = file.filename() == kClassNamesFile;  // a reader looks beside the file that it is given
+    (names ? result.classes : result.templates) = names ? class_names_near(file) : class_templates_near(file);
+  }
+  return result;
+}
+
 }  // namespace
 
 std::string language_of(const std::string& name) {
+  if (is_prompt_folder(name)) return "";
   return name.substr(0, std::min(name.find(':'), name.size()));
 }
 
 std::vector<io::Path> prompt_set_files(const std::string& name) {
+  if (is_prompt_folder(name)) return lists_in(name);
   const io::Path folder = folder_of_sets();
   const std::string language = language_of(name);
   std::vector<io::Path> files;
@@ -81,6 +105,7 @@ std::vector<io::Path> prompt_set_files(const std::string& name) {
 }
 
 PromptSet prompt_set(const std::string& name) {
+  if (is_prompt_folder(name)) return set_in(name);
   const auto files = prompt_set_files(name);
   PromptSet result;
   result.language = language_of(name);

@@ -15,9 +15,9 @@ void check_protocol(const EvaluateSettings& s, const std::string& here, std::vec
     faults.push_back({pointer, code, detail, hint});
   };
   const auto asks = [&](AlsoMetric metric) { return std::ranges::find(s.also, metric) != s.also.end(); };
-  if (!s.prompts.empty() && s.prompts.find(':') == std::string::npos)
+  if (!s.prompts.empty() && !is_prompt_folder(s.prompts) && s.prompts.find(':') == std::string::npos)
     fault(here + "/prompts", "invalid", quoted(s.prompts) + " names no language",
-          "en:cifar10 is a set in English");
+          "en:cifar10 is a set in English; a folder with lists of your own has a slash: ./mine");
   if (!s.prompts.empty() && !s.templates.empty())
     fault(here + "/templates", "invalid", "prompts brings templates, too", "leave one of the two out");
   if (!s.text_prompt.empty() && !has_class_place(s.text_prompt))

@@ -288,16 +288,17 @@ jobs::EvaluateTask choose_task(jobs::EvaluateTask wanted, const checkpoint::Feat
 
 namespace {
 
-Outcome model_outcome(const Task& task, const runtime::TaskContext& context) {
+Outcome model_outcome(const Task& task, const runtime::TaskContext& context,
+                      const std::function<std::string(const io::Path&)>& hash) {
   const Inputs inputs = read_all(task, *context.stop);
   Outcome outcome = measure(task, inputs, context);
   outcome.result.dataset = inputs.data.empty() ? "simlex999" : inputs.data;
   outcome.result.model = task.settings.model;
-  outcome.result.language = !task.settings.language.empty()  ? task.settings.language
-                            : !task.settings.prompts.empty() ? jobs::language_of(task.settings.prompts)
-                                                             : "en";
+  outcome.result.language = task.settings.language;
+  if (outcome.result.language.empty()) outcome.result.language = jobs::language_of(task.settings.prompts);
+  if (outcome.result.language.empty()) outcome.result.language = "en";
   // The weights alone: a run's folder holds its log, too, with times.
-  outcome.result.pretrained = io::hex(io::xxh3_of_file(io::Path(inputs.model.path) / "model.safetensors"));
+  outcome.result.pretrained = hash(io::Path(inputs.model.path) / "model.safetensors");
   return outcome;
 }
 
@@ -314,9 +315,19 @@ Outcome captions_outcome(const Task& task, const runtime::TaskContext& context) 
 
 }  // namespace
 
+std::string EvaluateStage::hash_of(const io::Path& weights) {
+  const io::FileStatus now = io::status_of(weights);
+  auto& [status, hash] = hashed_[weights.string()];
+  if (hash.empty() || status != now) hash = io::hex(io::xxh3_of_file(weights));
+  status = now;
+  return hash;
+}
+
 jobs::TaskDone EvaluateStage::work(const Task& task, runtime::TaskContext& context) {
-  Outcome outcome = task.settings.task == jobs::EvaluateTask::kCaptions ? captions_outcome(task, context)
-                                                                        : model_outcome(task, context);
+  Outcome outcome =
+      task.settings.task == jobs::EvaluateTask::kCaptions
+          ? captions_outcome(task, context)
+          : model_outcome(task, context, [this](const io::Path& path) { return hash_of(path); });
   io::write_file_atomic(task.output(), evaluation::to_json(outcome.result) + "\n");
   if (context.metrics != nullptr)
     for (const auto& [name, value] : outcome.result.metrics)

@@ -10,8 +10,11 @@
 // (METHODS 2.6, 7.3, 7.4).
 #pragma once
 
+#include <map>
 #include <string>
+#include <utility>
 
+#include "common/io/folder.h"
 #include "worker/checkpoint/features.h"
 #include "worker/runtime/open_task.h"
 
@@ -25,6 +28,12 @@ jobs::EvaluateTask choose_task(jobs::EvaluateTask wanted, const checkpoint::Feat
 class EvaluateStage : public runtime::StageOf<jobs::TaskKind::kEvaluate, jobs::EvaluateSettings> {
  protected:
   jobs::TaskDone work(const Task& task, runtime::TaskContext& context) override;
+
+ private:
+  // xxh3 of a file of weights, in hex; read once while it stays what it is.
+  std::string hash_of(const io::Path& weights);
+
+  std::map<std::string, std::pair<io::FileStatus, std::string>> hashed_;  // by path
 };
 
 }  // namespace trireme::worker::stages::evaluate

@@ -1,5 +1,9 @@
 #include "worker/stages/evaluate/evaluate_stage.h"
 
+#include <chrono>
+#include <filesystem>
+#include <fstream>
+
 #include <ATen/ATen.h>
 #include <nlohmann/json.hpp>
 
@@ -36,6 +40,29 @@ class EvaluateTest : public EvaluateFixture {
     return (folder_ / "run").string();
   }
 };
+
+// Twelve sets of one model do not read its gigabytes twelve times.
+TEST_F(EvaluateTest, WeightsAreHashedOnceWhileTheyStayWhatTheyAre) {
+  const auto one = at::eye(2);
+  const auto sample = at::tensor({0, 1}, at::kLong);
+  settings_.recall_k = {1};
+  set_features({{"shared", sample, one, one, sample, {}}}, weights());
+  EvaluateStage stage;
+  const auto hashed = [&](EvaluateStage& by) {
+    const auto done = by.run(task_, context_);
+    return nlohmann::json::parse(io::read_file(done.outputs.at(0).path)).at("pretrained").get<std::string>();
+  };
+  const auto first = hashed(stage);
+  const std::filesystem::path file = (folder_ / "run" / "model.safetensors").string();
+  const auto time = std::filesystem::last_write_time(file);
+  std::fstream(file, std::ios::in | std::ios::out) << "WEIGHTS";  // in place, as nobody does it
+  std::filesystem::last_write_time(file, time);
+  EXPECT_EQ(hashed(stage), first);
+  EvaluateStage other;
+  EXPECT_EQ(hashed(other), io::hex(io::xxh3_64("WEIGHTS")));
+  std::filesystem::last_write_time(file, time + std::chrono::seconds(1));
+  EXPECT_EQ(hashed(stage), hashed(other));
+}
 
 TEST_F(EvaluateTest, RetrievalOverRanges) {
   // Image i is e_i; its two captions point at e_i, but those of image 3 at e_0.
