@@ -183,7 +183,10 @@ CheckpointConfig read_checkpoint_config(const std::string& weights_file) {
   if (there("open_clip_config.json")) {  // of a folder for both, open_clip's says all
     read("open_clip_config.json", read_open_clip_config);
   } else {
-    if (there("config.json")) read_config_json(folder / "config.json", out);
+    if (there("config.json"))
+      read_config_json(folder / "config.json", out);
+    else
+      read_step_manifest(folder, out);
     if (out.own) return out;
     const std::size_t before = out.facts.size() + out.refusals.size();
     read("processor_config.json", read_processor_config);

@@ -1,6 +1,7 @@
 // What the files beside a checkpoint's tensors say about the model, in the words of ModelSpec: everything
 // that changes numbers without changing a tensor's name or shape. Read are open_clip_config.json, config.json
-// (transformers' CLIP, SigLIP, ALIGN, BERT and BLIP, timm's, and a train stage's own),
+// (transformers' CLIP, SigLIP, ALIGN, BERT and BLIP, timm's, and a train stage's own; a training checkpoint
+// has the job in its manifest.json instead),
 // preprocessor_config.json, tokenizer_config.json and sentence-transformers' 1_Pooling/config.json. A field
 // that is neither understood nor on a list of harmless ones, and a value that no model here computes, is a
 // refusal with its name.
@@ -32,7 +33,7 @@ struct ConfigRefusal {
 struct CheckpointConfig {
   std::vector<ConfigFact> facts;
   std::vector<ConfigRefusal> refusals;
-  std::optional<Json> own;       // the config.json of a train stage's folder
+  std::optional<Json> own;       // the config.json of a train stage's folder, or what stands for it
   std::optional<Json> exported;  // our words for the model in a config that `trireme export` wrote
 };
 

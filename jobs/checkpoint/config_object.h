@@ -61,6 +61,10 @@ void read_exported_model(const Json& model, const std::string& file, CheckpointC
 // A folder with a manifest of ours: every file that it lists is there, as long as it says and, up to 16 MiB,
 // with the bytes that it had. Throws kDamaged naming the file.
 void check_own_manifest(const io::Path& folder);
+// A step of a run's ckpt/: the model of its stage in the job that its manifest keeps, as if its config.json
+// said so; a vocabulary that a stage made is looked up in the run (kNotFound where it is not there). Without
+// a job a refusal; nothing where the manifest is another's.
+void read_step_manifest(const io::Path& folder, CheckpointConfig& out);
 void read_own_config(const Json& root, const std::string& file, CheckpointConfig& out);
 void read_preprocessor_config(const Json& root, const std::string& file, CheckpointConfig& out);
 void read_processor_config(const Json& root, const std::string& file, CheckpointConfig& out);

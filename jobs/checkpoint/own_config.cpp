@@ -51,6 +51,43 @@ Json tree_of(const ModelSpec& spec) {
 
 constexpr std::uint64_t kMostHashed = std::uint64_t{16} << 20;
 
+// A member of objects within objects; nullptr where one is missing.
+const Json* at(const Json* here, std::initializer_list<const char*> names) {
+  for (const char* name : names) here = here == nullptr ? nullptr : here->find(name);
+  return here;
+}
+
+const Json* named(const Json* list, const std::string& name) {
+  if (list == nullptr || !list->is(Json::Type::kArray)) return nullptr;
+  for (const Json& one : list->items)
+    if (const Json* own = one.find("name"); own != nullptr && own->text == name) return &one;
+  return nullptr;
+}
+
+// The file that a vocabulary stage of the run has left.
+std::string vocabulary_of_stage(const std::string& stage, const io::Path& step) {
+  const io::Path output = step.parent_path().parent_path().parent_path();  // of <output>/ckpt/<stage>/<step>
+  const io::Path list = output / "stages" / stage / "outputs.jsonl";
+  std::string found;
+  if (io::is_file(list)) {
+    io::LineReader lines(list);
+    for (std::string line; lines.next(line);) {
+      std::vector<SpecFault> faults;
+      const Json root = parse_json(line, faults);
+      const Json* outputs = root.find("outputs");
+      for (const Json& file : outputs == nullptr ? std::vector<Json>{} : outputs->items)
+        if (const Json* path = file.find("path"); path != nullptr && path->text.ends_with(".vocab.txt"))
+          found = path->text;
+    }
+  }
+  if (!found.empty() && io::is_file(found)) return found;
+  throw Error(ErrorKind::kNotFound,
+              step.string() + " has the vocabulary of its job's stage '" + stage + "', and " +
+                  (found.empty() ? list.string() + " names none" : found + " is not there"),
+              "leave the step in its run, or state the model in a job, with its vocabulary and this "
+              "folder's model.safetensors moved out of it as init_from");
+}
+
 [[noreturn]] void not_as_listed(const io::Path& file, const std::string& how) {
   throw Error(ErrorKind::kDamaged, file.string() + " " + how + " manifest.json beside it says",
               "copy the folder that was written again");
@@ -80,6 +117,31 @@ void check_own_manifest(const io::Path& folder) {
     if (size <= kMostHashed && io::hex(io::xxh3_of_file(file)) != hash->text)
       not_as_listed(file, "has other bytes than");
   }
+}
+
+void read_step_manifest(const io::Path& folder, CheckpointConfig& out) {
+  const io::Path path = folder / "manifest.json";
+  if (!io::is_file(path)) return;
+  std::vector<SpecFault> faults;
+  const Json root = parse_json(io::read_file(path, kMostHashed), faults, {.bytes = kMostHashed, .depth = 64});
+  const Json *format = root.find("format"), *stage = root.find("stage");
+  if (format == nullptr || format->text != "trireme-checkpoint") return;
+  const Json* trained = named(at(&root, {"spec", "spec", "stages"}), stage == nullptr ? "" : stage->text);
+  const Json* name = trained == nullptr ? nullptr : trained->find("model");
+  const Json* model = name == nullptr ? nullptr : at(&root, {"spec", "spec", "models", name->text.c_str()});
+  if (model == nullptr) {
+    out.refusals.push_back({"", path.string() + ": it keeps no job, so that nobody knows the model"});
+    return;
+  }
+  Json own = Json::object();
+  own.set("format", 1).set("model", *model).set("vocabulary", "").set("provenance", Json::object());
+  Json* text = own.find("model")->find("text");
+  Json* tokenizer = text == nullptr ? nullptr : text->find("tokenizer");
+  Json* vocabulary = tokenizer == nullptr ? nullptr : tokenizer->find("vocabulary");
+  if (vocabulary != nullptr)
+    if (const std::string made_by = named_stage(vocabulary->text); !made_by.empty())
+      vocabulary->text = vocabulary_of_stage(made_by, folder);
+  read_own_config(own, path.string(), out);
 }
 
 void read_exported_model(const Json& model, const std::string& file, CheckpointConfig& out) {

@@ -117,6 +117,25 @@ def test_evaluate_and_index_take_a_model_as_pair_scores_does(tmp_path, trained):
     assert found.strip(), found
 
 
+def test_a_step_of_a_run_is_a_model(tmp_path, trained):
+    """Its manifest has the job: hashed words, heads that no width shows, and a vocabulary that a stage of the run made."""
+    words = {"kind": "transformer", "width": 32, "layers": 2, "heads": 4, "context": 16, "tokenizer": {"kind": "wordpiece", "vocabulary": "stage:words"}}
+    stages = [{"name": "words", "kind": "vocabulary", "data": ["train"], "size": 300}, {"name": "train", "needs": ["words"], "model": "small", **TRAIN}]
+    job = saved(tmp_path, job_of({"small": {"image": VIT, "text": words, "embed_dim": 16}}, stages))
+    trireme("launch", "-n", "2", job, "--set", f"spec.output={tmp_path}/run", check=True)
+    root = make_root(tmp_path / "root")
+    for run in (trained, tmp_path / "run"):
+        (step,) = (run / "ckpt/train").glob("step-*12")
+        found = []
+        for model in (step, run):
+            out = tmp_path / f"{run.parent.name}-{model.name}"
+            trireme("evaluate", model, root / "wds_pairs", "--output", out, "-n", "1", check=True)
+            found.append(metrics(out, "pairs"))
+        assert found[0]["metrics"] == found[1]["metrics"], found
+    inspected = json.loads(trireme("weights", "inspect", tmp_path / "run/ckpt/train" / step.name, "--json", check=True).stdout)
+    assert inspected["model"]["text"]["heads"] == 4 and inspected["model"]["text"]["tokenizer"]["vocabulary"].endswith(".vocab.txt"), inspected
+
+
 def test_what_is_no_model_or_two_is_refused(tmp_path):
     small = {"image": VIT, "text": TEXT, "embed_dim": 16}
 
@@ -231,6 +250,31 @@ def test_prompts_are_named_as_the_wheel_has_them(tmp_path, trained):
     for prompts, data_set, said in (("en:mnist", "six", "name 10 classes, data set six has 6"), ("en:minst", "bare", "mnist"), ("xx:mnist", "bare", "the languages are ar, cn, en, it, jp")):
         done = trireme("plan", saved(tmp_path, job_of({"given": model}, [{**stages[1], "data": data_set, "prompts": prompts}], data), "wrong.json"))
         assert done.returncode != 0 and said in (done.stdout + done.stderr).translate({ord(c): None for c in '\\"'}), (said, done.stdout + done.stderr)
+
+
+def test_names_and_prompts_come_from_files_of_ones_own(tmp_path, trained):
+    """A folder of lists named in the job: the digits of lists in the job; other words are another result."""
+    names, lists = list(COLOURS), tmp_path / "lists"
+    lists.mkdir()
+    (lists / "classnames.txt").write_text("\n".join(names) + "\n")
+    (lists / "zeroshot_classification_templates.txt").write_text("a {c} thing.\nthe {} one\n")
+    wds(tmp_path / "wds_cls", [{"png": ppm(COLOURS[names[i % 6]], i), "cls": str((i + i // 7) % 6).encode()} for i in range(30)])
+    model = json.loads((trained / "final/config.json").read_text())["model"]
+    model["init_from"] = str(trained / "final")
+    stage = {"kind": "evaluate", "task": "zero_shot", "model": "given"}
+    stages = [{"name": "inline", "data": "cls", "templates": ["a {c} thing.", "the {c} one"], **stage}, {"name": "files", "data": "bare", "prompts": f"{lists}/", **stage}]
+    data = {"cls": {"path": str(tmp_path / "wds_cls/test"), "classes": names}, "bare": str(tmp_path / "wds_cls/test")}
+    job = saved(tmp_path, job_of({"given": model}, stages, data))
+    trireme("launch", "-n", "2", job, "--set", f"spec.output={tmp_path}/run", check=True)
+    inline, files = (metrics(tmp_path / "run", name) for name in ("inline", "files"))
+    assert inline["metrics"] == files["metrics"] and 0 < inline["metrics"]["acc5"] < 1 and files["language"] == "en", (inline, files)
+    (lists / "zeroshot_classification_templates.txt").write_text("{c}\n")
+    store = lambda: len(list((tmp_path / "run/store/evaluate").glob("*/*.evaluation.json")))
+    before = store()
+    trireme("launch", "-n", "2", job, "--set", f"spec.output={tmp_path}/again", "--set", f"spec.store={tmp_path}/run/store", check=True)
+    assert store() == before + 1, "that of lists in the job stays"
+    done = trireme("plan", job, "--set", f"spec.stages.files.prompts={lists}/none")
+    assert done.returncode != 0 and "lists/none holds neither classnames.txt nor" in done.stdout + done.stderr, done.stdout + done.stderr
 
 
 def test_a_suite_is_killed_and_goes_on(tmp_path, trained):
