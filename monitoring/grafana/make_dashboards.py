@@ -3,20 +3,21 @@
 
 A panel is (id, title, kind, unit, width, [(query, legend)…]). Alerts link to panels by id (monitoring/prometheus/alerts.yml): an id is never
 given to another panel. In queries {C} is what selects series of the coordinator, {W} of workers, {J} and {S} the coordinator's of jobs and
-stages. No query hides that there is no data.
+stages, {I} of search services, which serve several runs and are scraped without discovery. No query hides that there is no data.
 """
 import json
 import pathlib
 import sys
 
 FOLDER = pathlib.Path(__file__).resolve().parent / "dashboards"
-SELECT = {"C": 'run=~"$run"', "W": 'run=~"$run", host=~"$host"', "J": 'run=~"$run", job=~"$job"', "S": 'run=~"$run", stage=~"$stage"'}
+SELECT = {"C": 'run=~"$run"', "W": 'run=~"$run", host=~"$host"', "J": 'run=~"$run", job=~"$job"', "S": 'run=~"$run", stage=~"$stage"', "I": 'instance=~"$service"'}
 SOURCE = {"type": "prometheus", "uid": "${DS_PROMETHEUS}"}
 HEIGHT = {"stat": 4, "bargauge": 7, "timeseries": 8}
 
 # name, label, where its values come from
 VARIABLES = [("run", "Run", "trireme_run_info", "run"), ("job", "Job", "trireme_job_state", "job"), ("host", "Host", "trireme_worker_up", "host"),
              ("stage", "Stage", "trireme_shards", "stage")]
+SEARCH_VARIABLES = [("service", "Service", "trireme_search_workers", "instance")]
 
 
 def quantile(share, metric, by="", select="<C>", window="1m"):
@@ -119,15 +120,15 @@ COORDINATOR = [
 ]
 
 SEARCH = [
-    ("Search service", [(100, "Workers ready", "stat", "none", 6, [('trireme_search_workers{<C>}', "{{instance}}")]),
-                        (101, "Items", "stat", "none", 6, [('trireme_search_items{<C>}', "{{index}}")]),
-                        (102, "Waiting calls", "timeseries", "none", 12, [('trireme_search_waiting{<C>}', "{{instance}}")]),
+    ("Search service", [(100, "Workers ready", "stat", "none", 6, [('trireme_search_workers{<I>}', "{{instance}}")]),
+                        (101, "Items", "stat", "none", 6, [('trireme_search_items{<I>}', "{{index}}")]),
+                        (102, "Waiting calls", "timeseries", "none", 12, [('trireme_search_waiting{<I>}', "{{instance}}")]),
                         (103, "Workers lost, newer indexes", "timeseries", "none", 12,
-                         [('trireme_search_worker_losses_total{<C>}', "lost"), ('trireme_search_takeovers_total{<C>}', "{{outcome}}")]),
-                        (104, "Requests per second", "timeseries", "none", 12, [('sum by (route) (rate(trireme_http_requests_total{<C>}[1m]))', "{{route}}")]),
-                        (105, "Refusals per second", "timeseries", "none", 12, [('sum by (route, code) (rate(trireme_http_requests_total{<C>, code=~"[45].."}[1m]))', "{{route}} {{code}}")]),
+                         [('trireme_search_worker_losses_total{<I>}', "lost"), ('trireme_search_takeovers_total{<I>}', "{{outcome}}")]),
+                        (104, "Requests per second", "timeseries", "none", 12, [('sum by (route) (rate(trireme_http_requests_total{<I>}[1m]))', "{{route}}")]),
+                        (105, "Refusals per second", "timeseries", "none", 12, [('sum by (route, code) (rate(trireme_http_requests_total{<I>, code=~"[45].."}[1m]))', "{{route}} {{code}}")]),
                         (106, "Time of a request, median and 99th percentile", "timeseries", "s", 12,
-                         [(quantile(0.5, "trireme_http_request_duration_seconds", "route"), "{{route}}"), (quantile(0.99, "trireme_http_request_duration_seconds", "route"), "{{route}}, p99")])]),
+                         [(quantile(0.5, "trireme_http_request_duration_seconds", "route", "<I>"), "{{route}}"), (quantile(0.99, "trireme_http_request_duration_seconds", "route", "<I>"), "{{route}}, p99")])]),
 ]
 
 BOARDS = {"training": ("Trireme: training", TRAINING), "data": ("Trireme: data and curation", DATA), "fleet": ("Trireme: fleet", FLEET),
@@ -158,8 +159,9 @@ def panels_of(rows):
 
 def variable(name, label, metric, value):
     query = f"label_values({metric}, {value})"
+    everything = None if name == "service" else ".*"  # all services are those of the list: a coordinator answers requests, too
     return {"name": name, "label": label, "type": "query", "datasource": SOURCE, "query": {"query": query, "refId": name}, "definition": query, "refresh": 2, "sort": 1,
-            "multi": True, "includeAll": True, "allValue": ".*", "current": {"selected": True, "text": ["All"], "value": ["$__all"]}, "hide": 0, "options": [], "regex": ""}
+            "multi": True, "includeAll": True, "allValue": everything, "current": {"selected": True, "text": ["All"], "value": ["$__all"]}, "hide": 0, "options": [], "regex": ""}
 
 
 def board(name, title, rows):
@@ -171,8 +173,8 @@ def board(name, title, rows):
         "uid": f"trireme-{name}", "title": title, "tags": ["trireme"], "timezone": "browser", "schemaVersion": 39, "version": 1, "editable": True, "refresh": "5s",
         "time": {"from": "now-15m", "to": "now"},
         "links": [{"type": "dashboards", "title": "Trireme", "tags": ["trireme"], "asDropdown": True, "includeVars": True, "keepTime": True}],
-        "annotations": {"list": [{"name": "Restarts", "enable": True, "datasource": SOURCE, "expr": 'changes(trireme_incarnation{run=~"$run"}[1m]) > 0', "iconColor": "red", "titleFormat": "restart"}]},
-        "templating": {"list": [source, *(variable(*each) for each in VARIABLES)]},
+        "annotations": {"list": [] if name == "search" else [{"name": "Restarts", "enable": True, "datasource": SOURCE, "expr": 'changes(trireme_incarnation{run=~"$run"}[1m]) > 0', "iconColor": "red", "titleFormat": "restart"}]},
+        "templating": {"list": [source, *(variable(*each) for each in (SEARCH_VARIABLES if name == "search" else VARIABLES))]},
         "panels": panels_of(rows)}
 
 

@@ -43,7 +43,7 @@ def panels(board):
 def queries(of="training"):
     """{query as Grafana sends it when all is chosen: (dashboard, panel)}; what search has in common with another is search's when it is asked for."""
     boards = sorted(BOARDS, key=lambda name: (name == "search") == (of == "search"))
-    return {re.sub(r"\$(run|job|host|stage)\b", ".*", target["expr"]): (board, panel["title"]) for board in boards for panel in panels(board) for target in panel["targets"]}
+    return {re.sub(r"\$(run|job|host|stage|service)\b", ".*", target["expr"]): (board, panel["title"]) for board in boards for panel in panels(board) for target in panel["targets"]}
 
 
 def test_rules_and_config_are_valid_and_every_alert_fires_in_its_test():
@@ -103,7 +103,8 @@ def test_a_dashboard_goes_into_any_grafana(name, tmp_path):
     assert [(given["name"], given["type"], given["pluginId"]) for given in dashboard["__inputs"]] == [("DS_PROMETHEUS", "datasource", "prometheus")]
     variables = {variable["name"]: variable for variable in dashboard["templating"]["list"]}
     assert variables["DS_PROMETHEUS"]["type"] == "datasource" and variables["DS_PROMETHEUS"]["query"] == "prometheus"
-    assert set(variables) == {"DS_PROMETHEUS", "run", "job", "host", "stage"}
+    assert set(variables) == {"DS_PROMETHEUS", *(["service"] if name == "search" else ["run", "job", "host", "stage"])}
+    assert set(re.findall(r"\$([a-z]+)", json.dumps([dashboard["panels"], dashboard["annotations"]]))) <= set(variables), "what no variable says selects nothing"
     ids = [panel["id"] for panel in dashboard["panels"]]
     assert len(ids) == len(set(ids)) and dashboard["uid"] == f"trireme-{name}"
     places = [panel["gridPos"] for panel in dashboard["panels"]]
@@ -245,7 +246,8 @@ def test_every_panel_of_search_has_data_of_a_real_service(launch, tmp_path):
     (tmp_path / "alerts.yml").write_text(RULES.read_text())
     (run / "index/manifest.json").write_text("{}")  # a newer index that is none
     waiting = {query for query, (board, _) in queries("search").items() if board == "search"}
-    assert len(waiting) >= 8
+    waiting |= {query.replace('".*"', json.dumps(re.escape(service.address.netloc)), 1) for query in waiting}  # and of this service alone
+    assert len(waiting) >= 16
     try:
         with programs(["prometheus", f"--config.file={tmp_path}/prometheus.yml", f"--storage.tsdb.path={tmp_path}/tsdb", f"--web.listen-address=127.0.0.1:{port}"]):
             deadline = time.monotonic() + 120
