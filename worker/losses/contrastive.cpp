@@ -69,7 +69,7 @@ class Computation {
     const auto place = grid_.place(tile) - (tile / grid_.parts()) * batch_.rows, size = grid_.size(tile);
     at::Tensor rows = slot_bD.narrow(0, place, size);
     const at::Tensor live = batch_.live_N.narrow(0, grid_.place(tile), size);
-    if (!device_.is_cuda()) rows = rows.to(batch_.compute);
+    if (device_.is_cpu()) rows = rows.to(batch_.compute);
     if (!live.all().item<bool>())
       return rows.masked_fill(live_there_.narrow(0, grid_.place(tile), size).eq(0).unsqueeze(1), 0);
     const bool aligned = reinterpret_cast<std::uintptr_t>(rows.data_ptr()) % 64 == 0;
@@ -210,6 +210,10 @@ class Computation {
     at::addmm_out(buffer, buffer, image_RD, text_CD.t(), 0, point_.scale);
     return buffer;
   }
+  // For another meeting; products of bfloat16 rows are torch's own memory each time, and go back to it.
+  void give(at::Tensor tile, const at::Tensor& image_RD) {
+    if (image_RD.scalar_type() != at::kBFloat16) scratch_.give(std::move(tile));
+  }
   // gradient += scale weights rows; where the scale stays, it comes at the end (numbers_stay()).
   void add_product(const at::Tensor& gradient, const at::Tensor& weights, const at::Tensor& rows) const {
     const double scale = stays() ? 1 : point_.scale;
@@ -233,7 +237,7 @@ class Computation {
         kernels::add_statistics(s, tile_of(meeting, p),
                                 part(meeting.own_row, meeting.row_tile, 2 * p + kRows),
                                 part(meeting.own_column, meeting.column_tile, 2 * p + kColumns));
-        scratch_.give(std::move(s));
+        give(std::move(s), *meeting.image);
       }
     });
   }
@@ -321,7 +325,7 @@ class Computation {
                                m.own_row ? sums[m.row_tile - grid_.first_own()] : at::zeros_like(sums[0]));
         if (m.own_row) add_product(part(slot(m.row_tile).image_bD, m.row_tile), g, text);
         if (m.own_column) add_product(part(slot(m.column_tile).text_bD[p], m.column_tile), g.t(), *m.image);
-        scratch_.give(std::move(g));
+        give(std::move(g), *m.image);
       }
     });
     if (stays()) return numbers_stay(result, sums);

@@ -1,7 +1,7 @@
 // A device without a device: tensors of device type PrivateUse1, named "recorded", whose memory is the host's
 // and whose operations are the CPU's. What the host would have waited for, had it been a GPU, is counted: a
 // number read, a copy that is not in flight out of or into pinned memory, an operation whose result's size is
-// only known there. Waits for events are counted apart. Include it in one source of a program.
+// only known there. Waits for events are counted apart. It is registered as the program begins.
 #pragma once
 
 #include <ATen/ATen.h>
@@ -16,12 +16,15 @@
 #include <c10/core/impl/DeviceGuardImplInterface.h>
 #include <torch/library.h>
 
+#include <array>
 #include <atomic>
 #include <cstdlib>
+#include <functional>
 #include <map>
 #include <mutex>
 #include <set>
 #include <string>
+#include <tuple>
 #include <unordered_map>
 #include <utility>
 #include <vector>
@@ -31,6 +34,7 @@ namespace trireme::worker::recorded {
 struct Waits {
   std::mutex mutex;
   std::vector<std::string> host;  // what the host waited for
+  std::string points;  // events of streams, in order: 'r' recorded, 'b' another stream is behind one
   std::atomic<int> events{0};
 
   void add(const std::string& what) {
@@ -40,6 +44,14 @@ struct Waits {
   std::vector<std::string> take() {
     const std::lock_guard lock(mutex);
     return std::exchange(host, {});
+  }
+  void point(char kind) {
+    const std::lock_guard lock(mutex);
+    points += kind;
+  }
+  std::string take_points() {
+    const std::lock_guard lock(mutex);
+    return std::exchange(points, {});
   }
 };
 inline Waits& waits() {
@@ -98,6 +110,9 @@ class PinnedMemory final : public c10::Allocator {
   }
 };
 
+// What it says of its memory.
+constexpr std::size_t kBytes = std::size_t{1} << 30, kPeakBytes = 12345678;
+
 class DeviceMemory final : public c10::DeviceAllocator {
  public:
   c10::DataPtr allocate(std::size_t size) override {
@@ -105,20 +120,72 @@ class DeviceMemory final : public c10::DeviceAllocator {
     if (faults().no_memory)
       TORCH_CHECK_WITH(OutOfMemoryError, false, "CUDA out of memory. Tried to allocate");
     if (::posix_memalign(&memory, 64, std::max<std::size_t>(size, 64)) != 0) throw std::bad_alloc();
-    return {memory, memory, &std::free, device()};
+    held().take(memory, size);
+    return {memory, memory, &release, device()};
   }
-  c10::DeleterFnPtr raw_deleter() const override { return &std::free; }
+  c10::DeleterFnPtr raw_deleter() const override { return &release; }
   void copy_data(void* to, const void* from, std::size_t size) const override {
     default_copy_data(to, from, size);
   }
   bool initialized() override { return true; }
   void emptyCache(c10::MempoolId_t) override {}
   void recordStream(const c10::DataPtr&, c10::Stream) override {}
-  c10::CachingDeviceAllocator::DeviceStats getDeviceStats(c10::DeviceIndex) override { return {}; }
+  c10::CachingDeviceAllocator::DeviceStats getDeviceStats(c10::DeviceIndex) override {
+    c10::CachingDeviceAllocator::DeviceStats stats;
+    stats.allocated_bytes[0].peak = kPeakBytes;
+    return stats;
+  }
   void resetAccumulatedStats(c10::DeviceIndex) override {}
   void resetPeakStats(c10::DeviceIndex) override {}
   std::pair<std::size_t, std::size_t> getMemoryInfo(c10::DeviceIndex) override {
-    return {std::size_t{1} << 30, std::size_t{1} << 30};
+    return {of_thread(), of_thread()};
+  }
+  // What it says to the threads of one worker, where GPUs are of different kinds.
+  static std::size_t& of_thread() {
+    static thread_local std::size_t bytes = kBytes;
+    return bytes;
+  }
+
+  // Bytes that were asked for by name (at::empty and what is made of it): what operations give is the CPU's.
+  class Held {
+   public:
+    void take(void* memory, std::size_t size) {
+      const std::lock_guard lock(mutex_);
+      sizes_[memory] = size;
+      now_ += size;
+      most_ = std::max(most_, now_);
+    }
+    void give(void* memory) {
+      const std::lock_guard lock(mutex_);
+      const auto found = sizes_.find(memory);
+      now_ -= found->second;
+      sizes_.erase(found);
+    }
+    std::size_t most_since(const std::function<void()>& body) {
+      std::size_t before = 0;
+      {
+        const std::lock_guard lock(mutex_);
+        most_ = before = now_;
+      }
+      body();
+      const std::lock_guard lock(mutex_);
+      return most_ - before;
+    }
+
+   private:
+    std::mutex mutex_;
+    std::unordered_map<void*, std::size_t> sizes_;
+    std::size_t now_ = 0, most_ = 0;
+  };
+  static Held& held() {
+    static Held all;
+    return all;
+  }
+
+ private:
+  static void release(void* memory) {
+    held().give(memory);
+    std::free(memory);
   }
 };
 
@@ -141,8 +208,10 @@ struct Guard final : c10::impl::DeviceGuardImplInterface {
     return c10::Stream(c10::Stream::DEFAULT, device());
   }
   c10::DeviceIndex deviceCount() const noexcept override { return 1; }
-  void record(void**, const c10::Stream&, const c10::DeviceIndex, const c10::EventFlag) const override {}
-  void block(void*, const c10::Stream&) const override {}
+  void record(void**, const c10::Stream&, const c10::DeviceIndex, const c10::EventFlag) const override {
+    waits().point('r');
+  }
+  void block(void*, const c10::Stream&) const override { waits().point('b'); }
   bool queryEvent(void*) const override { return true; }
   void synchronizeEvent(void*) const override { ++waits().events; }
   void synchronizeStream(const c10::Stream&) const override { waits().add("synchronizeStream"); }
@@ -223,23 +292,26 @@ inline void take_place(const at::Tensor& tensor, const at::Tensor& of) {
   if (!tensor.device().is_privateuseone() || !impl->key_set().has(c10::DispatchKey::PrivateUse1))
     impl->_change_backend_component_keys(device());
 }
-// A leaf of a model moves here: set_data() does that for torch's own devices alone.
-inline void move_here(const at::Tensor& leaf) {
-  const at::NoGradGuard no_grad;
-  take_place(leaf, leaf.detach().clone());
-}
 
 // Every other operation: the CPU's, on the same memory.
 inline void on_the_host(const c10::OperatorHandle& op, torch::jit::Stack* stack) {
   static const std::set<std::string> looks{
       "aten::nonzero",  "aten::masked_select", "aten::equal",      "aten::is_nonzero",
       "aten::_unique2", "aten::index.Tensor",  "aten::unique_dim", "aten::repeat_interleave.Tensor"};
+  // As on a GPU: but for single numbers and these, what lies on the host meets nothing that lies there.
+  static const std::set<std::string> takes_indices_of_the_host{"aten::index.Tensor", "aten::index_put_",
+                                                               "aten::_index_put_impl_"};
   const auto& name = op.schema().operator_name();
   const std::string whole = name.name + (name.overload_name.empty() ? "" : "." + name.overload_name);
   if (looks.count(whole) != 0) waits().add(whole);
   std::unordered_map<c10::TensorImpl*, std::pair<at::Tensor, at::Tensor>> originals;  // seen here, there
   const auto there = [&](const at::Tensor& tensor) {
-    if (!tensor.defined() || !tensor.device().is_privateuseone()) return tensor;
+    if (!tensor.defined()) return tensor;
+    if (!tensor.device().is_privateuseone()) {
+      TORCH_CHECK(tensor.dim() == 0 || takes_indices_of_the_host.count(whole) != 0,
+                  "Expected all tensors to be on the same device: ", whole);
+      return tensor;
+    }
     // What an operation makes room for itself must be able to grow.
     const at::Tensor seen =
         tensor.numel() == 0 ? at::empty(tensor.sizes(), tensor.options().device(at::kCPU)) : on_cpu(tensor);
@@ -300,18 +372,56 @@ inline bool register_device() {
 }
 inline const bool registered = register_device();
 
-TORCH_LIBRARY_IMPL(_, PrivateUse1, library) {
-  library.fallback(torch::CppFunction::makeFromBoxedFunction<&on_the_host>());
+inline at::Tensor convolution(const at::Tensor& input, const at::Tensor& weight,
+                              const std::optional<at::Tensor>& bias, at::IntArrayRef stride,
+                              at::IntArrayRef padding, at::IntArrayRef dilation, bool transposed,
+                              at::IntArrayRef output_padding, std::int64_t groups) {
+  const auto added = bias ? std::optional<at::Tensor>(on_cpu(*bias)) : std::nullopt;
+  return seen_on(at::convolution(on_cpu(input), on_cpu(weight), added, stride, padding, dilation, transposed,
+                                 output_padding, groups),
+                 device());
 }
-TORCH_LIBRARY_IMPL(aten, PrivateUse1, library) {
-  library.impl("empty.memory_format", &empty);
-  library.impl("empty_strided", &empty_strided);
-  library.impl("as_strided", &at::native::as_strided_tensorimpl);
-  library.impl("view", &at::native::view);
-  library.impl("_reshape_alias", &at::native::_reshape_alias);
-  library.impl("_copy_from", &copy_from);
-  library.impl("_local_scalar_dense", &number_of);
-  library.impl("_fused_sdp_choice", &attention_of);
+inline std::tuple<at::Tensor, at::Tensor, at::Tensor> convolution_backward(
+    const at::Tensor& slope, const at::Tensor& input, const at::Tensor& weight, at::IntArrayRef stride,
+    at::IntArrayRef padding, at::IntArrayRef dilation, bool transposed, at::IntArrayRef output_padding,
+    std::int64_t groups, std::array<bool, 3> wanted) {
+  const auto [input_slope, weight_slope, bias_slope] =
+      at::convolution_backward(on_cpu(slope), on_cpu(input), on_cpu(weight), std::nullopt, stride, padding,
+                               dilation, transposed, output_padding, groups, wanted);
+  const auto there = [](const at::Tensor& one) { return one.defined() ? seen_on(one, device()) : one; };
+  return {there(input_slope), there(weight_slope), there(bias_slope)};
 }
+
+// bfloat16 rows, their products summed and kept in float32.
+inline at::Tensor product_as(const at::Tensor& a, const at::Tensor& b, at::ScalarType type) {
+  const at::Tensor product = at::empty({a.size(0), b.size(1)}, a.options().dtype(type));
+  at::Tensor on_host = on_cpu(product);
+  at::mm_out(on_host, on_cpu(a).to(type), on_cpu(b).to(type));
+  return product;
+}
+
+inline bool register_operations() {
+  static torch::Library every(torch::Library::IMPL, "_", c10::DispatchKey::PrivateUse1, __FILE__, __LINE__);
+  static torch::Library aten(torch::Library::IMPL, "aten", c10::DispatchKey::PrivateUse1, __FILE__, __LINE__);
+  every.fallback(torch::CppFunction::makeFromBoxedFunction<&on_the_host>());
+  aten.impl("empty.memory_format", &empty);
+  aten.impl("empty_strided", &empty_strided);
+  aten.impl("as_strided", &at::native::as_strided_tensorimpl);
+  aten.impl("view", &at::native::view);
+  aten.impl("_reshape_alias", &at::native::_reshape_alias);
+  aten.impl("_copy_from", &copy_from);
+  aten.impl("_local_scalar_dense", &number_of);
+  aten.impl("_fused_sdp_choice", &attention_of);
+  aten.impl("mm.dtype", &product_as);
+  aten.impl("convolution_overrideable", &convolution);
+  aten.impl("convolution_backward_overrideable", &convolution_backward);
+  aten.impl(
+      "record_stream", +[](at::Tensor&, at::Stream) {});
+  // So that a tensor of the host moves here by set_data().
+  aten.impl(
+      "_has_compatible_shallow_copy_type", +[](const at::Tensor&, const at::Tensor&) { return true; });
+  return true;
+}
+inline const bool operations_registered = register_operations();
 
 }  // namespace trireme::worker::recorded
