@@ -31,6 +31,7 @@
 #include "jobs/store/metrics_token.h"
 #include "worker/collective/cuda_plugin.h"
 #include "worker/collective/gang_group.h"
+#include "worker/collective/gang_start.h"
 #include "worker/collective/mpi/mpi_group.h"
 #include "worker/collective/nccl_log.h"
 #include "worker/exchange/export_model.h"
@@ -40,6 +41,7 @@
 #include "worker/runtime/actor.h"
 #include "worker/runtime/affinity.h"
 #include "worker/runtime/device.h"
+#include "worker/runtime/device_parts.h"
 #include "worker/stages/adopt/adopt_stage.h"
 #include "worker/stages/caption/caption_stage.h"
 #include "worker/stages/concept_vocabulary/concept_vocabulary_stage.h"
@@ -130,39 +132,24 @@ std::string plugin_folder() {
 // Where TRIREME_CUDA_PLUGIN says, else beside us. A GPU without it computes, and talks through the host.
 std::optional<collective::CudaPlugin> open_plugin(const runtime::DeviceChoice& device,
                                                   telemetry::Metrics& metrics) {
-  const bool gpu = device.device != "cpu";
-  if (!device.fallback.empty()) {
-    log_warning("device", "the GPU is not used: " + device.why);
-    metrics.set("trireme_device_fallback", 1, {{"reason", device.fallback}});
-  }
-  if (!gpu) return std::nullopt;
   std::optional<collective::CudaPlugin> opened;
-  try {
-    opened.emplace(environment("TRIREME_CUDA_PLUGIN", plugin_folder().c_str()));  // registers its kernels
-  } catch (const Error& error) {
-    log_warning("device", std::string("no NCCL, gangs talk through the host: ") + error.what());
-    metrics.set("trireme_device_fallback", 1, {{"reason", "plugin"}});
+  runtime::DeviceParts parts;
+  if (device.device != "cpu") {
+    try {
+      opened.emplace(environment("TRIREME_CUDA_PLUGIN", plugin_folder().c_str()));  // registers its kernels
+    } catch (const Error& error) {
+      parts.no_plugin = error.what();
+    }
+    parts.kernels = kernels::pair_tile_path(at::Device(device.device)) != kernels::PairTilePath::kComposed;
   }
-  if (kernels::pair_tile_path(at::Device(device.device)) == kernels::PairTilePath::kComposed) {
-    log_warning("device",
-                "the contrastive loss has no CUDA kernels here (built without nvcc): torch's own operations "
-                "compute it, slower and with the same numbers");
-    metrics.set("trireme_device_fallback", 1, {{"reason", "kernels"}});
-  }
+  runtime::tell_what_is_missing(device, parts, metrics);
   return opened;
 }
 
-// The GPU and the network under a gang, tried once: NCCL's own words on its network go to a file beside our
-// log.
-void look_at_group(collective::Group& group, const std::string& device) {
-  if (!group.sums_natively()) return;
-  at::Tensor ones = at::ones({1024}, at::TensorOptions().device(at::Device(device)));
-  group.all_reduce_sum(ones);
-  const bool right = ones.eq(group.size()).all().item<bool>();
-  group.confirm();
-  if (!right) throw Error(ErrorKind::kUnavailable, "a sum over " + device + " and its peers comes out wrong");
+// NCCL's own words on its network are in a file beside our log.
+void tell_network(const collective::Group& group) {
   const std::string log = environment("NCCL_DEBUG_FILE");
-  if (log.empty() || !io::exists(log)) return;
+  if (!group.sums_natively() || log.empty() || !io::exists(log)) return;
   const std::string network = collective::network_of(io::read_file(log, std::uint64_t{64} << 20));
   if (!network.empty()) log_info("collective", "NCCL's network: " + network);
 }
@@ -176,16 +163,6 @@ void ask_nccl_for_its_network(const std::string& log_folder, Rank rank) {
   ::setenv("NCCL_DEBUG_FILE", file.c_str(), 0);
 }
 
-// GPUs of different kinds compute at the pace of the slowest.
-void name_mixed_gpus(collective::Group& host, const std::string& name) {
-  std::int64_t hash = 7;
-  for (const unsigned char c : name) hash = (hash * 31 + c) % 1000000007;
-  const at::Tensor all = host.all_gather(at::full({1}, hash, at::kLong));
-  if (all.ne(hash).any().item<bool>())
-    log_warning("collective",
-                "the gang's devices are of different kinds (here '" + name + "'): the slowest sets the pace");
-}
-
 std::unique_ptr<collective::Group> gang(const MpiWorld& world, const jobs::Task& task,
                                         const std::string& device, const std::string& device_name,
                                         const std::optional<collective::CudaPlugin>& plugin,
@@ -197,11 +174,13 @@ std::unique_ptr<collective::Group> gang(const MpiWorld& world, const jobs::Task&
             [&](const std::string& id, int rank, int size, int gpu) {
               return plugin->nccl_calls(id, rank, size, gpu);
             }};
-  name_mixed_gpus(*group, device == "cpu" ? "cpu" : device_name);
+  const std::string mixed = collective::mixed_kinds(*group, device == "cpu" ? "cpu" : device_name);
+  if (!mixed.empty()) log_warning("collective", mixed);
   std::string chosen;
   group = collective::make_gang_group(std::move(group), device, host_name(), nccl, options, chosen);
   log_info("collective", chosen);
-  look_at_group(*group, device);
+  collective::try_group(*group, device);
+  tell_network(*group);
   return group;
 }
 

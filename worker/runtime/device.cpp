@@ -92,14 +92,7 @@ DeviceChoice find_device(const PlaceOnHost& place) {
     return on_cpu("driver", std::string("libtorch_cuda.so of torch ") + TORCH_VERSION +
                                 " is loaded, but finds no GPU: does nvidia-smi?");
   }
-  if (place.workers > count && !place.share_gpus)
-    throw Error(
-        ErrorKind::kUsage,
-        std::to_string(place.workers) + " workers on a host with " + std::to_string(count) +
-            (count == 1 ? " GPU" : " GPUs"),
-        "start at most that many, or share them (`trireme launch --share-gpus`), or compute on the CPU "
-        "(TRIREME_DEVICE=cpu)");
-  const int number = std::max(place.position, 0) % count;
+  const int number = gpu_of(place, count);
   return {"cuda:" + std::to_string(number), model_of(number),
           "GPU " + std::to_string(number) + " of " + std::to_string(count) +
               ", libtorch_cuda.so loaded at run time",
@@ -115,6 +108,17 @@ jobs::DevicePolicy device_policy_of_environment() {
   if (!policy)
     throw Error(ErrorKind::kUsage, std::string("TRIREME_DEVICE is '") + given + "'", "use auto, cpu or cuda");
   return *policy;
+}
+
+int gpu_of(const PlaceOnHost& place, int gpus) {
+  if (place.workers > gpus && !place.share_gpus)
+    throw Error(
+        ErrorKind::kUsage,
+        std::to_string(place.workers) + " workers on a host with " + std::to_string(gpus) +
+            (gpus == 1 ? " GPU" : " GPUs"),
+        "start at most that many, or share them (`trireme launch --share-gpus`), or compute on the CPU "
+        "(TRIREME_DEVICE=cpu)");
+  return std::max(place.position, 0) % gpus;
 }
 
 DeviceChoice choose_device(const PlaceOnHost& place, jobs::DevicePolicy policy) {

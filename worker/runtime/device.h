@@ -30,6 +30,9 @@ struct PlaceOnHost {
 // more workers than GPUs. Call it before anything else of torch: the first answer about CUDA stays.
 DeviceChoice choose_device(const PlaceOnHost& place, jobs::DevicePolicy policy);
 
+// Which of so many GPUs (at least one) that is: the place, or its rest where they are shared. Throws kUsage.
+int gpu_of(const PlaceOnHost& place, int gpus);
+
 // "" where copies to and from the device and a matrix product there come out right, else what does not.
 std::string health_fault(const std::string& device);
 

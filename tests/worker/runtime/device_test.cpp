@@ -91,6 +91,20 @@ TEST(Device, OneWithoutMemoryOrThatIsWrongHasAFaultByName) {
   faults.wrong_products = false;
 }
 
+TEST(Device, ThePlaceOnTheHostIsTheGpu) {
+  for (int place = 0; place < 4; ++place) EXPECT_EQ(gpu_of({place, 4}, 4), place);
+  EXPECT_EQ(gpu_of({1, 2}, 8), 1) << "fewer workers than GPUs";
+}
+
+TEST(Device, MoreWorkersThanGpusAreRefusedUnlessTheyShare) {
+  std::string what;
+  EXPECT_EQ(kind_of([] { gpu_of({0, 3}, 2); }, what), ErrorKind::kUsage);
+  EXPECT_NE(what.find("3 workers on a host with 2 GPUs"), std::string::npos) << what;
+  EXPECT_EQ(kind_of([] { gpu_of({1, 2}, 1); }, what), ErrorKind::kUsage);
+  EXPECT_NE(what.find("2 workers on a host with 1 GPU"), std::string::npos) << what;
+  for (int place = 0; place < 3; ++place) EXPECT_EQ(gpu_of({place, 3, true}, 2), place % 2);
+}
+
 TEST(Device, DriversSayTheirVersion) {
   EXPECT_EQ(
       driver_version("NVRM version: NVIDIA UNIX Open Kernel Module for x86_64  580.65.06  Release Build\n"

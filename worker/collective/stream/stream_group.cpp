@@ -165,7 +165,7 @@ class StreamGroup final : public Group {
     refuse_failed();
     try {
       Operation operation{.name = name, .ready = calls_->open(), .done = nullptr, .started = {}};
-      body();
+      ask(body);
       calls_->close();
       wait_until(
           [&] {
@@ -185,6 +185,20 @@ class StreamGroup final : public Group {
     } catch (const Error& error) {
       fail(error.kind(), name, error.what());
       throw Error(failure_->kind, failure_->what);
+    }
+  }
+
+  // An operation that was left open would hold back what this thread asks of its next communicator.
+  template <class Body>
+  void ask(const Body& body) {
+    try {
+      body();
+    } catch (const std::exception&) {
+      try {
+        calls_->close();
+      } catch (const std::exception&) {  // the first reason is the one to tell
+      }
+      throw;
     }
   }
 

@@ -141,6 +141,17 @@ TEST(StreamGroup, ATransferThatIsGivenUpSpoilsIt) {
   });
 }
 
+// The library counts open operations by thread: the next communicator of this one would wait for ever.
+TEST(StreamGroup, AnOperationThatIsRefusedIsClosedAllTheSame) {
+  run_recorded_ranks(1, [](Group& group, Record& record) {
+    record.refuses = true;
+    EXPECT_THROW(static_cast<void>(group.all_gather(at::ones({4}))), Error);
+    EXPECT_EQ(record.take(), (Calls{"open", "all_gather", "close"}));
+    EXPECT_EQ(record.aborts, 1);
+    EXPECT_THROW(group.confirm(), Error);
+  });
+}
+
 TEST(StreamGroup, ConnectingKeepsTheDeadline) {
   class NeverTaken final : public StreamCalls {
    public:

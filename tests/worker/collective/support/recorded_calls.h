@@ -24,6 +24,8 @@ namespace trireme::worker::collective {
 struct Record {
   std::atomic<bool> stuck{false}, not_ready{false};  // peers do not come; own work before is not done
   std::atomic<bool> broken{false};                   // the device reports an error
+  std::atomic<bool> refuses{false};                  // gathers are not taken
+  std::atomic<bool> wrong_sums{false};
   std::atomic<int> looks{0}, aborts{0}, looks_of_driver{0};
   std::mutex mutex;
   std::vector<std::string> calls;  // of the driving thread
@@ -65,6 +67,7 @@ class RecordedCalls final : public StreamCalls {
   }
   void all_gather(const at::Tensor& local, const at::Tensor& gathered) override {
     record_->add("all_gather");
+    if (record_->refuses) throw Error(ErrorKind::kTryAgain, "invalid usage");
     work_ = [this, local, gathered] { arrives(gathered, data_->all_gather(local)); };
   }
   void reduce_scatter_sum(const at::Tensor& full, const at::Tensor& part) override {
@@ -76,6 +79,7 @@ class RecordedCalls final : public StreamCalls {
     work_ = [this, tensor] {
       at::Tensor sum = tensor.clone();
       data_->all_reduce_sum(sum);
+      if (record_->wrong_sums) sum.view(-1)[0].add_(1);
       arrives(tensor, sum);
     };
   }
