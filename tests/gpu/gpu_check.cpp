@@ -1,13 +1,14 @@
 // What tests/gpu/run.py asks of a device, one question per start; answers are lines of JSON. Without a GPU
 // the same questions are asked of the CPU in small.
 //
-//   gpu_check tiles DEVICE                       kernels of the loss against the CPU's
-//   gpu_check loss DEVICE [rows] [width]         every member of the loss and its gradients against the CPU's
-//   in float64 gpu_check memory DEVICE ROWS WIDTH           one loss in bfloat16 rows: seconds, most memory
-//   gpu_check step DEVICE MODEL BATCH STEPS      a training step: b32, l14 or tiny; samples/s, MFU, memory
-//                                               (a word more: `graphs`, its passes as CUDA graphs;
-//                                               `alip_diht`, two texts, gates, hard negatives and a head)
-//   gpu_check passes DEVICE BATCH ROUNDS [small] embedding, teacher and caption pass: images/s
+//   gpu_check load DEVICE                 torch's CUDA parts, the plug-in, NCCL: found and loaded, GPU or not
+//   gpu_check tiles DEVICE                kernels of the loss against the CPU's
+//   gpu_check loss DEVICE [rows] [width]  members of the loss and their gradients against the CPU's in
+//   float64 gpu_check memory DEVICE ROWS WIDTH    one loss in bfloat16 rows: seconds, most memory gpu_check
+//   step DEVICE MODEL BATCH STEPS [graphs|alip_diht]
+//       a training step of b32, l14 or tiny: samples/s, MFU, memory; with its passes as CUDA graphs, or with
+//       two texts, gates, hard negatives and a head
+//   gpu_check passes DEVICE BATCH ROUNDS [small]  embedding, teacher and caption pass: images/s
 #include <ATen/ATen.h>
 #include <c10/core/CachingDeviceAllocator.h>
 #include <dlfcn.h>
@@ -32,6 +33,7 @@
 #include "worker/collective/local/local_group.h"
 #include "worker/kernels/pair_tile/composed_pair_tile.h"
 #include "worker/kernels/pair_tile/cpu_pair_tile.h"
+#include "worker/kernels/replay/replay.h"
 #include "worker/losses/alip_gates.h"
 #include "worker/losses/contrastive.h"
 #include "worker/models/autocast.h"
@@ -59,11 +61,13 @@ void wait_for(const at::Tensor& tensor) {
   static_cast<void>(tensor.flatten()[0].item<double>());
 }
 
+// Of the largest number wanted; what is no number is as wrong as can be.
 double worst(const at::Tensor& got, const at::Tensor& want) {
   if (want.numel() == 0) return 0;
   const at::Tensor a = got.to(at::kCPU, at::kDouble), b = want.to(at::kCPU, at::kDouble);
   const double off = at::where(a.eq(b), 0, a - b).abs().max().item<double>();  // infinities are equal
-  return off / std::max(1e-30, at::where(b.abs().eq(INFINITY), 0, b).abs().max().item<double>());
+  const double most = std::max(1e-30, at::where(b.abs().eq(INFINITY), 0, b).abs().max().item<double>());
+  return std::isfinite(off / most) ? off / most : 1e30;
 }
 
 // The device, what the plug-in beside this program brings, and a group of one.
@@ -108,6 +112,15 @@ class Bench {
  private:
   std::optional<collective::CudaPlugin> plugin_;
 };
+
+void load() {
+  if (::dlopen("libtorch_cuda.so", RTLD_NOW | RTLD_GLOBAL) == nullptr)
+    throw Error(ErrorKind::kUnavailable, ::dlerror());
+  const collective::CudaPlugin plugin(std::filesystem::read_symlink("/proc/self/exe").parent_path().string());
+  const bool kernels = kernels::pair_tile_path(at::Device("cuda:0")) == kernels::PairTilePath::kCuda &&
+                       kernels::can_record(at::Device("cuda:0"));
+  say({{"kernels", kernels}, {"nccl_id_bytes", plugin.nccl_unique_id().size()}});
+}
 
 // ---- kernels
 
@@ -366,7 +379,8 @@ void step(const Bench& bench, const std::string& name, std::int64_t batch, int s
   const double first = values.front(), last = values.back();
   times.erase(times.begin(), times.begin() + std::min(3, steps - 1));
   std::sort(times.begin(), times.end());
-  const double rate = static_cast<double>(batch) / times[times.size() / 2];
+  const double rate = static_cast<double>(batch) / times[times.size() / 2], peak = bench.peak_gib();
+  const double flops = rate * pair_flops(encoder, false, false), most = matmul_rate(bench.device.str(), bf16);
   say({{"model", name},
        {"batch", batch},
        {"precision", bf16 ? "bf16" : "float32"},
@@ -375,9 +389,10 @@ void step(const Bench& bench, const std::string& name, std::int64_t batch, int s
        {"first_loss", first},
        {"last_loss", last},
        {"samples_per_second", rate},
-       {"mfu", rate * pair_flops(encoder, false, false) / matmul_rate(bench.device.str(), bf16)},
-       {"matmul_tflops", matmul_rate(bench.device.str(), bf16) / 1e12},
-       {"peak_gib", bench.peak_gib()}});
+       {"mfu", flops / most},
+       {"model_tflops", flops / 1e12},
+       {"matmul_tflops", most / 1e12},
+       {"peak_gib", peak}});
 }
 
 void rate_of(const char* name, std::int64_t batch, int rounds, const std::function<void()>& pass) {
@@ -443,8 +458,9 @@ void answer(const std::vector<std::string>& words) {
     return i < words.size() ? std::stoll(words[i]) : otherwise;
   };
   if (words.size() < 2) throw Error(ErrorKind::kUsage, "gpu_check QUESTION DEVICE …");
-  const Bench bench(words[1]);
   const std::string& question = words[0];
+  if (question == "load") return load();
+  const Bench bench(words[1]);
   if (question == "tiles") return tiles(bench);
   if (question == "loss") return loss(bench, number(2, 1000), number(3, 256));
   if (question == "memory") return memory(bench, number(2, 32768), number(3, 512));

@@ -11,6 +11,7 @@ import struct
 import subprocess
 import sys
 import tarfile
+import tempfile
 import time
 import zlib
 
@@ -77,17 +78,37 @@ class NotRun(Exception):
     pass
 
 
+def end_session(leader):
+    """All that a program has started, also in process groups of their own, as mpirun's ranks are: what is left would hold the device, and our pipe."""
+    for path in glob.glob("/proc/[0-9]*/stat"):
+        try:
+            after_name = pathlib.Path(path).read_text().rpartition(")")[2].split()
+            if int(after_name[3]) == leader:  # state, parent, group, session
+                os.kill(int(path.split("/")[2]), signal.SIGKILL)
+        except (OSError, ValueError, IndexError):  # gone meanwhile
+            pass
+
+
 def run(*words, seconds=60, env=None):
     """Output of a program; its end is its own, or ours when it takes too long."""
     limit = min(seconds, left())
     if limit < 5:
         raise NotRun("no time left")
-    process = subprocess.Popen([str(word) for word in words], env=env or environment(), cwd="/tmp", stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, start_new_session=True)
-    try:
-        output, _ = process.communicate(timeout=limit)
-    except subprocess.TimeoutExpired:
-        os.killpg(process.pid, signal.SIGKILL)
-        output, _ = process.communicate()
+    with tempfile.TemporaryFile() as said:  # no pipe: whoever is left of its children must not keep us waiting
+        process = subprocess.Popen([str(word) for word in words], env=env or environment(), cwd="/tmp", stdout=said, stderr=subprocess.STDOUT, start_new_session=True)
+        try:
+            process.wait(timeout=limit)
+        except subprocess.TimeoutExpired:
+            pass
+        late = process.poll() is None
+        end_session(process.pid)
+        try:
+            process.wait(timeout=5)
+        except subprocess.TimeoutExpired:  # a device that does not answer keeps it in the kernel
+            pass
+        said.seek(0)
+        output = said.read().decode(errors="replace")
+    if late:
         raise Failed(f"no answer within {limit:.0f} s: {output[-300:]}")
     if process.returncode != 0:
         raise Failed(f"exit code {process.returncode}: {output[-600:]}")
@@ -120,9 +141,14 @@ def check(name, body):
     RESULT.write_text(json.dumps(report, indent=1))
 
 
+def said_device(text):
+    """That line of `tool device`, behind whatever warnings."""
+    return next((line for line in text.splitlines() if line.startswith("device: ")), "")
+
+
 def at_most(value, limit, what):
-    if not value <= limit:  # NaN is not
-        raise Failed(f"{what} is {value:.3g}, over {limit:g}")
+    if value is None or not value <= limit:  # NaN is not, and is null in JSON
+        raise Failed(f"{what} is {value}, over {limit:g}")
 
 
 def job(name, steps, env, workers=1, more=(), document=None):
@@ -142,9 +168,14 @@ def job(name, steps, env, workers=1, more=(), document=None):
     try:
         process.wait(timeout=max(1, min(120, left())))
     except subprocess.TimeoutExpired:
-        os.killpg(process.pid, signal.SIGKILL)
-    if process.wait() != 0:
-        raise Failed(f"{name}: exit code {process.returncode}: {(output / 'launch.txt').read_text()[-800:]}")
+        pass
+    late = process.poll() is None
+    end_session(process.pid)
+    said = (output / "launch.txt").read_text()[-800:]
+    if late:
+        raise Failed(f"{name}: no end within its time: {said}")
+    if process.returncode != 0:
+        raise Failed(f"{name}: exit code {process.returncode}: {said}")
     return (log_of(output, "train") if steps else None), output
 
 
@@ -167,7 +198,8 @@ def finish(warming, seconds=60):
     try:
         warming.wait(timeout=max(1, min(seconds, left() - 240)))
     except subprocess.TimeoutExpired:
-        os.killpg(warming.pid, signal.SIGKILL)
+        pass
+    end_session(warming.pid)
 
 
 def fed_by_shards(image, text, embed_dim, samples, batch, bf16):
@@ -228,10 +260,19 @@ def main():
     def which_device(figures):
         text = run(f"{PLACE}/bin/trireme-worker", "tool", "device", env=on_device)
         figures["report"] = text.strip().splitlines()
-        if gpu and not text.startswith("device: cuda:"):
+        line = said_device(text)
+        if gpu and not line.startswith("device: cuda:"):
             raise Failed(text.strip())
-        report["device_name"] = text.splitlines()[0]
-        return text.splitlines()[0]
+        report["device_name"] = line
+        return line
+
+    def loads(figures):
+        if not (folder.parent / "nvidia/nccl/lib").is_dir():
+            raise NotRun("this torch is without its CUDA libraries")
+        figures.update(ask("load", device, env=environment())[0])
+        if not figures["kernels"]:
+            raise Failed("the pack was made without the CUDA kernels")
+        return "torch's CUDA parts, the plug-in with its kernels, and NCCL are found and load"
 
     def kernels(figures):
         figures["paths"] = ask("tiles", device)
@@ -327,9 +368,9 @@ def main():
 
     def hidden(figures):
         text = run(f"{PLACE}/bin/trireme-worker", "tool", "device", env={**environment(), "CUDA_VISIBLE_DEVICES": ""})
-        if not text.startswith("device: cpu"):
+        if not said_device(text).startswith("device: cpu"):
             raise Failed(text)
-        return text.splitlines()[1]
+        return next(line for line in text.splitlines() if line.startswith("why: "))
 
     def step(model, batch, steps):
         def body(figures):
@@ -339,7 +380,7 @@ def main():
             line = f"{figures['samples_per_second']:.0f} samples/s, MFU {100 * figures['mfu']:.1f} %"
             nominal = next((most for name, most in NOMINAL_TFLOPS.items() if name in report["device_name"]), None)
             if nominal:
-                figures["mfu_of_nominal"] = figures["mfu"] * figures["matmul_tflops"] / nominal
+                figures["mfu_of_nominal"] = figures["model_tflops"] / nominal
                 line += f" of what matmul reaches ({figures['matmul_tflops']:.0f} TFLOP/s), {100 * figures['mfu_of_nominal']:.1f} % of the data sheet's {nominal}"
             line += f", {figures['peak_gib']:.1f} GiB"
             if gpu and model == "b32" and figures["mfu"] < 0.45:
@@ -427,6 +468,7 @@ def main():
 
     of_peers = {**os.environ, "TORCHINDUCTOR_CACHE_DIR": "/tmp/trireme-pack-inductor"}
     check("device", which_device)
+    check("torch's CUDA parts and the plug-in load", loads)
     warming = warm(of_peers) if gpu else None  # beside what follows, up to the first figure
     check("kernels against the CPU's", kernels)
     check("losses and gradients against the CPU's", losses)

@@ -1,9 +1,12 @@
 """The GPU path as far as a machine without one can judge it: docs/gpu.md says what is judged where."""
+import importlib.util
 import json
 import os
 import pathlib
 import shutil
 import subprocess
+import sys
+import time
 
 import pytest
 
@@ -77,10 +80,10 @@ def test_a_gpu_that_is_demanded_and_not_there_is_a_named_fault():
     assert told.returncode == 0 and told.stdout.startswith("device: cpu"), told.stdout + told.stderr
 
 
-def device_beside(driver, spoil="true", **more):
-    """What a worker says of itself beside a driver of that version, in a namespace of its own; `spoil` is done there before."""
+def device_beside(driver, spoil="true", words=("trireme-worker", "tool", "device"), **more):
+    """What a worker (or another program) says of itself beside a driver of that version, in a namespace of its own; `spoil` is done there before."""
     see = f'mount -t tmpfs none /proc/driver && mkdir /proc/driver/nvidia && echo "NVRM version: NVIDIA UNIX Open Kernel Module for x86_64  {driver}  Release Build" >/proc/driver/nvidia/version && {spoil} && exec "$@"'
-    return subprocess.run(["unshare", "-m", "sh", "-c", see, "sh", BIN / "trireme-worker", "tool", "device"], env=environment(**more), capture_output=True, text=True, timeout=120)
+    return subprocess.run(["unshare", "-m", "sh", "-c", see, "sh", BIN / words[0], *words[1:]], env=environment(**more), capture_output=True, text=True, timeout=120)
 
 
 def test_what_stands_in_the_way_of_a_gpu_is_said_by_name(tmp_path):
@@ -102,6 +105,8 @@ def test_what_stands_in_the_way_of_a_gpu_is_said_by_name(tmp_path):
         assert told.returncode == 0 and told.stdout.startswith("device: cpu") and why in told.stdout and "a GPU needs: an NVIDIA driver of 580" in told.stdout, (driver, more, told.stdout + told.stderr)
         told = device_beside(driver, TRIREME_DEVICE="cuda", **more)
         assert told.returncode == 69 and "TRIREME_DEVICE is cuda: " in told.stderr and why in told.stderr, (driver, more, told.stderr)
+    told = device_beside(*cases[0][:1], **cases[0][1], words=("trireme", "doctor"), TRIREME_DEVICE="auto")
+    assert cases[0][2] in told.stdout and "docs/gpu.md says what its machine needs" in told.stdout, told.stdout + told.stderr
 
 
 def test_the_job_says_where_it_computes(launch):
@@ -123,6 +128,35 @@ def test_a_gpu_that_is_lost_in_the_middle_leaves_the_job_to_the_others(launch, t
     assert weights(run) == weights(tiny_run) and [row["loss"] for row in log_rows(run)] == [row["loss"] for row in log_rows(tiny_run)]
     states = {worker["rank"]: worker["state"] for worker in json.loads((run.output / "progress.json").read_text())["job"].get("workers", [])}
     assert states.get(2, "retired") == "retired", states
+
+
+def questions(tmp_path, monkeypatch):
+    """tests/gpu/run.py as a module; its result lies below tmp_path."""
+    monkeypatch.setattr(sys, "argv", ["run.py", str(tmp_path / "result.json")])
+    found = importlib.util.spec_from_file_location("pack_run", ROOT / "tests/gpu/run.py")
+    module = importlib.util.module_from_spec(found)
+    found.loader.exec_module(module)
+    return module
+
+
+def test_a_question_that_hangs_costs_its_time_and_the_next_is_asked(tmp_path, monkeypatch):
+    """A child in a process group of its own, as mpirun's ranks are, holds on to what the program writes to: it ends with it."""
+    pack = questions(tmp_path, monkeypatch)
+    hang = f"import os, signal\nchild = os.fork()\nif child == 0: os.setpgid(0, 0)\nelse: open({str(tmp_path / 'child')!r}, 'w').write(str(child))\nsignal.pause()"
+    begun = time.monotonic()
+    pack.check("hangs", lambda figures: pack.run(sys.executable, "-c", hang, seconds=5, env=dict(os.environ)))
+    assert time.monotonic() - begun < 20
+    child = pathlib.Path("/proc", (tmp_path / "child").read_text(), "stat")
+    gone = lambda: not child.exists() or child.read_text().rpartition(")")[2].split()[0] == "Z"
+    while not gone() and time.monotonic() - begun < 30:
+        time.sleep(0.05)
+    assert gone()
+    pack.check("fails", lambda figures: pack.run("/bin/sh", "-c", "echo no; exit 3"))
+    pack.check("no number", lambda figures: pack.at_most(None, 1, "the loss"))
+    pack.check("answers", lambda figures: pack.run("/bin/sh", "-c", "echo a warning; echo device: cuda:0 H200").strip() and pack.said_device("a warning\ndevice: cuda:0 H200\n"))
+    checks = json.loads((tmp_path / "result.json").read_text())["checks"]
+    assert [one["state"] for one in checks] == ["FAIL", "FAIL", "FAIL", "pass"], checks
+    assert "no answer within 5 s" in checks[0]["line"] and "exit code 3: no" in checks[1]["line"] and checks[3]["line"] == "device: cuda:0 H200", checks
 
 
 @pytest.fixture(scope="module")
