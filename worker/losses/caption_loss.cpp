@@ -5,6 +5,7 @@
 #include <string>
 
 #include "common/base/error.h"
+#include "worker/kernels/sent.h"
 
 namespace trireme::worker::losses {
 namespace {
@@ -35,13 +36,16 @@ CaptionLoss caption_loss(const at::Tensor& logits_BLV, const at::Tensor& tokens_
   const auto type = logits_BLV.scalar_type() == at::kDouble ? at::kDouble : at::kFloat;
   const auto length = tokens_BL.size(1);
   if (length < 2) return {(logits_BLV.to(type) * 0).sum(), 0};
-  const at::Tensor next_BL = tokens_BL.narrow(1, 1, length - 1);
+  const at::Tensor next_BL = tokens_BL.cpu().narrow(1, 1, length - 1);
   const at::Tensor counted_BL = next_BL.ne(ignored);
   check_tokens(logits_BLV, next_BL, counted_BL);
   const at::Tensor rows = counted_BL.reshape({-1}).nonzero().view({-1});
-  const at::Tensor logits_NV = logits_BLV.narrow(1, 0, length - 1).flatten(0, 1).index_select(0, rows);
+  const at::Tensor next_N1 = next_BL.reshape({-1}).index_select(0, rows).unsqueeze(1);
+  const at::Device device = logits_BLV.device();
+  const at::Tensor logits_NV =
+      logits_BLV.narrow(1, 0, length - 1).flatten(0, 1).index_select(0, kernels::sent_to(rows, device));
   const at::Tensor log_p = at::log_softmax(logits_NV.to(type), 1);
-  const at::Tensor picked = log_p.gather(1, next_BL.reshape({-1}).index_select(0, rows).unsqueeze(1));
+  const at::Tensor picked = log_p.gather(1, kernels::sent_to(next_N1, device));
   at::Tensor sum = -(1 - smoothing) * picked.sum();
   if (smoothing > 0) sum = sum - smoothing * log_p.mean(1).sum();
   return {sum, rows.numel()};

@@ -16,7 +16,8 @@ struct CaptionLoss {
   std::int64_t count = 0;  // positions counted
 };
 
-// logits_BLV floating, tokens_BL int64. Throws kInvalid: shapes that disagree, smoothing outside [0, 1), a
+// logits_BLV floating, tokens_BL int64, looked at on the host: nobody waits for the logits' device where they
+// lie there. Throws kInvalid: shapes that disagree, smoothing outside [0, 1), a
 // token outside the vocabulary (naming row, position and token).
 CaptionLoss caption_loss(const at::Tensor& logits_BLV, const at::Tensor& tokens_BL, std::int64_t ignored,
                          double smoothing = 0);

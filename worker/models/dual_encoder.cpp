@@ -121,21 +121,44 @@ std::int64_t DualEncoder::norm_channels() const {
   return state_->norm_channels;
 }
 
+namespace {
+
+// moving = (1 - share) moving + share / groups * sum, unless there was no group. Nobody waits for a device.
+class MovingStatistics {
+ public:
+  MovingStatistics(double share, const at::Tensor& groups) : share_(share) {
+    if (groups.is_cpu()) {
+      groups_ = groups.item<double>();
+      return;
+    }
+    moves_ = groups.gt(0);
+    factor_ = share / groups;
+  }
+  void move(const at::Tensor& moving, const at::Tensor& sum) const {
+    if (moves_.defined())
+      moving.copy_(at::where(moves_, moving * (1 - share_) + sum * factor_, moving));
+    else if (groups_ > 0)
+      moving.mul_(1 - share_).add_(sum, share_ / groups_);
+  }
+
+ private:
+  double share_, groups_ = 0;
+  at::Tensor moves_, factor_;  // on a device
+};
+
+}  // namespace
+
 void DualEncoder::absorb_norm_statistics(const at::Tensor& numbers) {
   const at::NoGradGuard no_grad;
   const std::int64_t channels = state_->norm_channels;
   if (channels == 0) return;
-  const double groups = numbers[2 * channels].item<double>();
-  if (groups <= 0) return;
-  const double share = state_->spec.image.batch_norm.momentum;
+  const MovingStatistics statistics(state_->spec.image.batch_norm.momentum, numbers[2 * channels]);
   std::int64_t first = 0;
   for (auto& norm : state_->moving_norms()) {
     const std::int64_t count = norm.mean_C.numel();
     if (norm.moves) {
-      const at::Device device = norm.mean_C.device();
-      norm.mean_C.mul_(1 - share).add_(numbers.narrow(0, first, count).to(device), share / groups);
-      norm.variance_C.mul_(1 - share).add_(numbers.narrow(0, channels + first, count).to(device),
-                                           share / groups);
+      statistics.move(norm.mean_C, numbers.narrow(0, first, count));
+      statistics.move(norm.variance_C, numbers.narrow(0, channels + first, count));
     }
     first += count;
   }

@@ -21,12 +21,14 @@ BatchStatistics::BatchStatistics(std::int64_t channels)
 
 void BatchStatistics::add(std::int64_t first, const at::Tensor& mean_C, const at::Tensor& variance_C) {
   const at::NoGradGuard no_grad;
-  numbers_.narrow(0, first, mean_C.numel()).add_(mean_C.detach().cpu());
-  numbers_.narrow(0, channels_ + first, variance_C.numel()).add_(variance_C.detach().cpu());
+  numbers_ = kernels::sent_to(numbers_, mean_C.device());  // with the first one
+  numbers_.narrow(0, first, mean_C.numel()).add_(mean_C.detach());
+  numbers_.narrow(0, channels_ + first, variance_C.numel()).add_(variance_C.detach());
 }
 
 void BatchStatistics::count_groups(std::int64_t groups) {
-  numbers_[2 * channels_] += static_cast<double>(groups);
+  const at::NoGradGuard no_grad;
+  numbers_.narrow(0, 2 * channels_, 1).add_(static_cast<double>(groups));
 }
 
 at::Tensor stochastic_depth(const at::Tensor& branch_B, double rate, const ForwardContext& context,

@@ -37,16 +37,17 @@ AdamW::AdamW(const NamedTensors& parameters, double beta2, double epsilon, const
 
 // A step that is decided on the device counts there, and is left out by the operation itself.
 void AdamW::update(const std::vector<at::Tensor>& gradients, const Rates& rates, const ForEach& for_each) {
-  const std::optional<at::Tensor> left_out =
-      waits() ? std::optional<at::Tensor>(1 - taken_.to(at::kFloat)) : std::nullopt;
   for_each(static_cast<std::int64_t>(portions_.size()), [&](std::int64_t i) {
     const at::NoGradGuard no_grad;
     const auto& portion = portions_[static_cast<std::size_t>(i)];
     const auto& first = slots_[portion.front()];
     if (updates_ <= first.treatment.late_updates) return;
-    const auto own_updates = static_cast<double>(updates_ - first.treatment.late_updates);
-    const auto count = waits() ? (count_ - static_cast<double>(first.treatment.late_updates)).to(at::kFloat)
-                               : at::full({}, own_updates, first.parameter.options().dtype(at::kFloat));
+    const auto late = static_cast<double>(first.treatment.late_updates);
+    const at::Tensor count = waits() ? (count_ - late).to(at::kFloat)
+                                     : at::full({}, static_cast<double>(updates_) - late,
+                                                first.parameter.options().dtype(at::kFloat));
+    const std::optional<at::Tensor> left_out =
+        waits() ? std::optional<at::Tensor>(1 - (taken_ * count_.gt(late)).to(at::kFloat)) : std::nullopt;
     std::vector<at::Tensor> weights, slopes, means, squares;
     for (const auto index : portion) {
       weights.push_back(slots_[index].parameter);

@@ -32,7 +32,8 @@ void Optimizer::step(const std::vector<at::Tensor>& gradients, const Rates& rate
 
 void Optimizer::masked(Slot& slot, const std::function<void()>& body) const {
   if (!waits()) return body();
-  const at::Tensor keep = taken_.gt(0);
+  const at::Tensor keep =
+      taken_.gt(0).logical_and(count_.gt(static_cast<double>(slot.treatment.late_updates)));
   std::vector<std::pair<at::Tensor, at::Tensor>> before;
   for (const auto& tensor : {slot.parameter, slot.mean, slot.square})
     before.emplace_back(tensor, tensor.clone());

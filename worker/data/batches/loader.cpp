@@ -1,6 +1,6 @@
 #include "worker/data/batches/loader.h"
 
-#include <ATen/Context.h>
+#include <ATen/DeviceAccelerator.h>
 #include <ATen/Functions.h>
 
 #include <algorithm>
@@ -60,7 +60,7 @@ class TensorPool {
 
  private:
   static at::TensorOptions pinned_bytes() {  // pinned where there is something to pin it for
-    return at::TensorOptions(at::kByte).pinned_memory(at::globalContext().hasCUDA());
+    return at::TensorOptions(at::kByte).pinned_memory(at::accelerator::getAccelerator().has_value());
   }
   static constexpr std::size_t kMost = 1024;
   bool bytes_;

@@ -15,9 +15,10 @@ namespace {
 // On a stream of its own, as the default one cannot be recorded; the same for all, because the way back runs
 // on the streams of the way there. Other threads go on meanwhile: only what this one does is refused while
 // recording.
-std::function<void()> capture(const std::function<void()>& work, std::string& why) {
+std::function<void()> capture(const at::Device& device, const std::function<void()>& work, std::string& why) {
   try {
-    static const auto stream = c10::cuda::getStreamFromPool();  // a process has one device
+    static const auto stream =
+        c10::cuda::getStreamFromPool(false, device.index());  // a process has one device
     auto graph = std::make_shared<at::cuda::CUDAGraph>();
     const c10::cuda::CUDAStreamGuard guard(stream);
     c10::cuda::device_synchronize();

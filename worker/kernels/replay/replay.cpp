@@ -48,7 +48,7 @@ bool can_replay(const at::Device& device) {
 
 std::function<void()> record(const at::Device& device, const std::function<void()>& work, std::string& why) {
   const CastsAreNotKept casts;
-  return device_table<ReplayTable>(device)->record(work, why);
+  return device_table<ReplayTable>(device)->record(device, work, why);
 }
 
 bool same_numbers(const at::Tensor& replayed, const at::Tensor& expected) {

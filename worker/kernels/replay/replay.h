@@ -59,7 +59,8 @@ bool same_numbers(const at::Tensor& replayed, const at::Tensor& expected);
 // where the recorded run did.
 struct ReplayTable {
   static constexpr const char* kOperator = TRIREME_TABLE("replay");
-  std::function<void()> (*record)(const std::function<void()>& work, std::string& why) = nullptr;
+  std::function<void()> (*record)(const at::Device& device, const std::function<void()>& work,
+                                  std::string& why) = nullptr;
 };
 
 }  // namespace trireme::worker::kernels

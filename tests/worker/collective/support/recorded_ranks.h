@@ -57,6 +57,20 @@ class Lent final : public Group {
   std::shared_ptr<Record> record_;
 };
 
+// One per rank, each for a thread of its own.
+inline std::vector<std::unique_ptr<Group>> make_recorded_groups(int size, const GroupOptions& options) {
+  auto hosts = make_local_groups(size, options), data = make_local_groups(size, options);
+  std::vector<std::unique_ptr<Group>> groups;
+  for (std::size_t r = 0; r < hosts.size(); ++r) {
+    const auto record = std::make_shared<Record>();
+    groups.push_back(make_stream_group(
+        std::make_unique<Lent>(std::move(hosts[r]), record),
+        std::make_unique<RecordedCalls>(std::make_unique<Lent>(std::move(data[r]), record), record),
+        options));
+  }
+  return groups;
+}
+
 inline void run_recorded_ranks(int size, const std::function<void(Group&, Record&)>& body,
                                const GroupOptions& options = {}) {
   auto hosts = make_local_groups(size, options);

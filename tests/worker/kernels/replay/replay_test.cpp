@@ -21,7 +21,7 @@ int recorded = 0, replayed = 0;
 bool damaged = false;
 std::string refusal;
 
-std::function<void()> fake_record(const std::function<void()>& work, std::string& why) {
+std::function<void()> fake_record(const at::Device&, const std::function<void()>& work, std::string& why) {
   if (!refusal.empty()) {
     why = refusal;
     return nullptr;

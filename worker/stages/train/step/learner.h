@@ -1,5 +1,6 @@
 // What the training step needs of what is trained: a pass over the rows of a logical slot, the loss of the
-// global batch with its slopes at what the pass gave, and the parameters. Every objective has one.
+// global batch with its slopes at what the pass gave, and the parameters. Every objective has one, and none
+// looks at a number of the device on the way, but for loss() where the step is read at once.
 #pragma once
 
 #include <cstdint>
@@ -27,7 +28,7 @@ struct SoftTargets {
 struct SlotInput {
   at::Tensor image_BCHW;         // float32
   at::Tensor image_features_BT;  // or the stored output of a frozen tower
-  at::Tensor tokens_BL;          // int64
+  at::Tensor tokens_BL;          // int64; a captioner's are on the CPU
   at::Tensor text_features_BT;
   at::Tensor caption_tokens_BL;      // int64: synthetic captions beside the raw texts
   at::Tensor caption_features_BT;    // or their stored output of a frozen text tower
@@ -110,8 +111,6 @@ class Learner {
 
   // In a fixed order; float32 leaves that require gradients, those of SlotSlopes::scalars among them.
   virtual NamedTensors parameters() = 0;
-  // Whether loss() can leave its numbers on the device (LossContext::later), and forward() looks at none.
-  virtual bool reads_later() const { return false; }
   // The step of the last loss() was taken: what it would change is changed now, what has bounds is clamped.
   // `taken` as in Optimizer::step(): where it is defined, all this is so only where it is 1.
   virtual void settle(const at::Tensor& /*taken*/) {}
@@ -123,7 +122,8 @@ class Learner {
   virtual void load_state(const NamedTensors& /*state*/) {}
 
   // What forward() saw and the model keeps (moving statistics of batch norms), summed over all slots of the
-  // global batch and handed back once per update, in the thread that updates.
+  // global batch and handed back once per update, in the thread that updates; zeros where a step is found not
+  // to be taken on the device: nothing was seen.
   virtual std::int64_t statistics_numbers() const { return 0; }
   virtual void absorb_statistics(const at::Tensor& /*sum*/) {}
 };

@@ -62,8 +62,36 @@ MeansThere mean_losses_there(const std::vector<SlotInput>& own, const std::vecto
   return means;
 }
 
+namespace {
+
+// What is counted is counted on the host, so that only the sums stay on the device.
+StepLoss one_mean_there(const std::vector<SlotInput>& own, const std::vector<SlotOutput>& outputs,
+                        const LossContext& context) {
+  const at::NoGradGuard no_grad;
+  std::vector<at::Tensor> counts, sums;
+  for (std::size_t i = 0; i < own.size(); ++i) {
+    counts.push_back(at::cat({outputs[i].count_H, own[i].live_B.sum().to(at::kDouble).view({1})}));
+    sums.push_back(outputs[i].sum_H.detach().to(at::kDouble));
+  }
+  const at::Tensor counted = context.group.all_gather(at::stack(counts)).sum(0);
+  const auto count = counted[0].item<double>();
+  StepLoss result;
+  result.live = counted[1].item<std::int64_t>();
+  result.too_few = count == 0;
+  if (result.too_few) return result;
+  const at::Tensor all_L1 = context.group.all_gather(at::stack(sums));
+  result.there.values = collective::tree_sum_rows(all_L1.view({context.slots, -1})).view({-1}) / count;
+  result.there.read = [](const double* values, StepLoss& loss) { loss.parts = {values[0]}; };
+  result.sum_slopes_H = at::full({1}, 1 / count, all_L1.options());
+  result.slopes.resize(own.size());
+  return result;
+}
+
+}  // namespace
+
 StepLoss one_mean_loss(const std::vector<SlotInput>& own, const std::vector<SlotOutput>& outputs,
                        const LossContext& context) {
+  if (context.later) return one_mean_there(own, outputs, context);
   const auto means = mean_losses(own, outputs, context.slots, {1}, context.group);
   StepLoss result;
   result.value = means.weighted;

@@ -30,7 +30,8 @@ struct MeansThere {
 MeansThere mean_losses_there(const std::vector<SlotInput>& own, const std::vector<SlotOutput>& outputs,
                              const std::vector<double>& weights, collective::Group& group);
 
-// The loss of an objective that has that mean alone, of one head, each slot's sum being its only output.
+// The loss of an objective that has that mean alone, of one head, each slot's sum being its only output, with
+// its count.
 StepLoss one_mean_loss(const std::vector<SlotInput>& own, const std::vector<SlotOutput>& outputs,
                        const LossContext& context);
 

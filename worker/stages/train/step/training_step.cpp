@@ -86,10 +86,9 @@ TrainingStep::TrainingStep(Learner& learner, collective::Group& group, SlotPool&
   later_ = options_.read_later.value_or(!leaves_.front().is_cpu()) && can_read_later();
 }
 
-// A gang through the host reads all of it anyway; who learns late is decided by the host's count of updates.
+// A gang through the host copies to it all the way.
 bool TrainingStep::can_read_later() const {
-  const bool through_host = !leaves_.front().is_cpu() && !group_.takes_device_tensors();
-  return learner_.reads_later() && !through_host && options_.optimizer.groups.late_updates == 0;
+  return leaves_.front().is_cpu() || group_.sums_natively();
 }
 
 optim::ForEach TrainingStep::for_each() {
@@ -195,7 +194,8 @@ at::Tensor TrainingStep::backward(const std::vector<SlotInput>& own, const std::
     at::Tensor flat = free_buffer();
     slot_gradient(i, own[at], outputs[at], loss.slopes[at], loss.sum_slopes_H, flat);
     set_scalars(loss.slopes[at], flat);
-    if (outputs[at].statistics.defined()) statistics_of(flat).copy_(outputs[at].statistics);
+    if (outputs[at].statistics.defined())
+      statistics_of(flat).copy_(kernels::sent_to(outputs[at].statistics, flat.device()));
     sums.add(range.first + i, on_wire(flat, group_));
   });
   fault_point("train.before_reduce");
@@ -300,6 +300,10 @@ void TrainingStep::update_there(StepResult& result, const at::Tensor& flat, cons
   optimizer_->step(gradients, rates, for_each(), taken);
   learner_.settle(taken);
   if (average_) average_->update(for_each(), taken);
+  if (learner_.statistics_numbers() > 0) {
+    const at::Tensor seen = statistics_of(flat);
+    learner_.absorb_statistics(at::where(taken.gt(0), seen, at::zeros_like(seen)));
+  }
   learner_.updated();
   for (const auto& signals : std::exchange(result.loss.signals_Kb, {})) result.signals.emplace_back(signals);
   result.numbers =

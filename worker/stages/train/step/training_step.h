@@ -36,8 +36,8 @@ struct StepOptions {
   double average_decay = 0;  // 0: no average of the weights
   bool average_warm_up = true;
   bool graphs = false;  // the way of each slot there and back as CUDA graphs, where the learner allows it
-  // Nothing of a step is read on the host before the step is done. Absent: on a GPU. Where the learner, the
-  // group or the optimizer cannot, steps are read at once all the same.
+  // Nothing of a step is read on the host before the step is done. Absent: on a GPU. Where the group takes
+  // only what is on the host, steps are read at once all the same.
   std::optional<bool> read_later = {};
 };
 

@@ -17,7 +17,7 @@ namespace {
 int recorded = 0, replayed = 0;
 int wrong_at = 0;  // the replay that leaves what was there
 
-std::function<void()> fake_record(const std::function<void()>& work, std::string&) {
+std::function<void()> fake_record(const at::Device&, const std::function<void()>& work, std::string&) {
   ++recorded;
   work();
   return [work] {

@@ -150,11 +150,12 @@ TEST(TrainingStep, SharedCastsAreThoseOfTheStep) {
 TEST(TrainingStep, PassesAsGraphsGiveTheSameBits) {
   static std::atomic<int> recorded;
   recorded = 0;
-  const kernels::RegisteredReplay registered([](const std::function<void()>& work, std::string&) {
-    ++recorded;
-    work();
-    return work;
-  });
+  const kernels::RegisteredReplay registered(
+      [](const at::Device&, const std::function<void()>& work, std::string&) {
+        ++recorded;
+        work();
+        return work;
+      });
   for (const bool bf16 : {false, true}) {
     auto options = plain({.bf16 = bf16, .schedule = {.peak = 3e-3, .total_steps = 8}});
     const auto alone = train(1, 1, 8, ToyOptions{.repeats = true}, options);

@@ -9,13 +9,11 @@
 #include <string>
 #include <vector>
 
-#include "tests/support/small_model_spec.h"
 #include "tests/worker/collective/support/recorded_ranks.h"
 #include "tests/worker/stages/train/support/toy.h"
 #include "tests/worker/support/recorded_device.h"
 #include "worker/collective/slot_tree.h"
-#include "worker/models/dual_encoder.h"
-#include "worker/stages/train/objectives/contrastive/dual_encoder_model.h"
+#include "worker/collective/staged_group.h"
 #include "worker/stages/train/step/training_step.h"
 
 namespace trireme::worker::stages::train {
@@ -97,15 +95,24 @@ void expect_close(const Trained& found, const Trained& expected, double relative
 
 constexpr std::int64_t kSteps = 4;
 
+void run_gang(int ranks, bool through_host, const std::function<void(Group&)>& body) {
+  if (!through_host)
+    return collective::run_recorded_ranks(ranks, [&](Group& group, collective::Record&) { body(group); });
+  collective::run_ranks(ranks, [&](Group& group) {
+    body(*collective::make_staged_group(std::make_unique<collective::Lent>(group)));
+  });
+}
+
 // A step is read when the next one is launched; `bad`: a step with a number that is not finite on rank 0.
-Trained train(const Arm& arm, int ranks, std::int64_t bad = -1,
-              const std::function<void(bool)>& around = {}) {
+Trained train(const Arm& arm, int ranks, std::int64_t bad = -1, const std::function<void(bool)>& around = {},
+              bool through_host = false) {
   Trained result;
   std::mutex mutex;
-  collective::run_recorded_ranks(ranks, [&](Group& group, collective::Record&) {
+  run_gang(ranks, through_host, [&](Group& group) {
     Toy model(arm.toy, arm.loss);
     SlotPool pool(1, 1, {});
     TrainingStep step(model, group, pool, arm.step);
+    EXPECT_FALSE(through_host && step.reads_later());
     Trained mine;
     std::vector<StepResult> launched;
     const auto read = [&] {
@@ -162,6 +169,19 @@ TEST(WholeStep, OneThatIsNotFiniteIsLeftOutWhateverWasLaunchedBehindIt) {
   }
 }
 
+// Two workers on one GPU, or a gang whose NCCL does not start.
+TEST(WholeStep, ThroughTheHostItIsReadAtOnceAndTheSame) {
+  for (Arm arm : arms())
+    for (const int ranks : {1, 2}) {
+      arm.toy.device = at::kCPU;
+      arm.step.read_later = false;
+      const auto on_cpu = train(arm, ranks);
+      arm.toy.device = recorded::device();
+      arm.step.read_later = {};
+      expect_close(train(arm, ranks, -1, {}, true), on_cpu, 2e-5, arm.name);
+    }
+}
+
 TEST(WholeStep, TheHostWaitsForNothingBetweenTwoSteps) {
   auto& waits = recorded::waits();
   for (Arm arm : arms())
@@ -197,59 +217,6 @@ TEST(WholeStep, TheHostWaitsForNothingBetweenTwoSteps) {
       train(arm, 1, -1, count);
       EXPECT_GE(within.size(), static_cast<std::size_t>(3 * kSteps)) << arm.name;
     }
-}
-
-jobs::ModelSpec small_model(bool drops) {
-  jobs::ModelSpec spec = testing::small_model_spec(32);
-  spec.image.patch_px = 4;
-  spec.image.layers = spec.text.layers = 2;
-  spec.text.context = 12;
-  spec.embed_dim = 16;
-  if (drops) spec.image.patch_dropout = spec.image.stochastic_depth = 0.3;
-  return spec;
-}
-
-std::vector<double> losses_of(const jobs::ModelSpec& spec, const at::Device& device,
-                              std::vector<std::string>& within) {
-  std::vector<double> losses;
-  collective::run_recorded_ranks(1, [&](Group& group, collective::Record&) {
-    models::DualEncoder encoder(spec, 0);
-    if (!device.is_cpu())
-      for (const auto& [name, leaf] : encoder.trainable_parameters()) recorded::move_here(leaf);
-    DualEncoderOptions options;
-    options.device = device.str();
-    DualEncoderModel model(encoder, options);
-    SlotPool pool(1, 1, {});
-    TrainingStep step(model, group, pool, {.slots = 1, .schedule = {.peak = 1e-3, .total_steps = 9}});
-    const auto input_at = [&](std::int64_t s) {
-      const auto key = static_cast<std::uint64_t>(s);
-      SlotInput input;
-      input.image_BCHW = draw(kRows, 3 * 16 * 16, key).view({kRows, 3, 16, 16}).to(device);
-      input.tokens_BL = draw(kRows, 12, key + 50).abs().mul(9).to(at::kLong).clamp(3, 60).to(device);
-      input.live_B = at::ones({kRows}, at::kByte);
-      input.step = s;
-      return input;
-    };
-    for (std::int64_t s = 0; s < 3; ++s) {
-      const std::vector<SlotInput> inputs{input_at(s)};
-      static_cast<void>(recorded::waits().take());
-      StepResult launched = step.launch(inputs, s);
-      for (auto& one : recorded::waits().take()) within.push_back(one);
-      step.read(launched);
-      losses.push_back(launched.loss.value);
-    }
-  });
-  return losses;
-}
-
-TEST(WholeStep, NorForTheTowers) {
-  for (const bool drops : {false, true}) {
-    std::vector<std::string> within, nowhere;
-    const auto found = losses_of(small_model(drops), recorded::device(), within);
-    EXPECT_EQ(within, std::vector<std::string>{}) << (drops ? "with dropped patches and depth" : "");
-    const auto expected = losses_of(small_model(drops), at::kCPU, nowhere);
-    for (std::size_t s = 0; s < expected.size(); ++s) EXPECT_NEAR(found[s], expected[s], 1e-4) << s;
-  }
 }
 
 }  // namespace

@@ -15,6 +15,7 @@
 #include "common/base/random.h"
 #include "common/io/file.h"
 #include "tests/support/eventually.h"
+#include "tests/worker/collective/support/recorded_ranks.h"
 #include "worker/checkpoint/safetensors.h"
 #include "worker/collective/local/local_group.h"
 #include "worker/data/images/image.h"
@@ -93,7 +94,7 @@ std::vector<std::string> write_captions_of(const jobs::ShardRef& shard, std::int
 
 }  // namespace
 
-TinyJob::TinyJob(const std::string& folder) : folder_(folder) {
+TinyJob::TinyJob(const std::string& folder, bool labelled) : folder_(folder), labelled_(labelled) {
   std::filesystem::remove_all(folder_);
   io::make_folders(folder_);
   for (std::int64_t s = 0; s < kShards; ++s) {
@@ -105,6 +106,7 @@ TinyJob::TinyJob(const std::string& folder) : folder_(folder) {
       add_member(tar, std::string(key) + ".jpg", made.jpeg);
       add_member(tar, std::string(key) + ".txt", made.caption);
       add_member(tar, std::string(key) + ".json", made.json);
+      if (labelled) add_member(tar, std::string(key) + ".cls", std::to_string((s + kShards * i) % 6));
     }
     tar.append(1024, '\0');
     const auto path = folder_ + "/" + std::to_string(s) + ".tar";
@@ -171,6 +173,7 @@ jobs::Task TinyJob::task(const std::string& run) const {
   task.model = jobs::model_json(model);
   jobs::DataSpec data;
   data.sources.push_back({.path = folder_});
+  if (labelled_) data.classes = {"red", "green", "blue", "yellow", "purple", "white"};
   task.data = jobs::data_json(data);
   task.evaluate_data = jobs::data_json(data);
   task.address = "0123456789abcdef0123456789abcdef";
@@ -245,12 +248,15 @@ TinyJob::Outcome TinyJob::train(const std::string& run, int ranks, const std::st
   std::mutex mutex;
   std::atomic<std::int64_t> sealed{-1}, committed{-1}, written_step{-1};
   std::atomic<int> looks{0};
-  auto groups = collective::make_local_groups(ranks, {.stopped = [&] { return stop.stop_now(); }});
+  const collective::GroupOptions group_options{.stopped = [&] { return stop.stop_now(); }};
+  auto groups = device == "cpu" ? collective::make_local_groups(ranks, group_options)
+                                : collective::make_recorded_groups(ranks, group_options);
   const auto run_rank = [&](int rank) {
     runtime::TaskContext context;
     context.stop = &stop;
     context.threads = 1 + rank % 2;  // must not matter
     context.incarnation.value = 1;
+    context.device = device;
     context.group = groups[static_cast<std::size_t>(rank)].get();
     context.report_step = [&](const jobs::StepReport& report) {
       outcome.reports.push_back(report);

@@ -14,8 +14,8 @@ namespace trireme::worker::stages::train {
 
 class TinyJob {
  public:
-  // Files below `folder`, which is emptied first.
-  explicit TinyJob(const std::string& folder);
+  // Files below `folder`, which is emptied first. Labelled: the colour is the sample's class.
+  explicit TinyJob(const std::string& folder, bool labelled = false);
 
   jobs::TrainSettings settings;
   jobs::ModelSpec model;
@@ -29,6 +29,7 @@ class TinyJob {
   bool lose_files = false;             // of those, at once
   int commit_looks = 0;                // how often the ranks look before they see it
   bool await_checkpoints = false;      // a step waits until the checkpoints due before it are written
+  std::string device = "cpu";          // another one: over a gang of recorded streams
 
   struct Outcome {
     jobs::TaskDone done;
@@ -52,6 +53,7 @@ class TinyJob {
  private:
   jobs::Task task(const std::string& run) const;
   std::string folder_;
+  bool labelled_;
   std::vector<jobs::ShardRef> shards_;
 };
 

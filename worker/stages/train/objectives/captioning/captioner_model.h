@@ -8,7 +8,8 @@
 
 namespace trireme::worker::stages::train {
 
-// The cross entropy of the tokens behind start mark and prompt, given the image tokens [B, S, T].
+// The cross entropy of the tokens behind start mark and prompt, given the image tokens [B, S, T]. Tokens on
+// the CPU: what is read of them is read there, so that nobody waits for a device.
 losses::CaptionLoss teacher_forced(const models::Captioner& captioner, const at::Tensor& tokens_BL,
                                    const at::Tensor& image_BST, double smoothing);
 

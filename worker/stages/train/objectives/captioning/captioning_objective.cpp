@@ -24,7 +24,7 @@ SlotInput CaptioningObjective::input(data::SlotBatch& batch, std::int64_t step, 
   const auto preprocess = setup_.encoder.image_preprocess();
   input.image_BCHW = data::images_on(batch, {preprocess.mean, preprocess.std}, at::Device(setup_.device));
   const auto& words = texts_.raw ? batch.captions : batch.synthetic_captions;
-  input.tokens_BL = captioner_.tokenize(words).tokens_NL.to(setup_.device);
+  input.tokens_BL = captioner_.tokenize(words).tokens_NL;
   input.live_B = at::tensor(at::ArrayRef<std::uint8_t>(batch.live), at::kByte);
   return input;
 }

@@ -76,7 +76,7 @@ TokenLoss::Sum TokenLoss::of_chunk(std::size_t first, std::size_t last) const {
         rows.push_back(static_cast<std::int64_t>(i));
         texts.push_back(captions[i][c]);
       }
-    const at::Tensor tokens_BL = captioner_.tokenize(texts).tokens_NL.to(device_);
+    const at::Tensor tokens_BL = captioner_.tokenize(texts).tokens_NL;
     const at::Tensor rows_B = at::tensor(rows, at::kLong).to(device_);
     const auto loss = teacher_forced(captioner_, tokens_BL, image_BST.index_select(0, rows_B), 0);
     sum.loss += loss.sum.item<double>();

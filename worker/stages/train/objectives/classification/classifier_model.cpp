@@ -6,6 +6,7 @@
 
 #include "common/base/error.h"
 #include "common/base/random.h"
+#include "worker/kernels/sent.h"
 #include "worker/losses/soft_target_loss.h"
 #include "worker/optim/optimizer.h"
 #include "worker/stages/train/step/mean_losses.h"
@@ -80,8 +81,9 @@ SlotOutput ClassifierModel::forward(const SlotInput& input) {
   const bool frozen = encoder_.spec().image.frozen || input.step < options_.head_steps;
   std::optional<nn::BatchStatistics> statistics;
   nn::ForwardContext context{!frozen, input.seed, input.step, input.slot, input.first_row, nullptr};
+  const at::Device device = input.image_BCHW.device();
   if (encoder_.norm_channels() > 0) context.statistics = &statistics.emplace(encoder_.norm_channels());
-  const at::Tensor rows = input.live_B.nonzero().squeeze(1).to(input.image_BCHW.device());
+  const at::Tensor rows = kernels::sent_to(input.live_B.nonzero().squeeze(1), device);
   output.count_H = at::full({1}, static_cast<double>(rows.numel()), at::kDouble);
   if (rows.numel() == 0) {
     output.sum_H = head_.front().second.sum().mul(0).view({1});

@@ -6,6 +6,7 @@
 #include <functional>
 #include <optional>
 
+#include "worker/kernels/sent.h"
 #include "worker/losses/soft_target_loss.h"
 #include "worker/models/length_bucket.h"
 #include "worker/optim/optimizer.h"
@@ -32,9 +33,10 @@ std::int64_t head_width(const models::DualEncoder& encoder, bool on_embedding) {
 // the others.
 at::Tensor live_rows_only(const at::Tensor& live_B, const at::Tensor& input_B, std::int64_t width,
                           const std::function<at::Tensor(const at::Tensor&)>& run) {
-  const at::Tensor rows = live_B.nonzero().squeeze(1).to(input_B.device());
-  if (rows.numel() == input_B.size(0)) return run(input_B);
-  if (rows.numel() == 0) return at::zeros({input_B.size(0), width}, input_B.options());
+  const at::Tensor living = live_B.nonzero().squeeze(1);
+  if (living.numel() == input_B.size(0)) return run(input_B);
+  if (living.numel() == 0) return at::zeros({input_B.size(0), width}, input_B.options());
+  const at::Tensor rows = kernels::sent_to(living, input_B.device());
   const at::Tensor features = run(input_B.index_select(0, rows));
   return at::zeros({input_B.size(0), features.size(1)}, features.options()).index_copy(0, rows, features);
 }

@@ -33,7 +33,6 @@ class PairLearner : public Learner {
   // Parts: each pair's loss, then each head's mean before its weight.
   StepLoss loss(const std::vector<SlotInput>& own, const std::vector<SlotOutput>& outputs,
                 const LossContext& context) override;
-  bool reads_later() const override { return statistics_numbers() == 0; }  // those are summed on the host
   // The temperature into its bounds, the gates' means on.
   void settle(const at::Tensor& taken) override;
 
