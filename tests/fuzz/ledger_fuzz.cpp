@@ -32,7 +32,8 @@ coordinator::ledger::LedgerOptions options(std::uint64_t incarnation) {
 std::pair<std::string, std::string> whole() {
   io::remove_tree(folder());
   std::atexit([] { io::remove_tree(folder()); });
-  auto* const ledger = new coordinator::ledger::Ledger(options(1), kClock);  // never closed: the log stays
+  static auto* const ledger =
+      new coordinator::ledger::Ledger(options(1), kClock);  // never closed: the log stays
   for (int i = 0; i < 20; ++i)
     ledger->commit({coordinator::ledger::Event{"Paused", "job-1", "{\"n\":" + std::to_string(i) + "}"}});
   const io::Path db = folder() / "ledger/state.db";
