@@ -1,4 +1,5 @@
 """The table of docs/reliability.md is made from the catalogue, and every test that it names exists."""
+import json
 import re
 
 import catalogue
@@ -21,3 +22,16 @@ def test_every_test_that_the_security_page_names_exists():
     named = re.findall(r"`(\w+\.\w+|tests/[\w/]+\.py(?:::\w+)?)`", (catalogue.ROOT / "SECURITY.md").read_text())
     assert len(named) > 10
     assert not [test for test in named if not catalogue.exists(test)]
+
+
+def lines(pattern):
+    return [json.loads(line) for file in sorted((catalogue.ROOT / "tests").glob(pattern)) for line in file.read_text().splitlines()]
+
+
+def test_the_page_tells_what_the_longer_runs_gave():
+    """Of a schedule its newest run counts, of a fuzz target every one."""
+    schedules = {(run["hosts"], seed): seed in run["failed_seeds"] for run in lines("rig/results/*.jsonl") for seed in range(run["first_seed"], run["first_seed"] + run["schedules"])}
+    assert f"{len(schedules)} schedules, {sum(schedules.values())} differ" in catalogue.PAGE.read_text()
+    fuzzed = lines("fuzz/results.jsonl")
+    assert len({run["target"] for run in fuzzed}) == 9 and not any(run["findings"] for run in fuzzed)
+    assert f"{sum(run['inputs'] for run in fuzzed):,} inputs" in catalogue.PAGE.read_text()
