@@ -30,7 +30,8 @@ def lines(pattern):
 
 def test_the_page_tells_what_the_longer_runs_gave():
     """Of a schedule its newest run counts, of a fuzz target every one."""
-    schedules = {(run["hosts"], seed): seed in run["failed_seeds"] for run in lines("rig/results/*.jsonl") for seed in range(run["first_seed"], run["first_seed"] + run["schedules"])}
+    runs = sorted(lines("rig/results/*.jsonl"), key=lambda run: run.get("date", ""))
+    schedules = {(run["hosts"], seed): seed in run["failed_seeds"] for run in runs for seed in range(run["first_seed"], run["first_seed"] + run["schedules"])}
     assert f"{len(schedules)} schedules, {sum(schedules.values())} differ" in catalogue.PAGE.read_text()
     fuzzed = lines("fuzz/results.jsonl")
     assert len({run["target"] for run in fuzzed}) == 9 and not any(run["findings"] for run in fuzzed)

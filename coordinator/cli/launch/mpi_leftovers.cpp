@@ -3,6 +3,7 @@
 #include <cerrno>
 #include <charconv>
 #include <ctime>
+#include <optional>
 #include <set>
 #include <string>
 #include <vector>
@@ -40,22 +41,27 @@ std::string host_name() {
   return name;
 }
 
-// Every segment that a process of ours has mapped.
-std::set<std::string> mapped(const io::Path& shared) {
+// Every segment that a process of ours has mapped; nothing when one of them does not tell.
+std::optional<std::set<std::string>> mapped(const io::Path& shared, const io::Path& processes) {
   std::set<std::string> found;
-  for (const auto& process : io::list_folder_if_there("/proc")) {
-    if (number_of(process.filename().string()) == 0) continue;
-    io::LineReader lines(process / "maps");
-    for (std::string line; lines.next(line);)
-      if (const auto at = line.find(shared.string() + "/"); at != std::string::npos)
-        found.insert(line.substr(at));
+  for (const auto& folder : io::list_folder_if_there(processes)) {
+    const pid_t process = number_of(folder.filename().string());
+    if (process == 0) continue;
+    try {
+      io::LineReader lines(folder / "maps");
+      for (std::string line; lines.next(line);)
+        if (const auto at = line.find(shared.string() + "/"); at != std::string::npos)
+          found.insert(line.substr(at));
+    } catch (const Error&) {
+      if (::kill(process, 0) == 0) return std::nullopt;  // else it is gone, or not ours
+    }
   }
   return found;
 }
 
 }  // namespace
 
-int sweep_mpi_leftovers(const io::Path& temporary, const io::Path& shared) {
+int sweep_mpi_leftovers(const io::Path& temporary, const io::Path& shared, const io::Path& processes) {
   int removed = 0;
   const std::string host = host_name();
   const io::Path sessions = temporary / ("ompi." + host + "." + std::to_string(::geteuid()));
@@ -70,9 +76,10 @@ int sweep_mpi_leftovers(const io::Path& temporary, const io::Path& shared) {
     if (file.filename().string().starts_with("vader_segment." + host + ".") && ours_and_old(file))
       segments.push_back(file);
   if (segments.empty()) return removed;
-  const auto used = mapped(shared);
+  const auto used = mapped(shared, processes);
+  if (!used) return removed;
   for (const auto& segment : segments)
-    if (!used.contains(segment.string())) removed += io::remove_file(segment);
+    if (!used->contains(segment.string())) removed += io::remove_file(segment);
   return removed;
 }
 

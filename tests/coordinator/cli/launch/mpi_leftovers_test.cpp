@@ -56,5 +56,17 @@ TEST_F(MpiLeftovers, OfTheDeadAloneAndOfThisHost) {
     EXPECT_TRUE(io::exists(path)) << path;
 }
 
+// What cannot be read is gone by then; of one that lives and does not tell, everything may be in use.
+TEST_F(MpiLeftovers, AProcessThatEndsMeanwhileIsNoFault) {
+  const io::Path shared = top / "shm", processes = top / "proc";
+  const auto segment = make(shared / ("vader_segment." + host + ".0.1.2"), false);
+  io::make_folders(processes / std::to_string(::getpid()) / "maps");
+  EXPECT_EQ(sweep_mpi_leftovers(top / "tmp", shared, processes), 0);
+  io::remove_tree(processes);
+  io::make_folders(processes / "2000000000" / "maps");  // above every process's number
+  EXPECT_EQ(sweep_mpi_leftovers(top / "tmp", shared, processes), 1);
+  EXPECT_FALSE(io::exists(segment));
+}
+
 }  // namespace
 }  // namespace trireme::coordinator::cli
