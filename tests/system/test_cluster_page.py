@@ -79,7 +79,7 @@ def test_over_three_hosts(section, tiny_run, tmp_path):
         try:
             for line in lines:
                 done = shells.start(0, line, stdout=subprocess.PIPE)
-                text, _ = done.communicate(timeout=180)
+                text, _ = done.communicate(timeout=600)
                 assert done.returncode == 0, f"{line}\n{text[-3000:]}"
                 print(f"$ {line}\n{text[-1500:]}")
         finally:
