@@ -33,6 +33,8 @@ struct ConfigRefusal {
 struct CheckpointConfig {
   std::vector<ConfigFact> facts;
   std::vector<ConfigRefusal> refusals;
+  // open_clip's: where the file has other positions it stretches them as it loads.
+  std::optional<std::int64_t> context, image_px;
   std::optional<Json> own;       // the config.json of a train stage's folder, or what stands for it
   std::optional<Json> exported;  // our words for the model in a config that `trireme export` wrote
 };

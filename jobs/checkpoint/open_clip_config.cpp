@@ -205,8 +205,12 @@ void read_open_clip_config(const Json& root, const std::string& file, Checkpoint
   const std::int64_t embed_dim = model.whole("embed_dim").value_or(0);
   for (const char* name : {"vision_cfg", "text_cfg"})
     if (!model.has(name)) model.refuse(name, "where a model is described");
-  vision_facts(model.object("vision_cfg", "image"), quick, embed_dim);
-  text_facts(model.object("text_cfg", "text"), quick, custom);
+  ConfigObject vision = model.object("vision_cfg", "image"), text = model.object("text_cfg", "text");
+  out.context = text.whole("context_length").value_or(77);
+  if (const Json* px = vision.value("image_size"); px != nullptr && px->is(Json::Type::kInteger))
+    out.image_px = px->integer;
+  vision_facts(std::move(vision), quick, embed_dim);
+  text_facts(std::move(text), quick, custom);
   model.only("nonscalar_logit_scale");
   model.harmless(
       {"embed_dim", "init_logit_scale", "init_logit_bias", "multimodal_cfg", "output_dict", "cast_dtype"});

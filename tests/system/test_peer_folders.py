@@ -85,6 +85,16 @@ def test_a_printed_model_computes_what_the_folders_own_program_does(launch, tmp_
     assert max(abs(a - b) for i, row in enumerate(timm["rows"]) for a, b in zip(rows[i], row)) <= 1e-5
 
 
+@pytest.mark.parametrize("tower, field, said", [("text_cfg", "context_length", 30), ("vision_cfg", "image_size", 64)])
+def test_positions_that_open_clip_would_stretch_are_refused(tmp_path, tower, field, said):
+    """open_clip 3.3 resizes the positions of a file to what the config says (resize_pos_embed, resize_text_pos_embed)."""
+    case = json.loads((peer_folders.GOLDEN / "peer_folders.json").read_text())["open_clip"]
+    case["files"]["open_clip_config.json"]["model_cfg"][tower][field] = said
+    peer_folders.write_folder(tmp_path / "stretched", case)
+    refused = json.loads(trireme("weights", "inspect", tmp_path / "stretched", "--json", check=True).stdout)["refused"]
+    assert len(refused) == 1 and f"{tower}.{field} is {said}" in refused[0], refused
+
+
 def clip_ids():
     merges = gzip.open(ROOT / ".trireme/weights/clip-merges.txt.gz").read().decode().split("\n")[1:49152 - 256 - 2 + 1]
     return {merge.replace(" ", ""): 512 + i for i, merge in enumerate(merges)}

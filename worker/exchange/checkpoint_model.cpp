@@ -107,6 +107,24 @@ void recognise_vit(const Shapes& shapes, jobs::ImageTowerSpec& image) {
   }
 }
 
+std::string project_conv(std::int64_t block) {
+  return "visual._blocks." + std::to_string(block) + "._project_conv.weight";
+}
+
+// timm numbers blocks within their stage: one more there makes another kind (b1 is as wide as b0).
+bool has_longer_stage(const SafetensorsFile& file, checkpoint::Layout layout,
+                      const std::vector<std::int64_t>& repeats) {
+  if (layout != checkpoint::Layout::kTimmEfficientNet) return false;
+  std::int64_t behind = 0;
+  for (std::size_t stage = 0; stage < repeats.size(); ++stage) {
+    behind += repeats[stage];
+    auto longer = repeats;
+    ++longer[stage];
+    if (Shapes(file, NameMap(layout, longer)).has(project_conv(behind))) return true;
+  }
+  return false;
+}
+
 // The kind whose widths and depth these are.
 void recognise_efficientnet(const SafetensorsFile& file, checkpoint::Layout layout, bool squeezes,
                             jobs::ImageTowerSpec& image) {
@@ -116,11 +134,10 @@ void recognise_efficientnet(const SafetensorsFile& file, checkpoint::Layout layo
     const auto shape = models::efficientnet_shape(image);
     const Shapes shapes(file, NameMap(layout, shape.repeats));
     const auto last = static_cast<std::int64_t>(shape.blocks.size()) - 1;
-    const auto block = [](std::int64_t i) {
-      return "visual._blocks." + std::to_string(i) + "._project_conv.weight";
-    };
-    if (shapes.extent("visual._conv_stem.weight", 0) != shape.stem || !shapes.has(block(last)) ||
-        shapes.has(block(last + 1)) || shapes.extent(block(last), 0) != shape.blocks.back().out)
+    if (shapes.extent("visual._conv_stem.weight", 0) != shape.stem || !shapes.has(project_conv(last)) ||
+        shapes.has(project_conv(last + 1)) ||
+        shapes.extent(project_conv(last), 0) != shape.blocks.back().out ||
+        has_longer_stage(file, layout, shape.repeats))
       continue;
     image.head_conv = shapes.has("visual._conv_head.weight");
     return;
@@ -222,6 +239,24 @@ void recognise_projections(const Shapes& shapes, CheckpointModel& model) {
     if (shapes.has(name) && shapes.extent(name, axis) > 0) spec.embed_dim = shapes.extent(name, axis);
 }
 
+// open_clip stretches positions to what its config says; the model that is printed has those of the file.
+void refuse_stretched_positions(const jobs::CheckpointConfig& config, CheckpointModel& model) {
+  const auto need = [&](bool there, const char* field, std::int64_t said, std::int64_t found) {
+    if (there && said != found)
+      model.refused.push_back("open_clip_config.json: " + std::string(field) + " is " + std::to_string(said) +
+                              ", the file has positions for " + std::to_string(found) +
+                              ": open_clip would interpolate them");
+  };
+  const jobs::ModelSpec& spec = model.spec;
+  if (model.layout != checkpoint::Layout::kTrireme) return;
+  const bool text = model.text && spec.text.kind == jobs::TextTowerKind::kTransformer,
+             image = model.image && spec.image.kind == jobs::ImageTowerKind::kVit && config.image_px;
+  if (config.context) need(text, "text_cfg.context_length", *config.context, spec.text.context);
+  if (image)
+    need(true, "vision_cfg.image_size", *config.image_px / spec.image.patch_px * spec.image.patch_px,
+         spec.image.image_px);
+}
+
 }  // namespace
 
 CheckpointModel recognise(const std::string& path) {
@@ -243,6 +278,7 @@ CheckpointModel recognise(const std::string& path, const SafetensorsFile& file) 
     return model;
   }
   recognise_projections(shapes, model);
+  refuse_stretched_positions(config, model);
   jobs::adopt_config(model.spec, config, model.image, model.text, true);
   for (const jobs::ConfigRefusal& refusal : config.refusals)
     if (refusal.tower.empty() || (refusal.tower == "image" ? model.image : model.text))

@@ -281,12 +281,14 @@ TEST(Exchange, AnExportReadBackIsTheModel) {
   EXPECT_EQ(found["text"], expected["text"]);
 }
 
-// Ours stands in the config beside theirs: what transformers reads there means another pixel.
-TEST(Exchange, AnExportKeepsWhereTheCropBegins) {
+// Ours stands in the config beside theirs: what transformers reads there means another pixel, and open_clip
+// resizes by Pillow whatever we did.
+TEST(Exchange, AnExportKeepsWhereTheCropBeginsAndHowItIsResized) {
   for (const auto rounding :
        {jobs::CropRounding::kUnset, jobs::CropRounding::kHalfToEven, jobs::CropRounding::kDown}) {
     jobs::ModelSpec spec = testing::small_model_spec(16);
     spec.image.crop_rounding = rounding;
+    if (rounding != jobs::CropRounding::kUnset) spec.image.resampling = jobs::Resampling::kPillow;
     spec.text.tokenizer = {};
     spec.text.tokenizer.kind = jobs::TokenizerKind::kClipBpe;
     spec.text.tokenizer.vocabulary = "pretrained:clip";
@@ -306,11 +308,40 @@ TEST(Exchange, AnExportKeepsWhereTheCropBegins) {
                 rounding == jobs::CropRounding::kDown);
       EXPECT_EQ(jobs::image_preprocess(resolved.image).crop_down,
                 jobs::image_preprocess(ours.image).crop_down);
+      EXPECT_EQ(jobs::image_preprocess(resolved.image).pillow, rounding != jobs::CropRounding::kUnset);
       auto expected = nlohmann::json::parse(jobs::model_json(ours)),
            found = nlohmann::json::parse(jobs::model_json(resolved));
       expected["image"].erase("crop_rounding"), found["image"].erase("crop_rounding");
       EXPECT_EQ(found["image"], expected["image"]) << to;
     }
+  }
+}
+
+// timm 1.0: blocks per stage and widths. b1 is as wide as b0, lite1 as lite0; their stages are longer.
+TEST(Exchange, TimmsEfficientNetsAreToldByTheirStages) {
+  struct Known {
+    const char* kind;
+    std::vector<std::int64_t> repeats;
+    bool squeezes;
+  };
+  for (const Known& known : {Known{"efficientnet_b0", {1, 2, 2, 3, 3, 4, 1}, true},
+                             {"efficientnet_b1", {2, 3, 3, 4, 4, 5, 2}, true},
+                             {"efficientnet_lite0", {1, 2, 2, 3, 3, 4, 1}, false},
+                             {"efficientnet_lite1", {1, 3, 3, 4, 4, 5, 1}, false}}) {
+    const std::int64_t widths[] = {16, 24, 40, 80, 112, 192, 320};
+    NamedTensors tensors{{"conv_stem.weight", at::zeros({32, 3, 3, 3})},
+                         {"conv_head.weight", at::zeros({1280, 320, 1, 1})}};
+    if (known.squeezes) tensors.emplace_back("blocks.0.0.se.conv_reduce.weight", at::zeros({8, 32, 1, 1}));
+    for (std::size_t stage = 0; stage < 7; ++stage)
+      for (std::int64_t block = 0; block < known.repeats[stage]; ++block)
+        tensors.emplace_back("blocks." + std::to_string(stage) + "." + std::to_string(block) +
+                                 (stage == 0 ? ".conv_pw.weight" : ".conv_pwl.weight"),
+                             at::zeros({widths[stage], 4, 1, 1}));
+    const auto path = scratch(known.kind);
+    checkpoint::write_safetensors(path, tensors, {}, false);
+    const jobs::ModelSpec found = recognise(path.string()).spec;
+    EXPECT_EQ(name_of(found.image.kind), known.kind);
+    EXPECT_EQ(found.embed_dim, 1280);
   }
 }
 
