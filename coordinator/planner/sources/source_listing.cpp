@@ -92,7 +92,11 @@ class SourceLister {
 
   ListedSource run() {
     const io::Path given = io::absolute(found_.resolved.path).lexically_normal();
-    if (!io::exists(given)) throw Error(ErrorKind::kNotFound, "there is no file or folder " + given.string());
+    if (!io::exists(given)) {
+      const bool pattern = given.filename().string().find_first_of("*?{") != std::string::npos;
+      throw Error(ErrorKind::kNotFound, "there is no file or folder " + given.string(),
+                  pattern ? "a path is no pattern: name the folder, or several sources" : "");
+    }
     if (io::is_folder(given))
       folder(given);
     else
@@ -117,11 +121,15 @@ class SourceLister {
       throw Error(ErrorKind::kInvalid,
                   path.string() + " is a file, and " + std::string(name_of(wanted_)) + " a folder");
     if (path.extension() == ".parquet")
+      throw Error(
+          ErrorKind::kInvalid,
+          path.string() + " is a .parquet, whose columns are read beside tars; pictures in one are not",
+          "name the folder of the tars as path, and this file as \"parquet\" of the source; a data set "
+          "that holds its pictures in it is written as tars or as an image folder first");
+    if (path.extension() == ".json")
       throw Error(ErrorKind::kInvalid,
-                  path.string() +
-                      " is a .parquet, which is neither .tar nor .csv nor .tsv: it "
-                      "names pictures and holds none",
-                  "name the folder of the tars as path, and this file as \"parquet\" of the source");
+                  path.string() + " is a .json, one document; a table has one object a line (.jsonl)",
+                  "jq -c '.[]' writes a list as lines; what COCO keeps in two lists is joined first");
     if (jobs::lower_case(path.extension().string()) != ".tar" && wanted_ == DataFormat::kAuto)
       throw Error(ErrorKind::kInvalid, path.string() + " is neither .tar nor .csv nor .tsv",
                   "set \"format\" when the name does not tell");

@@ -94,10 +94,13 @@ TEST_F(SourceListing, TablesAndWrongThings) {
   put("t.parquet");
   fs::create_directories(root_ / "empty");
   EXPECT_EQ(listed("t.tsv").format, jobs::DataFormat::kTable);
-  EXPECT_TRUE(has(fault("t.parquet"), "neither"));
+  put("t.json", "[]");
+  EXPECT_TRUE(has(fault("t.parquet"), "read beside tars; pictures in one are not"));
+  EXPECT_TRUE(has(fault("t.json"), "one document")) << fault("t.json");
   EXPECT_TRUE(has(fault("empty"), "no .tar"));
   EXPECT_TRUE(has(fault("empty", jobs::DataFormat::kTable), "a folder"));
   EXPECT_TRUE(has(fault("nowhere"), "no file or folder"));
+  EXPECT_TRUE(has(fault("{0..9}.tar"), "no pattern"));
 }
 
 TEST_F(SourceListing, PackedShardsAreRefusedAlsoBesideGoodOnes) {
