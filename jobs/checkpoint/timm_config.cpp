@@ -24,10 +24,13 @@ constexpr std::array<Size, 9> kSizes{{{"vit_tiny_patch", 3},
                                       {"vit_gigantic_patch", 16}}};
 
 // "patch16_224" -> what stands between patch and resolution: "", "clip", "siglip", "gap" …; the resolution is
-// shown by the positions.
+// shown by the positions. DINOv2's towers have none in their name, and are as the others.
 std::string flavour_of(const std::string& rest) {
   const std::size_t first = rest.find('_'), last = rest.rfind('_');
-  return first == last ? "" : rest.substr(first + 1, last - first - 1);
+  if (first == std::string::npos) return "";
+  if (first != last) return rest.substr(first + 1, last - first - 1);
+  const std::string tail = rest.substr(first + 1);
+  return tail == "dinov2" || tail.find_first_not_of("0123456789") == std::string::npos ? "" : tail;
 }
 
 // What EVA's towers and Perception Encoders say by their names alone.

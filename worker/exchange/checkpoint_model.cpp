@@ -219,14 +219,17 @@ void recognise_text(const Shapes& shapes, CheckpointModel& model) {
   if (model.text) model.vocabulary_size = shapes.extent(words, 0);
 }
 
-// Where no tensor shows it, a tower without projection is as wide as the shared space.
-void recognise_projections(const Shapes& shapes, CheckpointModel& model) {
+// Where no tensor shows it, a tower without projection is as wide as the shared space. timm's head with a
+// bias is a classifier, and no projection.
+void recognise_projections(const SafetensorsFile& file, const Shapes& shapes, CheckpointModel& model) {
   jobs::ModelSpec& spec = model.spec;
   if (spec.text.kind == jobs::TextTowerKind::kDecoder) {
     spec.image.projection = spec.text.projection = jobs::ProjectionKind::kNone;
     return;
   }
-  spec.image.projection = projection_kind(shapes, "visual.proj", "visual.projection");
+  const bool classifier = model.layout == checkpoint::Layout::kTimmVit && file.contains("head.bias");
+  spec.image.projection =
+      classifier ? jobs::ProjectionKind::kNone : projection_kind(shapes, "visual.proj", "visual.projection");
   spec.text.projection = projection_kind(shapes, "text_projection", "text.projection");
   const std::int64_t picture = jobs::is_efficientnet(spec.image)
                                    ? models::efficientnet_shape(spec.image).width()
@@ -236,7 +239,8 @@ void recognise_projections(const Shapes& shapes, CheckpointModel& model) {
                                    {"text_projection", 1},
                                    {"visual.projection.weight", 0},
                                    {"text.projection.weight", 0}})
-    if (shapes.has(name) && shapes.extent(name, axis) > 0) spec.embed_dim = shapes.extent(name, axis);
+    if (!classifier && shapes.has(name) && shapes.extent(name, axis) > 0)
+      spec.embed_dim = shapes.extent(name, axis);
 }
 
 // open_clip stretches positions to what its config says; the model that is printed has those of the file.
@@ -277,7 +281,7 @@ CheckpointModel recognise(const std::string& path, const SafetensorsFile& file) 
     model.own = model.image = model.text = true;
     return model;
   }
-  recognise_projections(shapes, model);
+  recognise_projections(file, shapes, model);
   refuse_stretched_positions(config, model);
   jobs::adopt_config(model.spec, config, model.image, model.text, true);
   for (const jobs::ConfigRefusal& refusal : config.refusals)

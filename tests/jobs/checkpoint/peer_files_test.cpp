@@ -87,8 +87,8 @@ TEST_F(PeerFiles, AnEfficientNetsNameSaysItsPadding) {
   EXPECT_EQ(timm("efficientnet_lite0"), "symmetric");
   EXPECT_EQ(timm("tf_efficientnet_b0"), "same");
   EXPECT_EQ(timm("tf_efficientnet_l2"), "same");
-  for (const char* other :
-       {"efficientnet_blur_b0", "efficientnet_b0_gn", "efficientnet_cc_b0_4e", "efficientnet_es"})
+  for (const char* other : {"vit_base_patch16_dinov3", "vit_base_patch16_lingbot", "efficientnet_blur_b0",
+                            "efficientnet_b0_gn", "efficientnet_cc_b0_4e", "efficientnet_es"})
     EXPECT_EQ(timm(other), " refused") << other;
 }
 

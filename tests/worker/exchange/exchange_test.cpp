@@ -317,6 +317,12 @@ TEST(Exchange, AnExportKeepsWhereTheCropBeginsAndHowItIsResized) {
   }
 }
 
+TEST(Exchange, TimmsClassifierIsNoProjection) {
+  const jobs::ModelSpec found = recognise(checkpoint_of("timm_vit")).spec;
+  EXPECT_EQ(found.image.projection, jobs::ProjectionKind::kNone);
+  EXPECT_EQ(found.embed_dim, 24);
+}
+
 // timm 1.0: blocks per stage and widths. b1 is as wide as b0, lite1 as lite0; their stages are longer.
 TEST(Exchange, TimmsEfficientNetsAreToldByTheirStages) {
   struct Known {
