@@ -12,7 +12,7 @@ import sentencepiece
 from transformers import T5Tokenizer, XLMRobertaTokenizer
 
 FOLDER = pathlib.Path('tests/golden/sentencepiece')
-CAPTIONS = ['a photo of a dog', 'A  red   square, on a grey wall!', 'résumé naïve café', '東京タワー 猫', 'emoji 👍🏽 ok', 'trailing space ', 'x' * 60,
+CAPTIONS = ['a photo of a dog', 'A  red   square, on a grey wall!', 'résumé naïve café', '東京タワー 猫', 'emoji 👍🏽 ok', 'trailing space ', 'x' * 60, 'a\tphoto\r\n of\u00a0a \u3000 dog\t',
             'the model that the weights hold, and every field of it is said again and again and again']
 
 

@@ -4,6 +4,7 @@
 
 #include "common/base/error.h"
 #include "common/io/folder.h"
+#include "worker/text/unicode.h"
 
 namespace trireme::worker::text {
 namespace {
@@ -40,7 +41,7 @@ Tokens SentencePiece::encode(std::string_view caption_utf8, std::int64_t context
   if (context < 2)
     throw Error(ErrorKind::kInvalid, "a context of " + std::to_string(context) + " tokens is too short");
   std::vector<int> pieces;
-  if (const auto status = processor_->Encode(caption_utf8, &pieces); !status.ok())
+  if (const auto status = processor_->Encode(collapse_space(caption_utf8), &pieces); !status.ok())
     throw Error(ErrorKind::kInvalid, "a caption cannot be tokenised: " + status.ToString());
   Tokens tokens;
   if (fairseq_) tokens.ids.push_back(0);

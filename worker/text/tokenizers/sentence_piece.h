@@ -1,5 +1,6 @@
 // SentencePiece models (unigram or byte pairs) through libsentencepiece, with the marks of the families that
-// use them. Cleaning is caption_cleaning.h's.
+// use them. Cleaning is caption_cleaning.h's, but for white space: transformers' tokenizers of these families
+// split at it whatever the model's own normaliser does.
 #pragma once
 
 #include <cstdint>
