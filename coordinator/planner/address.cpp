@@ -75,6 +75,7 @@ std::string address_part(const jobs::StageSettings& settings) {
   }
   if (std::holds_alternative<jobs::TrainSettings>(settings)) {
     stand_by(tree.find("synthetic_caption"));
+    if (jobs::Json* head = tree.find("classification"); head != nullptr) stand_by(head->find("probe"));
     for (jobs::Json& head : tree.find("concepts")->find("heads")->items) {
       stand_by(head.find("from"));
       stand_by(head.find("vocabulary_from"));

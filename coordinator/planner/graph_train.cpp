@@ -35,6 +35,15 @@ HeadInputs head_inputs(const Builder& b, const jobs::TrainSettings& settings) {
   return found;
 }
 
+// The probe that a classification head starts as.
+std::size_t probe_of(const Builder& b, const jobs::TrainSettings& settings) {
+  const std::string stage = settings.classification ? jobs::named_stage(settings.classification->probe) : "";
+  if (!stage.empty())
+    for (const std::size_t part : b.parts_of.at(stage))
+      if (b.graph.parts[part].kind == TaskKind::kProbe) return part;
+  return kNone;
+}
+
 // What a train stage reads of one data set, range by range.
 std::vector<std::size_t> trained_on(const Builder& b, const StageSpec& spec,
                                     const jobs::TrainSettings& settings, const HeadInputs& concepts,
@@ -81,7 +90,8 @@ void add_train(GraphState::Builder& b, std::uint32_t stage, const StageSpec& spe
                const jobs::TrainSettings& settings) {
   std::set<std::size_t> barriers;
   std::vector<Part::Listed> listed_parts;
-  const HeadInputs concepts = head_inputs(b, settings);
+  HeadInputs concepts = head_inputs(b, settings);
+  if (const std::size_t probe = probe_of(b, settings); probe != kNone) concepts.artifacts.push_back(probe);
   const std::string held_back = jobs::evaluated_on(spec);
   std::vector<std::string> sets{settings.data};
   if (!held_back.empty() && held_back != settings.data) sets.push_back(held_back);

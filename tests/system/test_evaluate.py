@@ -2,8 +2,10 @@
 import csv
 import io
 import json
+import math
 import os
 import re
+import struct
 import subprocess
 import sys
 import tarfile
@@ -252,29 +254,42 @@ def test_prompts_are_named_as_the_wheel_has_them(tmp_path, trained):
         assert done.returncode != 0 and said in (done.stdout + done.stderr).translate({ord(c): None for c in '\\"'}), (said, done.stdout + done.stderr)
 
 
-def test_names_and_prompts_come_from_files_of_ones_own(tmp_path, trained):
-    """A folder of lists named in the job: the digits of lists in the job; other words are another result."""
+def test_names_prompts_and_labels_come_from_files_of_ones_own(tmp_path, trained):
+    """A folder of lists named in the job, and labels in .json: the digits of lists in the job and .cls members."""
     names, lists = list(COLOURS), tmp_path / "lists"
     lists.mkdir()
     (lists / "classnames.txt").write_text("\n".join(names) + "\n")
     (lists / "zeroshot_classification_templates.txt").write_text("a {c} thing.\nthe {} one\n")
-    wds(tmp_path / "wds_cls", [{"png": ppm(COLOURS[names[i % 6]], i), "cls": str((i + i // 7) % 6).encode()} for i in range(30)])
+    label = lambda i: (i + i // 7) % 6
+    wds(tmp_path / "wds_cls", [{"png": ppm(COLOURS[names[i % 6]], i), "cls": str(label(i)).encode()} for i in range(30)])
+    wds(tmp_path / "wds_json", [{"png": ppm(COLOURS[names[i % 6]], i), "json": json.dumps({"colour": names[label(i)] if i % 2 else label(i)}).encode()} for i in range(30)])
     model = json.loads((trained / "final/config.json").read_text())["model"]
     model["init_from"] = str(trained / "final")
     stage = {"kind": "evaluate", "task": "zero_shot", "model": "given"}
-    stages = [{"name": "inline", "data": "cls", "templates": ["a {c} thing.", "the {c} one"], **stage}, {"name": "files", "data": "bare", "prompts": f"{lists}/", **stage}]
-    data = {"cls": {"path": str(tmp_path / "wds_cls/test"), "classes": names}, "bare": str(tmp_path / "wds_cls/test")}
+    stages = [{"name": "inline", "data": "cls", "templates": ["a {c} thing.", "the {c} one"], **stage}, {"name": "files", "data": "bare", "prompts": f"{lists}/", **stage},
+              {"name": "fields", "data": "json", "prompts": str(lists), "label_field": "colour", **stage}]
+    data = {"cls": {"path": str(tmp_path / "wds_cls/test"), "classes": names}, "bare": str(tmp_path / "wds_cls/test"), "json": {"path": str(tmp_path / "wds_json/test"), "captions": "none"}}
     job = saved(tmp_path, job_of({"given": model}, stages, data))
-    trireme("launch", "-n", "2", job, "--set", f"spec.output={tmp_path}/run", check=True)
-    inline, files = (metrics(tmp_path / "run", name) for name in ("inline", "files"))
-    assert inline["metrics"] == files["metrics"] and 0 < inline["metrics"]["acc5"] < 1 and files["language"] == "en", (inline, files)
-    (lists / "zeroshot_classification_templates.txt").write_text("{c}\n")
+    run = lambda *more: trireme("launch", "-n", "2", job, "--set", f"spec.output={tmp_path}/run", *more)
+    done = run()
+    assert done.returncode == 0, done.stdout + done.stderr
+    inline, files, fields = (metrics(tmp_path / "run", name) for name in ("inline", "files", "fields"))
+    assert inline["metrics"] == files["metrics"] == fields["metrics"] and 0 < inline["metrics"]["acc5"] < 1, (inline, files, fields)
+    assert fields["language"] == "en"
+    (lists / "zeroshot_classification_templates.txt").write_text("{c}\n")  # other words, another result
     store = lambda: len(list((tmp_path / "run/store/evaluate").glob("*/*.evaluation.json")))
     before = store()
-    trireme("launch", "-n", "2", job, "--set", f"spec.output={tmp_path}/again", "--set", f"spec.store={tmp_path}/run/store", check=True)
-    assert store() == before + 1, "that of lists in the job stays"
-    done = trireme("plan", job, "--set", f"spec.stages.files.prompts={lists}/none")
-    assert done.returncode != 0 and "lists/none holds neither classnames.txt nor" in done.stdout + done.stderr, done.stdout + done.stderr
+    assert trireme("launch", "-n", "2", job, "--set", f"spec.output={tmp_path}/again", "--set", f"spec.store={tmp_path}/run/store").returncode == 0
+    assert store() == before + 2, "that of lists in the job stays"
+
+    def why(*more):
+        done = trireme("plan", job, *more)
+        assert done.returncode != 0, done.stdout
+        return done.stdout + done.stderr
+    assert "lists/none holds neither classnames.txt nor" in why("--set", f"spec.stages.files.prompts={lists}/none")
+    assert "only zero_shot and multi_label read labels in .json" in why("--set", "spec.stages.fields.task=choice", "--set", "spec.stages.fields.prompts=")
+    done = trireme("launch", "-n", "1", job, "--set", f"spec.output={tmp_path}/wrong", "--set", "spec.stages.fields.label_field=colours")
+    assert done.returncode != 0 and 'has no member "colours" in its .json' in (done.stdout + done.stderr).replace("\\", ""), done.stdout + done.stderr
 
 
 def test_a_suite_is_killed_and_goes_on(tmp_path, trained):
@@ -331,6 +346,49 @@ def test_a_classifier_learns_labels(tmp_path, trained, head):
         assert seen[-1] > 0.6 and log[-1]["loss"] < log[0]["loss"], (seen, log[0]["loss"], log[-1]["loss"])
         bits.append((run / "final/classifier.safetensors").read_bytes() + (run / "final/model.safetensors").read_bytes())
     assert bits[0] == bits[1]
+
+
+def tensors(path):
+    """float32 and float64 tensors of a safetensors file, as flat lists."""
+    data = path.read_bytes()
+    size = int.from_bytes(data[:8], "little")
+    return {name: list(struct.unpack(f"<{(one['data_offsets'][1] - one['data_offsets'][0]) // {'F32': 4, 'F64': 8}[one['dtype']]}{'f' if one['dtype'] == 'F32' else 'd'}",
+                                     data[8 + size:][slice(*one["data_offsets"])]))
+            for name, one in json.loads(data[8:8 + size]).items() if name != "__metadata__"}
+
+
+def test_a_classifier_starts_as_a_linear_probe(tmp_path, trained):
+    """One step that moves nothing: the head is the probe of another stage of the job; then it goes on from there."""
+    root = make_root(tmp_path / "root")
+    model = json.loads((trained / "final/config.json").read_text())["model"]
+    model["init_from"] = str(trained / "final")
+    path = str(root / "wds_colours/test")
+    data = {"colours": path, "half": {"path": path, "select": "0:18"}, "rest": {"path": path, "select": "18:36"}}
+    probe = {"name": "probe", "kind": "evaluate", "task": "linear_probe", "data": "rest", "train_data": "half", "features": "tower", "model": "given"}
+    stage = {"name": "classify", "needs": ["probe"], "kind": "train", "objective": "classification", "data": "colours", "model": "given", "seed": 1, "global_batch": 12, "logical_slots": 4, "steps": 1,
+             "classification": {"head": "probe", "probe": "stage:probe"}, "optimizer": {"kind": "sgd", "learning_rate": 0, "weight_decay": 0, "schedule": "constant"}}
+    job = saved(tmp_path, job_of({"given": model, "other": {**model, "init_from": ""}}, [probe, stage], data))
+    trireme("launch", "-n", "2", job, "--set", f"spec.output={tmp_path}/run", check=True)
+    (learnt,) = (tmp_path / "run/store/probe").glob("*/*.probe.safetensors")
+    theirs, ours = tensors(learnt), tensors(tmp_path / "run/final/classifier.safetensors")
+    rounded = lambda numbers: list(struct.unpack(f"<{len(numbers)}f", struct.pack(f"<{len(numbers)}f", *numbers)))
+    assert ours["head.weight"] == rounded(theirs["weight"]) and ours["head.bias"] == rounded(theirs["bias"]) and any(ours["head.bias"])
+    loss = lambda run: json.loads((run / "stages/classify/log.jsonl").read_text().splitlines()[0])["loss"]
+    # The smallest C separates all: logits near nought, right for every picture, so that the loss is a little below that of a guess.
+    assert 0 < math.log(6) - loss(tmp_path / "run") < 1e-3, loss(tmp_path / "run")
+
+    def why(*changes):
+        done = trireme("plan", job, *(word for change in changes for word in ("--set", change)))
+        assert done.returncode != 0, done.stdout
+        return done.stdout + done.stderr
+    for changes, said in ((["spec.stages.classify.classification.embedding=true"], "probes the tower's output, the head reads the embedding"),
+                          (["spec.stages.classify.classification.probe=probe"], "is no evaluate stage of task linear_probe"),
+                          (["spec.stages.classify.classification.probe="], "is no evaluate stage of task linear_probe"),
+                          (["spec.stages.probe.task=knn", "spec.stages.probe.features=auto"], "is no evaluate stage of task linear_probe"),
+                          (["spec.stages.classify.needs=[]"], "the head starts as the probe of stage"),
+                          (["spec.stages.classify.model=other"], "probes other weights than model"),
+                          (["spec.stages.classify.classification.head=random"], "only a head that starts as a probe has one")):
+        assert said in why(*changes), (changes, why(*changes))
 
 
 def test_a_classifier_learns_as_plain_torch_does(tmp_path, trained):

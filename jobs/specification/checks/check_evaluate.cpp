@@ -92,4 +92,44 @@ void check_start(const PipelineSpec& spec, const std::string& name, const std::s
   }
 }
 
+void check_probe(const PipelineSpec& spec, const TrainSettings& settings, const std::string& here,
+                 const std::vector<const StageSpec*>& needs, std::vector<SpecFault>& faults) {
+  const ClassificationSpec head = settings.classification.value_or(ClassificationSpec{});
+  if (settings.objective != TrainObjective::kClassification || head.head != HeadStart::kProbe) return;
+  const auto fault = [&](const std::string& field, const std::string& code, const std::string& detail,
+                         const std::string& hint) {
+    faults.push_back({here + field, code, detail, hint});
+  };
+  const std::string name = named_stage(head.probe);
+  if (head.multi_label)
+    fault("/classification/multi_label", "invalid", "a linear probe learns single labels", "leave it out");
+  const auto stage = std::ranges::find(spec.stages, name, &StageSpec::name);
+  const auto* probe =
+      name.empty() || stage == spec.stages.end() ? nullptr : std::get_if<EvaluateSettings>(&stage->settings);
+  if (probe == nullptr || probe->task != EvaluateTask::kLinearProbe)
+    return fault("/classification/probe", "unknown_name",
+                 quoted(head.probe) + " is no evaluate stage of task linear_probe", "write stage:<its name>");
+  if (std::ranges::find(needs, name, &StageSpec::name) == needs.end())
+    fault("/needs", "invalid", "the head starts as the probe of stage " + quoted(name),
+          "add it to \"needs\"");
+  if ((probe->features == FeatureSpace::kTower) == head.embedding)
+    fault("/classification/embedding", "invalid",
+          "stage " + quoted(name) + " probes the " + (head.embedding ? "tower's output" : "embedding") +
+              ", the head reads the " + (head.embedding ? "embedding" : "tower's output"),
+          "set embedding, or features of that stage");
+  const auto model = spec.models.find(settings.model);
+  if (model == spec.models.end()) return;
+  const std::string trained = evaluated_stage(spec, probe->model);
+  const auto given = spec.models.find(probe->model);
+  const std::string& start = model->second.init_from;
+  const bool same = !trained.empty()
+                        ? named_stage(start) == trained
+                        : given != spec.models.end() && !start.empty() && given->second.init_from == start;
+  if (!same)
+    fault("/model", "invalid",
+          "stage " + quoted(name) + " probes other weights than model " + quoted(settings.model) +
+              " starts from",
+          "give both the same init_from");
+}
+
 }  // namespace trireme::jobs

@@ -19,4 +19,9 @@ void check_protocol(const EvaluateSettings& settings, const std::string& here,
 void check_start(const PipelineSpec& spec, const std::string& name, const std::string& here,
                  const std::vector<const StageSpec*>& needs, std::vector<SpecFault>& faults);
 
+// The evaluate stage whose probe a classification head starts as is there, among the needs, and learns on
+// what the head reads of the same weights.
+void check_probe(const PipelineSpec& spec, const TrainSettings& settings, const std::string& here,
+                 const std::vector<const StageSpec*>& needs, std::vector<SpecFault>& faults);
+
 }  // namespace trireme::jobs

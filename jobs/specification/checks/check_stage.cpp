@@ -284,6 +284,7 @@ class StageChecker {
       fault(here_ + "/augment/aspect_max", "invalid", "is below aspect_min");
     check_training(spec_, s, here_, faults_);
     check_images(s);
+    check_probe(spec_, s, here_, needs_, faults_);
     check_concepts(spec_, s, here_, needs_, faults_);
     if (s.loss.texts == LossTexts::kRaw) return;
     if (!named_stage(s.synthetic_caption).empty()) return check_synthetic_captions(s);

@@ -3,20 +3,22 @@
 
 #include <array>
 #include <cstdint>
+#include <string>
 #include <string_view>
 
 #include "jobs/specification/json/fields.h"
 
 namespace trireme::jobs {
 
-enum class HeadStart { kRandom, kPrompts };
-constexpr std::array<std::string_view, 2> names_of(HeadStart) {
-  return {"random", "prompts"};
+enum class HeadStart { kRandom, kPrompts, kProbe };
+constexpr std::array<std::string_view, 3> names_of(HeadStart) {
+  return {"random", "prompts", "probe"};
 }
 
 // objective "classification": a linear head on the image tower (METHODS 3.5).
 struct ClassificationSpec {
   HeadStart head = HeadStart::kRandom;
+  std::string probe;       // "stage:<name>" of an evaluate stage, task linear_probe
   bool embedding = false;  // the head reads the unit embedding; false: the tower's output
   bool multi_label = false;
   double mixup = 0;
@@ -27,7 +29,13 @@ struct ClassificationSpec {
     v.field(
         "head", head,
         {.help = "the head at the start: random (normal, deviation 0.01, no bias), or the class vectors of "
-                 "the zero-shot prompts times the model's scale, which needs embedding"});
+                 "the zero-shot prompts times the model's scale, which needs embedding, or what a linear "
+                 "probe learnt"});
+    v.field("probe", probe,
+            {.help = "the probe that the head starts as: stage:<evaluate stage of task linear_probe>, of the "
+                     "weights that this model starts from, on what the head reads",
+             .quiet = true,
+             .unread = unless(head == HeadStart::kProbe, "only a head that starts as a probe has one")});
     v.field("embedding", embedding,
             {.help = "the head reads the unit embedding of the shared space instead of the tower's output"});
     v.field("multi_label", multi_label,

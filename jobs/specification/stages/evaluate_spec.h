@@ -67,7 +67,7 @@ struct EvaluateSettings {
   std::vector<std::int64_t> shots = {1, 2, 4, 8, 16};
   std::int64_t shot_seeds = 3;
   std::int64_t seed = 0;
-  std::string prompts;   // "en:cars": names and templates of the clip-benchmark wheel
+  std::string prompts;   // "en:cars": names and templates of the clip-benchmark wheel; or a folder of lists
   std::string language;  // told beside the result; empty: that of `prompts`, else en
   std::string text_prompt;
   std::optional<std::int64_t> fold_images, class_count;
@@ -133,10 +133,13 @@ struct EvaluateSettings {
     const bool labels = automatic || task == EvaluateTask::kZeroShot;
     const bool texts = automatic || task == EvaluateTask::kRetrieval || task == EvaluateTask::kChoice ||
                        task == EvaluateTask::kRatings || task == EvaluateTask::kEntailment;
-    v.field("prompts", prompts,
-            {.help = "class names and prompts of a set of CLIP_benchmark, as <language>:<set> (en:cifar10)",
-             .quiet = true,
-             .unread = unless(has_prompts, "only zero_shot, multi_label and few_shot have prompts")});
+    v.field(
+        "prompts", prompts,
+        {.help = "class names and prompts of a set of CLIP_benchmark, as <language>:<set> (en:cifar10); or a "
+                 "folder, with a slash, that holds classnames.txt, zeroshot_classification_templates.txt "
+                 "or both",
+         .quiet = true,
+         .unread = unless(has_prompts, "only zero_shot, multi_label and few_shot have prompts")});
     v.field("language", language,
             {.help = "of the texts, told beside the result; empty: that of prompts, else en", .quiet = true});
     v.field("text_prompt", text_prompt,
@@ -167,9 +170,11 @@ struct EvaluateSettings {
          .unread =
              unless(labels || task == EvaluateTask::kRetrieval, "only zero_shot and retrieval have them")});
     v.field("label_field", label_field,
-            {.help = "multi_label: member of .json that lists a sample's classes, by number or name",
+            {.help = "member of .json that holds a sample's class (zero_shot) or lists its classes "
+                     "(multi_label), by number or name; empty: .cls, and .npy members",
              .quiet = true,
-             .unread = unless(task == EvaluateTask::kMultiLabel, "only multi_label has several labels")});
+             .unread = unless(task == EvaluateTask::kMultiLabel || task == EvaluateTask::kZeroShot,
+                              "only zero_shot and multi_label read labels in .json")});
     v.field(
         "group_field", group_field,
         {.help =

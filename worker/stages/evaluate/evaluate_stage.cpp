@@ -253,8 +253,8 @@ Outcome measure(const Task& task, const Inputs& inputs, const runtime::TaskConte
     default:
       break;
   }
-  const bool sets = settings.task == jobs::EvaluateTask::kMultiLabel;
-  if (!learns && !sets &&
+  const bool sets = settings.task == jobs::EvaluateTask::kMultiLabel, named = !settings.label_field.empty();
+  if (!learns && !sets && !named &&
       choose_task(settings.task, inputs.features, inputs.data) == jobs::EvaluateTask::kRetrieval)
     return retrieval(task, inputs);
   if (learns) {
@@ -265,6 +265,11 @@ Outcome measure(const Task& task, const Inputs& inputs, const runtime::TaskConte
   Classes classes(settings, inputs.data, task.data(), inputs.shards.front().path, inputs.model.path,
                   context.device);
   if (sets) return multi_label(task, inputs, classes);
+  if (named) {
+    Inputs own = inputs;
+    own.features.label = labels_of(task, inputs.data, inputs.places, settings.label_field, classes.names());
+    return zero_shot(task, own, classes);
+  }
   if (!learns) return zero_shot(task, inputs, classes);
   return probe(task, inputs, classes, poll);
 }
@@ -279,7 +284,8 @@ jobs::EvaluateTask choose_task(jobs::EvaluateTask wanted, const checkpoint::Feat
   if (wanted != jobs::EvaluateTask::kZeroShot && texts) return jobs::EvaluateTask::kRetrieval;
   if (wanted == jobs::EvaluateTask::kZeroShot) {
     throw Error(ErrorKind::kInvalid, "data set '" + data + "' has no labels for zero-shot classification",
-                "its shards need .cls members; task retrieval needs captions instead");
+                "its shards need .cls members, or label_field a member of their .json; task retrieval needs "
+                "captions instead");
   }
   throw Error(ErrorKind::kInvalid,
               "data set '" + data + "' has no captions" + (labels ? "" : " and no labels") + " to evaluate",

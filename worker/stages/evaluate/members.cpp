@@ -144,6 +144,17 @@ std::vector<std::vector<std::string>> captions_of(const runtime::OpenedTask& tas
   return captions;
 }
 
+at::Tensor labels_of(const runtime::OpenedTask& task, const std::string& data, const Places& places,
+                     const std::string& field, const std::vector<std::string>& classes) {
+  at::Tensor label_N = at::empty({static_cast<std::int64_t>(places.size())}, at::kLong);
+  auto* const rows = label_N.data_ptr<std::int64_t>();
+  for_each_place(task, data, places, [&](std::size_t i, const auto& reader, const auto& shard) {
+    rows[i] =
+        class_number(member(reader, places[i], shard, field), classes, place_text(reader, places[i], shard));
+  });
+  return label_N;
+}
+
 at::Tensor label_sets(const runtime::OpenedTask& task, const std::string& data, const Places& places,
                       const std::string& field, const std::vector<std::string>& classes) {
   const auto count = static_cast<std::int64_t>(classes.size());

@@ -34,6 +34,10 @@ std::vector<std::string> keys_of(const runtime::OpenedTask& task, const std::str
 std::vector<std::vector<std::string>> captions_of(const runtime::OpenedTask& task, const std::string& data,
                                                   const Places& places);
 
+// Int64 [N]: member `field` is the class, by number from 0 or by name.
+at::Tensor labels_of(const runtime::OpenedTask& task, const std::string& data, const Places& places,
+                     const std::string& field, const std::vector<std::string>& classes);
+
 // Bool [N, C]: `field` lists classes by number from 0 or by name; "": the .npy member, a vector of C numbers
 // of which those over 0 are labels.
 at::Tensor label_sets(const runtime::OpenedTask& task, const std::string& data, const Places& places,

@@ -95,7 +95,17 @@ ClassificationObjective::ClassificationObjective(const ObjectiveSetup& setup)
     start_CT = embedding::class_vectors(setup.encoder, setup.device, classes_, templates) *
                std::exp(setup.encoder.logit_scale().item<double>());
   }
-  model_ = std::make_unique<ClassifierModel>(setup.encoder, options, start_CT);
+  at::Tensor bias_C;
+  if (spec_.head == jobs::HeadStart::kProbe) {
+    const auto probe = std::ranges::find_if(
+        setup.inputs, [](const auto& line) { return line.input && line.input->role == jobs::Role::kProbe; });
+    if (probe == setup.inputs.end())
+      throw Error(ErrorKind::kInternal, "the probe that the head starts as is not among the inputs");
+    const checkpoint::SafetensorsFile file{io::Path(probe->input->path)};
+    start_CT = file.load("weight");
+    bias_C = file.load("bias");
+  }
+  model_ = std::make_unique<ClassifierModel>(setup.encoder, options, start_CT, bias_C);
 }
 
 std::vector<std::int64_t> ClassificationObjective::labels_of(const DataSet& set,

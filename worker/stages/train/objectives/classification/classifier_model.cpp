@@ -40,16 +40,20 @@ at::Tensor classification_loss(const at::Tensor& logits_BC, const SoftTargets& t
 }
 
 ClassifierModel::ClassifierModel(models::DualEncoder& encoder, const ClassifierOptions& options,
-                                 const at::Tensor& start_CT)
+                                 const at::Tensor& start_CT, const at::Tensor& bias_C)
     : encoder_(encoder), options_(options) {
   const auto width = options.on_embedding ? encoder.spec().embed_dim : encoder.image_tower_width();
   const at::Tensor start = start_CT.defined() ? start_CT : drawn_head(options.classes, width, options.seed);
-  if (start.sizes() != at::IntArrayRef({options.classes, width}))
-    throw Error(ErrorKind::kInternal, "the head's start does not fit its features");
+  const at::Tensor bias = bias_C.defined() ? bias_C : at::zeros({options.classes}, at::kFloat);
+  if (start.sizes() != at::IntArrayRef({options.classes, width}) || bias.numel() != options.classes)
+    throw Error(ErrorKind::kInvalid,
+                "the head's start has " + std::to_string(start.size(0)) + " classes of width " +
+                    std::to_string(start.size(1)) + ", the training data " + std::to_string(options.classes) +
+                    " and the features " + std::to_string(width),
+                "the probe learns the classes of the same list");
   const at::Device device(options.device);
   head_.emplace_back("head.weight", start.to(device, at::kFloat, false, true).set_requires_grad(true));
-  head_.emplace_back("head.bias",
-                     at::zeros({options.classes}, at::kFloat).to(device).set_requires_grad(true));
+  head_.emplace_back("head.bias", bias.to(device, at::kFloat, false, true).set_requires_grad(true));
 }
 
 NamedTensors ClassifierModel::parameters() {

@@ -26,10 +26,10 @@ struct ClassifierOptions {
 
 class ClassifierModel final : public Learner {
  public:
-  // `encoder` must outlive this object. `start_CT`: the head's weights at the start; undefined: normal with
-  // deviation 0.01, drawn from (seed, "head.weight").
+  // `encoder` must outlive this object. `start_CT`, `bias_C`: the head at the start; undefined: normal with
+  // deviation 0.01, drawn from (seed, "head.weight"), and 0. Throws kInvalid where they do not fit.
   ClassifierModel(models::DualEncoder& encoder, const ClassifierOptions& options,
-                  const at::Tensor& start_CT = {});
+                  const at::Tensor& start_CT = {}, const at::Tensor& bias_C = {});
 
   SlotOutput forward(const SlotInput& input) override;  // one sum over the live rows, and their number
   StepLoss loss(const std::vector<SlotInput>& own, const std::vector<SlotOutput>& outputs,
