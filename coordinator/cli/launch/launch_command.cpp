@@ -183,10 +183,15 @@ bool says_nothing(const std::string& line) {
   return false;
 }
 
+constexpr std::chrono::minutes kCalm{10};
+
 SupervisorOptions supervisor_options(const std::optional<jobs::JobSpec>& job, const io::Path& run_folder) {
   SupervisorOptions options;
   options.run_folder = run_folder;
-  if (!job) return options;
+  if (!job) {
+    options.calm = kCalm;
+    return options;
+  }
   options.retry = job->spec.retry;
   const auto& timeouts = job->spec.timeouts;
   const auto milliseconds = [](double seconds) {

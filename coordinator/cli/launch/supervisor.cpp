@@ -42,6 +42,7 @@ class Incarnation {
   bool stop_asked = false;  // by a signal to us
   // A process was killed where it ran: no host is to blame.
   bool killed_in_place() const { return cause.find("killed by signal") != std::string::npos; }
+  const Steady::time_point started = Steady::now();
   std::optional<Steady::duration> started_within;  // to the coordinator's first beat
 
  private:
@@ -62,8 +63,7 @@ class Incarnation {
   pid_t mpirun_ = 0;
   std::uint64_t kills_before_ = 0;
   std::uint64_t log_begin_ = 0;  // where this incarnation's lines begin in mpirun.log
-  Steady::time_point started_ = Steady::now(), pulse_ = Steady::now(), stop_since_{}, looked_ = started_,
-                     told_{};
+  Steady::time_point pulse_ = Steady::now(), stop_since_{}, looked_ = started, told_{};
   std::chrono::milliseconds leave_limit_{0};
   struct Beat {
     std::string text;
@@ -71,7 +71,7 @@ class Incarnation {
   };
   std::map<std::string, Beat> beats_;  // of the ranks' pulses
   std::map<pid_t, Steady::time_point> stopped_;
-  Steady::time_point looked_at_processes_ = started_;
+  Steady::time_point looked_at_processes_ = started;
   std::optional<io::FileStatus> stamp_;
   bool seen_ = false, over_ = false;
 };
@@ -127,7 +127,7 @@ void Incarnation::check_pulse() {
     }
   }
   const auto limit = seen_ ? options_.pulse_limit : options_.start_limit;
-  if (now - (seen_ ? pulse_ : started_) < limit) return;
+  if (now - (seen_ ? pulse_ : started) < limit) return;
   end_since(seen_ ? "the coordinator gave no sign of life for " : "the coordinator did not start within ",
             limit, options_.kill_limit);
 }
@@ -166,7 +166,7 @@ void Incarnation::check_pulses() {
     beats_[rank] = {text, same ? known->second.at : now};
     if (rank == "rank-0") {
       pulse_ = now;
-      if (!started_within) started_within = now - started_;
+      if (!started_within) started_within = now - started;
     }
     if (now - beats_[rank].at < options_.frozen_limit) continue;
     return end_since(
@@ -176,7 +176,7 @@ void Incarnation::check_pulses() {
   const auto coordinator = beats_.find("rank-0");
   const bool joining =
       coordinator != beats_.end() && coordinator->second.text.find("joining") != std::string::npos;
-  if (!joining || now - started_ < options_.start_limit) return;
+  if (!joining || now - started < options_.start_limit) return;
   end_since("the ranks did not find one another within ", options_.start_limit, options_.kill_limit);
 }
 
@@ -329,12 +329,13 @@ bool Supervisor::decide(const std::optional<store::Terminal>& terminal, const In
   const auto progress = read_progress(options_.run_folder);
   const std::int64_t committed =
       std::max(terminal ? terminal->progress : -1, progress ? progress->committed : 0);
-  failures_ = committed > best_ ? 0 : failures_ + 1;
+  const bool calm = options_.calm && Steady::now() - incarnation.started >= *options_.calm;
+  failures_ = committed > best_ || calm ? 0 : failures_ + 1;
   best_ = std::max(best_, committed);
   if (failures_ >= options_.retry.no_progress_limit)
     return give_up("no progress: " + std::to_string(failures_) +
                    " starts in a row committed nothing new; the last one: " + cause);
-  if (result_.incarnations >= options_.retry.max_attempts)
+  if (!options_.calm && result_.incarnations >= options_.retry.max_attempts)
     return give_up("all " + std::to_string(result_.incarnations) +
                    " attempts are used up; the last one: " + cause);
   options_.say("incarnation " + std::to_string(number_) + " ended: " + cause);

@@ -7,6 +7,7 @@
 #include <cstdint>
 #include <functional>
 #include <map>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -25,6 +26,9 @@ struct SupervisorOptions {
   std::map<std::string, std::string> environment;  // besides TRIREME_*
   io::Path run_folder;
   jobs::RetrySpec retry;
+  // Of a standing coordinator, which may have nothing to do for weeks: a start that lasted so long is none in
+  // a row with the next, and starts are not numbered. Absent: a job, whose progress alone counts.
+  std::optional<std::chrono::milliseconds> calm;
   std::chrono::milliseconds look{200};            // at files while mpirun runs; its end is seen at once
   std::chrono::milliseconds poll{20};             // while waiting for anything else
   std::chrono::milliseconds start_limit{180000};  // until the first progress.json of an incarnation

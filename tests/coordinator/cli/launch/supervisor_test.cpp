@@ -111,6 +111,20 @@ TEST_F(SupervisorTest, RestartAndRetryableFailureStartAgain) {
   EXPECT_EQ(run().incarnations, 3);
 }
 
+// Nobody asked it for anything for weeks, and it fell twelve times.
+TEST_F(SupervisorTest, AStandingCoordinatorIsGivenUpOnlyForStartsInARow) {
+  options_.calm = milliseconds(60);
+  script("pulse 0; [ $TRIREME_INCARNATION = 13 ] && end STOPPED 0; sleep 0.1; exit 9");
+  const SupervisorResult long_lived = run();
+  EXPECT_EQ(long_lived.incarnations, 13);
+  EXPECT_EQ(long_lived.exit_code, 75);
+  options_.calm = std::chrono::minutes(10);
+  script("pulse 0; exit 9");
+  const SupervisorResult hopeless = run();
+  EXPECT_EQ(hopeless.incarnations, 3);
+  EXPECT_EQ(hopeless.exit_code, 93);
+}
+
 TEST_F(SupervisorTest, AWrongCommandLineAndATakenPortEndTheFirstStartByName) {
   const std::string line = "echo '2026-11-29T19:28:29.539Z ERROR worker/1 worker: cannot listen on b:1'; ";
   for (const int code : {2, 4}) {
