@@ -213,13 +213,16 @@ class Lister {
     hash("list", filter.drop_list, at + "/drop_list", same);
     for (const auto& data : filter.data) {
       std::string hashes;
-      for (std::size_t i = 0; i < filter.columns.size(); ++i)
-        if (const jobs::ColumnRule& rule = filter.columns[i];
-            !rule.sidecar.empty() && jobs::named_stage(rule.sidecar).empty())
-          attempt(at + "/columns/" + std::to_string(i) + "/sidecar",
-                  "write the scores first, or take the rule out",
-                  [&] { hashes += score_hashes(rule, data); });
-      if (!hashes.empty()) listed_.weights["scores " + stage + "/" + data] = io::xxh3_64(hashes);
+      for (std::size_t i = 0; i < filter.columns.size(); ++i) {
+        const jobs::ColumnRule& rule = filter.columns[i];
+        if (rule.sidecar.empty() || !jobs::named_stage(rule.sidecar).empty()) continue;
+        const std::string here =
+            std::string(at).append("/columns/").append(std::to_string(i)).append("/sidecar");
+        attempt(here, "write the scores first, or take the rule out",
+                [&] { hashes += score_hashes(rule, data); });
+      }
+      if (!hashes.empty())
+        listed_.weights[std::string("scores ").append(stage).append("/").append(data)] = io::xxh3_64(hashes);
     }
   }
 

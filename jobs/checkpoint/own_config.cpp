@@ -20,8 +20,9 @@ void facts_of(const Json& tree, const std::string& tower, std::initializer_list<
       name = name.substr(slash + 1);
     }
     const Json* value = here == nullptr ? nullptr : here->find(name);
-    out.facts.push_back({tower + "/" + field, value == nullptr ? Json() : *value,
-                         file + ": model." + tower + "." + field, image_px});
+    out.facts.push_back({std::string(tower).append("/").append(field), value == nullptr ? Json() : *value,
+                         std::string(file).append(": model.").append(tower).append(".").append(field),
+                         image_px});
   }
 }
 
