@@ -14,16 +14,8 @@ import sys
 import tarfile
 
 import numpy
+from feature_file import tensors
 from scipy.stats import spearmanr
-
-
-def tensors(path):
-    data = path.read_bytes()
-    size = int.from_bytes(data[:8], "little")
-    kinds = {"F32": numpy.float32, "I64": numpy.int64}
-    return {name: numpy.frombuffer(data[8 + size:][slice(*one["data_offsets"])], kinds[one["dtype"]]).reshape(one["shape"])
-            for name, one in json.loads(data[8:8 + size]).items() if name != "__metadata__"}
-
 
 store, tar, ratings = pathlib.Path(sys.argv[1]), sys.argv[2], sys.argv[3:]
 parts = sorted((tensors(path) for path in store.glob("embed/*/*.features.safetensors")), key=lambda one: one["sample"][0])

@@ -14,20 +14,12 @@ import sys
 import numpy
 import torch
 from clip_benchmark.metrics import linear_probe
+from feature_file import tensors
 
 store, (train, validation, classes) = pathlib.Path(sys.argv[1]), map(int, sys.argv[2:])
 torch.set_num_threads(1)
 torch.Tensor.cuda = torch.nn.Module.cuda = lambda self, *_, **__: self
 linear_probe.accuracy = lambda logits, target, topk: [(logits.argmax(1) == target).double().mean().item()]  # its own takes float() of an array, which NumPy no longer does
-
-
-def tensors(path):
-    data = path.read_bytes()
-    size = int.from_bytes(data[:8], "little")
-    kinds = {"F32": numpy.float32, "I64": numpy.int64}
-    return {name: numpy.frombuffer(data[8 + size:][slice(*one["data_offsets"])], kinds[one["dtype"]]).reshape(one["shape"])
-            for name, one in json.loads(data[8:8 + size]).items() if name != "__metadata__"}
-
 
 rows = {}
 for path in store.glob("embed/*/*.features.safetensors"):
