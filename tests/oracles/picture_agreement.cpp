@@ -2,7 +2,6 @@
 //   picture_agreement TAR…
 // A tar holds <name>.<suffix> and what it becomes: <name>.rgb, <name>.turned (by EXIF) or <name>.srgb (by its
 // profile). One line of JSON per pair: the largest and the mean difference, or our reason for a refusal.
-#include <cstdlib>
 #include <iostream>
 #include <map>
 
@@ -10,6 +9,7 @@
 
 #include "common/io/file.h"
 #include "jobs/store/tar_scan.h"
+#include "tests/support/pixel_distance.h"
 #include "worker/data/images/image.h"
 
 namespace {
@@ -24,14 +24,9 @@ nlohmann::json compared(std::string_view bytes, std::string_view expected, const
   if (const std::string fault = decode_image(bytes, request, image); !fault.empty())
     return {{"fault", fault}};
   if (image.rgb.size() != expected.size()) return {{"size", {image.width, image.height}}};
-  int most = 0;
-  double sum = 0;
-  for (std::size_t i = 0; i < expected.size(); ++i) {
-    const int apart = std::abs(int{image.rgb[i]} - static_cast<unsigned char>(expected[i]));
-    most = std::max(most, apart);
-    sum += apart;
-  }
-  return {{"most", most}, {"mean", sum / static_cast<double>(expected.size())}};
+  const auto apart = trireme::testing::pixel_distance(
+      {reinterpret_cast<const char*>(image.rgb.data()), image.rgb.size()}, expected);
+  return {{"most", apart.most}, {"mean", apart.mean}};
 }
 
 }  // namespace

@@ -134,8 +134,7 @@ struct BatchLoader::State {
   }
 
   Image resized(const Image& image) const {
-    return options.filter == Filter::kBilinear ? resize_bilinear(image, options.image_px, options.image_px)
-                                               : resize_bicubic(image, options.image_px, options.image_px);
+    return resize_image(image, options.image_px, options.image_px, options.filter);
   }
 
   // Pixels of the row; "" or the reason why the picture is bad.

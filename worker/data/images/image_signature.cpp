@@ -46,7 +46,7 @@ const std::array<std::array<double, kSideSize>, kFrequencies>& basis() {
 }  // namespace
 
 ImageSignature image_signature(const Image& image) {
-  const Image small = resize_bilinear(image, kSide, kSide);
+  const Image small = resize_image(image, kSide, kSide, Filter::kBilinear);
   std::array<std::array<double, kFrequencies>, kSideSize> rows{};  // transformed along each row
   std::array<int, kCellBytes> sums{};
   for (std::size_t y = 0; y < kSideSize; ++y) {

@@ -68,7 +68,7 @@ std::string jpeg_thumbnail(const Image& image, std::int64_t side, int quality) {
   const auto fit = [&](std::int64_t px) {
     return std::max<std::int64_t>(1, (px * side + longest / 2) / longest);
   };
-  return encode_jpeg(resize_bicubic(image, fit(image.width), fit(image.height)), quality);
+  return encode_jpeg(resize_image(image, fit(image.width), fit(image.height), Filter::kBicubic), quality);
 }
 
 }  // namespace trireme::worker::data

@@ -81,13 +81,6 @@ Image resize_image(const Image& image, std::int64_t width, std::int64_t height, 
   return out;
 }
 
-Image resize_bicubic(const Image& image, std::int64_t width, std::int64_t height) {
-  return resize_image(image, width, height, Filter::kBicubic);
-}
-Image resize_bilinear(const Image& image, std::int64_t width, std::int64_t height) {
-  return resize_image(image, width, height, Filter::kBilinear);
-}
-
 void resize_to(const Image& image, std::int64_t side, bool mirror, const Normalization& normalization,
                float* out_CHW, Filter filter) {
   normalize(resized(image, side, side, filter).get(), side, normalization, out_CHW);

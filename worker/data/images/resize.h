@@ -9,8 +9,6 @@
 namespace trireme::worker::data {
 
 Image resize_image(const Image& image, std::int64_t width, std::int64_t height, Filter filter);
-Image resize_bicubic(const Image& image, std::int64_t width, std::int64_t height);
-Image resize_bilinear(const Image& image, std::int64_t width, std::int64_t height);
 
 // Evaluation: short side to resize_px (long side truncated), or with `square` both sides, which distorts;
 // centre crop side x side with offset (size-side)/2, rounded half to even, or down with `crop_down`.

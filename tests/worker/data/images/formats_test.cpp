@@ -10,6 +10,7 @@
 
 #include "common/io/file.h"
 #include "jobs/store/tar_scan.h"
+#include "tests/support/pixel_distance.h"
 #include "worker/data/images/image.h"
 
 namespace trireme::worker::data {
@@ -45,15 +46,10 @@ int for_each(const std::string& kind, const Visit& visit) {
 void expect_close(const Image& image, const std::string& expected, const std::string& name) {
   ASSERT_EQ(image.rgb.size(), expected.size()) << name;
   const bool lossy = name.ends_with(".avif") || name.ends_with(".heic");
-  int most = 0;
-  double sum = 0;
-  for (std::size_t i = 0; i < expected.size(); ++i) {
-    const int apart = std::abs(int{image.rgb[i]} - static_cast<unsigned char>(expected[i]));
-    most = std::max(most, apart);
-    sum += apart;
-  }
-  EXPECT_LE(most, lossy ? 3 : 1) << name;
-  EXPECT_LE(sum / static_cast<double>(expected.size()), 2) << name;
+  const auto apart = trireme::testing::pixel_distance(
+      {reinterpret_cast<const char*>(image.rgb.data()), image.rgb.size()}, expected);
+  EXPECT_LE(apart.most, lossy ? 3 : 1) << name;
+  EXPECT_LE(apart.mean, 2) << name;
 }
 
 Image decode(const std::string& bytes, const PictureOptions& options, const std::string& name) {

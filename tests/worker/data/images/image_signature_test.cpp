@@ -34,8 +34,8 @@ Image cropped(const Image& image, double share) {
 }
 
 Image scaled(const Image& image, double by) {
-  return resize_bicubic(image, static_cast<std::int64_t>(by * static_cast<double>(image.width)),
-                        static_cast<std::int64_t>(by * static_cast<double>(image.height)));
+  return resize_image(image, static_cast<std::int64_t>(by * static_cast<double>(image.width)),
+                      static_cast<std::int64_t>(by * static_cast<double>(image.height)), Filter::kBicubic);
 }
 
 // As the stage sees it: decoded at a small scale.

@@ -14,6 +14,7 @@
 
 #include "common/io/file.h"
 #include "jobs/store/tar_scan.h"
+#include "tests/support/pixel_distance.h"
 #include "worker/data/images/resize.h"
 
 namespace trireme::worker::data {
@@ -35,11 +36,7 @@ std::string bytes_of(const Image& image) {
 }
 
 int greatest_difference(std::string_view a, std::string_view b) {
-  int most = 0;
-  for (std::size_t i = 0; i < a.size(); ++i) {
-    most = std::max(most, std::abs(static_cast<unsigned char>(a[i]) - static_cast<unsigned char>(b[i])));
-  }
-  return most;
+  return trireme::testing::pixel_distance(a, b).most;
 }
 
 std::string cropped(const Image& image, int resize_px, int side, Filter filter = Filter::kBicubic,
@@ -117,7 +114,7 @@ TEST(DecodeImage, ScaledDecodeKeepsTheSidesAndTheLook) {
   EXPECT_EQ(half.height, 30);
   EXPECT_EQ(decode(photo, {10, 5, 80, 60, 31}).width, 80);
   EXPECT_EQ(decode(photo, {0, 0, 0, 0, 18}).width, 25);
-  const Image full = resize_bicubic(decode(photo, {10, 5, 80, 60}), 40, 30);
+  const Image full = resize_image(decode(photo, {10, 5, 80, 60}), 40, 30, Filter::kBicubic);
   double sum = 0;
   for (std::size_t i = 0; i < full.rgb.size(); ++i) sum += std::abs(full.rgb[i] - half.rgb[i]);
   EXPECT_LT(sum / static_cast<double>(full.rgb.size()), 6);
@@ -129,7 +126,7 @@ TEST(Resize, IsWithinOneLevelOfPillow) {
   for (const auto& [name, expected] : golden()) {
     long long a = 0, b = 0, c = 0, d = 0, side = 0;
     if (std::sscanf(name.c_str(), "resize-%lldx%lld.rgb", &a, &b) == 2) {
-      const Image got = resize_bicubic(photo, a, b);
+      const Image got = resize_image(photo, a, b, Filter::kBicubic);
       most = std::max(most, greatest_difference(bytes_of(got), expected));
       EXPECT_EQ(bytes_of(resize_image(photo, a, b, Filter::kPillowBicubic)), expected) << name;
       ++compared;
