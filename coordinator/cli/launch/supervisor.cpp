@@ -264,6 +264,7 @@ class Supervisor {
       : options_(options), lock_(store::RunPaths{options.run_folder}.lock()) {
     const auto before = read_progress(options.run_folder);
     best_ = before ? before->committed : 0;
+    job_ = before && before->job ? before->job->id : "";
   }
   SupervisorResult run();
 
@@ -279,6 +280,7 @@ class Supervisor {
   SupervisorResult result_;
   std::uint64_t number_ = 0;
   std::int64_t best_ = 0;
+  std::string job_;   // whose work it is
   int failures_ = 0;  // in a row without progress
   bool ask_hosts_ = false;
 };
@@ -330,6 +332,11 @@ bool Supervisor::decide(const std::optional<store::Terminal>& terminal, const In
   const std::int64_t committed =
       std::max(terminal ? terminal->progress : -1, progress ? progress->committed : 0);
   const bool calm = options_.calm && Steady::now() - incarnation.started >= *options_.calm;
+  // The number is one job's: of the next job on this fleet it counts from nothing.
+  if (const std::string job = progress && progress->job ? progress->job->id : job_; job != job_) {
+    if (!job_.empty()) best_ = -1;
+    job_ = job;
+  }
   failures_ = committed > best_ || calm ? 0 : failures_ + 1;
   best_ = std::max(best_, committed);
   if (failures_ >= options_.retry.no_progress_limit)

@@ -125,6 +125,18 @@ TEST_F(SupervisorTest, AStandingCoordinatorIsGivenUpOnlyForStartsInARow) {
   EXPECT_EQ(hopeless.exit_code, 93);
 }
 
+// A sweep's second job is the shorter one: it gets on, though it never reaches what the first had done.
+TEST_F(SupervisorTest, AnotherJobsProgressCountsFromNothing) {
+  script(
+      "n=$TRIREME_INCARNATION; job=job-000002; [ $n = 1 ] && job=job-000001; "
+      "done=$((n * 10)); [ $n = 1 ] && done=1000; [ $n = 7 ] && end SUCCEEDED 0; "
+      "echo "
+      "\"{\\\"progress\\\":$done,\\\"incarnation\\\":$n,\\\"pid\\\":$$,\\\"job\\\":{\\\"id\\\":\\\"$job\\\"}}"
+      "\" > p; "
+      "mv p progress.json; exit 9");
+  EXPECT_EQ(run().incarnations, 7) << said_;
+}
+
 TEST_F(SupervisorTest, AWrongCommandLineAndATakenPortEndTheFirstStartByName) {
   const std::string line = "echo '2026-11-29T19:28:29.539Z ERROR worker/1 worker: cannot listen on b:1'; ";
   for (const int code : {2, 4}) {
