@@ -160,7 +160,8 @@ service::Outcome serve(MpiWorld& world, const Arguments& given, std::optional<jo
   const RealClock clock;
   ledger::Ledger ledger({.folder = store::RunPaths{folder.path()}.ledger(),
                          .incarnation = folder.incarnation(),
-                         .traces = checkpoints::traces_of_a_run(folder.path())},
+                         .traces = checkpoints::traces_of_a_run(folder.path()),
+                         .run_folder = folder.path()},
                         clock);
   const auto place = telemetry::metrics_place(given.metrics_listen, given.advertise, 0);
   telemetry::Metrics metrics(place.address, place.port, {}, store::read_metrics_token(given.metrics_token));

@@ -16,6 +16,7 @@
 #include "common/io/folder.h"
 #include "common/io/hash.h"
 #include "coordinator/ledger/mark.h"
+#include "coordinator/ledger/recovery/backup.h"
 #include "coordinator/ledger/reserve.h"
 #include "coordinator/ledger/start_check.h"
 #include "coordinator/ledger/writer.h"
@@ -60,6 +61,7 @@ struct Ledger::State {
   std::unique_ptr<Writer> writer;
   std::unique_ptr<Mark> mark;
   std::string run_id;
+  std::int64_t version = kSchemaVersion;  // of what was opened
   int wal_frames = 0;
   bool dead = false, reserved = false;
   double start_seconds = 0;
@@ -70,7 +72,7 @@ struct Ledger::State {
     run_id = new_run_id();
     mark = std::make_unique<Mark>(path("mark"), io::xxh3_64(run_id), 0);
     database->run("BEGIN IMMEDIATE");
-    for (const Table table : kTables) database->run(create_sql(table).c_str());
+    for (const std::string& sql : schema_sql(kSchemaVersion)) database->run(sql.c_str());
     CheckedLedger blank;
     blank.last_hash = chain_start(run_id);
     Writer first(*database, blank);
@@ -128,6 +130,7 @@ struct Ledger::State {
     const CheckedLedger checked = check();
     run_id = checked.meta.at("run_id");
     writer = std::make_unique<Writer>(*database, checked);
+    version = std::strtoll(checked.meta.at("schema_version").c_str(), nullptr, 10);
     const std::uint64_t stored = std::strtoull(checked.meta.at("incarnation").c_str(), nullptr, 10);
     if (options.incarnation.value <= stored)
       throw Error(
@@ -145,6 +148,7 @@ struct Ledger::State {
     database->run("BEGIN IMMEDIATE");
     try {
       if (!new_incarnation.empty()) writer->put_meta("incarnation", new_incarnation);
+      if (version < kSchemaVersion) upgrade();
       writer->write(batch, options.incarnation.value, milliseconds(clock->wall()));
       fault_point("ledger.before_commit");
       database->run("COMMIT");
@@ -154,6 +158,14 @@ struct Ledger::State {
       throw;
     }
     writer->accept();
+    version = kSchemaVersion;
+  }
+
+  // Inside the transaction of the opening: one that is killed in it has changed nothing.
+  void upgrade() {
+    for (const std::string& sql : upgrade_sql(version)) database->run(sql.c_str());
+    fault_point("ledger.mid_upgrade");
+    writer->put_meta("schema_version", std::to_string(kSchemaVersion));
   }
 };
 
@@ -170,7 +182,14 @@ Ledger::Ledger(LedgerOptions options, const Clock& clock) : state_(std::make_uni
                     " MiB that the ledger sets aside in " + state_->options.folder.string(),
                 "free some disk space, then start again");
   const std::string incarnation = std::to_string(state_->options.incarnation.value);
-  state_->transact({Event{"RunOpened", "", nlohmann::json{{"run_id", state_->run_id}}.dump()}}, incarnation);
+  if (state_->version < kSchemaVersion && !state_->options.run_folder.empty()) {
+    const io::Path copy = snapshot_place(state_->options.run_folder);
+    snapshot(copy);
+    keep_backup(copy, state_->options.run_folder);
+  }
+  nlohmann::json opened{{"run_id", state_->run_id}};
+  if (state_->version < kSchemaVersion) opened["upgraded_from"] = state_->version;
+  state_->transact({Event{"RunOpened", "", opened.dump()}}, incarnation);
   state_->mark->advance(last_sequence());
   state_->mark->sync();
   state_->start_seconds = seconds(std::chrono::steady_clock::now() - begin);
@@ -285,10 +304,26 @@ std::vector<QuarantineRow> Ledger::quarantine() {
   return rows;
 }
 
+// Jobs run one after the other: all of a job's leases lie between its first and its last, in the order in
+// which they are wanted. Through the index they would be sorted first.
 void Ledger::for_each_lease(const std::string& job, const std::function<void(const LeaseRow&)>& visit) {
-  Statement statement(*state_->database, select_sql(Table::kLeases));
-  while (statement.step())
-    if (statement.text(1) == job) visit(lease_from(statement));
+  Statement ends(*state_->database,
+                 "SELECT coalesce(min(lease), 0), coalesce(max(lease), -1) FROM leases WHERE job = ?");
+  ends.bind(1, std::string_view(job));
+  ends.step();
+  Statement statement(*state_->database, select_sql(Table::kLeases, "+job = ? AND lease BETWEEN ? AND ?"));
+  statement.bind(1, std::string_view(job));
+  statement.bind(2, ends.integer(0));
+  statement.bind(3, ends.integer(1));
+  while (statement.step()) visit(lease_from(statement));
+}
+
+void Ledger::for_each_lease(const std::string& job, std::int64_t stage,
+                            const std::function<void(const LeaseRow&)>& visit) {
+  Statement statement(*state_->database, select_sql(Table::kLeases, "job = ? AND stage = ?"));
+  statement.bind(1, std::string_view(job));
+  statement.bind(2, stage);
+  while (statement.step()) visit(lease_from(statement));
 }
 
 std::set<std::string> Ledger::unanswered_addresses() {

@@ -25,12 +25,14 @@ struct LedgerOptions {
   std::uint64_t merge_bytes = 64U << 20;  // the WAL is merged into state.db beyond this
   std::string
       traces;  // what shows that there was a ledger before: without one, the start is refused (kDamaged)
+  io::Path run_folder = {};  // its backups get a copy of a ledger before it is lifted; "": none is made
 };
 
 class Ledger {
  public:
   // Opens or makes the ledger, checks all of it (start_check.h), stores the incarnation and the RunOpened
-  // event. Throws kConflict (held by another process, or the incarnation is not higher than the stored one),
+  // event. One of an older schema version is lifted to this one in the same transaction, after a backup.
+  // Throws kConflict (held by another process, or the incarnation is not higher than the stored one),
   // kDamaged (with file, table, row or sequences, and the way out), kDiskFull, kInvalid (cannot be written).
   Ledger(LedgerOptions options, const Clock& clock);
   ~Ledger();
@@ -51,7 +53,10 @@ class Ledger {
   std::vector<StageRow> stages(const std::string& job);
   std::vector<CheckpointRow> checkpoints();
   std::vector<QuarantineRow> quarantine();
+  // In the order of their numbers; linear in what is visited, however many other jobs and stages there are.
   void for_each_lease(const std::string& job, const std::function<void(const LeaseRow&)>& visit);
+  void for_each_lease(const std::string& job, std::int64_t stage,
+                      const std::function<void(const LeaseRow&)>& visit);
   // Of all jobs: of leases whose worker never said how they ended.
   std::set<std::string> unanswered_addresses();
   LeaseId last_lease();  // highest ever granted

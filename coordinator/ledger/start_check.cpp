@@ -21,7 +21,7 @@ void check_integrity(Database& database) {
 [[noreturn]] void other_version(const Database& database, const std::string& found) {
   throw Error(ErrorKind::kInvalid,
               "ledger " + database.file().string() + " has schema version " + found +
-                  ", this program writes " + std::to_string(kSchemaVersion),
+                  ", this program writes " + std::to_string(kSchemaVersion) + " and takes over those before",
               "nothing was changed; use the version of Trireme that made it, or another output");
 }
 
@@ -35,17 +35,25 @@ std::string claimed_version(Database& database) {
   }
 }
 
+// Of a version that is read here, or nothing.
+std::optional<std::int64_t> version_of(const std::string& text) {
+  for (std::int64_t version = 1; version <= kSchemaVersion; ++version)
+    if (text == std::to_string(version)) return version;
+  return std::nullopt;
+}
+
 void check_schema(Database& database) {
-  std::vector<std::string> expected, found;
-  for (const Table table : kTables) expected.push_back(create_sql(table));
+  const std::string claimed = claimed_version(database);
+  const auto version = version_of(claimed);
+  std::vector<std::string> expected = schema_sql(version.value_or(kSchemaVersion)), found;
   Statement statement(database, "SELECT sql FROM sqlite_master WHERE sql IS NOT NULL");
   while (statement.step()) found.emplace_back(statement.text(0));
   std::sort(expected.begin(), expected.end());
   std::sort(found.begin(), found.end());
-  if (expected == found) return;
-  const std::string claimed = claimed_version(database);
-  if (!claimed.empty() && claimed != std::to_string(kSchemaVersion)) other_version(database, claimed);
-  damaged(database, "the tables are not those of schema version " + std::to_string(kSchemaVersion));
+  if (!claimed.empty() && !version) other_version(database, claimed);
+  if (expected != found)
+    damaged(database,
+            "the tables are not those of schema version " + std::to_string(version.value_or(kSchemaVersion)));
 }
 
 std::uint64_t as_unsigned(std::int64_t value) {
@@ -75,8 +83,7 @@ std::map<std::string, std::string> read_meta(Database& database) {
   while (rows.step()) meta.emplace(rows.text(0), rows.text(1));
   for (const char* name : {"schema_version", "run_id", "incarnation", "events"})
     if (!meta.contains(name)) damaged(database, "table meta has no row " + std::string(name));
-  if (meta.at("schema_version") != std::to_string(kSchemaVersion))
-    other_version(database, meta.at("schema_version"));
+  if (!version_of(meta.at("schema_version"))) other_version(database, meta.at("schema_version"));
   return meta;
 }
 

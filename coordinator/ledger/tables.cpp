@@ -9,6 +9,8 @@
 namespace trireme::coordinator::ledger {
 namespace {
 
+constexpr const char* kLeasesOfStage = "CREATE INDEX leases_of_stage ON leases (job, stage)";
+
 std::int64_t as_signed(std::uint64_t value) {
   return static_cast<std::int64_t>(value);
 }
@@ -75,14 +77,28 @@ std::string create_sql(Table table) {
   return sql + "))";
 }
 
-std::string select_sql(Table table) {
+std::vector<std::string> schema_sql(std::int64_t version) {
+  std::vector<std::string> statements;
+  for (const Table table : kTables) statements.push_back(create_sql(table));
+  if (version >= 2) statements.emplace_back(kLeasesOfStage);
+  return statements;
+}
+
+std::vector<std::string> upgrade_sql(std::int64_t from) {
+  std::vector<std::string> statements;
+  if (from < 2) statements.emplace_back(kLeasesOfStage);
+  return statements;
+}
+
+std::string select_sql(Table table, std::string_view where) {
   const auto& info = info_of(table);
   std::string order;
   for (int i = 0; i < info.key_columns; ++i) {
     const auto column = info.columns[static_cast<std::size_t>(i)];
     order += std::string(i != 0 ? ", " : "") + std::string(column.substr(0, column.find(' ')));
   }
-  return "SELECT " + column_names(info) + " FROM " + std::string(info.name) + " ORDER BY " + order;
+  return "SELECT " + column_names(info) + " FROM " + std::string(info.name) +
+         (where.empty() ? "" : " WHERE " + std::string(where)) + " ORDER BY " + order;
 }
 
 std::uint64_t hash_of(Table table, const Cells& cells, std::uint64_t previous) {

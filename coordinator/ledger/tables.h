@@ -21,7 +21,8 @@ enum class Table { kMeta, kJobs, kStages, kLeases, kCheckpoints, kQuarantine, kE
 inline constexpr std::array<Table, 7> kTables{Table::kMeta,   Table::kJobs,        Table::kStages,
                                               Table::kLeases, Table::kCheckpoints, Table::kQuarantine,
                                               Table::kEvents};
-inline constexpr std::int64_t kSchemaVersion = 1;
+// 1: the tables. 2: an index over a job's leases by stage.
+inline constexpr std::int64_t kSchemaVersion = 2;
 
 struct TableInfo {
   std::string_view name;
@@ -30,7 +31,11 @@ struct TableInfo {
 };
 const TableInfo& info_of(Table table);
 std::string create_sql(Table table);
-std::string select_sql(Table table);  // all columns and the hash, in key order
+// What a ledger of the version was made by, and what lifts one of `from` to kSchemaVersion.
+std::vector<std::string> schema_sql(std::int64_t version);
+std::vector<std::string> upgrade_sql(std::int64_t from);
+// All columns and the hash, in key order; `where`: constant text with places for values, "" for every row.
+std::string select_sql(Table table, std::string_view where = "");
 
 // Hash of a row; the events' chain passes the hash of the row before as `previous`.
 std::uint64_t hash_of(Table table, const Cells& cells, std::uint64_t previous = 0);

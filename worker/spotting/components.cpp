@@ -126,7 +126,8 @@ Components find_components(const Plane& plane, int radius, int least) {
     return plane.luma.data() + static_cast<std::ptrdiff_t>(std::clamp(y, 0, height - 1)) * width;
   };
   for (int y = -radius; y <= radius; ++y)
-    for (int x = 0; x < width; ++x) columns[static_cast<std::size_t>(x + radius)] += row_of(y)[x];
+    for (int x = 0; x < width; ++x)
+      columns[static_cast<std::size_t>(x) + static_cast<std::size_t>(radius)] += row_of(y)[x];
   for (int y = 0; y < height; ++y) {
     std::int32_t* const sums = columns.data() + radius;
     if (y > 0) {

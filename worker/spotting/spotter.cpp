@@ -65,7 +65,7 @@ void blur(Plane& strip, double sigma) {
         for (int i = -radius; i <= radius; ++i) {
           const std::int64_t px = along_x ? std::clamp<std::int64_t>(x + i, 0, strip.width - 1) : x,
                              py = along_x ? y : std::clamp<std::int64_t>(y + i, 0, strip.height - 1);
-          value += weights[static_cast<std::size_t>(i + radius)] *
+          value += weights[static_cast<std::size_t>(static_cast<std::ptrdiff_t>(i) + radius)] *
                    from.luma[static_cast<std::size_t>(py * strip.width + px)];
         }
         strip.luma[static_cast<std::size_t>(y * strip.width + x)] =

@@ -1,6 +1,7 @@
 #include "coordinator/cli/launch/run_files.h"
 #include "common/base/error.h"
 
+#include <algorithm>
 #include <charconv>
 
 namespace trireme::coordinator::cli {
@@ -23,6 +24,19 @@ std::optional<RunProgress> read_progress(const io::Path& run_folder) {
   if (told->job != "null") progress.job = job_view_from_json(told->job);
   progress.committed = told->progress ? *told->progress : committed_in(progress.job);
   return progress;
+}
+
+Headway::Headway(const std::optional<RunProgress>& before)
+    : best_(before ? before->committed : 0), job_(before && before->job ? before->job->id : "") {}
+
+bool Headway::made(const std::optional<RunProgress>& now, std::int64_t told) {
+  const std::string job = now && now->job ? now->job->id : job_;
+  if (job != job_ && !job_.empty()) best_ = -1;
+  job_ = job;
+  const std::int64_t committed = std::max(told, now ? now->committed : 0);
+  const bool more = committed > best_;
+  best_ = std::max(best_, committed);
+  return more;
 }
 
 EndpointFile read_endpoint(const io::Path& run_folder) {

@@ -261,11 +261,9 @@ void Incarnation::end_everything(std::chrono::milliseconds patience) {
 class Supervisor {
  public:
   explicit Supervisor(const SupervisorOptions& options)
-      : options_(options), lock_(store::RunPaths{options.run_folder}.lock()) {
-    const auto before = read_progress(options.run_folder);
-    best_ = before ? before->committed : 0;
-    job_ = before && before->job ? before->job->id : "";
-  }
+      : options_(options),
+        lock_(store::RunPaths{options.run_folder}.lock()),
+        headway_(read_progress(options.run_folder)) {}
   SupervisorResult run();
 
  private:
@@ -279,8 +277,7 @@ class Supervisor {
   io::FileLock lock_;
   SupervisorResult result_;
   std::uint64_t number_ = 0;
-  std::int64_t best_ = 0;
-  std::string job_;   // whose work it is
+  Headway headway_;
   int failures_ = 0;  // in a row without progress
   bool ask_hosts_ = false;
 };
@@ -328,17 +325,9 @@ bool Supervisor::decide(const std::optional<store::Terminal>& terminal, const In
     return stop(incarnation.exit_code, EndState::kFailed, incarnation.cause);
   const std::string cause = terminal && !terminal->reason.empty() ? terminal->reason : incarnation.cause;
   if (incarnation.stop_asked) return stop(75, EndState::kStopped, cause);
-  const auto progress = read_progress(options_.run_folder);
-  const std::int64_t committed =
-      std::max(terminal ? terminal->progress : -1, progress ? progress->committed : 0);
   const bool calm = options_.calm && Steady::now() - incarnation.started >= *options_.calm;
-  // The number is one job's: of the next job on this fleet it counts from nothing.
-  if (const std::string job = progress && progress->job ? progress->job->id : job_; job != job_) {
-    if (!job_.empty()) best_ = -1;
-    job_ = job;
-  }
-  failures_ = committed > best_ || calm ? 0 : failures_ + 1;
-  best_ = std::max(best_, committed);
+  const bool headway = headway_.made(read_progress(options_.run_folder), terminal ? terminal->progress : -1);
+  failures_ = headway || calm ? 0 : failures_ + 1;
   if (failures_ >= options_.retry.no_progress_limit)
     return give_up("no progress: " + std::to_string(failures_) +
                    " starts in a row committed nothing new; the last one: " + cause);
@@ -360,7 +349,7 @@ bool Supervisor::give_up(const std::string& reason) {
   store::write_terminal({options_.run_folder}, {.state = EndState::kFailed,
                                                 .reason = reason,
                                                 .exit_code = 93,
-                                                .progress = best_,
+                                                .progress = headway_.best(),
                                                 .incarnation = number_});
   return stop(93, EndState::kFailed, reason);
 }

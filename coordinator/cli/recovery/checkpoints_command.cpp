@@ -107,7 +107,8 @@ std::vector<io::Path> chosen_folders(const std::vector<Listed>& all, const io::P
 void retire_in_ledger(const io::Path& run_folder, const std::vector<io::Path>& folders) {
   const RealClock clock;
   ledger::Ledger ledger({.folder = store::RunPaths{run_folder}.ledger(),
-                         .incarnation = Incarnation{store::raise_incarnation({run_folder})}},
+                         .incarnation = Incarnation{store::raise_incarnation({run_folder})},
+                         .run_folder = run_folder},
                         clock);
   ledger::Batch batch;
   for (auto row : ledger.checkpoints()) {

@@ -69,9 +69,10 @@ using Gather = std::function<Rows(ledger::Ledger&)>;
 void tell_ledger(const io::Path& run_folder, std::uint64_t seen, const std::string& event,
                  const Gather& gather) {
   const RealClock clock;
-  ledger::Ledger ledger(
-      {.folder = store::RunPaths{run_folder}.ledger(), .incarnation = next_incarnation(run_folder, seen)},
-      clock);
+  ledger::Ledger ledger({.folder = store::RunPaths{run_folder}.ledger(),
+                         .incarnation = next_incarnation(run_folder, seen),
+                         .run_folder = run_folder},
+                        clock);
   const Rows rows = gather(ledger);
   ledger::Batch batch(rows.begin(), rows.end());
   batch.emplace_back(ledger::Event{event, "", json{{"checkpoints", rows.size()}}.dump()});

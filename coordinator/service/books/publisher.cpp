@@ -72,8 +72,8 @@ void Publisher::write_stage(const Job& job, std::size_t stage, const planner::Ta
   const auto& row = job.stages.at(static_cast<std::int64_t>(stage));
   // Each task once: one that a later start took from the store again has two leases of one address.
   std::map<planner::TaskRef, CommittedTask> newest;
-  ledger_.for_each_lease(job.row.job, [&](const ledger::LeaseRow& lease) {
-    if (lease.state != ledger::LeaseState::kDone || lease.stage != static_cast<std::int64_t>(stage)) return;
+  ledger_.for_each_lease(job.row.job, static_cast<std::int64_t>(stage), [&](const ledger::LeaseRow& lease) {
+    if (lease.state != ledger::LeaseState::kDone) return;
     const planner::TaskRef ref = planner::task_ref_from_key(lease.task);
     if (lease.address == graph.address_of(ref))  // not what was made of an input that has changed since
       newest.insert_or_assign(

@@ -168,7 +168,7 @@ TEST_F(DamageTest, ALedgerOfAnotherVersionIsNamedAndLeftAlone) {
     Database later(tried / "state.db");
     later.run("PRAGMA locking_mode = EXCLUSIVE");
     later.run(
-        "ALTER TABLE jobs ADD COLUMN priority; UPDATE meta SET value = '2' WHERE name = 'schema_version'");
+        "ALTER TABLE jobs ADD COLUMN priority; UPDATE meta SET value = '3' WHERE name = 'schema_version'");
   }
   const std::string before = get("state.db");
   try {
@@ -176,7 +176,7 @@ TEST_F(DamageTest, ALedgerOfAnotherVersionIsNamedAndLeftAlone) {
     ADD_FAILURE();
   } catch (const Error& error) {
     EXPECT_EQ(error.kind(), ErrorKind::kInvalid);
-    EXPECT_NE(std::string(error.what()).find("has schema version 2"), std::string::npos) << error.what();
+    EXPECT_NE(std::string(error.what()).find("has schema version 3"), std::string::npos) << error.what();
   }
   EXPECT_EQ(get("state.db"), before);
 }

@@ -138,7 +138,10 @@ std::string WordPiece::decode(std::span<const std::int64_t> ids) const {
                                            std::to_string(vocabulary_size()));
     if (std::ranges::find(marks_, id, &Mark::id) != marks_.end()) continue;
     std::string token = pieces_[static_cast<std::size_t>(id)];
-    if (!first) token = token.starts_with(kPrefix) ? token.substr(kPrefix.size()) : " " + token;
+    if (!first && token.starts_with(kPrefix))
+      token.erase(0, kPrefix.size());
+    else if (!first)
+      token.insert(0, 1, ' ');
     clean_up(token);
     text += token;
     first = false;
