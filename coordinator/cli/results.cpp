@@ -10,6 +10,7 @@
 #include "common/io/file.h"
 #include "common/io/folder.h"
 #include "coordinator/cli/client/format.h"
+#include "coordinator/cli/launch/host_report.h"
 #include "jobs/store/run_files.h"
 
 namespace trireme::coordinator::cli {
@@ -82,7 +83,10 @@ std::string places(const JobView& job) {
   add("model", run.model());
   add("index", run.index());
   std::string text = rows.empty() ? "" : table_text(rows);
-  if (io::exists(run.index())) text += "\nSearch it:  trireme search " + job.output + " \"a few words\"\n";
+  const bool plain = job.output.find_first_of(" \t'\"\\$`&;()<>|*?[]{}#~!") == std::string::npos;
+  if (io::exists(run.index()))
+    text += "\nSearch it:  trireme search " + (plain ? job.output : quoted_for_shell(job.output)) +
+            " \"a few words\"\n";
   return text;
 }
 

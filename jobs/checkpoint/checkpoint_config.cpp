@@ -113,6 +113,34 @@ Json tree_of(const ModelSpec& model) {
   return parse_json(model_json(model), faults);
 }
 
+// AlignProcessor pads and cuts at 64 tokens, or at the max_length that its tokenizer carries.
+void bound_align(const Json& config, const io::Path& whole, const io::Path& words, CheckpointConfig& out) {
+  const Json tokenizer = io::is_file(words) ? read_json(words) : Json();
+  const Json *length = tokenizer.find("max_length"), *text = config.find("text_config");
+  const bool given = length != nullptr && length->is(Json::Type::kInteger) && length->integer > 1;
+  const Json* const positions = text == nullptr ? nullptr : text->find("max_position_embeddings");
+  const bool said = positions != nullptr && positions->is(Json::Type::kInteger);
+  const std::int64_t most = said ? positions->integer : 512;
+  out.facts.push_back({"text/context", Json(std::min(given ? length->integer : 64, most)),
+                       given ? words.string() + ": max_length" : whole.string() + ": model_type"});
+}
+
+// SigLIP reads the last position, and its tokenizer pads to its own length: fewer is another model's reading.
+void bound_siglip(const Json& config, const io::Path& words, CheckpointConfig& out) {
+  if (!io::is_file(words)) return;
+  const Json* text = config.find("text_config");
+  const Json* const positions = (text == nullptr ? config : *text).find("max_position_embeddings");
+  const bool said = positions != nullptr && positions->is(Json::Type::kInteger);
+  const std::int64_t most = said ? positions->integer : 64;
+  const Json tokenizer = read_json(words);
+  const Json* const length = tokenizer.find("model_max_length");
+  if (length != nullptr && length->is(Json::Type::kInteger) && length->integer > 1 && length->integer < most)
+    out.refusals.push_back(
+        {"text", words.string() + ": model_max_length is " + dump_json(*length) +
+                     ", to which captions would be padded, and the tower reads the last of " +
+                     std::to_string(most) + " positions"});
+}
+
 // Where captions are cut, if that is before the last position: transformers' CLIP at its tokenizer's length,
 // sentence-transformers' BERT at its own, or at the tokenizer's where it says nothing.
 void bound_context(const io::Path& folder, CheckpointConfig& out) {
@@ -121,7 +149,10 @@ void bound_context(const io::Path& folder, CheckpointConfig& out) {
   if (!io::is_file(whole)) return;
   const Json config = read_json(whole);
   const Json *type = config.find("model_type"), *text = config.find("text_config");
-  const bool bert = type != nullptr && type->text == "bert";
+  const bool bert = type != nullptr && (type->text == "bert" || type->text == "align_text_model");
+  if (type != nullptr && type->text == "align") return bound_align(config, whole, words, out);
+  if (type != nullptr && (type->text == "siglip" || type->text == "siglip_text_model"))
+    return bound_siglip(config, words, out);
   if (type == nullptr || (!bert && !type->text.starts_with("clip"))) return;
   const Json* const positions = (text == nullptr ? config : *text).find("max_position_embeddings");
   const bool said = positions != nullptr && positions->is(Json::Type::kInteger);

@@ -150,8 +150,13 @@ void read_exported_model(const Json& model, const std::string& file, CheckpointC
     return fact.field.starts_with("text/tokenizer/") || fact.field == "image/crop_rounding" ||
            fact.field == "image/resampling";
   });
-  const Json tree = tree_of(model_of(model, file));
+  const ModelSpec spec = model_of(model, file);
+  const Json tree = tree_of(spec);
   facts_of(*tree.find("text"), "text", kTokenizer, file, out);
+  if (spec.text.kind == TextTowerKind::kBert) {  // of which no tensor shows where it is cut
+    std::erase_if(out.facts, [](const ConfigFact& fact) { return fact.field == "text/context"; });
+    facts_of(*tree.find("text"), "text", {"context"}, file, out);
+  }
   facts_of(*tree.find("image"), "image", {"crop_rounding", "resampling"}, file, out);
 }
 

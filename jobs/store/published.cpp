@@ -77,6 +77,31 @@ std::string checkpoint_in(const io::Path& folder) {
   return "";
 }
 
+// What to do about a folder without a model, by what lies there.
+std::string hint_for_no_model(const io::Path& folder) {
+  const io::Path model = folder / "final";  // of a run
+  if (io::is_file(model / "model.safetensors")) return "did you mean " + model.string() + "?";
+  if (const auto snapshots = io::list_folder_if_there(folder / "snapshots"); !snapshots.empty())
+    return "it is a cache of the hub: name the folder of its snapshot, " + snapshots.front().string();
+  std::string weights, foreign;
+  for (const io::Path& file : io::list_folder_if_there(folder)) {
+    const std::string name = file.filename().string(), kind = file.extension().string();
+    const auto one_of = [&](std::initializer_list<const char*> kinds) {
+      return std::ranges::find(kinds, kind) != kinds.end();
+    };
+    if (kind == ".safetensors") weights += (weights.empty() ? "" : ", ") + name;
+    if (one_of({".pt", ".pth", ".ckpt", ".bin"}))
+      foreign = "convert it once: trireme weights convert " + file.string() + " " +
+                (folder / "model.safetensors").string();
+    if (foreign.empty() && one_of({".h5", ".msgpack", ".onnx", ".gguf", ".npz"}))
+      foreign =
+          name +
+          " is no safetensors file; get the model as one, or as PyTorch's for `trireme weights convert`";
+  }
+  if (!weights.empty()) return "it holds " + weights + ": name the file that is meant";
+  return foreign.empty() ? "name a safetensors file, a checkpoint's folder, or pretrained:<name>" : foreign;
+}
+
 std::string resolve(const std::string& given, const std::vector<Published>& published,
                     const std::string& what) {
   if (given.starts_with(kPrefix)) return published_file(given, published, what);
@@ -87,11 +112,8 @@ std::string resolve(const std::string& given, const std::vector<Published>& publ
       throw Error(ErrorKind::kInvalid, what + " \"" + given + "\" holds a PyTorch file, not safetensors",
                   "convert it once: trireme weights convert " + file.string() + " " +
                       (io::Path(given) / "model.safetensors").string());
-  const auto model = io::Path(given) / "final";  // of a run
   throw Error(ErrorKind::kNotFound, what + " \"" + given + "\" is no file and no folder of a model",
-              io::is_file(model / "model.safetensors")
-                  ? "did you mean " + model.string() + "?"
-                  : "name a safetensors file, a checkpoint's folder, or pretrained:<name>");
+              hint_for_no_model(given));
 }
 
 }  // namespace

@@ -35,6 +35,23 @@ const DtypeRow& row_of(Dtype dtype) {
               "copy or download the file again");
 }
 
+// What people have under such a name instead.
+void refuse_other_file(std::string_view file, const std::string& path) {
+  struct Known {
+    std::string_view begins, is, hint;
+  };
+  constexpr std::array<Known, 5> kKnown{
+      {{"version https://git-lfs", "a pointer of Git LFS", "git lfs pull gets the file"},
+       {"<", "a web page or XML, as a failed download leaves", "download the file again"},
+       {"\x89HDF", "an HDF5 file (TensorFlow, Keras)", "get the model as safetensors or PyTorch's"},
+       {"GGUF", "a GGUF file", "get the model as safetensors or PyTorch's"},
+       {"{", "JSON", "name the weights, not their config"}}};
+  for (const Known& one : kKnown)
+    if (file.starts_with(one.begins))
+      throw Error(ErrorKind::kInvalid, path + " is " + std::string(one.is) + ", not safetensors",
+                  std::string(one.hint));
+}
+
 // The first key that an object names twice; nlohmann merges those silently, and its parser with a callback
 // takes time quadratic in the number of tensors.
 class DuplicateKeys final : public nlohmann::json_sax<json> {
@@ -172,6 +189,7 @@ SafetensorsHeader read_safetensors_header(std::string_view file, const std::stri
   if (length > kMostHeaderBytes && (file.starts_with("PK\x03\x04") || file.starts_with("\x80\x02\x8a\x0a")))
     throw Error(ErrorKind::kInvalid, path + " is a PyTorch checkpoint (.pt, .pth), not safetensors",
                 "convert it once: trireme weights convert " + path + " OUT.safetensors");
+  if (length > kMostHeaderBytes) refuse_other_file(file, path);
   if (length > kMostHeaderBytes)
     damaged(path, "its header claims " + std::to_string(length) + " bytes, more than the format allows");
   if (length > file.size() - 8) damaged(path, "it ends within the header (truncated?)");

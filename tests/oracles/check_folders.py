@@ -1,11 +1,11 @@
 """Folders as people hold them, read by what wrote them and by us: the embeddings of real pictures and captions are equal, or we refuse by name.
 
 usage: check_folders.py BIN SCRATCH [NAME ...]   (the folder with trireme; an empty folder; names: these alone)
-needs: torch open_clip_torch transformers sentencepiece safetensors pillow
+needs: torch open_clip_torch transformers sentencepiece timm safetensors pillow
 
-A folder is written by transformers or open_clip, its JSON is edited as others leave it, and both sides read the edited folder: they by their own
+A folder is written by transformers, open_clip or timm, its JSON is edited as others leave it, and both sides read the edited folder: they by their own
 loader, tokenizer and processor (transformers 5 takes torchvision's), we by the model that `trireme weights inspect` prints, pasted into a job. Compared are the
-cosines of every picture with every caption: equal up to 1e-5. Where their own program fails, nothing can be compared, and the line says so.
+cosines of every picture with every caption, or the rows of a tower alone: equal up to 1e-5. Where their own program fails, nothing can be compared, and the line says so.
 """
 import gzip
 import io
@@ -17,6 +17,7 @@ import sys
 import tarfile
 
 os.environ |= {'HF_HUB_OFFLINE': '1', 'CUDA_VISIBLE_DEVICES': '', 'TOKENIZERS_PARALLELISM': 'false', 'TRIREME_DEVICE': 'cpu', 'OMPI_ALLOW_RUN_AS_ROOT': '1', 'OMPI_ALLOW_RUN_AS_ROOT_CONFIRM': '1'}
+import feature_file
 import numpy as np
 import torch
 from PIL import Image
@@ -148,6 +149,105 @@ def hf_cosines(folder):
     return (out.image_embeds @ out.text_embeds.T).double()
 
 
+WORDS = ['[PAD]', '[UNK]', '[CLS]', '[SEP]', '[MASK]', 'a', 'A', 'red', 'RED', 'dog', 'dogs', 'cat', 'word', 'photo', 'of', 'caf', 'Caf', '\u732b', '\u6771', "'", '"', '&', ';', '.', ',', '!', '#', '_', '-', '<', '>']
+
+
+def word_list(folder):
+    letters = [chr(c) for c in range(ord('a'), ord('z') + 1)] + [chr(c) for c in range(ord('A'), ord('Z') + 1)] + list('0123456789\u00e9\u00ef\u0130\u1e9e')
+    (folder / 'vocab.txt').write_text('\n'.join(dict.fromkeys(WORDS + letters + ['##' + x for x in letters] + ['##s', '##ed', '##og'])) + '\n')
+    return len((folder / 'vocab.txt').read_text().splitlines())
+
+
+def edit_all(folder, config, pixels, words, more):
+    for name, change in (('config.json', config or {}), ('preprocessor_config.json', pixels or {}), ('tokenizer_config.json', words or {}), *more):
+        if change:
+            change(folder / name) if callable(change) else edit(folder / name, change)
+
+
+def hf_align(folder, config=None, pixels=None, words=None, more=()):
+    from transformers import AlignConfig, AlignModel, BertTokenizer, EfficientNetImageProcessor
+    size = word_list(folder)
+    model = AlignModel(AlignConfig(projection_dim=320, text_config={'hidden_size': 32, 'intermediate_size': 96, 'num_hidden_layers': 2, 'num_attention_heads': 4, 'vocab_size': size, 'max_position_embeddings': 96},
+                                   vision_config={'width_coefficient': 1., 'depth_coefficient': 1., 'image_size': 33, 'hidden_dim': 320}))
+    lively(model)
+    with torch.no_grad():
+        for name, value in model.state_dict().items():
+            if name.startswith('vision_model.') and value.dim() >= 2:
+                value.mul_(.8)  # 1.2: deeper than the others
+            elif name.endswith('running_mean'):
+                value.normal_(0, .1)
+            elif name.endswith('running_var'):
+                value.uniform_(.8, 1.2)
+    model.save_pretrained(folder)
+    BertTokenizer.from_pretrained(folder).save_pretrained(folder)
+    word_list(folder)
+    EfficientNetImageProcessor(size={'height': 40, 'width': 40}, crop_size={'height': 33, 'width': 33}, do_center_crop=True, resample=2, image_mean=[.5] * 3, image_std=[.5] * 3, rescale_offset=False, include_top=False).save_pretrained(folder)
+    edit_all(folder, config, pixels, words, more)
+
+
+@torch.no_grad()
+def align_cosines(folder):
+    from transformers import AlignModel, AlignProcessor
+    model, processor = AlignModel.from_pretrained(folder).eval(), AlignProcessor.from_pretrained(folder)
+    texts = processor(text=CAPTIONS, truncation=True, return_tensors='pt')
+    pixels = torch.cat([torch.as_tensor(np.asarray(processor(images=x, return_tensors='np')['pixel_values'])) for x in PICTURES])
+    out = model(pixel_values=pixels, **texts)
+    return (out.image_embeds @ out.text_embeds.T).double()
+
+
+def hf_bert(folder, config=None, words=None, more=(), pool='mean'):
+    from transformers import BertConfig, BertModel, BertTokenizer
+    size = word_list(folder)
+    lively(BertModel(BertConfig(hidden_size=32, intermediate_size=96, num_hidden_layers=2, num_attention_heads=4, vocab_size=size, max_position_embeddings=96))).save_pretrained(folder)
+    BertTokenizer.from_pretrained(folder, model_max_length=96).save_pretrained(folder)
+    word_list(folder)
+    (folder / '1_Pooling').mkdir()
+    (folder / '1_Pooling/config.json').write_text(json.dumps({'word_embedding_dimension': 32, 'pooling_mode_cls_token': pool == 'cls', 'pooling_mode_mean_tokens': pool == 'mean', 'pooling_mode_max_tokens': False, 'pooling_mode_mean_sqrt_len_tokens': False}))
+    edit_all(folder, config, None, words, more)
+
+
+@torch.no_grad()
+def bert_rows(folder):
+    """As sentence-transformers pools them, a unit row each."""
+    from transformers import AutoModel, AutoTokenizer
+    model, tokenizer = AutoModel.from_pretrained(folder).eval(), AutoTokenizer.from_pretrained(folder)
+    length = json.loads((folder / 'sentence_bert_config.json').read_text())['max_seq_length'] if (folder / 'sentence_bert_config.json').exists() else min(tokenizer.model_max_length, model.config.max_position_embeddings)
+    batch = tokenizer(CAPTIONS, padding=True, truncation=True, max_length=length, return_tensors='pt')
+    rows, there = model(**batch).last_hidden_state, batch['attention_mask'].unsqueeze(-1)
+    first = json.loads((folder / '1_Pooling/config.json').read_text())['pooling_mode_cls_token']
+    return torch.nn.functional.normalize(rows[:, 0] if first else (rows * there).sum(1) / there.sum(1), dim=-1).double()
+
+
+def timm_folder(folder, name='vit_tiny_patch16_224', cfg=None, config=None):
+    import timm
+    from safetensors.torch import save_file
+    model = lively(timm.create_model(name, pretrained=False, **({'depth': 2, 'img_size': 64} if name.startswith('vit') else {})))
+    with torch.no_grad():
+        for key, value in model.state_dict().items():
+            if key.endswith('running_var'):
+                value.uniform_(.8, 1.2)
+            elif value.dim() == 4 and not name.startswith('vit'):
+                value.mul_(.8)
+    save_file({k: v.contiguous().clone() for k, v in model.state_dict().items()}, folder / 'model.safetensors', {'format': 'pt'})
+    settings = {'input_size': [3, 64, 64], 'interpolation': 'bicubic', 'crop_pct': .9, 'mean': [.5] * 3, 'std': [.25] * 3, 'num_classes': 1000, **(cfg or {})}
+    (folder / 'config.json').write_text(json.dumps({'architecture': name, 'num_classes': 1000, 'pretrained_cfg': {k: v for k, v in settings.items() if v is not ...}, **(config or {})}))
+
+
+@torch.no_grad()
+def timm_rows(folder):
+    import timm
+    from safetensors.torch import load_file
+    config = json.loads((folder / 'config.json').read_text())
+    name, pool = config['architecture'], config.get('global_pool')
+    model = timm.create_model(name, pretrained=False, **({'depth': 2, 'img_size': 64} if name.startswith('vit') else {}), **({'global_pool': pool} if pool else {})).eval()
+    model.load_state_dict(load_file(folder / 'model.safetensors'))
+    transform = timm.data.create_transform(**timm.data.resolve_data_config({}, pretrained_cfg=config['pretrained_cfg']))
+    return torch.nn.functional.normalize(model.forward_head(model.forward_features(torch.stack([transform(x) for x in PICTURES])), pre_logits=True), dim=-1).double()
+
+
+ALONE = {bert_rows: 'text', timm_rows: 'image'}
+
+
 # open_clip
 
 def oc(folder, vision=None, text=None, pre=None, model=None, name=None):
@@ -182,6 +282,9 @@ def cases():
     W = lambda **change: (hf_clip, hf_cosines, {'words': change})
     S = lambda **change: (hf_siglip, hf_cosines, change)
     O = lambda **change: (oc, oc_cosines, change)
+    A = lambda **change: (hf_align, align_cosines, change)
+    B = lambda **change: (hf_bert, bert_rows, change)
+    T = lambda name='vit_tiny_patch16_224', config=None, **cfg: (timm_folder, timm_rows, {'name': name, 'cfg': cfg, 'config': config})
     return {
         'clip': C(), 'clip shortest 32': P(size={'shortest_edge': 32}), 'clip size int': P(size=36), 'clip size square': P(size={'height': 40, 'width': 40}), 'clip size 24 below crop': P(size={'shortest_edge': 24}),
         'clip size oblong': P(size={'height': 40, 'width': 36}), 'clip crop int': P(crop_size=32), 'clip crop other': P(crop_size={'height': 40, 'width': 40}, size={'shortest_edge': 44}),
@@ -210,6 +313,20 @@ def cases():
         'siglip bilinear': S(pixels={'resample': 2}), 'siglip mean': S(pixels={'image_mean': [.4, .5, .6]}), 'siglip crop': S(pixels={'do_center_crop': True, 'crop_size': 32, 'size': {'height': 37, 'width': 37}}), 'siglip shortest': S(pixels={'size': {'shortest_edge': 32}}),
         'siglip rescale': S(pixels={'rescale_factor': 1 / 128}), 'siglip cased': S(words={'do_lower_case': False}), 'siglip context': S(words={'model_max_length': 12}), 'siglip gemma': S(words={'tokenizer_class': 'GemmaTokenizer'}), 'siglip t5': S(words={'tokenizer_class': 'T5Tokenizer'}),
         'siglip type': S(config={'model_type': 'siglip2'}), 'siglip minimal': S(more=[('preprocessor_config.json', lambda p: p.write_text(json.dumps({'image_processor_type': 'SiglipImageProcessor', 'size': {'height': 32, 'width': 32}})))]),
+        'align': A(), 'align model_max_length': A(words={'model_max_length': 32}), 'align max_length': A(words={'max_length': 24}), 'align cased': A(words={'do_lower_case': False}), 'align accents': A(words={'strip_accents': False}),
+        'align cjk': A(words={'tokenize_chinese_chars': False}), 'align no crop': A(pixels={'do_center_crop': False, 'size': {'height': 33, 'width': 33}}), 'align include_top': A(pixels={'include_top': True}), 'align offset': A(pixels={'rescale_offset': True}),
+        'align nearest': A(pixels={'resample': 0}), 'align bicubic': A(pixels={'resample': 3}), 'align rescale': A(pixels={'rescale_factor': 1 / 127.5}), 'align eps': A(config={'vision_config.batch_norm_eps': 1e-2}), 'align text eps': A(config={'text_config.layer_norm_eps': 1e-3}),
+        'align act': A(config={'vision_config.hidden_act': 'gelu'}), 'align pooling': A(config={'vision_config.pooling_type': 'max'}), 'align relative': A(config={'text_config.position_embedding_type': 'relative_key'}), 'align decoder': A(config={'text_config.is_decoder': True}),
+        'align processor 5': A(more=[('processor_config.json', {'image_processor': {'image_processor_type': 'EfficientNetImageProcessor', 'size': {'height': 36, 'width': 36}, 'crop_size': {'height': 33, 'width': 33}, 'do_center_crop': True, 'resample': 3, 'include_top': False, 'image_mean': [.4] * 3, 'image_std': [.6] * 3, 'rescale_factor': 1 / 255}})]),
+        'bert mean': B(), 'bert cls': B(pool='cls'), 'bert seq': B(more=[('sentence_bert_config.json', {'max_seq_length': 12, 'do_lower_case': False})]), 'bert max_length': B(words={'model_max_length': 20}), 'bert max_length 1e30': B(words={'model_max_length': int(1e30)}),
+        'bert cased': B(words={'do_lower_case': False}), 'bert lower by sentence': B(words={'do_lower_case': False}, more=[('sentence_bert_config.json', {'max_seq_length': 96, 'do_lower_case': True})]), 'bert eps': B(config={'layer_norm_eps': 1e-3}), 'bert act': B(config={'hidden_act': 'relu'}),
+        'bert roberta': B(config={'model_type': 'roberta'}), 'bert types': B(config={'type_vocab_size': 1}), 'bert sqrt': B(more=[('1_Pooling/config.json', {'pooling_mode_mean_tokens': False, 'pooling_mode_mean_sqrt_len_tokens': True})]), 'bert left': B(words={'truncation_side': 'left'}),
+        'bert never split': B(words={'never_split': ['[DOG]']}), 'bert tokenizer.json': B(more=[('vocab.txt', lambda p: p.unlink())]),
+        'bert json cased': B(more=[('tokenizer.json', lambda p: p.exists() and edit(p, {'normalizer.lowercase': False}))]), 'bert distil': B(config={'model_type': 'distilbert'}), 'bert mpnet words': B(words={'tokenizer_class': 'MPNetTokenizer'}),
+        'timm': T(), 'timm crop 1': T(crop_pct=1.0), 'timm crop absent': T(crop_pct=...), 'timm squash': T(crop_mode='squash'), 'timm border': T(crop_mode='border'), 'timm bilinear': T(interpolation='bilinear'), 'timm lanczos': T(interpolation='lanczos'), 'timm no interpolation': T(interpolation=...),
+        'timm no mean': T(mean=..., std=...), 'timm mean scalar': T(mean=.5, std=.5), 'timm avg': T(config={'global_pool': 'avg'}), 'timm max': T(config={'global_pool': 'max'}), 'timm quick': T(name='vit_tiny_patch16_224', config={'model_args': {'act_layer': 'quick_gelu'}}), 'timm grey': T(input_size=[1, 64, 64]),
+        'timm test size': T(test_input_size=[3, 96, 96], test_crop_pct=1.), 'timm size 2': T(input_size=[3, 64, 96]), 'timm unknown': T(gamma=2.), 'timm efficientnet': T(name='efficientnet_b0'), 'timm tf': T(name='tf_efficientnet_b0'), 'timm lite': T(name='efficientnet_lite0'),
+        'timm tag': T(tag='augreg_in21k'), 'timm reg': T(name='vit_small_patch16_dinov3', crop_pct=1.), 'timm norm in': T(config={'model_args': {'pre_norm': True}}),
         'open_clip': O(), 'open_clip squash': O(pre={'resize_mode': 'squash'}), 'open_clip longest': O(pre={'resize_mode': 'longest', 'fill_color': 0}), 'open_clip longest grey': O(pre={'resize_mode': 'longest', 'fill_color': 127}), 'open_clip bilinear': O(pre={'interpolation': 'bilinear'}),
         'open_clip random': O(pre={'interpolation': 'random'}), 'open_clip mean': O(pre={'mean': [.5] * 3, 'std': [.5] * 3}), 'open_clip mean one': O(pre={'mean': .5, 'std': .5}), 'open_clip no pre': O(pre={k: ... for k in ('size', 'mode', 'mean', 'std', 'interpolation', 'resize_mode', 'fill_color')}),
         'open_clip size list': O(pre={'size': [32, 32]}), 'open_clip size oblong': O(pre={'size': [32, 40]}), 'open_clip size other': O(pre={'size': 40}), 'open_clip mode L': O(pre={'mode': 'L'}), 'open_clip image list': O(vision={'image_size': [32, 32]}),
@@ -244,7 +361,7 @@ def ask(*words):
     return subprocess.run([BIN / 'trireme', *map(str, words)], capture_output=True, text=True)
 
 
-def our_model(folder):
+def our_model(folder, alone=None):
     """The model as inspect prints it, or what it is refused for."""
     done = ask('weights', 'inspect', folder, '--json')
     if done.returncode:
@@ -254,16 +371,35 @@ def our_model(folder):
         return None, (found.get('refused') or [found.get('why')])[0]
     model = found['model']
     for tower in ('image', 'text'):
-        model[tower]['frozen'] = True
+        model.setdefault(tower, {})['frozen'] = True
+    if alone:
+        model.pop('init_from', None)
+        model[alone]['weights'] = str(folder)
+        other = 'image' if alone == 'text' else 'text'
+        model[other] = {'kind': 'vit', 'image_px': 8, 'patch_px': 8, 'width': 8, 'layers': 1, 'heads': 1} if other == 'image' else {
+            'kind': 'transformer', 'width': 8, 'layers': 1, 'heads': 1, 'context': 8, 'tokenizer': {'kind': 'hashed_words', 'buckets': 64}}
     return model, ''
 
 
-def our_cosines(models, tar):
-    """By one job; a model that is refused takes itself out."""
+def rows_of(files, tower):
+    """Unit rows by picture or by caption."""
+    found = {}
+    for path in files:
+        if path.name.endswith('.features.safetensors'):
+            got = feature_file.tensors(path)
+            samples = got['sample'] if tower == 'image' else got['sample'][got['text_owner']]
+            for sample, row in zip(samples.tolist(), got[tower]):
+                found[sample] = row
+    rows = [found[i * len(CAPTIONS)] for i in range(len(PICTURES))] if tower == 'image' else [found[j] for j in range(len(CAPTIONS))]
+    return torch.nn.functional.normalize(torch.tensor(np.array(rows), dtype=torch.float64), dim=-1)
+
+
+def our_cosines(models, tar, alone):
+    """By one job; a model that is refused takes itself out. `alone`: the tower of models that have one."""
     refused = {}
     while models:
         job = {'apiVersion': 'trireme/v1', 'kind': 'Pipeline', 'name': 'folders', 'spec': {'output': str(SCRATCH / 'run'), 'data': {'d': {'path': str(tar)}}, 'models': dict(models),
-               'stages': [{'name': name, 'kind': 'pair_scores', 'data': ['d'], 'model': name} for name in models]}}
+               'stages': [{'name': name, 'kind': 'embed' if name in alone else 'pair_scores', 'data': ['d'], 'model': name} for name in models]}}
         (SCRATCH / 'job.json').write_text(json.dumps(job))
         done = ask('plan', SCRATCH / 'job.json')
         said = done.stdout + done.stderr
@@ -280,21 +416,22 @@ def our_cosines(models, tar):
     found = {}
     for name in models:
         rows = {}
-        for line in (SCRATCH / f'run/stages/{name}/outputs.jsonl').read_text().splitlines():
-            for out in json.loads(line)['outputs']:
-                if out['path'].endswith('.scores.jsonl'):
-                    path = pathlib.Path(out['path'])
-                    for row in (path if path.is_absolute() else SCRATCH / 'run' / path).read_text().splitlines():
-                        row = json.loads(row)
-                        if 'key' in row:
-                            rows[row['key']] = next(v for k, v in row.items() if k not in ('key', 'sample'))
+        files = [SCRATCH / 'run' / out['path'] for line in (SCRATCH / f'run/stages/{name}/outputs.jsonl').read_text().splitlines() for out in json.loads(line)['outputs']]
+        if name in alone:
+            found[name] = rows_of(files, alone[name])
+            continue
+        for path in files:
+            if path.name.endswith('.scores.jsonl'):
+                for row in map(json.loads, path.read_text().splitlines()):
+                    if 'key' in row:
+                        rows[row['key']] = next(v for k, v in row.items() if k not in ('key', 'sample'))
         found[name] = torch.tensor([[rows[f'{i}-{j}'] for j in range(len(CAPTIONS))] for i in range(len(PICTURES))], dtype=torch.float64)
     return found, refused
 
 
 def main():
     tar, wanted = data(), sys.argv[3:]
-    verdicts, theirs, models = {}, {}, {}
+    verdicts, theirs, models, alone = {}, {}, {}, {}
     for number, (name, (write, read, kwargs)) in enumerate(cases().items()):
         if wanted and name not in wanted:
             continue
@@ -306,13 +443,15 @@ def main():
             theirs[name] = read(folder)
         except Exception as error:
             theirs[name] = f'{type(error).__name__}: {error}'.replace('\n', ' ')[:100]
-        model, why = our_model(folder)
+        model, why = our_model(folder, ALONE.get(read))
         if model is None:
             verdicts[name] = ('refused', why.split(str(folder))[-1][:160])
         else:
             models[key] = model
+            if read in ALONE:
+                alone[key] = ALONE[read]
             verdicts[name] = key
-    found, refused = our_cosines(models, tar)
+    found, refused = our_cosines(models, tar, alone)
     counts = {}
     for name, verdict in verdicts.items():
         if isinstance(verdict, str):
@@ -322,8 +461,8 @@ def main():
                 verdict = ('THEIRS FAILS', theirs[name])
             else:
                 away = (found[verdict] - theirs[name]).abs()
-                where = divmod(int(away.argmax()), len(CAPTIONS))
-                verdict = ('equal' if away.max() <= TOLERANCE else 'DIFFERENT', f'{away.max():.1e}' + ('' if away.max() <= TOLERANCE else f' at picture {where[0]}, caption {where[1]}'))
+                where = divmod(int(away.argmax()), away.shape[1])
+                verdict = ('equal' if away.max() <= TOLERANCE else 'DIFFERENT', f'{away.max():.1e}' + ('' if away.max() <= TOLERANCE else f' at row {where[0]}, column {where[1]}'))
         counts[verdict[0]] = counts.get(verdict[0], 0) + 1
         print(name, *verdict, sep=' | ', flush=True)
     print(counts)

@@ -95,6 +95,31 @@ def test_positions_that_open_clip_would_stretch_are_refused(tmp_path, tower, fie
     assert len(refused) == 1 and f"{tower}.{field} is {said}" in refused[0], refused
 
 
+def test_a_job_that_states_its_text_tower_is_refused_where_open_clip_would_stretch(tmp_path):
+    """Neither the file's positions nor the first ones of them are what open_clip would make of another context_length."""
+    case = json.loads((peer_folders.GOLDEN / "peer_folders.json").read_text())["open_clip"]
+    folder = tmp_path / "stretched"
+    peer_folders.write_folder(folder, case)
+    model = json.loads(trireme("weights", "inspect", folder, "--json", check=True).stdout)["model"]
+    whole = model["text"]["context"]
+    assert whole == case["files"]["open_clip_config.json"]["model_cfg"]["text_cfg"]["context_length"] > 30
+    data = {"d": {"path": str(peer_folders.write_pairs(tmp_path / "d.tar", ["a dog"]))}}
+
+    def planned(context):
+        stated = {**model, "text": {**model["text"], "context": context, "frozen": True}, "image": {**model["image"], "frozen": True}}
+        (tmp_path / "job.json").write_text(json.dumps({"apiVersion": "trireme/v1", "kind": "Pipeline", "name": "m", "spec": {
+            "output": str(tmp_path / "run"), "data": data, "models": {"m": stated}, "stages": [{"name": "scores", "kind": "pair_scores", "data": ["d"], "model": "m"}]}}))
+        return trireme("plan", tmp_path / "job.json")
+
+    assert planned(whole).returncode == 0 and planned(30).returncode == 0, "a causal tower that reads less"
+    config = case["files"]["open_clip_config.json"]
+    config["model_cfg"]["text_cfg"]["context_length"] = 30
+    (folder / "open_clip_config.json").write_text(json.dumps(config))
+    for context in (whole, 30):
+        done = planned(context)
+        assert done.returncode != 0 and f"has {whole}, context_length of open_clip_config.json is 30" in done.stderr, done.stderr
+
+
 def clip_ids():
     merges = gzip.open(ROOT / ".trireme/weights/clip-merges.txt.gz").read().decode().split("\n")[1:49152 - 256 - 2 + 1]
     return {merge.replace(" ", ""): 512 + i for i, merge in enumerate(merges)}
@@ -118,6 +143,18 @@ def test_another_vocabulary_of_the_same_size_is_refused(tmp_path):
     (folder / "vocab.json").write_text(json.dumps(swapped))
     done = trireme("plan", tmp_path / "job.json")
     assert done.returncode != 0 and "vocab.json" in done.stderr and ("dog</w>" in done.stderr or "cat</w>" in done.stderr), done.stderr
+    (folder / "vocab.json").write_text(json.dumps(ids))
+    lines = gzip.open(ROOT / ".trireme/weights/clip-merges.txt.gz").read().decode().split("\n")[1:49152 - 256 - 2 + 1]
+    (folder / "merges.txt").write_text("\n".join(["#version: 0.2", *lines]) + "\n")
+    assert trireme("plan", tmp_path / "job.json").returncode == 0
+    at = lines.index("do g</w>")
+    (folder / "merges.txt").write_text("\n".join(["#version: 0.2", *lines[:at], *lines[at + 1:], lines[at]]) + "\n")
+    done = trireme("plan", tmp_path / "job.json")
+    assert done.returncode != 0 and f"merge {at + 1} of {folder / 'merges.txt'}" in done.stderr, "the same ids, other pieces: " + done.stderr
+    (folder / "merges.txt").unlink()
+    (folder / "tokenizer.json").write_text(json.dumps({"model": {"vocab": ids, "merges": [line.split(" ") for line in lines[:at]]}}))
+    done = trireme("plan", tmp_path / "job.json")
+    assert done.returncode != 0 and f"merge {at + 1} of {folder / 'tokenizer.json'} is nothing" in done.stderr, done.stderr
     (folder / "vocab.json").unlink()
     for vocabulary, normalizer, word in ((swapped, "Lowercase", "tokenizer.json"), (ids, "NFC", "does not lower-case"), (ids, "Lowercase", "")):
         (folder / "tokenizer.json").write_text(json.dumps({"normalizer": {"type": normalizer}, "model": {"type": "BPE", "vocab": vocabulary, "merges": []}}))

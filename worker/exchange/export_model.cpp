@@ -141,7 +141,7 @@ void export_hf_align(models::DualEncoder& model, const io::Path& to, bool tokeni
   write_json_file(to / "config.json",
                   hf_align_config(spec, model.tokenizer(), std::exp(-model.logit_scale().item<double>())));
   write_json_file(to / "preprocessor_config.json", hf_preprocessor(spec.image, "EfficientNetImageProcessor"));
-  if (tokenizer) write_wordpiece_tokenizer(model, to);
+  if (tokenizer) write_wordpiece_tokenizer(model, to, true);
 }
 
 void add_block_options(ordered_json& config, std::int64_t width, std::optional<std::int64_t> mlp_width,

@@ -74,22 +74,23 @@ void write_clip_tokenizer(const models::DualEncoder& model, const io::Path& fold
   io::write_file_atomic(folder / "tokenizer_config.json", config.dump(2) + "\n");
 }
 
-void write_wordpiece_tokenizer(const models::DualEncoder& model, const io::Path& folder) {
+void write_wordpiece_tokenizer(const models::DualEncoder& model, const io::Path& folder, bool pads) {
   need_kind(model, jobs::TokenizerKind::kWordPiece);
   std::string text;
   for (const std::string& line : text::read_vocabulary_lines(model.vocabulary_path())) text += line + "\n";
   io::write_file_atomic(folder / "vocab.txt", text);
   const jobs::TokenizerSpec& words = model.spec().text.tokenizer;
-  const ordered_json config{{"tokenizer_class", "BertTokenizer"},
-                            {"do_lower_case", words.lower_case},
-                            {"strip_accents", words.strip_accents.value_or(words.lower_case)},
-                            {"tokenize_chinese_chars", words.split_ideographs},
-                            {"cls_token", "[CLS]"},
-                            {"sep_token", "[SEP]"},
-                            {"unk_token", "[UNK]"},
-                            {"pad_token", "[PAD]"},
-                            {"mask_token", "[MASK]"},
-                            {"model_max_length", model.spec().text.context}};
+  ordered_json config{{"tokenizer_class", "BertTokenizer"},
+                      {"do_lower_case", words.lower_case},
+                      {"strip_accents", words.strip_accents.value_or(words.lower_case)},
+                      {"tokenize_chinese_chars", words.split_ideographs},
+                      {"cls_token", "[CLS]"},
+                      {"sep_token", "[SEP]"},
+                      {"unk_token", "[UNK]"},
+                      {"pad_token", "[PAD]"},
+                      {"mask_token", "[MASK]"},
+                      {"model_max_length", model.spec().text.context}};
+  if (pads) config["max_length"] = model.spec().text.context;
   io::write_file_atomic(folder / "tokenizer_config.json", config.dump(2) + "\n");
 }
 

@@ -111,6 +111,10 @@ class SourceLister {
     if (const auto packed = jobs::packed_shard(path.filename().string()))
       throw Error(ErrorKind::kInvalid, path.string() + " is packed",
                   "unpack it: " + std::string(packed->unpack));
+    if (const auto packed = jobs::packed_shard("a.tar" + path.extension().string());
+        packed && jobs::is_table_name(path.stem().string()))
+      throw Error(ErrorKind::kInvalid, path.string() + " is a packed table",
+                  "unpack it: " + std::string(packed->unpack) + " " + path.string());
     if (jobs::is_table_name(path.string()) || wanted_ == DataFormat::kTable) {
       if (wanted_ != DataFormat::kAuto && wanted_ != DataFormat::kTable)
         throw Error(ErrorKind::kInvalid, path.string() + " is a table, not " + std::string(name_of(wanted_)),

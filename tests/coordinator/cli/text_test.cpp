@@ -186,6 +186,9 @@ TEST(Results, TablesChanceAndPlaces) {
   EXPECT_EQ(text.find("report"), std::string::npos);
   io::write_file_atomic(folder / "stages/evaluate/evaluation.json", "[", false);
   EXPECT_NE(results_text(job).find("evaluation.json: "), std::string::npos);
+  job.output = (folder / "my run").string();
+  std::filesystem::create_directories(folder / "my run/index");
+  EXPECT_NE(results_text(job).find("trireme search '" + job.output + "' "), std::string::npos);
   std::filesystem::remove_all(folder);
 }
 

@@ -110,6 +110,44 @@ TEST_F(PeerFiles, ABertIsCutWhereItsFolderSays) {
       << refused(model);
 }
 
+// transformers 5.x: AlignProcessor.text_kwargs is {"padding": "max_length", "max_length": 64}, and max_length
+// of the tokenizer's own arguments comes before it.
+TEST_F(PeerFiles, AlignsCaptionsAreCutWhereItsProcessorDoes) {
+  const auto config = [&](const std::string& positions) {
+    write("config.json",
+          R"({"model_type": "align", "text_config": {"max_position_embeddings": )" + positions + "}}");
+  };
+  const auto context = [&] { return adopted(true).text.context; };
+  config("512");
+  EXPECT_EQ(context(), 64);
+  config("32");
+  EXPECT_EQ(context(), 32);
+  config("512");
+  write("tokenizer_config.json", R"({"tokenizer_class": "BertTokenizer", "model_max_length": 128})");
+  EXPECT_EQ(context(), 64);
+  ModelSpec model = adopted(true);
+  model.text.kind = TextTowerKind::kBert;
+  model.text.context = 77;
+  EXPECT_NE(refused(model).find("model_type means text.context = 64, the model has 77"), std::string::npos)
+      << refused(model);
+  write("tokenizer_config.json", R"({"tokenizer_class": "BertTokenizer", "max_length": 24})");
+  EXPECT_EQ(context(), 24);
+}
+
+TEST_F(PeerFiles, ASiglipThatPadsToFewerTokensThanItReadsIsRefused) {
+  write("config.json", R"({"model_type": "siglip_text_model", "max_position_embeddings": 24})");
+  const auto padded_to = [&](const std::string& length) {
+    write("tokenizer_config.json",
+          R"({"tokenizer_class": "SiglipTokenizer", "model_max_length": )" + length + "}");
+    std::string all;
+    for (const auto& one : read().refusals) all += one.what + "\n";
+    return all;
+  };
+  EXPECT_EQ(padded_to("24"), "");
+  EXPECT_EQ(padded_to("1000000000000000019884624838656"), "");
+  EXPECT_NE(padded_to("12").find("model_max_length is 12"), std::string::npos) << padded_to("12");
+}
+
 TEST_F(PeerFiles, WhatStandsBehindASentenceTowerIsRefused) {
   write("config.json", R"({"model_type": "bert"})");
   ModelSpec model = adopted(true);

@@ -67,6 +67,25 @@ TEST_F(PublishedTest, AFolderHoldsOneModel) {
   EXPECT_NE(fault().find("adapter_config.json"), std::string::npos) << fault();
 }
 
+// Layouts of the hub's cache and of other programs' folders.
+TEST_F(PublishedTest, AFolderWithoutAModelSaysWhatItHolds) {
+  const auto put = [&](const std::string& name) {
+    std::filesystem::create_directories((folder_ / name).parent_path());
+    std::ofstream(folder_ / name) << "x";
+  };
+  put("hub/models--a--b/snapshots/c0ffee/model.safetensors");
+  EXPECT_NE(refusal(folder_ / "hub/models--a--b").find("snapshots/c0ffee"), std::string::npos);
+  put("many/epoch_5.safetensors");
+  put("many/epoch_6.safetensors");
+  EXPECT_NE(refusal(folder_ / "many").find("holds epoch_5.safetensors, epoch_6.safetensors"),
+            std::string::npos)
+      << refusal(folder_ / "many");
+  put("lightning/last.ckpt");
+  EXPECT_NE(refusal(folder_ / "lightning").find("weights convert"), std::string::npos);
+  put("keras/tf_model.h5");
+  EXPECT_NE(refusal(folder_ / "keras").find("tf_model.h5 is no safetensors"), std::string::npos);
+}
+
 TEST_F(PublishedTest, WhatIsNotInstalledNamesTheFileAndWhatInstallsIt) {
   const std::string said = refusal("pretrained:efficientnet-lite0");
   EXPECT_NE(said.find((folder_ / "efficientnet-lite0.safetensors").string()), std::string::npos) << said;

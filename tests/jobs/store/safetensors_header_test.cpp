@@ -45,5 +45,19 @@ TEST(SafetensorsHeader, ShapesThatTorchCannotHoldAreDamage) {
   }
 }
 
+TEST(SafetensorsHeader, AnotherFileUnderTheNameIsNamed) {
+  for (const auto& [file, word] : std::vector<std::pair<std::string, std::string>>{
+           {"version https://git-lfs.github.com/spec/v1\noid sha256:00\n", "git lfs pull"},
+           {"<!doctype html><html>404</html>", "web page"},
+           {"\x89HDF\r\n\x1a\n--", "HDF5"},
+           {"{\"model_type\": \"clip\"}", "config"}})
+    try {
+      read_safetensors_header(file, "model.safetensors");
+      ADD_FAILURE() << file;
+    } catch (const Error& error) {
+      EXPECT_NE(std::string(error.what()).find(word), std::string::npos) << error.what();
+    }
+}
+
 }  // namespace
 }  // namespace trireme::store

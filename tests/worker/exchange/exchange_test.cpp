@@ -281,6 +281,34 @@ TEST(Exchange, AnExportReadBackIsTheModel) {
   EXPECT_EQ(found["text"], expected["text"]);
 }
 
+// transformers' AlignProcessor cuts at 64 unless the tokenizer's file says max_length.
+TEST(Exchange, AnAlignReadBackIsCutWhereItWas) {
+  jobs::ModelSpec spec = testing::small_model_spec(16);
+  spec.image = {};
+  spec.image.kind = jobs::ImageTowerKind::kEfficientNetB0;
+  spec.image.image_px = 33;
+  spec.image.projection = jobs::ProjectionKind::kNone;
+  spec.embed_dim = 320;
+  spec.text = {};
+  spec.text.kind = jobs::TextTowerKind::kBert;
+  spec.text.width = 16;
+  spec.text.layers = spec.text.heads = 1;
+  spec.text.pooling = jobs::TextPooling::kCls;
+  spec.text.positions = 100;
+  spec.text.tokenizer.kind = jobs::TokenizerKind::kWordPiece;
+  spec.text.tokenizer.vocabulary = scratch("words.txt").string();
+  io::write_file_atomic(spec.text.tokenizer.vocabulary, "[PAD]\n[UNK]\n[CLS]\n[SEP]\na\ndog\n", false);
+  for (const std::int64_t context : {24, 77}) {
+    spec.text.context = context;
+    const auto from = scratch("align").string(), to = scratch("align.hf").string();
+    models::DualEncoder(spec, 1).save(from, "{}");
+    export_hf(from, to, true);
+    EXPECT_EQ(nlohmann::json::parse(io::read_file(io::Path(to) / "tokenizer_config.json"))["max_length"],
+              context);
+    EXPECT_EQ(recognise(to).spec.text.context, context);
+  }
+}
+
 // Ours stands in the config beside theirs: what transformers reads there means another pixel, and open_clip
 // resizes by Pillow whatever we did.
 TEST(Exchange, AnExportKeepsWhereTheCropBeginsAndHowItIsResized) {

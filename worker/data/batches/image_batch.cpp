@@ -6,15 +6,11 @@
 #include <cmath>
 #include <cstring>
 
+#include "worker/data/batches/picture_filter.h"
 #include "worker/data/images/resize.h"
 
 namespace trireme::worker::data {
 namespace {
-
-Filter filter_of(const jobs::ImagePreprocess& preprocess) {
-  if (preprocess.pillow) return preprocess.bilinear ? Filter::kPillowBilinear : Filter::kPillowBicubic;
-  return preprocess.bilinear ? Filter::kBilinear : Filter::kBicubic;
-}
 
 // The whole picture in the middle of a square, as open_clip's ResizeKeepRatio and CenterCropOrPad: sides
 // rounded half to even, an odd rest one pixel more at the right and below.

@@ -36,12 +36,11 @@ std::optional<jobs::ModelSpec> own_spec(const jobs::CheckpointConfig& config, co
   return spec;
 }
 
-void check_config_beside(const std::string& file, const std::map<std::string, std::string>& metadata,
+void check_config_beside(const std::string& file, const jobs::CheckpointConfig& config,
                          const jobs::ModelSpec& spec, WeightPart part, WeightFaults& faults) {
   const bool both = part == WeightPart::kBoth;
-  for (const std::string& fault :
-       jobs::contradictions(spec, config_beside(file, metadata), both || part == WeightPart::kImage,
-                            both || part == WeightPart::kText))
+  for (const std::string& fault : jobs::contradictions(spec, config, both || part == WeightPart::kImage,
+                                                       both || part == WeightPart::kText))
     faults.add("config: " + fault);
   if (part != WeightPart::kImage)
     check_vocabulary_beside(io::Path(file).parent_path(), spec.text.tokenizer, faults);

@@ -20,7 +20,7 @@ jobs::CheckpointConfig config_beside(const std::string& file,
 std::optional<jobs::ModelSpec> own_spec(const jobs::CheckpointConfig& config, const std::string& file);
 
 // Everything in which the spec is not what the config says, and what the config asks for in vain, as faults.
-void check_config_beside(const std::string& file, const std::map<std::string, std::string>& metadata,
+void check_config_beside(const std::string& file, const jobs::CheckpointConfig& config,
                          const jobs::ModelSpec& spec, WeightPart part, WeightFaults& faults);
 
 }  // namespace trireme::worker::models

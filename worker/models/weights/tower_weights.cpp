@@ -168,7 +168,9 @@ class WeightLoader {
         part_(part),
         copy_(reading == WeightReading::kCopy) {
     if (!file_.remark().empty() && copy_) log_warning("weights", path + ": " + file_.remark());
-    check_config_beside(path, file_.metadata(), spec, part, faults_);
+    const jobs::CheckpointConfig config = config_beside(path, file_.metadata());
+    check_config_beside(path, config, spec, part, faults_);
+    open_clip_context_ = config.context;
   }
 
   void run(const std::vector<nn::NamedTensor>& targets, std::unordered_set<std::string>& loaded) {
@@ -238,8 +240,9 @@ class WeightLoader {
       return false;
     }
     used_.insert(theirs->begin(), theirs->end());
-    const at::Tensor value =
-        fitted(target.name, read_rule(file_, *theirs, rule->op, target.tensor.sizes()), target.tensor, spec_);
+    const at::Tensor stored = read_rule(file_, *theirs, rule->op, target.tensor.sizes());
+    if (target.name == "positional_embedding") check_stretched(theirs->front(), stored);
+    const at::Tensor value = fitted(target.name, stored, target.tensor, spec_);
     if (value.sizes() != target.tensor.sizes())
       report_shape(theirs->front(), target, value);
     else if (!at::isFloatingType(value.scalar_type()))
@@ -248,6 +251,15 @@ class WeightLoader {
     else if (copy_)
       copy_weights(file_, *theirs, value, target.tensor, faults_);
     return true;
+  }
+
+  // open_clip stretches positions to what its config says, so that none of the file's are its own.
+  void check_stretched(const std::string& name, const at::Tensor& stored) {
+    const std::int64_t marks = spec_.text.readout == jobs::TextReadout::kClass ? 1 : 0;
+    if (!open_clip_context_ || stored.dim() != 2 || stored.size(0) - marks == *open_clip_context_) return;
+    faults_.add("positions: " + name + " has " + std::to_string(stored.size(0) - marks) +
+                ", context_length of open_clip_config.json is " + std::to_string(*open_clip_context_) +
+                ": open_clip would interpolate them");
   }
 
   void report_shape(const std::string& theirs, const nn::NamedTensor& target, const at::Tensor& value) {
@@ -269,6 +281,7 @@ class WeightLoader {
   const jobs::ModelSpec& spec_;
   WeightPart part_;
   bool copy_;
+  std::optional<std::int64_t> open_clip_context_;
   std::vector<std::string> expected_;
   std::unordered_set<std::string> used_;
 };

@@ -49,6 +49,42 @@ std::vector<std::string> clip_tokens(const std::string& path) {
   return lines;
 }
 
+// The merges of a file in their order, each written "a b"; none where there is no such file.
+std::vector<std::string> merges_of_lines(const io::Path& path) {
+  std::vector<std::string> merges;
+  if (!io::is_file(path)) return merges;
+  for (std::string& line : text::read_vocabulary_lines(path.string()))
+    if (!line.empty() && !line.starts_with("#version")) merges.push_back(std::move(line));
+  return merges;
+}
+std::vector<std::string> merges_of(const json& whole) {
+  std::vector<std::string> merges;
+  if (!whole.is_object()) return merges;
+  const json found = whole.value(json::json_pointer("/model/merges"), json());
+  for (const json& one : found) {
+    if (one.is_string()) merges.push_back(one.get<std::string>());
+    if (one.is_array() && one.size() == 2 && one[0].is_string() && one[1].is_string())
+      merges.push_back(one[0].get<std::string>() + " " + one[1].get<std::string>());
+  }
+  return merges;
+}
+
+// Other merges make other tokens of the same words, whatever the ids are.
+void compare_merges(const std::vector<std::string>& theirs, const std::string& vocabulary,
+                    const std::string& file, WeightFaults& faults) {
+  if (theirs.empty()) return;
+  auto ours = text::read_vocabulary_lines(vocabulary);
+  if (!ours.empty()) ours.erase(ours.begin());
+  ours.resize(std::min(ours.size(), kClipMerges));
+  const auto [mine, other] = std::ranges::mismatch(ours, theirs);
+  if (mine == ours.end() && other == theirs.end()) return;
+  const auto shown = [](const auto& at, const auto& list) {
+    return at == list.end() ? std::string("nothing") : "\"" + printable(*at, 80) + "\"";
+  };
+  faults.add("vocabulary: merge " + std::to_string(mine - ours.begin() + 1) + " of " + file + " is " +
+             shown(other, theirs) + ", the model's vocabulary has " + shown(mine, ours));
+}
+
 json vocabulary_of(const json& whole) {
   return whole.is_object() ? whole.value(json::json_pointer("/model/vocab"), json()) : json();
 }
@@ -88,6 +124,8 @@ void check_vocabulary_beside(const io::Path& folder, const jobs::TokenizerSpec& 
     const json whole = read_json(whole_path);
     const io::Path path = folder / "vocab.json";
     compare_with(read_json(path), path, whole, whole_path, clip_tokens(ours), kClipLetters, faults);
+    compare_merges(merges_of_lines(folder / "merges.txt"), ours, (folder / "merges.txt").string(), faults);
+    compare_merges(merges_of(whole), ours, whole_path.string(), faults);
     if (whole.contains("normalizer") && whole["normalizer"].dump().find("\"Lowercase\"") == std::string::npos)
       faults.add("vocabulary: " + whole_path.string() + " does not lower-case, as CLIP's tokenizer does");
   } else if (words.kind == jobs::TokenizerKind::kWordPiece) {

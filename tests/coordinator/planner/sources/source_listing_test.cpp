@@ -109,6 +109,8 @@ TEST_F(SourceListing, PackedShardsAreRefusedAlsoBesideGoodOnes) {
   EXPECT_TRUE(has(fault("p"), "1.tar.gz")) << fault("p");
   EXPECT_TRUE(has(fault("p"), "gunzip"));
   EXPECT_TRUE(has(fault("p/1.tar.gz"), "gunzip"));
+  put("pairs.csv.gz");
+  EXPECT_TRUE(has(fault("pairs.csv.gz"), "is a packed table")) << fault("pairs.csv.gz");
   put("p/1.tar", web_tar());
   EXPECT_EQ(listed("p").paths.size(), 2U) << "the archive of a shard that lies unpacked beside it";
   put("p/2.tar.part");

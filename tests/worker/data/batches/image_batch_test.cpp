@@ -8,6 +8,7 @@
 
 #include "jobs/store/tar_scan.h"
 #include "tests/support/tar_writer.h"
+#include "worker/data/batches/picture_filter.h"
 
 namespace trireme::worker::data {
 namespace {
@@ -86,6 +87,13 @@ TEST_F(ImageBatchTest, RowsAreThePicturesThatCouldBeDecodedInTheOrderAskedFor) {
     EXPECT_LE((image[0] - (red - 0.5) / 0.5).abs().max().item<double>(), 2 / 255.0 / 0.5);
     EXPECT_LE((image[1] - (200.0 / 255 - 0.25) / 2).abs().max().item<double>(), 2 / 255.0 / 2);
   }
+}
+
+TEST_F(ImageBatchTest, TheFilterIsTheModels) {
+  EXPECT_EQ(filter_of({}), Filter::kBicubic);
+  EXPECT_EQ(filter_of({.bilinear = true}), Filter::kBilinear);
+  EXPECT_EQ(filter_of({.pillow = true}), Filter::kPillowBicubic);
+  EXPECT_EQ(filter_of({.bilinear = true, .pillow = true}), Filter::kPillowBilinear);
 }
 
 TEST_F(ImageBatchTest, NoPictureAtAll) {

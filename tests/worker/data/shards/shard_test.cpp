@@ -551,6 +551,23 @@ TEST_F(ShardTest, RowsOfATableAddUp) {
   EXPECT_NE(found.reading, "");
 }
 
+// What a name tells of why its file is not there.
+TEST_F(ShardTest, APictureThatATableDoesNotFindSaysWhy) {
+  shard = folder / "pairs.csv";
+  const auto advice = [&](const std::string& name) {
+    return scan("filepath,title\n" + name + ",x\n", jobs::DataFormat::kTable).advice;
+  };
+  for (const auto& [name, word] :
+       std::vector<std::pair<std::string, std::string>>{{"https://x.org/a.jpg", "img2dataset downloads"},
+                                                        {"file:///data/a.jpg", "plainly"},
+                                                        {"img\\a.jpg", "parted by /"},
+                                                        {"'a.jpg'", "blanks or quotes"},
+                                                        {"a.jpg ", "blanks or quotes"},
+                                                        {"~/a.jpg", "home folder"},
+                                                        {"a.jpg", folder.string()}})
+    EXPECT_NE(advice(name).find(word), std::string::npos) << name << ": " << advice(name);
+}
+
 // The next quote closes it: of 4 rows Python's csv makes 2, each with another's caption.
 TEST_F(ShardTest, AQuoteThatTakesOtherRowsIsNoCaption) {
   shard = folder / "pairs.tsv";

@@ -70,6 +70,17 @@ TEST(TrainStage, WeightsDoNotDependOnTheNumberOfWorkers) {
   EXPECT_NE(weights_hash(job, "w1"), weights_hash(job, "other")) << "another seed";
 }
 
+// What is evaluated later as open_clip sees it is learnt from such pictures.
+TEST(TrainStage, PicturesAreResizedAsTheModelSays) {
+  TinyJob job(folder_of_test());
+  job.settings.steps = 1;
+  ASSERT_EQ(job.train("torch", 1).error, "");
+  job.model.image.resampling = jobs::Resampling::kPillow;
+  ASSERT_EQ(job.train("pillow", 1).error, "");
+  EXPECT_NE(io::read_file(job.output("torch") + "/log.jsonl"),
+            io::read_file(job.output("pillow") + "/log.jsonl"));
+}
+
 TEST(TrainStage, GangsThatDoNotDivideTheSlotsAreRefused) {
   TinyJob job(folder_of_test());
   const auto outcome = job.train("w3", 3);

@@ -287,6 +287,7 @@ std::string scan_advice(const jobs::SourceSpec& source, const SampleGroups& grou
   if (is_of(scan, "symbolic_link")) say("a symbolic link holds no bytes: tar -h packs what links point to");
   if (is_of(scan, "broken_link")) say("a hard link names an earlier member, and these name none");
   if (is_of(scan, "sparse")) say("files with holes are not read: tar without --sparse packs them whole");
+  if (is_of(scan, "bad_label")) say("a .cls holds a whole number, which counts the classes from 0");
   if (is_of(scan, "bad_text"))
     say("captions are UTF-8: iconv -f LATIN1 -t UTF-8 (or -f UTF-16) writes them anew");
   if (is_of(scan, "no_image") && advice.empty()) {

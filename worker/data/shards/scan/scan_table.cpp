@@ -201,6 +201,20 @@ std::string image_file_fault(const io::Path& file) {
   return io::size_of(file) > kImageLimitBytes ? "oversized_member" : "";
 }
 
+// Why there is no such file, as far as its name tells.
+std::string where_pictures_are(const std::string& name, const io::Path& folder) {
+  const auto at_an_end = [&](char c) { return name.front() == c || name.back() == c; };
+  if (name.starts_with("file:")) return "a picture's path is written plainly, not as " + printable(name, 100);
+  if (name.find("://") != std::string::npos)
+    return "pictures are files, and " + printable(name, 100) +
+           " is an address: img2dataset downloads such a table";
+  if (name.find('\\') != std::string::npos) return "folders are parted by /, not by \\";
+  for (const char c : {' ', '\'', '"'})
+    if (at_an_end(c)) return "the table has its pictures' names with blanks or quotes around them";
+  if (name.starts_with("~")) return "~ is not read as a home folder";
+  return "paths of pictures begin in the table's folder, " + folder.string();
+}
+
 // "" when the sample is kept, else why not.
 std::string keep(const Entry& entry, const io::Path& folder, bool captions_wanted, ShardIndex& index,
                  ShardScan& scan) {
@@ -233,12 +247,14 @@ void scan_table(const io::Path& table, std::string_view bytes, const jobs::Sourc
   for (const char* name : {"rows", "rows.kept", "rows.bad"}) scan.seen[name] = 0;
   TableScan rows(table, bytes, source, scan);
   index.kind = rows.is_json() ? ShardKind::kFiles : ShardKind::kTable;
+  std::string not_there;  // the first one
   for (const Entry& entry : rows.entries()) {
     if (poll) poll();
     const std::string fault =
         keep(entry, table.parent_path(), source.captions != jobs::CaptionForm::kNone, index, scan);
     scan.seen[fault.empty() ? "rows.kept" : "rows.bad"] += entry.rows;
     if (!fault.empty()) scan.blame(entry.image_path, fault);
+    if (fault == "no_image" && not_there.empty()) not_there = entry.image_path;
   }
   if (is_metadata(table.filename()))
     if (const auto unnamed = unnamed_pictures(table.parent_path(), rows.entries()); unnamed > 0)
@@ -260,7 +276,7 @@ void scan_table(const io::Path& table, std::string_view bytes, const jobs::Sourc
                                                 " (set caption_column of the source to one of them)"));
   }
   say("bad_text", "the table is not UTF-8: iconv -f LATIN1 -t UTF-8 writes it anew");
-  say("no_image", "paths of pictures begin in the table's folder, " + table.parent_path().string());
+  if (!not_there.empty()) say("no_image", where_pictures_are(not_there, table.parent_path()));
   if (index.samples.empty() && scan.bad.empty()) scan.advice = "it has a header and no rows with pictures";
   if (!rows.as_before() || source.captions == jobs::CaptionForm::kNone) scan.reading = reading_of(index);
 }

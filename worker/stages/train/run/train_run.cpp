@@ -12,6 +12,7 @@
 #include "common/base/processor_time.h"
 #include "common/io/hash.h"
 #include "common/telemetry/metrics.h"
+#include "worker/data/batches/picture_filter.h"
 #include "worker/runtime/device.h"
 #include "worker/stages/train/inputs/swap_captions.h"
 #include "worker/stages/train/run/count_sum.h"
@@ -171,8 +172,7 @@ void TrainRun::open_loader() {
     hashes.push_back(shard.ref.sha256);
   }
   const auto preprocess = encoder_->image_preprocess();
-  data::LoaderOptions options;
-  options.global_batch = settings_.global_batch;
+  data::LoaderOptions options{.global_batch = settings_.global_batch};
   options.logical_slots = settings_.logical_slots;
   options.first_slot = own_.first;
   options.last_slot = own_.last;
@@ -180,7 +180,7 @@ void TrainRun::open_loader() {
   options.augment = settings_.augment;
   options.image_px = preprocess.image_px;
   options.normalization = {preprocess.mean, preprocess.std};
-  options.filter = preprocess.bilinear ? data::Filter::kBilinear : data::Filter::kBicubic;
+  options.filter = data::filter_of(preprocess);
   options.captions_of = data_.texts_of;
   options.threads = context_.threads;
   objective_->ask(options);
