@@ -41,7 +41,7 @@ FAULTS = [
           "the kernel's killer is not set going: no limit of memory by control groups is made; on other hosts it is signal 9"),
     Fault("F11", "few descriptors", "a clean error that names the limit", [f"{PROCESSES}::test_f11_few_descriptors_end_in_an_error"]),
     Fault("F12", "kill -9 of the coordinator", "next step < 3 s, same bits", [f"{RECOVERY}::test_kill_9_costs_less_than_three_seconds_and_no_bit"]),
-    Fault("F13", "kill at every fault point", "what was acknowledged is there", ["LedgerTest.KillAtEveryFaultPointLosesNothingAcknowledged", f"{PROCESSES}::test_f13_kill_at_every_point_of_the_run"], "no power cut: writes that were not synced are not taken back"),
+    Fault("F13", "kill at every fault point", "what was acknowledged is there", ["LedgerTest.KillAtEveryFaultPointLosesNothingAcknowledged", f"{PROCESSES}::test_f13_kill_at_every_point_of_the_run", "tests/rig/test_power.py"]),
     Fault("F14", "kill -9 of the supervisor", "ranks leave, the next one goes on", [f"{PROCESSES}::test_f14_ranks_leave_when_their_supervisor_is_gone"]),
     Fault("F15", "two supervisors on one run folder", "the second is refused and names the holder", ["SupervisorTest.SecondSupervisorIsRefusedAndNamesTheHolder"]),
     Fault("F16", "kill -9 of mpirun", "next step < 3 s, same bits", [f"{RECOVERY}::test_kill_9_costs_less_than_three_seconds_and_no_bit"]),

@@ -8,6 +8,7 @@
 
 #include "common/base/error.h"
 #include "common/base/log.h"
+#include "worker/stages/train/state/step_log.h"
 
 namespace trireme::worker::stages::train {
 namespace {
@@ -26,9 +27,9 @@ Checkpoints::Checkpoints(const jobs::Task& task, runtime::TaskContext& context, 
                          Of of, bool rolls_back)
     : task_(task), context_(context), group_(group), of_(of), rolls_back_(rolls_back) {
   if (leads())
-    writer_ = std::make_unique<CheckpointWriter>(task_.checkpoint_folder, context_.incarnation, group_.size(),
-                                                 task_.checkpoint_fail_after_seconds,
-                                                 context_.checkpoint_written, context_.metrics);
+    writer_ = std::make_unique<CheckpointWriter>(
+        task_.checkpoint_folder, StepLog::of(task_.stage_folder), context_.incarnation, group_.size(),
+        task_.checkpoint_fail_after_seconds, context_.checkpoint_written, context_.metrics);
 }
 
 bool Checkpoints::resume() {

@@ -199,9 +199,9 @@ void TrainRun::open_reporter() {
   if (context_.metrics != nullptr)
     rate = matmul_rate(context_.device, settings_.precision == jobs::Precision::kBf16) *
            (context_.device == "cpu" ? context_.threads / static_cast<double>(at::get_num_threads()) : 1);
-  reporter_ = std::make_unique<StepReporter>(
-      context_, io::Path(task_.stage_folder) / "log.jsonl", state_.progress.step, total_steps_,
-      pair_flops(*encoder_, stored.images, stored.texts), rate * group_.size());
+  reporter_ = std::make_unique<StepReporter>(context_, StepLog::of(task_.stage_folder), state_.progress.step,
+                                             total_steps_, pair_flops(*encoder_, stored.images, stored.texts),
+                                             rate * group_.size());
 }
 
 void TrainRun::train() {

@@ -28,11 +28,12 @@ std::uint64_t bytes_of(const TrainState& state) {
 
 }  // namespace
 
-CheckpointWriter::CheckpointWriter(std::string folder, Incarnation incarnation, int world_size,
+CheckpointWriter::CheckpointWriter(std::string folder, io::Path log, Incarnation incarnation, int world_size,
                                    double fail_after_seconds,
                                    std::function<void(const jobs::CheckpointWritten&)> written,
                                    telemetry::Metrics* metrics)
     : folder_(std::move(folder)),
+      log_(std::move(log)),
       incarnation_(incarnation),
       world_size_(world_size),
       fail_after_(fail_after_seconds),
@@ -139,6 +140,7 @@ void CheckpointWriter::write(const TrainState& state, bool best, double stall_se
   write_file("best.safetensors", state.best);
   io::sync_folder(folder);
   io::sync_folder(parent);
+  if (io::exists(log_)) io::sync_file(log_);
   message.folder = folder.string();
   message.stall_seconds = stall_seconds;
   message.write_seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - begin).count();

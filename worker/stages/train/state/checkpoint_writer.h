@@ -1,7 +1,8 @@
 // Writes training states in the background, one at a time (RELIABILITY 8.7): the files of
-// <checkpoint folder>/.tmp-<step>-<incarnation>, each synced, then the folder, then `written` is told. Gang
-// rank 0 owns one. A state that does not fit on the disk or cannot be written is warned of and counted, and
-// training goes on, until none could be written for `fail_after_seconds`.
+// <checkpoint folder>/.tmp-<step>-<incarnation>, each synced, then the folder, and the log of the steps
+// before (a run that goes on from here adds no row of theirs), then `written` is told. Gang rank 0 owns one.
+// A state that does not fit on the disk or cannot be written is warned of and counted, and training goes on,
+// until none could be written for `fail_after_seconds`.
 #pragma once
 
 #include <chrono>
@@ -25,9 +26,10 @@ namespace trireme::worker::stages::train {
 
 class CheckpointWriter {
  public:
-  // `written` is called on the writer's thread. `metrics` may be null.
-  CheckpointWriter(std::string folder, Incarnation incarnation, int world_size, double fail_after_seconds,
-                   std::function<void(const jobs::CheckpointWritten&)> written, telemetry::Metrics* metrics);
+  // `log` may be missing. `written` is called on the writer's thread. `metrics` may be null.
+  CheckpointWriter(std::string folder, io::Path log, Incarnation incarnation, int world_size,
+                   double fail_after_seconds, std::function<void(const jobs::CheckpointWritten&)> written,
+                   telemetry::Metrics* metrics);
   ~CheckpointWriter();  // waits for the one under way
   CheckpointWriter(const CheckpointWriter&) = delete;
   CheckpointWriter& operator=(const CheckpointWriter&) = delete;
@@ -48,6 +50,7 @@ class CheckpointWriter {
   void count_failure(const char* cause) const;
 
   std::string folder_;
+  io::Path log_;
   Incarnation incarnation_;
   int world_size_;
   std::chrono::duration<double> fail_after_;

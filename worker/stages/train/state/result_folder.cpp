@@ -9,6 +9,7 @@
 #include "common/io/hash.h"
 #include "common/io/machine/aside.h"
 #include "worker/runtime/stage.h"
+#include "worker/stages/train/state/step_log.h"
 
 namespace trireme::worker::stages::train {
 namespace {
@@ -49,8 +50,7 @@ jobs::OutputFile write_result(const jobs::Task& task, const models::DualEncoder&
   io::make_folders(aside);
   encoder.save(aside.string(), nlohmann::json{{"address", task.address}}.dump());
   add(aside);
-  io::write_file_atomic(aside / "log.jsonl",
-                        timeless(io::read_file(io::Path(task.stage_folder) / "log.jsonl")));
+  io::write_file_atomic(aside / "log.jsonl", timeless(io::read_file(StepLog::of(task.stage_folder))));
   io::write_file_atomic(aside / "signals.json", signals_json);
   io::write_file_atomic(aside / "manifest.json", manifest_of(aside));
   io::sync_folder(aside);

@@ -26,6 +26,7 @@ struct StepRow {
 
 class StepLog {
  public:
+  static io::Path of(const io::Path& stage_folder) { return stage_folder / "log.jsonl"; }
   // Keeps the rows of steps 1 … `resumed_step` of an existing file.
   StepLog(const io::Path& path, std::int64_t resumed_step);
   void append(const StepRow& row);
