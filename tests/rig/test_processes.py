@@ -175,6 +175,15 @@ def test_f36_a_slow_ledger_is_no_death(launch, audit):
     audit(run.output)
 
 
+def test_f43_a_loss_that_is_not_a_number_once(launch, audit):
+    """On one of two workers, at one attempt: both compute the step again, and nothing is told from a run without it."""
+    run = launch(TINY, sets=QUICK, env=environment(TRIREME_FAULT="train.not_finite:40:error", TRIREME_FAULT_RANK=2)).succeed(600)
+    log = (run.output / "logs/rank-1.log").read_text()
+    assert "step 40 was not finite, and is finite when computed again on the same data" in log, log
+    assert (run.output / "incarnation").read_text() == "1\n"
+    audit(run.output)
+
+
 def test_f46_a_flipped_bit_names_its_worker(launch):
     run = launch(TINY, workers=4, sets=QUICK, env=environment(TRIREME_FAULT="train.flip_bit:60:error", TRIREME_FAULT_RANK=3))
     assert run.wait(300) == 65, run.text()
@@ -182,11 +191,33 @@ def test_f46_a_flipped_bit_names_its_worker(launch):
     assert not (run.output / "final").exists()
 
 
-def test_f51_a_clock_that_is_years_off_changes_nothing(launch, audit):
-    """Of the coordinator and the workers: a time namespace moves the boot and monotonic clocks, the library below the wall's."""
+def faketime():
     library = next(iter(pathlib.Path("/usr/lib").glob("*/faketime/libfaketimeMT.so.1")), None)
     if library is None:
         pytest.skip("faketime is not installed")
-    run = launch(TINY, sets=QUICK, env=environment(LD_PRELOAD=library, FAKETIME="-40y", FAKETIME_DONT_FAKE_MONOTONIC=1, FAKETIME_DONT_RESET=1)).succeed(600)
+    return library
+
+
+def test_f51_a_clock_that_is_years_off_changes_nothing(launch, audit):
+    """Of the coordinator and the workers: a time namespace moves the boot and monotonic clocks, the library below the wall's."""
+    run = launch(TINY, sets=QUICK, env=environment(LD_PRELOAD=faketime(), FAKETIME="-40y", FAKETIME_DONT_FAKE_MONOTONIC=1, FAKETIME_DONT_RESET=1)).succeed(600)
+    assert (run.output / "incarnation").read_text() == "1\n"
+    audit(run.output)
+
+
+def test_f51_a_clock_that_jumps_under_a_running_job(launch, audit, tmp_path):
+    """An hour on, an hour back, to 1970, and right again, each seen at the next look at the clock."""
+    hand = tmp_path / "clock"
+    hand.write_text("+0")
+    run = launch(TINY, sets=QUICK, env=environment(LD_PRELOAD=faketime(), FAKETIME_TIMESTAMP_FILE=hand, FAKETIME_NO_CACHE=1, FAKETIME_DONT_FAKE_MONOTONIC=1, FAKETIME_DONT_RESET=1))
+    years = set()
+    for step, says in ((8, "+1h"), (20, "-1h"), (32, "@1970-01-02 00:00:00"), (48, "+0")):
+        run.wait_for(lambda step=step: run.step() >= step, what=f"step {step}")
+        years.add(run.progress()["time"][:4])
+        aside = hand.with_suffix(".new")
+        aside.write_text(says)
+        aside.rename(hand)
+    run.succeed(600)
+    assert "1970" in years, years  # they do see it
     assert (run.output / "incarnation").read_text() == "1\n"
     audit(run.output)

@@ -85,6 +85,32 @@ TEST_F(FleetTest, ItsOwnPauseIsNotTheirSilence) {
   EXPECT_TRUE(fleet.review(start + seconds(3600)).empty());
 }
 
+// F52: two seconds before the numbers of milliseconds and microseconds that 31 and 32 bits hold.
+TEST(FleetUptimeTest, VerdictsDoNotDependOnTheUptime) {
+  const auto verdicts_from = [](SteadyTime start) {
+    Fleet fleet{2, limits_of({}), start};
+    fleet.hello(1, {}, start);
+    fleet.hello(2, {}, start);
+    std::string text;
+    for (int tick = 0; tick <= 200; ++tick) {
+      const auto now = start + tick * milliseconds(100);
+      fleet.heartbeat(2, {.sequence = static_cast<std::uint64_t>(tick)}, now);
+      for (const auto& verdict : fleet.review(now))
+        text += std::to_string(tick) + ": " + std::to_string(verdict.rank) + " " +
+                std::string(name_of(verdict.state)) + "\n";
+    }
+    return text;
+  };
+  const std::string usual = verdicts_from(SteadyTime{seconds(1000)});
+  EXPECT_NE(usual.find("1 dead"), std::string::npos) << usual;
+  const auto power = [](int bits) { return std::int64_t{1} << bits; };
+  for (const std::chrono::nanoseconds limit :
+       {std::chrono::nanoseconds(std::chrono::microseconds(power(31))),
+        std::chrono::nanoseconds(std::chrono::microseconds(power(32))),
+        std::chrono::nanoseconds(milliseconds(power(31))), std::chrono::nanoseconds(milliseconds(power(32)))})
+    EXPECT_EQ(verdicts_from(SteadyTime{limit} - seconds(2)), usual) << limit.count();
+}
+
 TEST_F(FleetTest, SpeedIsRelativeToTheFastestOnTheSameKind) {
   EXPECT_EQ(fleet.speed_ratio(1), 1);
   fleet.note_rate(1, "filter", 100);

@@ -67,6 +67,7 @@ void StepReporter::count(const StepRow& row, double samples_per_second) {
 
 void StepReporter::count_guarded(const StepResult& done) {
   if (context_.metrics == nullptr) return;
+  if (done.only_once) context_.metrics->count("trireme_train_nonfinite_total", 1, {{"where", "once"}});
   if (done.skipped()) context_.metrics->count("trireme_train_steps_skipped_total");
   if (done.non_finite)
     context_.metrics->count("trireme_train_nonfinite_total", 1,

@@ -6,6 +6,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <limits>
 #include <utility>
 
 #include "common/base/error.h"
@@ -63,6 +64,15 @@ std::vector<at::Tensor> tensors_of(const NamedTensors& named) {
   return tensors;
 }
 
+// Armed with the action `error`: what one of this rank's slots has computed is not a number.
+void not_finite_point(std::vector<SlotOutput>& outputs) {
+  try {
+    fault_point("train.not_finite");
+  } catch (const Error&) {
+    for (auto& rows : outputs.front().rows_BD) rows = rows * std::numeric_limits<double>::quiet_NaN();
+  }
+}
+
 }  // namespace
 
 TrainingStep::TrainingStep(Learner& learner, collective::Group& group, SlotPool& pool, StepOptions options)
@@ -103,7 +113,9 @@ StepResult TrainingStep::launch(const std::vector<SlotInput>& own, std::int64_t 
   const optim::Rates rates = optim::rates(options_.schedule, step);
   const LossContext context{group_, options_.slots, step, observe, for_each(), later_};
   StepResult result = attempt(own, context, rates);
-  if (result.non_finite) result = attempt(own, context, rates);
+  if (!result.non_finite) return result;
+  result = attempt(own, context, rates);
+  result.only_once = !result.non_finite;
   return result;
 }
 
@@ -133,7 +145,8 @@ StepResult TrainingStep::attempt(const std::vector<SlotInput>& own, const LossCo
   at::Tensor gradient;
   {
     const CastsOfOneAttempt casts(options_.bf16);
-    const auto outputs = forward(own);
+    auto outputs = forward(own);
+    not_finite_point(outputs);
     result.loss = learner_.loss(own, outputs, context);
     group_.confirm();
     result.non_finite = !result.loss.too_few && !std::isfinite(result.loss.value);

@@ -45,6 +45,7 @@ struct StepResult {
   StepLoss loss;  // without slopes
   double learning_rate = 0, gradient_norm = 0;
   bool non_finite = false;  // loss or gradient: nothing was updated, on any rank
+  bool only_once = false;   // it was not finite, and is: computed again on the same data
   bool skipped() const { return loss.too_few || non_finite; }
 
   // Of a step that launch() gave before it is done: its numbers on their way, and its signals.
