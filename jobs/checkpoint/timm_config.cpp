@@ -52,6 +52,11 @@ constexpr std::array<Eva, 10> kEva{{{"eva_giant_patch14_224", 16, false, "", 0, 
                                     {"vit_pe_core_large_patch14_336", 16, false, "xy", 1, 24},
                                     {"vit_pe_core_gigantic_patch14_448", 16, false, "xy", 0, 32}}};
 
+// The field of the pooling: open_clip's vision_cfg has another than timm's own config.json.
+const char* pooling_in(const std::string& field) {
+  return field == "architecture" ? "global_pool" : "timm_pool";
+}
+
 void eva_facts(ConfigObject& config, const std::string& field, const Eva& eva, const std::string& pool) {
   const bool perception = std::string(eva.name).starts_with("vit_pe_core");
   config.fact("image/kind", Json("vit"), field);
@@ -65,7 +70,7 @@ void eva_facts(ConfigObject& config, const std::string& field, const Eva& eva, c
     config.fact("image/rotary_reference", Json(eva.reference), field);
     config.fact("image/rotary_offset", Json(eva.offset), field);
   }
-  if (pool != (perception ? "map" : "token")) return config.refuse("timm_pool");
+  if (pool != (perception ? "map" : "token")) return config.refuse(pooling_in(field));
   config.fact("image/pooling", Json(perception ? "attention" : "class"), field);
   if (perception) config.fact("image/pooling_heads", Json(8), field);
 }
@@ -98,9 +103,9 @@ void read_timm_name(ConfigObject& config, const std::string& field, const std::s
     config.fact("image/activation", Json(has_tanh_gelu(name) ? "gelu_tanh" : ""), field);
     config.fact("image/no_class_token", Json(siglip || gap), field);
     const std::string own = siglip ? "map" : gap ? "avg" : "token", used = pool.empty() ? own : pool;
-    if (used != "token" && used != "avg" && used != "map") return config.refuse("timm_pool");
+    if (used != "token" && used != "avg" && used != "map") return config.refuse(pooling_in(field));
     if (used == "token" && (siglip || gap))
-      return config.refuse("timm_pool", "where the tower has no class token");
+      return config.refuse(pooling_in(field), "where the tower has no class token");
     config.fact("image/pooling", Json(used == "map" ? "attention" : used == "avg" ? "mean" : "class"), field);
     if (used == "avg") config.fact("image/norm_after_pooling", Json(!gap), field);
     return;

@@ -167,7 +167,7 @@ def edit_all(folder, config, pixels, words, more):
 def hf_align(folder, config=None, pixels=None, words=None, more=()):
     from transformers import AlignConfig, AlignModel, BertTokenizer, EfficientNetImageProcessor
     size = word_list(folder)
-    model = AlignModel(AlignConfig(projection_dim=320, text_config={'hidden_size': 32, 'intermediate_size': 96, 'num_hidden_layers': 2, 'num_attention_heads': 4, 'vocab_size': size, 'max_position_embeddings': 96},
+    model = AlignModel(AlignConfig(projection_dim=320, text_config={'hidden_size': 32, 'intermediate_size': 128, 'num_hidden_layers': 2, 'num_attention_heads': 4, 'vocab_size': size, 'max_position_embeddings': 96},
                                    vision_config={'width_coefficient': 1., 'depth_coefficient': 1., 'image_size': 33, 'hidden_dim': 320}))
     lively(model)
     with torch.no_grad():
@@ -198,7 +198,7 @@ def align_cosines(folder):
 def hf_bert(folder, config=None, words=None, more=(), pool='mean'):
     from transformers import BertConfig, BertModel, BertTokenizer
     size = word_list(folder)
-    lively(BertModel(BertConfig(hidden_size=32, intermediate_size=96, num_hidden_layers=2, num_attention_heads=4, vocab_size=size, max_position_embeddings=96))).save_pretrained(folder)
+    lively(BertModel(BertConfig(hidden_size=32, intermediate_size=128, num_hidden_layers=2, num_attention_heads=4, vocab_size=size, max_position_embeddings=96))).save_pretrained(folder)
     BertTokenizer.from_pretrained(folder, model_max_length=96).save_pretrained(folder)
     word_list(folder)
     (folder / '1_Pooling').mkdir()
@@ -394,6 +394,10 @@ def rows_of(files, tower):
     return torch.nn.functional.normalize(torch.tensor(np.array(rows), dtype=torch.float64), dim=-1)
 
 
+def place_of(model):
+    return model.get('init_from') or model['image'].get('weights') or model['text'].get('weights')
+
+
 def our_cosines(models, tar, alone):
     """By one job; a model that is refused takes itself out. `alone`: the tower of models that have one."""
     refused = {}
@@ -403,11 +407,11 @@ def our_cosines(models, tar, alone):
         (SCRATCH / 'job.json').write_text(json.dumps(job))
         done = ask('plan', SCRATCH / 'job.json')
         said = done.stdout + done.stderr
-        bad = [name for name in models if f'/models/{name}' in said or f'models.{name}' in said or str(models[name]['init_from']) in said] if done.returncode else []
+        bad = [name for name in models if f'/models/{name}' in said or f'models.{name}' in said or place_of(models[name]) in said] if done.returncode else []
         if not done.returncode:
             break
         for name in bad or list(models):
-            refused[name] = ' '.join(line.strip() for line in said.splitlines() if f'/{name}' in line or str(models[name]['init_from']) in line or 'config:' in line)[:300] or said[:300]
+            refused[name] = ' '.join(line.strip() for line in said.splitlines() if f'/{name}' in line or place_of(models[name]) in line or 'config:' in line)[:300] or said[:300]
             models.pop(name)
     if not models:
         return {}, refused

@@ -79,7 +79,8 @@ std::optional<std::int64_t> mlp_width(const Shapes& shapes, const std::string& f
 void recognise_vit(const Shapes& shapes, jobs::ImageTowerSpec& image) {
   image.width = shapes.extent("visual.conv1.weight", 0);
   image.patch_px = shapes.extent("visual.conv1.weight", 2);
-  const auto positions = shapes.extent("visual.positional_embedding", 0);
+  // A tower without positions is refused by its config; until then it has some resolution.
+  const auto positions = std::max<std::int64_t>(2, shapes.extent("visual.positional_embedding", 0));
   image.no_class_token = !shapes.has("visual.class_embedding");
   image.image_px =
       image.patch_px *
@@ -243,6 +244,13 @@ void recognise_projections(const SafetensorsFile& file, const Shapes& shapes, Ch
       spec.embed_dim = shapes.extent(name, axis);
 }
 
+// No tensor of a convolution shows the resolution: it is the one for which the folder prepares its pictures.
+void prepared_resolution(const jobs::CheckpointConfig& config, jobs::ImageTowerSpec& image) {
+  if (!jobs::is_efficientnet(image)) return;
+  for (const jobs::ConfigFact& fact : config.facts)
+    if (fact.field == "image/resize_px" && fact.image_px) image.image_px = *fact.image_px;
+}
+
 // open_clip stretches positions to what its config says; the model that is printed has those of the file.
 void refuse_stretched_positions(const jobs::CheckpointConfig& config, CheckpointModel& model) {
   const auto need = [&](bool there, const char* field, std::int64_t said, std::int64_t found) {
@@ -283,6 +291,7 @@ CheckpointModel recognise(const std::string& path, const SafetensorsFile& file) 
   }
   recognise_projections(file, shapes, model);
   refuse_stretched_positions(config, model);
+  if (model.image) prepared_resolution(config, model.spec.image);
   jobs::adopt_config(model.spec, config, model.image, model.text, true);
   for (const jobs::ConfigRefusal& refusal : config.refusals)
     if (refusal.tower.empty() || (refusal.tower == "image" ? model.image : model.text))

@@ -306,6 +306,7 @@ TEST(Exchange, AnAlignReadBackIsCutWhereItWas) {
     EXPECT_EQ(nlohmann::json::parse(io::read_file(io::Path(to) / "tokenizer_config.json"))["max_length"],
               context);
     EXPECT_EQ(recognise(to).spec.text.context, context);
+    EXPECT_EQ(recognise(to).spec.image.image_px, 33);
   }
 }
 
@@ -376,6 +377,16 @@ TEST(Exchange, TimmsEfficientNetsAreToldByTheirStages) {
     const jobs::ModelSpec found = recognise(path.string()).spec;
     EXPECT_EQ(name_of(found.image.kind), known.kind);
     EXPECT_EQ(found.embed_dim, 1280);
+    // timm's transform of this config resizes to floor(320 / 0.9) and cuts out 320.
+    const auto folder = scratch(std::string(known.kind) + ".timm");
+    fs::create_directories(folder);
+    fs::copy_file(path, folder / "model.safetensors", fs::copy_options::overwrite_existing);
+    std::ofstream(folder / "config.json")
+        << R"({"architecture": ")" << known.kind
+        << R"(", "pretrained_cfg": {"input_size": [3, 320, 320], "crop_pct": 0.9}})";
+    const jobs::ImageTowerSpec image = recognise(folder.string()).spec.image;
+    EXPECT_EQ(image.image_px, 320);
+    EXPECT_EQ(image.resize_px, 355);
   }
 }
 
