@@ -157,6 +157,12 @@ void take_tokenizer_kind(ConfigObject& config) {
     config.fact("text/tokenizer/kind", Json("clip_bpe"), "tokenizer_class");
     config.fact("text/tokenizer/cleaning", Json("plain"), "tokenizer_class");
     config.harmless({"do_lower_case"});
+    // A mark that is a word's piece ("!") is cut out of captions before their pieces are made.
+    for (const char* name : {"pad_token", "unk_token", "eos_token", "bos_token"}) {
+      const std::string usual = name[0] == 'b' ? "<|startoftext|>" : "<|endoftext|>";
+      if (token_of(config, name).value_or(usual) != usual)
+        config.refuse(name, "and a caption that holds it would have other tokens there");
+    }
   } else if (type == "BertTokenizer" || type == "MiniLMTokenizer") {
     const bool lower = config.flag("do_lower_case").value_or(true);
     config.fact("text/tokenizer/kind", Json("wordpiece"), "tokenizer_class");

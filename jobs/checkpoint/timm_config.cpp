@@ -97,7 +97,8 @@ void read_timm_name(ConfigObject& config, const std::string& field, const std::s
                gap = flavour == "gap" || flavour == "siglip_gap";
     if (!flavour.empty() && !siglip && !clip && !gap) break;
     config.fact("image/kind", Json("vit"), field);
-    config.fact("image/heads", Json(size.heads), field);
+    const bool sixteen = name.starts_with("vit_base_patch16_gap_");  // the one whose heads are not its size's
+    config.fact("image/heads", Json(sixteen ? std::int64_t{16} : size.heads), field);
     config.fact("image/layer_norm_epsilon", Json(clip ? 1e-5 : 1e-6), field);
     config.fact("image/quick_gelu", Json(flavour == "clip_quickgelu"), field);
     config.fact("image/activation", Json(has_tanh_gelu(name) ? "gelu_tanh" : ""), field);

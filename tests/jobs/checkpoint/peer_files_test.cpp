@@ -134,6 +134,31 @@ TEST_F(PeerFiles, AlignsCaptionsAreCutWhereItsProcessorDoes) {
   EXPECT_EQ(context(), 24);
 }
 
+// transformers 5.24: with "!" as pad_token "wall!!!" is three tokens of "!", not the pieces of "!!!".
+TEST_F(PeerFiles, MarksThatAreWordsAreRefused) {
+  const auto said = [&](const std::string& token) {
+    write("tokenizer_config.json", R"({"tokenizer_class": "CLIPTokenizer", "pad_token": )" + token + "}");
+    return read().refusals.empty() ? "" : read().refusals.front().what;
+  };
+  write("config.json", R"({"model_type": "clip_text_model"})");
+  EXPECT_EQ(said(R"("<|endoftext|>")"), "");
+  EXPECT_EQ(said(R"({"content": "<|endoftext|>", "lstrip": false})"), "");
+  EXPECT_NE(said(R"("!")").find("pad_token is \"!\""), std::string::npos) << said(R"("!")");
+}
+
+// timm 1.0.31: num_heads of vision_transformer.py.
+TEST_F(PeerFiles, ATimmTowersHeadsAreThoseOfItsName) {
+  const auto heads = [&](const std::string& name) {
+    clear();
+    write("config.json", R"({"architecture": ")" + name + R"(", "pretrained_cfg": {"mean": 0.5}})");
+    return adopted(true).image.heads;
+  };
+  EXPECT_EQ(heads("vit_base_patch16_gap_224"), 16);
+  EXPECT_EQ(heads("vit_base_patch16_siglip_gap_224"), 12);
+  EXPECT_EQ(heads("vit_base_patch16_224"), 12);
+  EXPECT_EQ(heads("vit_medium_patch16_gap_256"), 8);
+}
+
 TEST_F(PeerFiles, ASiglipThatPadsToFewerTokensThanItReadsIsRefused) {
   write("config.json", R"({"model_type": "siglip_text_model", "max_position_embeddings": 24})");
   const auto padded_to = [&](const std::string& length) {

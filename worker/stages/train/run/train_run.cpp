@@ -171,16 +171,13 @@ void TrainRun::open_loader() {
     readers.push_back(shard.reader);
     hashes.push_back(shard.ref.sha256);
   }
-  const auto preprocess = encoder_->image_preprocess();
   data::LoaderOptions options{.global_batch = settings_.global_batch};
   options.logical_slots = settings_.logical_slots;
   options.first_slot = own_.first;
   options.last_slot = own_.last;
   options.seed = static_cast<std::uint64_t>(settings_.seed);
   options.augment = settings_.augment;
-  options.image_px = preprocess.image_px;
-  options.normalization = {preprocess.mean, preprocess.std};
-  options.filter = data::filter_of(preprocess);
+  data::prepare_as(encoder_->image_preprocess(), options);
   options.captions_of = data_.texts_of;
   options.threads = context_.threads;
   objective_->ask(options);
@@ -395,8 +392,7 @@ std::string TrainRun::order_hash(std::int64_t epoch, std::int64_t step_in_epoch)
   const auto size = order_->epoch_size(epoch), first = step_in_epoch * settings_.global_batch;
   for (auto at = first; at < std::min(size, first + settings_.global_batch); ++at) {
     const auto sample = order_->at(epoch, at);
-    ids.push_back(sample.shard);
-    ids.push_back(sample.sample);
+    ids.insert(ids.end(), {sample.shard, sample.sample});
   }
   return io::hex(io::xxh3_64({reinterpret_cast<const char*>(ids.data()), ids.size() * sizeof(std::int64_t)}));
 }
