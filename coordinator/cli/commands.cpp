@@ -250,7 +250,7 @@ void add_local(CLI::App& app, Given& given) {
 void add_rest(CLI::App& app, Given& given) {
   app.add_subcommand("schema", "print the JSON Schema of job files")->callback([&given] {
     given.command = [] {
-      std::cout << jobs::job_schema() << "\n";
+      std::cout << jobs::job_schema();
       return 0;
     };
   });

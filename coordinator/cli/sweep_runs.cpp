@@ -216,8 +216,8 @@ void SweepRuns::write() {
   const auto table = sweep::make_table(sweep_, results_);
   const auto made = provenance_now();
   io::write_file_atomic(sweep_.output / "sweep.json", sweep::sweep_json(sweep_, results_, table, made));
-  io::write_file_atomic(sweep_.output / "sweep.csv", sweep::table_csv(sweep_, table), false);
-  io::write_file_atomic(sweep_.output / "runs.csv", sweep::runs_csv(sweep_, results_, table), false);
+  io::write_file_atomic(sweep_.output / "sweep.csv", sweep::table_csv(sweep_, table));
+  io::write_file_atomic(sweep_.output / "runs.csv", sweep::runs_csv(sweep_, results_, table));
   io::write_file_atomic(store::RunPaths{sweep_.output}.report(),
                         sweep::sweep_page(sweep_, results_, table, made), false);
 }

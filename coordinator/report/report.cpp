@@ -244,7 +244,7 @@ std::string render_report(const ReportInput& input) {
 }
 
 void write_report(const ReportInput& input, const io::Path& path) {
-  io::write_file_atomic(path, render_report(input), false);
+  io::write_file_atomic(path, render_report(input));
 }
 
 }  // namespace trireme::coordinator::report

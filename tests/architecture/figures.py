@@ -98,9 +98,9 @@ def folder_sizes():
 
 
 def naming(kind):
-    """Product files outside worker/stages/KIND that name the kind (a one-word kind: as a string), comments and includes apart."""
+    """Product files outside worker/stages/KIND that name the kind (a one-word kind: as a string, or its settings), comments and includes apart."""
     pascal = "".join(part.capitalize() for part in kind.split("_"))
-    word = re.compile(rf"(?<![A-Za-z0-9]){kind}(?![A-Za-z0-9])|{pascal}(?![a-z])" if "_" in kind else rf'"{kind}"')
+    word = re.compile(rf"(?<![A-Za-z0-9]){kind}(?![A-Za-z0-9])|{pascal}(?![a-z])" if "_" in kind else rf'"{kind}"|\b{pascal}(?:Settings|Stage)\b')
     found = []
     for path in [*product(), ROOT / "CMakeLists.txt"]:
         if name(path).startswith(f"worker/stages/{kind}/"):

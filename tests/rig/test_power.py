@@ -16,6 +16,7 @@ import pytest
 from rig import QUICK, long, system
 from test_http import Service
 from test_processes import POINTS
+from test_quarantine import WITHOUT_TRAINING, job
 
 pytest_plugins = ["rig"]
 
@@ -42,9 +43,12 @@ class Disk:
 
     def cut(self, run):
         """Everyone stops at one moment; the image is what two copies in a row agree on."""
-        everyone = [run.process.pid, *(pid for name in ("mpirun", "trireme-coordin", "trireme-worker") for pid in run.processes(name))]
+        everyone = [*([run.process.pid] if run.process.poll() is None else []), *(pid for name in ("mpirun", "trireme-coordin", "trireme-worker") for pid in run.processes(name))]
         for pid in everyone:
             os.kill(pid, signal.SIGSTOP)
+        end = time.monotonic() + 20
+        while any(state(pid) not in "TZ" for pid in everyone) and time.monotonic() < end:  # one that syncs stops when it is through
+            time.sleep(0.01)
         (self.place / "unsynced").write_text("lost")
         self.cuts += 1
         copies = [self.image.with_name(f"copy-{self.cuts}-{which}") for which in (0, 1)]
@@ -93,9 +97,16 @@ def sequence(run):
         return json.loads(done.stdout)["ledger"]["sequence"]
 
 
+def state(pid):
+    try:
+        return pathlib.Path(f"/proc/{pid}/stat").read_text().rsplit(") ", 1)[1][0]
+    except OSError:
+        return "Z"
+
+
 def stands(run):
     """Whether a process has stopped itself, as its fault point told it to."""
-    return [pid for name in ("trireme-coordin", "trireme-worker") for pid in run.processes(name) if pathlib.Path(f"/proc/{pid}/stat").read_text().rsplit(") ", 1)[1][0] == "T"]
+    return [pid for name in ("trireme-coordin", "trireme-worker") for pid in run.processes(name) if state(pid) == "T"]
 
 
 @pytest.mark.parametrize("point", [*POINTS[2:7:2], *(pytest.param(point, marks=long) for i, point in enumerate([*POINTS, "ledger.wal_written_before_sync:40", "ckpt.after_rename_before_commit:3"]) if i not in (2, 4, 6))])
@@ -108,6 +119,18 @@ def test_f13_the_power_goes_at_every_point_of_the_run(launch, disk, audit, point
     assert sequence(again) >= known - (point.startswith("ledger.wal_written")), f"{known} was the newest event"  # that one nobody was told
     again.succeed(600)
     audit(again.output)
+
+
+@pytest.mark.parametrize("what", ["final/model.safetensors", "export/export/sizes.json"])
+def test_f13_what_a_run_says_it_has_made_is_there(launch, disk, tmp_path, what):
+    """The power goes when `trireme launch` has just ended: model, index, exported tars, tables and report, each byte."""
+    run = launch(TINY if what.startswith("final") else job(tmp_path / "job.json"), name="disk/run", sets=SETS if what.startswith("final") else WITHOUT_TRAINING).succeed(600)
+    made = {str(path.relative_to(run.output)): path.read_bytes() for path in run.output.rglob("*") if path.is_file() and path.parent.name not in ("logs", "ledger")}
+    assert what in made
+    del made["targets.json"], made["LOCK"]  # of processes that are gone
+    disk.cut(run)
+    assert [path for path, content in made.items() if not (run.output / path).is_file() or (run.output / path).read_bytes() != content] == []
+    assert system.trireme("audit", run.output).returncode == 0
 
 
 @long

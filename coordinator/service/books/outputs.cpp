@@ -130,6 +130,13 @@ std::string subset_npy(std::vector<std::string> uids) {
   return out;
 }
 
+// Into a folder that is synced and renamed afterwards.
+void write_synced(const io::Path& file, std::string_view bytes) {
+  io::FileWriter writer(file);
+  writer.write(bytes);
+  writer.finish();
+}
+
 // Shards without a kept sample make no file, so that readers never meet an empty tar; numbers have no gaps.
 void publish_export(const io::Path& to, const std::vector<CommittedTask>& tasks) {
   const io::Path aside = empty_aside(to);
@@ -147,12 +154,11 @@ void publish_export(const io::Path& to, const std::vector<CommittedTask>& tasks)
       for (std::size_t at = 0; at + 16 <= bytes.size(); at += 16) uids.push_back(bytes.substr(at, 16));
     }
     sizes[std::string(name) + ".tar"] = exported->second;
-    io::write_file_atomic(aside / (std::string(name) + "_stats.json"),
-                          json{{"count", exported->second}, {"successes", exported->second}}.dump() + "\n",
-                          false);
+    write_synced(aside / (std::string(name) + "_stats.json"),
+                 json{{"count", exported->second}, {"successes", exported->second}}.dump() + "\n");
   }
-  io::write_file_atomic(aside / "sizes.json", sizes.dump(1) + "\n", false);
-  if (!uids.empty()) io::write_file_atomic(aside / "subset.npy", subset_npy(std::move(uids)), false);
+  write_synced(aside / "sizes.json", sizes.dump(1) + "\n");
+  if (!uids.empty()) write_synced(aside / "subset.npy", subset_npy(std::move(uids)));
   put_in_place(aside, to, as_exported(to));
 }
 

@@ -1,6 +1,7 @@
 #include "jobs/specification/checks/check_stage.h"
 
 #include <algorithm>
+#include <concepts>
 
 #include "jobs/specification/checks/check.h"
 #include "jobs/specification/checks/check_concepts.h"
@@ -20,6 +21,13 @@ std::vector<std::string> keys_of(const Map& map) {
   for (const auto& [key, value] : map) keys.push_back(key);
   return keys;
 }
+
+// Of which nothing can be said but what holds for every list of data sets.
+template <class Settings, class... These>
+concept OneOf = (std::same_as<Settings, These> || ...);
+template <class Settings>
+concept OnlyData = OneOf<Settings, PairCountsSettings, NgramCountsSettings, DuplicatesSettings,
+                         ExportSettings, VocabularySettings, ConceptVocabularySettings>;
 
 class StageChecker {
  public:
@@ -202,9 +210,10 @@ class StageChecker {
     check_filter(spec_, s, here_, needs_, faults_);
   }
 
-  void check(const PairCountsSettings& s) { data_list(s.data); }
-  void check(const NgramCountsSettings& s) { data_list(s.data); }
-  void check(const DuplicatesSettings& s) { data_list(s.data); }
+  template <class Settings>
+  void check(const Settings& s) requires(OnlyData<Settings>) {
+    data_list(s.data);
+  }
 
   void check(const NearDuplicatesSettings& s) {
     data_list(s.data);
@@ -244,11 +253,6 @@ class StageChecker {
             "\"stage:<train stage>\"");
   }
 
-  void check(const ExportSettings& s) { data_list(s.data); }
-
-  void check(const VocabularySettings& s) { data_list(s.data); }
-  void check(const ConceptVocabularySettings& s) { data_list(s.data); }
-
   void check(const ConceptsSettings& s) {
     data_list(s.data);
     check_concepts(spec_, s, here_, needs_, faults_);
@@ -283,53 +287,17 @@ class StageChecker {
     if (s.augment.aspect_min > s.augment.aspect_max)
       fault(here_ + "/augment/aspect_max", "invalid", "is below aspect_min");
     check_training(spec_, s, here_, faults_);
-    check_images(s);
+    check_images(spec_, s, here_, needs_, faults_);
     check_probe(spec_, s, here_, needs_, faults_);
     check_concepts(spec_, s, here_, needs_, faults_);
     if (s.loss.texts == LossTexts::kRaw) return;
-    if (!named_stage(s.synthetic_caption).empty()) return check_synthetic_captions(s);
+    if (!named_stage(s.synthetic_caption).empty()) return check_synthetic_captions(s, here_, needs_, faults_);
     if (std::ranges::any_of(needs_, [&](const StageSpec* need) {
           return std::holds_alternative<CaptionSettings>(need->settings) && need->name == s.synthetic_caption;
         }))
       fault(here_ + "/synthetic_caption", "invalid",
             quoted(s.synthetic_caption) + " is a caption stage, and stands for a field of .json here",
             "write \"stage:" + s.synthetic_caption + "\"");
-  }
-
-  // Features that an embed stage stored take the place of pictures.
-  void check_images(const TrainSettings& s) {
-    const auto model = spec_.models.find(s.model);
-    if (model == spec_.models.end()) return;
-    const bool stored = model->second.image.frozen && model->second.text.kind != TextTowerKind::kDecoder &&
-                        std::ranges::any_of(needs_, [&](const StageSpec* need) {
-                          const auto* embed = std::get_if<EmbedSettings>(&need->settings);
-                          return embed != nullptr && embed->model == s.model &&
-                                 std::ranges::find(embed->data, s.data) != embed->data.end();
-                        });
-    const AugmentSpec a, &b = s.augment;
-    const bool augments = a.scale_min != b.scale_min || a.scale_max != b.scale_max ||
-                          a.aspect_min != b.aspect_min || a.aspect_max != b.aspect_max || a.flip != b.flip;
-    const auto refuse = [&](bool set, const char* field, const std::string& why) {
-      if (set) add_fault(faults_, unread_fault(here_ + field, why));
-    };
-    const std::string named = "images of model " + quoted(s.model) + " are ";
-    refuse(stored && augments, "/augment", named + "stored features, of which nothing is cropped");
-    refuse(!stored && s.feature_dropout > 0, "/feature_dropout", named + "no stored features");
-    refuse(!stored && !s.standardize_features, "/standardize_features", named + "no stored features");
-  }
-
-  // Captions that a stage writes: it comes before, over the same data.
-  void check_synthetic_captions(const TrainSettings& s) {
-    const std::string name = named_stage(s.synthetic_caption);
-    const std::string at = here_ + "/synthetic_caption";
-    const auto need = std::ranges::find(needs_, name, &StageSpec::name);
-    const auto* captions = need == needs_.end() ? nullptr : std::get_if<CaptionSettings>(&(*need)->settings);
-    if (captions == nullptr)
-      fault(at, "unknown_name", "no caption stage " + quoted(name) + " is among the needs",
-            "name it here and in \"needs\"");
-    else if (std::ranges::find(captions->data, s.data) == captions->data.end())
-      fault(at, "invalid", "stage " + quoted(name) + " writes no captions for data set " + quoted(s.data),
-            "add it to the stage's \"data\"");
   }
 
   void check_captions(const EvaluateSettings& s) {

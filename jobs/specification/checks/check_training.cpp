@@ -1,5 +1,6 @@
 #include "jobs/specification/checks/check_training.h"
 
+#include <algorithm>
 #include <cmath>
 #include <set>
 
@@ -237,6 +238,43 @@ class TrainingChecker {
 void check_training(const PipelineSpec& spec, const TrainSettings& settings, const std::string& at,
                     std::vector<SpecFault>& faults) {
   TrainingChecker(spec, at, faults).run(settings);
+}
+
+void check_images(const PipelineSpec& spec, const TrainSettings& s, const std::string& here,
+                  const std::vector<const StageSpec*>& needs, std::vector<SpecFault>& faults) {
+  const auto model = spec.models.find(s.model);
+  if (model == spec.models.end()) return;
+  const bool stored = model->second.image.frozen && model->second.text.kind != TextTowerKind::kDecoder &&
+                      std::ranges::any_of(needs, [&](const StageSpec* need) {
+                        const auto* embed = std::get_if<EmbedSettings>(&need->settings);
+                        return embed != nullptr && embed->model == s.model &&
+                               std::ranges::find(embed->data, s.data) != embed->data.end();
+                      });
+  const AugmentSpec a, &b = s.augment;
+  const bool augments = a.scale_min != b.scale_min || a.scale_max != b.scale_max ||
+                        a.aspect_min != b.aspect_min || a.aspect_max != b.aspect_max || a.flip != b.flip;
+  const auto refuse = [&](bool set, const char* field, const std::string& why) {
+    if (set) add_fault(faults, unread_fault(here + field, why));
+  };
+  const std::string named = "images of model " + quoted(s.model) + " are ";
+  refuse(stored && augments, "/augment", named + "stored features, of which nothing is cropped");
+  refuse(!stored && s.feature_dropout > 0, "/feature_dropout", named + "no stored features");
+  refuse(!stored && !s.standardize_features, "/standardize_features", named + "no stored features");
+}
+
+void check_synthetic_captions(const TrainSettings& s, const std::string& here,
+                              const std::vector<const StageSpec*>& needs, std::vector<SpecFault>& faults) {
+  const std::string name = named_stage(s.synthetic_caption);
+  const std::string at = here + "/synthetic_caption";
+  const auto need = std::ranges::find(needs, name, &StageSpec::name);
+  const auto* captions = need == needs.end() ? nullptr : std::get_if<CaptionSettings>(&(*need)->settings);
+  if (captions == nullptr)
+    add_fault(faults, {at, "unknown_name", "no caption stage " + quoted(name) + " is among the needs",
+                       "name it here and in \"needs\""});
+  else if (std::ranges::find(captions->data, s.data) == captions->data.end())
+    add_fault(faults,
+              {at, "invalid", "stage " + quoted(name) + " writes no captions for data set " + quoted(s.data),
+               "add it to the stage's \"data\""});
 }
 
 }  // namespace trireme::jobs

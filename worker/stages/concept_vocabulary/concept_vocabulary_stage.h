@@ -17,8 +17,8 @@ class ConceptWordsMapStage
   jobs::TaskDone work(const Task& task, runtime::TaskContext& context) override;
 };
 
-// Partition `first` of `count`; reads every input of role "concept_words". Output `.concept_counts`. Counts:
-// distinct_concepts.
+// Partition task.part() of task.parts(); reads every input of role "concept_words". Output `.concept_counts`.
+// Counts: distinct_concepts.
 class ConceptWordsMergeStage
     : public runtime::StageOf<jobs::TaskKind::kConceptWordsMerge, jobs::ConceptVocabularySettings> {
  protected:

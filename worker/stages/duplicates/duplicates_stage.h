@@ -13,7 +13,7 @@ class DuplicatesMapStage : public runtime::StageOf<jobs::TaskKind::kDuplicatesMa
   jobs::TaskDone work(const Task& task, runtime::TaskContext& context) override;
 };
 
-// Partition `first` of `count`; reads every input whose path ends in `.hashes`, in order. Output
+// Partition task.part() of task.parts(); reads every input of role "hashes", in order. Output
 // `.duplicates`. Counts: groups.<family>, copies.<family>.
 class DuplicatesMergeStage
     : public runtime::StageOf<jobs::TaskKind::kDuplicatesMerge, jobs::DuplicatesSettings> {

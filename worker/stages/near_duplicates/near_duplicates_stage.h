@@ -31,7 +31,8 @@ class NearListsStage : public runtime::StageOf<jobs::TaskKind::kNearLists, jobs:
   const std::int64_t lists_from_;
 };
 
-// Partition `first` of `count`; reads every `.signatures` or `.features.safetensors` input, in order. Output
+// Partition task.part() of task.parts(); reads every input of role "signatures" or "features", in
+// order. Output
 // `.near_pairs`. Counts: pairs (a pair counts in each partition that finds it).
 class NearPairsStage : public runtime::StageOf<jobs::TaskKind::kNearPairs, jobs::NearDuplicatesSettings> {
  protected:

@@ -15,8 +15,8 @@ class NgramsMapStage : public runtime::StageOf<jobs::TaskKind::kNgramsMap, jobs:
   jobs::TaskDone work(const Task& task, runtime::TaskContext& context) override;
 };
 
-// Partition `first` of `count`; reads every input whose path ends in `.ngrams`. Output `.ngram_counts`.
-// Counts: distinct_ngrams.
+// Partition task.part() of task.parts(); reads every input of role "ngrams". Output
+// `.ngram_counts`. Counts: distinct_ngrams.
 class NgramsMergeStage : public runtime::StageOf<jobs::TaskKind::kNgramsMerge, jobs::NgramCountsSettings> {
  protected:
   jobs::TaskDone work(const Task& task, runtime::TaskContext& context) override;

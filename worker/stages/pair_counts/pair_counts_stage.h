@@ -18,7 +18,7 @@ class PairCountsMapStage : public runtime::StageOf<jobs::TaskKind::kPairCountsMa
   jobs::TaskDone work(const Task& task, runtime::TaskContext& context) override;
 };
 
-// Partition `first` of `count`; reads every input whose path ends in `.pairs`, whatever its role.
+// Partition task.part() of task.parts(); reads every input of role "pairs".
 // Output `.counts`. Counts: texts, images (distinct in this partition), texts_shared, images_shared
 // (with 2 others or more).
 class PairCountsMergeStage

@@ -14,7 +14,7 @@ class VocabularyMapStage : public runtime::StageOf<jobs::TaskKind::kVocabularyMa
   jobs::TaskDone work(const Task& task, runtime::TaskContext& context) override;
 };
 
-// Partition `first` of `count`; reads every input of role "words". Output `.word_counts`. Counts:
+// Partition task.part() of task.parts(); reads every input of role "words". Output `.word_counts`. Counts:
 // distinct_words.
 class VocabularyMergeStage
     : public runtime::StageOf<jobs::TaskKind::kVocabularyMerge, jobs::VocabularySettings> {

@@ -5,6 +5,7 @@
 
 #include <c10/core/CachingDeviceAllocator.h>
 
+#include "common/base/log.h"
 #include "common/telemetry/metrics.h"
 
 namespace trireme::worker::stages::train {
@@ -65,7 +66,11 @@ void StepReporter::count(const StepRow& row, double samples_per_second) {
   metrics.set("trireme_train_mfu_ratio", flops / matmul_rate_);
 }
 
-void StepReporter::count_guarded(const StepResult& done) {
+void StepReporter::count_guarded(std::int64_t step, const StepResult& done) {
+  if (done.only_once)
+    log_warning("train", "step " + std::to_string(step) +
+                             " was not finite, and is finite when computed again on the same data: "
+                             "memory or a processor may be failing");
   if (context_.metrics == nullptr) return;
   if (done.only_once) context_.metrics->count("trireme_train_nonfinite_total", 1, {{"where", "once"}});
   if (done.skipped()) context_.metrics->count("trireme_train_steps_skipped_total");

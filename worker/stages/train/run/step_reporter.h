@@ -16,7 +16,8 @@ class StepReporter {
                std::int64_t total_steps, double flops_per_sample, double matmul_rate);
 
   void add(const StepRow& row);
-  void count_guarded(const StepResult& done);  // steps that changed nothing, or were computed again
+  void count_guarded(std::int64_t step,
+                     const StepResult& done);  // steps that changed nothing, or were computed again
   void sidecars(double seconds);               // processor time of a step's captions and targets
 
  private:

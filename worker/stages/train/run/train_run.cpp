@@ -301,11 +301,7 @@ StepRow TrainRun::read_step(Launched& launched) {
   if (leads()) {
     row.order_hash = order_hash(batch.epoch, batch.step_in_epoch);
     if (sidecars_.any) reporter_->sidecars(from_sidecars);
-    reporter_->count_guarded(done);
-    if (done.only_once)
-      log_warning("train", "step " + std::to_string(row.step) +
-                               " was not finite, and is finite when computed again on the same data: "
-                               "memory or a processor may be failing");
+    reporter_->count_guarded(row.step, done);
   }
   skipped_ += row.skipped ? 1 : 0;
   if (guard_.after(row.step, done.non_finite, state_.progress.rollbacks) == GuardAction::kRollBack)
