@@ -21,7 +21,7 @@ std::string mixed_kinds(Group& host, const std::string& kind) {
   std::string told;
   for (std::int64_t rank = 0; rank < all.size(0); ++rank) {
     const std::string name(static_cast<const char*>(all.const_data_ptr()) + rank * kNameBytes);
-    if (std::find(kinds.begin(), kinds.end(), name) != kinds.end()) continue;
+    if (name.empty() || std::find(kinds.begin(), kinds.end(), name) != kinds.end()) continue;
     kinds.push_back(name);
     told += (told.empty() ? "'" : ", '") + name + "' from rank " + std::to_string(rank);
   }

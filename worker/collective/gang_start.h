@@ -8,7 +8,8 @@
 namespace trireme::worker::collective {
 
 // A warning where the members' devices are of different kinds, naming each kind with its first rank: the
-// slowest sets the pace. "" where all are alike. `kind`: "cpu", or the name of the GPU.
+// slowest sets the pace. "" where all are alike. `kind`: "cpu", or the name of the GPU; "" where it cannot be
+// known, and is no other kind.
 std::string mixed_kinds(Group& host, const std::string& kind);
 
 // The devices and the network under the gang, tried once: one sum, which is checked. Nothing to try where

@@ -13,7 +13,8 @@
 #include "jobs/store/published.h"
 #include "worker/collective/group.h"
 #include "worker/collective/metered_group.h"
-#include "worker/runtime/device.h"
+#include "worker/runtime/device/device.h"
+#include "worker/runtime/device/device_error.h"
 
 namespace trireme::worker::runtime {
 namespace {
@@ -27,13 +28,38 @@ jobs::TaskFailed out_of_memory(const jobs::Task& task) {
                 task.stage + ": out of memory (fewer workers per host, or a smaller batch, need less)");
 }
 
+// What torch or the group said; `otherwise` where it is nothing of a GPU's.
+jobs::TaskFailed failed_on_device(const jobs::Task& task, ErrorKind otherwise, const std::string& text) {
+  switch (device_error(text).culprit) {
+    case Culprit::kMemory:
+      return out_of_memory(task);
+    case Culprit::kPeer:
+      return failed(task, ErrorKind::kTryAgain, text);
+    case Culprit::kProgram:
+      return failed(task, ErrorKind::kInternal, text);
+    case Culprit::kDevice:
+      return failed(task, ErrorKind::kUnavailable, text);
+    case Culprit::kNobody:
+      break;
+  }
+  return failed(task, otherwise, text);
+}
+
 jobs::TaskFailed failed_in_torch(const jobs::Task& task, const c10::Error& error) {
   const std::string text = error.what_without_backtrace();
-  if (device_is_lost(text)) return failed(task, ErrorKind::kUnavailable, task.stage + ": " + text);
-  if (text.find("can't allocate memory") != std::string::npos ||
-      text.find("out of memory") != std::string::npos)
-    return out_of_memory(task);
-  return failed(task, ErrorKind::kInternal, task.stage + ": " + text);
+  for (const char* words : {"can't allocate memory", "out of memory"})
+    if (text.find(words) != std::string::npos) return out_of_memory(task);
+  return failed_on_device(task, ErrorKind::kInternal, task.stage + ": " + text);
+}
+
+// Kinds in which a group, or a plug-in, brings a device's words; in others they are those of a file or a job.
+bool may_be_of_device(ErrorKind kind) {
+  return kind == ErrorKind::kTryAgain || kind == ErrorKind::kUnavailable || kind == ErrorKind::kInternal;
+}
+
+jobs::TaskFailed failed_by(const jobs::Task& task, const Error& error, const std::string& where = "") {
+  return may_be_of_device(error.kind()) ? failed_on_device(task, error.kind(), where + error.what())
+                                        : failed(task, error.kind(), where + error.what());
 }
 
 void count_samples(const jobs::Task& task, const jobs::TaskDone& done, telemetry::Metrics* metrics) {
@@ -72,7 +98,7 @@ jobs::Message run_task(const jobs::Task& task, const Stages& stages, TaskContext
     count_samples(task, done, context.metrics);
     return done;
   } catch (const Error& error) {
-    return failed(task, error.kind(), error.what());
+    return failed_by(task, error);
   } catch (const std::bad_alloc&) {
     return out_of_memory(task);
   } catch (const c10::Error& error) {
@@ -88,10 +114,12 @@ jobs::Message run_task(const jobs::Task& task, const Stages& stages, TaskContext
 }
 
 namespace {
-// What the device said, when it is lost with this answer; else "".
+// What was said when this process lost its GPU with this answer; else "".
 std::string lost_device(const jobs::Message& answer) {
   const auto* failure = std::get_if<jobs::TaskFailed>(&answer);
-  return failure != nullptr && device_is_lost(failure->message) ? failure->message : "";
+  return failure != nullptr && may_be_of_device(failure->kind) && device_error(failure->message).gone
+             ? failure->message
+             : "";
 }
 
 // What a stage sees of the world while it has `task`; its reports go out through `control`.
@@ -131,7 +159,9 @@ jobs::Message run_with_group(const jobs::Task& task, const Stages& stages, TaskC
       group = options.make_group(task, context.device, [&control] { return control.stop().stop_now(); });
       if (options.metrics != nullptr) group = collective::make_metered(std::move(group), *options.metrics);
     } catch (const Error& error) {
-      return failed(task, error.kind(), task.stage + ": no group: " + error.what());
+      return failed_by(task, error, task.stage + ": no group: ");
+    } catch (const c10::Error& error) {
+      return failed_in_torch(task, error);
     } catch (const std::exception& error) {
       return failed(task, ErrorKind::kInternal, task.stage + ": no group: " + error.what());
     }
@@ -178,11 +208,12 @@ std::string run_actor(Control& control, const Stages& stages, const ActorOptions
         log_warning("actor", task->stage + " failed (" + std::string(name_of(failure->kind)) +
                                  "): " + failure->message);
       lost = lost_device(answer);
-      if (lost.empty()) {
+      if (!lost.empty()) log_error("actor", options.device + " is lost: this worker takes no task any more");
+      // What is the program's would be no better with another worker: the job hears of it.
+      if (lost.empty() || device_error(lost).culprit == Culprit::kProgram) {
         control.end_task(std::move(answer));
         continue;
       }
-      log_error("actor", options.device + " is lost: this worker takes no task any more");
     }
     control.end_task(jobs::device_lost(task->lease, lost));
   }

@@ -8,6 +8,7 @@
 #include "common/base/error.h"
 #include "common/io/file.h"
 #include "common/io/folder.h"
+#include "common/io/machine/gpus.h"
 
 namespace trireme::io {
 namespace {
@@ -20,28 +21,6 @@ std::string first_line(const Path& file) {
   } catch (const Error&) {
     return "";
   }
-}
-
-// Of "GPU UUID:        GPU-1f2e…" in the driver's description.
-std::string uuid_of(const Path& gpu) {
-  try {
-    LineReader information(gpu / "information");
-    for (std::string line; information.next(line);)
-      if (line.rfind("GPU UUID:", 0) == 0) return line.substr(std::min(line.size(), line.find("GPU-", 9)));
-  } catch (const Error&) {
-  }
-  return "";
-}
-
-// Position of the GPU that `wanted` names, -1 for none.
-int position_of(const std::string& wanted, const std::vector<Path>& gpus) {
-  int number = -1;
-  const auto [end, failure] = std::from_chars(wanted.data(), wanted.data() + wanted.size(), number);
-  if (failure == std::errc() && end == wanted.data() + wanted.size())
-    return number >= 0 && number < static_cast<int>(gpus.size()) ? number : -1;
-  for (std::size_t i = 0; i < gpus.size(); ++i)
-    if (wanted.rfind("GPU-", 0) == 0 && uuid_of(gpus[i]).rfind(wanted, 0) == 0) return static_cast<int>(i);
-  return -1;
 }
 
 }  // namespace
@@ -85,23 +64,13 @@ std::vector<std::vector<int>> numa_nodes(const Path& root) {
 }
 
 std::vector<std::int64_t> gpu_numa_nodes(const char* visible, const Path& root) {
-  std::vector<Path> gpus = list_folder_if_there(root / "proc/driver/nvidia/gpus");
-  std::sort(gpus.begin(), gpus.end());
-  std::vector<std::int64_t> all;
-  for (const auto& gpu : gpus) {
-    const std::string node = first_line(root / "sys/bus/pci/devices" / gpu.filename() / "numa_node");
-    all.push_back(node.empty() ? -1 : std::atoll(node.c_str()));
+  std::vector<std::int64_t> nodes;
+  for (const Gpu& gpu : visible_gpus(visible, root).gpus) {
+    const std::string node =
+        gpu.address.empty() ? "" : first_line(root / "sys/bus/pci/devices" / gpu.address / "numa_node");
+    nodes.push_back(node.empty() ? -1 : std::atoll(node.c_str()));
   }
-  if (visible == nullptr) return all;
-  std::vector<std::int64_t> chosen;
-  for (std::string rest = visible; !rest.empty();) {
-    const std::size_t comma = std::min(rest.size(), rest.find(','));
-    const int position = position_of(rest.substr(0, comma), gpus);
-    if (position < 0) break;
-    chosen.push_back(all[static_cast<std::size_t>(position)]);
-    rest.erase(0, comma + 1);
-  }
-  return chosen;
+  return nodes;
 }
 
 }  // namespace trireme::io

@@ -13,9 +13,7 @@ namespace trireme::io {
 // entry for a node of memory alone. Empty where the kernel does not say. `root`: tests.
 std::vector<std::vector<int>> numa_nodes(const Path& root = "/");
 
-// The node of each GPU, -1 where unknown, in the order in which a process numbers them: the driver's list by
-// PCI address, or what `visible` (CUDA_VISIBLE_DEVICES; null when it is not set) names of it by number or
-// UUID. As CUDA has it, the list ends at the first entry that is none of this machine's.
+// The node of each GPU that a process sees (visible_gpus() in gpus.h), -1 where unknown.
 std::vector<std::int64_t> gpu_numa_nodes(const char* visible, const Path& root = "/");
 
 // "0-3,8" as in cpulist and /proc/<pid>/status; malformed text gives an empty list.

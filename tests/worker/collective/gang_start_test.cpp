@@ -23,6 +23,7 @@ TEST(GangStart, DevicesOfDifferentKindsAreNamedOnEveryRank) {
     EXPECT_EQ(mixed_kinds(group, "NVIDIA H200"), "");
     EXPECT_NE(mixed_kinds(group, group.rank() == 3 ? "cpu" : "NVIDIA H200").find("'cpu' from rank 3"),
               std::string::npos);
+    EXPECT_EQ(mixed_kinds(group, group.rank() == 1 ? "" : "NVIDIA H200"), "") << "not known is no other";
     EXPECT_EQ(mixed_kinds(group, std::string(500, 'x')), "") << "longer than what travels";
   });
 }

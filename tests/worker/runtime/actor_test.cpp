@@ -289,6 +289,62 @@ TEST_F(Actor, AGpuThatIsLostGivesItsTaskBackAndTakesNoOther) {
   EXPECT_EQ(lost_, lost.message);
 }
 
+// What a group's watching thread met comes as an error of ours.
+TEST_F(Actor, WhatTheGroupSaysOfTheDeviceCountsAndWhatItSaysOfAPeerDoesNot) {
+  std::string said;
+  stage(jobs::TaskKind::kFilter,
+        [&](const auto&, auto&) -> jobs::TaskDone { throw Error(ErrorKind::kTryAgain, said); });
+  start();
+  welcome();
+  said = "all_reduce_sum at rank 1 (nccl): NCCL: remote process exited or there was a network error";
+  assign(1, jobs::TaskKind::kFilter);
+  auto failure = expect<jobs::TaskFailed>();
+  EXPECT_EQ(failure.kind, ErrorKind::kTryAgain);
+  EXPECT_TRUE(failure.retryable) << "the gang rolls back, and this worker with it";
+  said = "all_reduce_sum at rank 1 (nccl): CUDA: CUDA error: invalid argument";
+  assign(2, jobs::TaskKind::kFilter);
+  failure = expect<jobs::TaskFailed>();
+  EXPECT_EQ(failure.kind, ErrorKind::kInternal);
+  EXPECT_FALSE(failure.retryable) << "the same on every device";
+  said = "all_reduce_sum at rank 1 (nccl): NCCL: unhandled cuda error (run with NCCL_DEBUG=INFO for details)";
+  assign(3, jobs::TaskKind::kFilter);
+  EXPECT_TRUE(jobs::is_device_lost(expect<jobs::TaskFailed>()));
+  leave();
+  EXPECT_NE(lost_, "");
+}
+
+TEST_F(Actor, AnAssertionOnTheDeviceFailsTheJobAndTheWorkerTakesNoOther) {
+  std::atomic<int> runs{0};
+  stage(jobs::TaskKind::kFilter, [&](const auto&, auto&) -> jobs::TaskDone {
+    ++runs;
+    TORCH_CHECK(false, "CUDA error: device-side assert triggered");
+  });
+  start();
+  welcome();
+  assign(1, jobs::TaskKind::kFilter);
+  const auto failure = expect<jobs::TaskFailed>();
+  EXPECT_EQ(failure.kind, ErrorKind::kInternal);
+  EXPECT_FALSE(failure.retryable);
+  EXPECT_FALSE(jobs::is_device_lost(failure)) << "the next worker would fail likewise";
+  assign(2, jobs::TaskKind::kFilter);
+  EXPECT_TRUE(jobs::is_device_lost(expect<jobs::TaskFailed>()));
+  EXPECT_EQ(runs, 1);
+  leave();
+}
+
+// A file's name is no word of a device.
+TEST_F(Actor, OnlyErrorsThatMayBeOfADeviceAreReadAsSuch) {
+  stage(jobs::TaskKind::kFilter, [&](const auto&, auto&) -> jobs::TaskDone {
+    throw Error(ErrorKind::kDamaged, "shards/CUDA error: unknown error.tar: cut off");
+  });
+  start();
+  welcome();
+  assign(1, jobs::TaskKind::kFilter);
+  EXPECT_EQ(expect<jobs::TaskFailed>().kind, ErrorKind::kDamaged);
+  leave();
+  EXPECT_EQ(lost_, "");
+}
+
 TEST_F(Actor, AnEqualTaskIsAnsweredFromItsReceipt) {
   std::atomic<int> runs{0};
   stage(jobs::TaskKind::kInspect, [&](const jobs::Task& task, auto&) {

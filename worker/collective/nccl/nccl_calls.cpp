@@ -19,14 +19,20 @@ namespace {
 
 constexpr auto kFinishWithin = std::chrono::seconds(5);
 
-[[noreturn]] void refuse(const char* call, const char* why) {
-  throw Error(ErrorKind::kTryAgain, std::string(call) + ": " + why);
+[[noreturn]] void refuse(ErrorKind kind, const char* call, const std::string& why) {
+  throw Error(kind, std::string(call) + ": " + why);
 }
+// NCCL's own last words behind the code's: they tell a GPU without memory from one that is lost.
 void accept(const char* call, ncclResult_t result) {
-  if (result != ncclSuccess && result != ncclInProgress) refuse(call, ncclGetErrorString(result));
+  if (result == ncclSuccess || result == ncclInProgress) return;
+  const bool ours = result == ncclInvalidArgument || result == ncclInvalidUsage;
+  const char* last = ncclGetLastError(nullptr);
+  refuse(ours ? ErrorKind::kInternal : ErrorKind::kTryAgain, call,
+         ncclGetErrorString(result) + (last == nullptr || *last == 0 ? "" : ": " + std::string(last)));
 }
 void accept(const char* call, cudaError_t result) {
-  if (result != cudaSuccess) refuse(call, ("CUDA error: " + std::string(cudaGetErrorString(result))).c_str());
+  if (result != cudaSuccess)
+    refuse(ErrorKind::kTryAgain, call, "CUDA error: " + std::string(cudaGetErrorString(result)));
 }
 
 struct Event {

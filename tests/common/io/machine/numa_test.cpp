@@ -47,7 +47,7 @@ TEST_F(Numa, GpusAreCountedAsTheProcessSeesThem) {
   EXPECT_EQ(gpu_numa_nodes("", root_), Nodes{});
   EXPECT_EQ(gpu_numa_nodes("-1", root_), Nodes{});
   EXPECT_EQ(gpu_numa_nodes("1,7,0", root_), Nodes{1}) << "CUDA ends the list at the first that is not there";
-  EXPECT_EQ(gpu_numa_nodes("2x", root_), Nodes{});
+  EXPECT_EQ(gpu_numa_nodes("MIG-1,MIG-2", root_), (Nodes{-1, -1})) << "whose parts they are is not known";
 }
 
 TEST(CoreList, IsTheKernels) {

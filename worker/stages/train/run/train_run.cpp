@@ -13,7 +13,7 @@
 #include "common/io/hash.h"
 #include "common/telemetry/metrics.h"
 #include "worker/data/batches/picture_filter.h"
-#include "worker/runtime/device.h"
+#include "worker/runtime/device/device.h"
 #include "worker/stages/train/inputs/swap_captions.h"
 #include "worker/stages/train/run/count_sum.h"
 #include "worker/stages/train/run/step_options.h"

@@ -25,13 +25,20 @@ struct PlaceOnHost {
   bool share_gpus = false;  // more workers than GPUs take them in turn; else that is refused
 };
 
-// The GPU of the worker at this place: the place counts, among the GPUs that CUDA_VISIBLE_DEVICES leaves. The
-// GPU is tried (health_fault()). Throws kUnavailable where policy cuda finds none, kUsage where there are
-// more workers than GPUs. Call it before anything else of torch: the first answer about CUDA stays.
+// The GPU of the worker at this place: the place counts, among the GPUs that CUDA_VISIBLE_DEVICES leaves, by
+// PCI address unless CUDA_DEVICE_ORDER says otherwise (it is set where it is not; so is CUDA_VISIBLE_DEVICES
+// to the one instance of this place where MIG instances are named). The GPU is tried (health_fault()). Throws
+// kUnavailable where policy cuda finds none, kUsage where there are more workers than GPUs. Call it before
+// anything else of torch: the first answer about CUDA stays.
 DeviceChoice choose_device(const PlaceOnHost& place, jobs::DevicePolicy policy);
 
-// Which of so many GPUs (at least one) that is: the place, or its rest where they are shared. Throws kUsage.
-int gpu_of(const PlaceOnHost& place, int gpus);
+// What is found, tried (health_fault()): a GPU that does not work leaves the CPU, fallback "health". Throws
+// kUnavailable where policy cuda is left without one.
+DeviceChoice tried(DeviceChoice found, jobs::DevicePolicy policy);
+
+// Which of so many GPUs (at least one) that is: the place, or its rest where they are shared. Throws kUsage,
+// with `visible` (CUDA_VISIBLE_DEVICES) where that is set.
+int gpu_of(const PlaceOnHost& place, int gpus, const char* visible = nullptr);
 
 // "" where copies to and from the device and a matrix product there come out right, else what does not.
 std::string health_fault(const std::string& device);
@@ -39,9 +46,6 @@ std::string health_fault(const std::string& device);
 // Where a task computes on a worker that has this device. Throws kInvalid where it wants a GPU and there is
 // none.
 std::string device_for_task(jobs::DevicePolicy wanted, const std::string& device, const std::string& why);
-
-// Whether an error of torch means that the GPU is lost to this process (a CUDA error, other than memory).
-bool device_is_lost(const std::string& error);
 
 // Where the fault point `device.lost` (action error) is due, what torch throws when the GPU is lost.
 void device_fault_point();

@@ -1,4 +1,4 @@
-#include "worker/runtime/device_parts.h"
+#include "worker/runtime/device/device_parts.h"
 
 #include <gtest/gtest.h>
 

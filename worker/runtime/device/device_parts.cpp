@@ -1,4 +1,4 @@
-#include "worker/runtime/device_parts.h"
+#include "worker/runtime/device/device_parts.h"
 
 #include "common/base/log.h"
 #include "common/telemetry/metrics.h"

@@ -1,4 +1,4 @@
-#include "worker/runtime/device.h"
+#include "worker/runtime/device/device.h"
 
 #include <algorithm>
 #include <cstdlib>
@@ -18,6 +18,8 @@
 #include "common/base/fault_point.h"
 #include "common/io/file.h"
 #include "common/io/folder.h"
+#include "common/io/machine/gpus.h"
+#include "worker/runtime/device/shown_gpu.h"
 
 namespace trireme::worker::runtime {
 namespace {
@@ -38,28 +40,6 @@ bool driver_is_here() {
   return io::exists("/dev/nvidiactl") || io::exists("/dev/dxg") || io::exists(kDriverVersion);
 }
 
-// The n-th of CUDA_VISIBLE_DEVICES, where that is a list of numbers.
-int number_on_host(int number) {
-  const char* visible = std::getenv("CUDA_VISIBLE_DEVICES");
-  std::istringstream list(visible == nullptr ? "" : visible);
-  std::string one;
-  for (int i = 0; std::getline(list, one, ','); ++i)
-    if (i == number && !one.empty() && one.find_first_not_of("0123456789") == std::string::npos)
-      return std::atoi(one.c_str());
-  return number;
-}
-
-// "NVIDIA H100 …" of the n-th GPU that we see, "" when the driver does not say.
-std::string model_of(int number) {
-  const auto folders = io::list_folder_if_there("/proc/driver/nvidia/gpus");
-  const int on_host = number_on_host(number);
-  if (on_host >= static_cast<int>(folders.size())) return "";
-  io::LineReader information(folders[static_cast<std::size_t>(on_host)] / "information");
-  for (std::string line; information.next(line);)
-    if (line.rfind("Model:", 0) == 0) return line.substr(line.find_first_not_of(" \t", 6));
-  return "";
-}
-
 std::string old_driver() {
   const std::string version =
       io::exists(kDriverVersion) ? driver_version(io::read_file(kDriverVersion, 4096)) : "";
@@ -70,6 +50,33 @@ std::string old_driver() {
 
 DeviceChoice on_cpu(const std::string& fallback, const std::string& why) {
   return {"cpu", "", why, fallback};
+}
+
+// libtorch_cuda.so is loaded.
+DeviceChoice shown_by_cuda(const PlaceOnHost& place) {
+  ::setenv("CUDA_DEVICE_ORDER", "PCI_BUS_ID", 0);  // its own order is by speed, and nobody else numbers so
+  const char* const variable = std::getenv("CUDA_VISIBLE_DEVICES");
+  const bool is_set = variable != nullptr;
+  const std::string given = is_set ? variable : "";
+  const char* const visible = is_set ? given.c_str() : nullptr;
+  io::VisibleGpus shown = io::visible_gpus(visible);
+  if (const std::string own = own_instance(place, shown, visible); !own.empty()) {
+    ::setenv("CUDA_VISIBLE_DEVICES", own.c_str(), 1);
+    shown = io::visible_gpus(own.c_str());
+  }
+  const int count = at::globalContext().hasCUDA() ? at::detail::getCUDAHooks().deviceCount() : 0;
+  if (count < 1) {
+    if (const std::string old = old_driver(); !old.empty()) return on_cpu("driver", old);
+    if (is_set)
+      return on_cpu("hidden", "CUDA_VISIBLE_DEVICES leaves no GPU that works ('" + given + "'" +
+                                  (shown.remark.empty() ? "" : ": " + shown.remark) + ")");
+    return on_cpu("driver", std::string("libtorch_cuda.so of torch ") + TORCH_VERSION +
+                                " is loaded, but finds no GPU: does nvidia-smi?");
+  }
+  const int number = shown.instances ? 0 : gpu_of(place, count, visible);
+  const ShownGpu gpu = shown_gpu(number, count, shown, visible, std::getenv("CUDA_DEVICE_ORDER"));
+  return {"cuda:" + std::to_string(number), gpu.name, gpu.words + "; libtorch_cuda.so loaded at run time",
+          ""};
 }
 
 // All but the trial of the GPU.
@@ -84,19 +91,7 @@ DeviceChoice find_device(const PlaceOnHost& place) {
     return on_cpu("torch", std::string("libtorch_cuda.so does not load: ") +
                                (reason != nullptr ? reason : "no reason given") + "; " + install);
   }
-  const int count = at::globalContext().hasCUDA() ? at::detail::getCUDAHooks().deviceCount() : 0;
-  if (count < 1) {
-    if (const std::string old = old_driver(); !old.empty()) return on_cpu("driver", old);
-    if (std::getenv("CUDA_VISIBLE_DEVICES") != nullptr)
-      return on_cpu("hidden", "CUDA_VISIBLE_DEVICES leaves no GPU that works");
-    return on_cpu("driver", std::string("libtorch_cuda.so of torch ") + TORCH_VERSION +
-                                " is loaded, but finds no GPU: does nvidia-smi?");
-  }
-  const int number = gpu_of(place, count);
-  return {"cuda:" + std::to_string(number), model_of(number),
-          "GPU " + std::to_string(number) + " of " + std::to_string(count) +
-              ", libtorch_cuda.so loaded at run time",
-          ""};
+  return shown_by_cuda(place);
 }
 
 }  // namespace
@@ -110,26 +105,30 @@ jobs::DevicePolicy device_policy_of_environment() {
   return *policy;
 }
 
-int gpu_of(const PlaceOnHost& place, int gpus) {
+int gpu_of(const PlaceOnHost& place, int gpus, const char* visible) {
   if (place.workers > gpus && !place.share_gpus)
     throw Error(
         ErrorKind::kUsage,
         std::to_string(place.workers) + " workers on a host with " + std::to_string(gpus) +
-            (gpus == 1 ? " GPU" : " GPUs"),
+            (gpus == 1 ? " GPU" : " GPUs") +
+            (visible == nullptr ? "" : std::string(" that CUDA_VISIBLE_DEVICES ('") + visible + "') leaves"),
         "start at most that many, or share them (`trireme launch --share-gpus`), or compute on the CPU "
         "(TRIREME_DEVICE=cpu)");
   return std::max(place.position, 0) % gpus;
 }
 
-DeviceChoice choose_device(const PlaceOnHost& place, jobs::DevicePolicy policy) {
-  if (policy == jobs::DevicePolicy::kCpu) return on_cpu("", "TRIREME_DEVICE is cpu");
-  DeviceChoice choice = find_device(place);
+DeviceChoice tried(DeviceChoice choice, jobs::DevicePolicy policy) {
   if (choice.device != "cpu")
     if (const std::string fault = health_fault(choice.device); !fault.empty())
       choice = on_cpu("health", choice.device + " " + choice.name + " does not work: " + fault);
   if (policy == jobs::DevicePolicy::kCuda && choice.device == "cpu")
     throw Error(ErrorKind::kUnavailable, "TRIREME_DEVICE is cuda: " + choice.why);
   return choice;
+}
+
+DeviceChoice choose_device(const PlaceOnHost& place, jobs::DevicePolicy policy) {
+  if (policy == jobs::DevicePolicy::kCpu) return on_cpu("", "TRIREME_DEVICE is cpu");
+  return tried(find_device(place), policy);
 }
 
 std::string health_fault(const std::string& device) {
@@ -155,10 +154,6 @@ std::string device_for_task(jobs::DevicePolicy wanted, const std::string& device
     throw Error(ErrorKind::kInvalid, "the job's device is cuda, and this worker has no GPU: " + why,
                 "give it one, or set spec.device to auto");
   return device;
-}
-
-bool device_is_lost(const std::string& error) {
-  return error.find("CUDA error") != std::string::npos && error.find("out of memory") == std::string::npos;
 }
 
 void device_fault_point() {

@@ -1,4 +1,4 @@
-#include "worker/runtime/device.h"
+#include "worker/runtime/device/device.h"
 
 #include <gtest/gtest.h>
 
@@ -91,6 +91,20 @@ TEST(Device, OneWithoutMemoryOrThatIsWrongHasAFaultByName) {
   faults.wrong_products = false;
 }
 
+TEST(Device, OneThatDoesNotWorkLeavesTheCpuOrStops) {
+  const DeviceChoice found{recorded::device().str(), "NVIDIA H200", "GPU 0 of 1", ""};
+  EXPECT_EQ(tried(found, DevicePolicy::kCuda).device, found.device);
+  recorded::faults().no_memory = true;
+  const DeviceChoice left = tried(found, DevicePolicy::kAuto);
+  EXPECT_EQ(left.device, "cpu");
+  EXPECT_EQ(left.fallback, "health");
+  EXPECT_NE(left.why.find("NVIDIA H200 does not work: CUDA out of memory"), std::string::npos) << left.why;
+  std::string what;
+  EXPECT_EQ(kind_of([&] { tried(found, DevicePolicy::kCuda); }, what), ErrorKind::kUnavailable);
+  EXPECT_NE(what.find("TRIREME_DEVICE is cuda: "), std::string::npos) << what;
+  recorded::faults().no_memory = false;
+}
+
 TEST(Device, ThePlaceOnTheHostIsTheGpu) {
   for (int place = 0; place < 4; ++place) EXPECT_EQ(gpu_of({place, 4}, 4), place);
   EXPECT_EQ(gpu_of({1, 2}, 8), 1) << "fewer workers than GPUs";
@@ -102,6 +116,8 @@ TEST(Device, MoreWorkersThanGpusAreRefusedUnlessTheyShare) {
   EXPECT_NE(what.find("3 workers on a host with 2 GPUs"), std::string::npos) << what;
   EXPECT_EQ(kind_of([] { gpu_of({1, 2}, 1); }, what), ErrorKind::kUsage);
   EXPECT_NE(what.find("2 workers on a host with 1 GPU"), std::string::npos) << what;
+  EXPECT_EQ(kind_of([] { gpu_of({0, 3}, 2, "5,1"); }, what), ErrorKind::kUsage);
+  EXPECT_NE(what.find("with 2 GPUs that CUDA_VISIBLE_DEVICES ('5,1') leaves"), std::string::npos) << what;
   for (int place = 0; place < 3; ++place) EXPECT_EQ(gpu_of({place, 3, true}, 2), place % 2);
 }
 
@@ -113,14 +129,6 @@ TEST(Device, DriversSayTheirVersion) {
   EXPECT_EQ(driver_version("NVRM version: NVIDIA UNIX x86_64 Kernel Module  535.183.01  Sun May 12\n"),
             "535.183.01");
   EXPECT_EQ(driver_version(""), "");
-}
-
-TEST(Device, IsLostByACudaErrorThatIsNoLackOfMemory) {
-  EXPECT_TRUE(device_is_lost("train: CUDA error: unspecified launch failure"));
-  EXPECT_TRUE(device_is_lost("CUDA error: an illegal memory access was encountered"));
-  EXPECT_FALSE(device_is_lost("CUDA out of memory. Tried to allocate 2.00 GiB"));
-  EXPECT_FALSE(device_is_lost("CUDA error: out of memory"));
-  EXPECT_FALSE(device_is_lost("a picture is bad"));
 }
 
 }  // namespace

@@ -3,7 +3,7 @@
 
 #include <string>
 
-#include "worker/runtime/device.h"
+#include "worker/runtime/device/device.h"
 
 namespace trireme::telemetry {
 class Metrics;
