@@ -81,8 +81,8 @@ def test_a_gpu_that_is_demanded_and_not_there_is_a_named_fault():
 
 
 def device_beside(driver, spoil="true", words=("trireme-worker", "tool", "device"), **more):
-    """What a worker (or another program) says of itself beside a driver of that version, in a namespace of its own; `spoil` is done there before."""
-    see = f'mount -t tmpfs none /proc/driver && mkdir /proc/driver/nvidia && echo "NVRM version: NVIDIA UNIX Open Kernel Module for x86_64  {driver}  Release Build" >/proc/driver/nvidia/version && {spoil} && exec "$@"'
+    """What a worker (or another program) says of itself beside a driver of that version, which lists two GPUs, in a namespace of its own; `spoil` is done there before."""
+    see = f'mount -t tmpfs none /proc/driver && mkdir /proc/driver/nvidia && echo "NVRM version: NVIDIA UNIX Open Kernel Module for x86_64  {driver}  Release Build" >/proc/driver/nvidia/version && mkdir -p /proc/driver/nvidia/gpus/0000:01:00.0 /proc/driver/nvidia/gpus/0000:81:00.0 && {spoil} && exec "$@"'
     return subprocess.run(["unshare", "-m", "sh", "-c", see, "sh", BIN / words[0], *words[1:]], env=environment(**more), capture_output=True, text=True, timeout=120)
 
 
@@ -96,8 +96,9 @@ def test_what_stands_in_the_way_of_a_gpu_is_said_by_name(tmp_path):
         (tmp_path / "broken.so").touch()  # in the place of torch's: one that does not load, and one that does and finds nothing
         subprocess.run(["cc", "-shared", "-x", "c", "/dev/null", "-o", tmp_path / "empty.so"], check=True)
         broken, empty = ({"spoil": f"mount --bind {tmp_path}/{name}.so {library}"} for name in ("broken", "empty"))
-        cases += [("535.183.01", empty, "the NVIDIA driver is 535.183.01, and torch 2.11"), ("580.65.06", {**empty, "CUDA_VISIBLE_DEVICES": ""}, "CUDA_VISIBLE_DEVICES leaves no GPU"),
-                  ("580.65.06", empty, "finds no GPU: does nvidia-smi?"), ("580.65.06", broken, "libtorch_cuda.so does not load")]
+        cases += [("535.183.01", empty, "the NVIDIA driver is 535.183.01, and torch 2.11"), ("580.65.06", {**empty, "CUDA_VISIBLE_DEVICES": ""}, "CUDA_VISIBLE_DEVICES leaves no GPU that works ('': it is empty)"),
+                  ("580.65.06", {**empty, "CUDA_VISIBLE_DEVICES": "1,1"}, "('1,1': '1' is named twice, and CUDA then shows none)"),
+                  ("580.65.06", {**empty, "CUDA_VISIBLE_DEVICES": "-1"}, "('-1': '-1' is none of this machine's 2 GPUs)"), ("580.65.06", empty, "finds no GPU: does nvidia-smi?"), ("580.65.06", broken, "libtorch_cuda.so does not load")]
     else:
         cases += [("580.65.06", {}, "there is a GPU driver, but")]
     for driver, more, why in cases:
@@ -130,9 +131,10 @@ def test_a_gpu_that_is_lost_in_the_middle_leaves_the_job_to_the_others(launch, t
     assert states.get(2, "retired") == "retired", states
 
 
-def questions(tmp_path, monkeypatch):
+def questions(tmp_path, monkeypatch, seconds=480):
     """tests/gpu/run.py as a module; its result lies below tmp_path."""
     monkeypatch.setattr(sys, "argv", ["run.py", str(tmp_path / "result.json")])
+    monkeypatch.setenv("TRIREME_GPU_SECONDS", str(seconds))
     found = importlib.util.spec_from_file_location("pack_run", ROOT / "tests/gpu/run.py")
     module = importlib.util.module_from_spec(found)
     found.loader.exec_module(module)
@@ -144,19 +146,94 @@ def test_a_question_that_hangs_costs_its_time_and_the_next_is_asked(tmp_path, mo
     pack = questions(tmp_path, monkeypatch)
     hang = f"import os, signal\nchild = os.fork()\nif child == 0: os.setpgid(0, 0)\nelse: open({str(tmp_path / 'child')!r}, 'w').write(str(child))\nsignal.pause()"
     begun = time.monotonic()
-    pack.check("hangs", lambda figures: pack.run(sys.executable, "-c", hang, seconds=5, env=dict(os.environ)))
+    pack.check("hangs", 60, lambda figures: pack.run(sys.executable, "-c", hang, seconds=5, env=dict(os.environ)))
     assert time.monotonic() - begun < 20
     child = pathlib.Path("/proc", (tmp_path / "child").read_text(), "stat")
     gone = lambda: not child.exists() or child.read_text().rpartition(")")[2].split()[0] == "Z"
     while not gone() and time.monotonic() - begun < 30:
         time.sleep(0.05)
     assert gone()
-    pack.check("fails", lambda figures: pack.run("/bin/sh", "-c", "echo no; exit 3"))
-    pack.check("no number", lambda figures: pack.at_most(None, 1, "the loss"))
-    pack.check("answers", lambda figures: pack.run("/bin/sh", "-c", "echo a warning; echo device: cuda:0 H200").strip() and pack.said_device("a warning\ndevice: cuda:0 H200\n"))
+    pack.check("fails", 60, lambda figures: pack.run("/bin/sh", "-c", "echo no; exit 3"))
+    pack.check("no number", 60, lambda figures: pack.at_most(None, 1, "the loss"))
+    pack.check("answers", 60, lambda figures: pack.run("/bin/sh", "-c", "echo a warning; echo device: cuda:0 H200").strip() and pack.said_device("a warning\ndevice: cuda:0 H200\n"))
     checks = json.loads((tmp_path / "result.json").read_text())["checks"]
     assert [one["state"] for one in checks] == ["FAIL", "FAIL", "FAIL", "pass"], checks
     assert "no answer within 5 s" in checks[0]["line"] and "exit code 3: no" in checks[1]["line"] and checks[3]["line"] == "device: cuda:0 H200", checks
+
+
+HANGS = "#!/usr/bin/python3\nimport signal, sys\nfor one in (signal.SIGTERM, signal.SIGINT): signal.signal(one, signal.SIG_IGN)\nprint('a sign of life', flush=True)\nsignal.pause()\n"
+
+
+def pack_that_hangs(folder):
+    """run.py and a pack whose every program hangs, and asks nobody to end it."""
+    content = folder / "content"
+    for program in ("bin/trireme", "bin/trireme-worker", "bin/gpu_check", "bin/collective_mpi_ranks", "bin/worker_models_test", "openmpi/bin/mpirun"):
+        (content / program).parent.mkdir(parents=True, exist_ok=True)
+        (content / program).write_text(HANGS)
+        (content / program).chmod(0o755)
+    (content / "commit").write_text("none\n")
+    subprocess.run(["tar", "-C", content, "-cJf", folder / "pack.tar.xz", "."], check=True)
+    for name in ("run.sh", "run.py", "peer.py"):
+        shutil.copy(ROOT / "tests/gpu" / name, folder)
+    return folder
+
+
+def judge_of_what_hangs(result, seconds, took):
+    """Within its time; every question has its line; each that was asked cost its own limit, and from one on there was no time for any."""
+    checks = result["checks"]
+    assert took < seconds + 5 and result["seconds"] < seconds + 3, (took, result["seconds"])
+    assert all(one["state"] in ("FAIL", "not run") for one in checks), checks
+    hung = [one["name"] for one in checks if "within" in one["line"]]
+    late = [index for index, one in enumerate(checks) if one["line"].startswith("time: ")]
+    assert late and late[-1] == len(checks) - 1 and all(checks[index]["state"] == "not run" for index in late), checks
+    assert all("within" not in one["line"] for one in checks[late[0]:]), "a question was asked after there was no time for one"
+    return hung
+
+
+@pytest.mark.parametrize("gpus", (0, 1))
+def test_a_pack_whose_every_question_hangs_ends_in_its_time(tmp_path, monkeypatch, gpus):
+    """A short budget, from which each limit follows: what matters most was asked, and nothing after the end."""
+    folder, site = pack_that_hangs(tmp_path), tmp_path / "site/torch"
+    site.mkdir(parents=True)
+    (site / "version.py").write_text("__version__ = '2.11.0'\n")
+    (site / "__init__.py").write_text("import signal\nsignal.pause()\n")  # a peer hangs, too
+    (site.parent / "nvidia/nccl/lib").mkdir(parents=True)
+    monkeypatch.syspath_prepend(site.parent)
+    monkeypatch.setenv("PYTHONPATH", str(site.parent))
+    seconds = 16
+    begun = time.monotonic()
+    pack = questions(tmp_path, monkeypatch, seconds)
+    for name, value in (("HERE", folder), ("PLACE", tmp_path / "place"), ("RUNS", tmp_path / "runs"), ("count_gpus", lambda: gpus)):
+        monkeypatch.setattr(pack, name, value)
+    assert pack.main() == 1
+    result = json.loads((tmp_path / "result.json").read_text())
+    names = [one["name"] for one in result["checks"]]
+    hung = judge_of_what_hangs(result, seconds, time.monotonic() - begun)
+    asked = ["device", "torch's CUDA parts and the plug-in load", "kernels against the CPU's", "losses and gradients against the CPU's", *(["NCCL group of 1"] if gpus else []), "50 training steps against the CPU's"]
+    assert hung[:len(asked)] == asked, result
+    if gpus:
+        assert "step of ViT-B/32" in hung and "step of ViT-L/14" in hung and "loss of 1 Mi rows" in hung and names.index("loss of 1 Mi rows") == names.index("captions beside transformers") + 1, hung
+    alive = [path for path in pathlib.Path("/proc").glob("[0-9]*/cmdline") if str(tmp_path).encode() in read_or_nothing(path)]
+    assert not alive, "processes are left"
+
+
+def test_a_pack_that_nothing_else_ends_is_ended_by_the_clock(tmp_path):
+    """What no limit of a question reaches, reading a pack that never comes: the result is there all the same."""
+    folder = pack_that_hangs(tmp_path)
+    (folder / "pack.tar.xz").unlink()
+    os.mkfifo(folder / "pack.tar.xz")
+    (tmp_path / "site/torch").mkdir(parents=True)
+    begun = time.monotonic()
+    ended = subprocess.run([folder / "run.sh", tmp_path / "result.json"], env={**os.environ, "TRIREME_GPU_SECONDS": "3", "TMPDIR": str(tmp_path)}, capture_output=True, text=True, timeout=60)
+    assert ended.returncode == 1 and time.monotonic() - begun < 10, ended
+    assert json.loads((tmp_path / "result.json").read_text())["count"] == {"pass": 0, "FAIL": 0, "not run": 0}
+
+
+def read_or_nothing(path):
+    try:
+        return path.read_bytes()
+    except OSError:
+        return b""
 
 
 @pytest.fixture(scope="module")
@@ -202,10 +279,8 @@ def bare_root(folder):
     return standard
 
 
-def test_the_dry_run_in_a_bare_root(pack, tmp_path):
-    if os.geteuid() != 0:
-        pytest.skip("a root of its own needs root")
-    root = tmp_path / "root"
+def run_in_bare_root(pack, root, seconds):
+    """run.sh there; the process that ended, and its result."""
     standard = bare_root(root)
     enter = f"""set -e
 mount --bind {standard} {root}{standard}
@@ -214,13 +289,29 @@ mount --bind {pack} {root}/pack
 mount --rbind /dev {root}/dev
 mount -t proc none {root}/proc
 exec chroot {root} /bin/sh /pack/run.sh /tmp/result.json"""
-    env = {"PATH": "/usr/bin:/bin", "PYTHONPATH": "/site", "TRIREME_GPU_SECONDS": "280"}
-    done = subprocess.run(["unshare", "-m", "/bin/bash", "-c", enter], env={**env, "PATH": "/usr/sbin:/usr/bin:/sbin:/bin"}, capture_output=True, text=True, timeout=400)
+    env = {"PATH": "/usr/sbin:/usr/bin:/sbin:/bin", "PYTHONPATH": "/site", "TRIREME_GPU_SECONDS": str(seconds)}
+    done = subprocess.run(["unshare", "-m", "/bin/bash", "-c", enter], env=env, capture_output=True, text=True, timeout=seconds + 120)
+    return done, json.loads((root / "tmp/result.json").read_text())
+
+
+def test_a_pack_that_hangs_ends_in_its_time_in_a_bare_root(tmp_path):
+    if os.geteuid() != 0:
+        pytest.skip("a root of its own needs root")
+    (tmp_path / "pack").mkdir()
+    begun = time.monotonic()
+    done, result = run_in_bare_root(pack_that_hangs(tmp_path / "pack"), tmp_path / "root", 8)
+    hung = judge_of_what_hangs(result, 8, min(result["seconds"], time.monotonic() - begun))
+    assert done.returncode == 1 and hung[0] == "device" and "50 training steps against the CPU's" in hung, result
+
+
+def test_the_dry_run_in_a_bare_root(pack, tmp_path):
+    if os.geteuid() != 0:
+        pytest.skip("a root of its own needs root")
+    done, result = run_in_bare_root(pack, tmp_path / "root", 280)
     said = done.stdout + done.stderr
-    result = json.loads((root / "tmp/result.json").read_text())
     states = {one["name"]: one["state"] for one in result["checks"]}
     assert done.returncode == 0 and "FAIL" not in states.values(), said[-6000:]
-    for name in ("device", "kernels against the CPU's", "losses and gradients against the CPU's", "group over MPI", "50 training steps against the CPU's", "captioner and classifier against the CPU's",
+    for name in ("device", "kernels against the CPU's", "losses and gradients against the CPU's", "group over MPI", "50 training steps against the CPU's", "captioner and classifier against the CPU's", "50 bf16 steps against the CPU's",
                  "a job killed and resumed", "steps read later and at once", "loss of 2 Ki rows", "step of a tiny model", "step with ALIP and DiHT", "data wait of a tiny model", "embed, teacher and caption pass"):
         assert states[name] == "pass", said[-6000:]
     wanted = ("NCCL group of 1", "loss of 1 Mi rows", "step of ViT-B/32", "step of ViT-L/14", "step of ViT-B/32 with graphs", "data wait of ViT-B/32", "data wait of ViT-L/14",
