@@ -4,10 +4,28 @@
 #include <c10/core/Event.h>
 #include <c10/core/impl/VirtualGuardImpl.h>
 
+#include "common/base/error.h"
+
 namespace trireme::worker::kernels {
+namespace {
+// Of this thread, under way.
+int& recordings() {
+  thread_local int count = 0;
+  return count;
+}
+}  // namespace
+
+NothingIsSent::NothingIsSent() {
+  ++recordings();
+}
+NothingIsSent::~NothingIsSent() {
+  --recordings();
+}
 
 at::Tensor sent_to(const at::Tensor& on_host, const at::Device& device) {
   if (device == on_host.device()) return on_host;
+  if (recordings() > 0)
+    throw Error(ErrorKind::kInternal, "it sends numbers of the host, which a recording would not see change");
   return on_host.contiguous().pin_memory().to(device, /*non_blocking=*/true);
 }
 

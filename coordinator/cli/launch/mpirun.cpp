@@ -2,6 +2,10 @@
 
 #include <cctype>
 #include <cstdlib>
+#include <set>
+#include <string_view>
+
+#include <unistd.h>
 
 #include "common/base/error.h"
 #include "coordinator/cli/launch/host_report.h"
@@ -14,6 +18,19 @@ constexpr const char* kInstall = "on Debian: apt-get install openmpi-bin (Open M
 
 void append(std::vector<std::string>& to, const std::vector<std::string>& from) {
   to.insert(to.end(), from.begin(), from.end());
+}
+
+// Of our environment, what must be the same on all hosts: where and how is computed, and NCCL's own.
+// CUDA_VISIBLE_DEVICES is each host's.
+std::set<std::string> device_settings() {
+  std::set<std::string> names;
+  for (const char* name : {"TRIREME_DEVICE", "TRIREME_TRAINING_GRAPHS", "TRIREME_STEP_READS",
+                           "TRIREME_PAIR_TILE", "TRIREME_CUDA_PLUGIN"})
+    if (std::getenv(name) != nullptr) names.emplace(name);
+  for (char** one = environ; *one != nullptr; ++one)
+    if (const std::string_view set(*one); set.rfind("NCCL_", 0) == 0)
+      names.emplace(set.substr(0, set.find('=')));
+  return names;
 }
 
 // The name that the list has for this host, else our own.
@@ -84,8 +101,7 @@ std::vector<std::string> mpirun_command(const LaunchPlan& plan, const MpirunVers
     append(command, {"-n", std::to_string(count)});
     if (!host.empty()) append(command, {"--host", host + ":" + std::to_string(count)});
     append(command, {"-x", "TRIREME_INCARNATION", "-x", "TRIREME_SUPERVISOR_PID", "-x", "TRIREME_LOG_DIR"});
-    for (const char* name : {"TRIREME_DEVICE", "TRIREME_TRAINING_GRAPHS"})
-      if (std::getenv(name) != nullptr) append(command, {"-x", name});
+    for (const auto& name : device_settings()) append(command, {"-x", name});
     command.push_back(program);
     append(command, arguments);
   };

@@ -228,6 +228,23 @@ TEST(Mpirun, CommandHasTheSettingsAndBothPrograms) {
   EXPECT_EQ(five.find("oob_tcp"), std::string::npos);
 }
 
+TEST(Mpirun, WhatDevicesAreToldIsToldOnEveryHost) {
+  const std::vector<const char*> names{"TRIREME_STEP_READS", "TRIREME_PAIR_TILE", "TRIREME_TRAINING_GRAPHS",
+                                       "NCCL_SOCKET_IFNAME", "CUDA_VISIBLE_DEVICES"};
+  for (const char* name : names) ::setenv(name, "1", 1);
+  LaunchPlan plan;
+  plan.hosts = {{"a", 1}, {"b", 1}};
+  std::string command;
+  for (const auto& word : mpirun_command(plan, parse_mpirun_version("mpirun (Open MPI) 4.1.4")))
+    command += word + "|";
+  for (const char* name : names) {
+    ::unsetenv(name);
+    int times = 0;
+    for (auto at = command.find(name); at != std::string::npos; at = command.find(name, at + 1)) ++times;
+    EXPECT_EQ(times, name == std::string("CUDA_VISIBLE_DEVICES") ? 0 : 3) << name << ": " << command;
+  }
+}
+
 TEST(Doctor, MissingThingsHaveAdviceAndDecideTheExitCode) {
   std::ostringstream out;
   EXPECT_EQ(

@@ -36,6 +36,7 @@ struct Waits {
   std::vector<std::string> host;  // what the host waited for
   std::string points;  // events of streams, in order: 'r' recorded, 'b' another stream is behind one
   std::atomic<int> events{0};
+  std::atomic<std::int64_t> operations{0};  // that were started there: kernels and copies, no views
 
   void add(const std::string& what) {
     const std::lock_guard lock(mutex);
@@ -264,6 +265,7 @@ inline at::Tensor empty_strided(c10::IntArrayRef size, c10::IntArrayRef stride,
                                            dtype.value_or(at::kFloat));
 }
 inline at::Tensor copy_from(const at::Tensor& from, const at::Tensor& to, bool non_blocking) {
+  ++waits().operations;
   const at::Tensor& on_host = from.is_cpu() ? from : to;
   if (from.is_cpu() != to.is_cpu() && !(non_blocking && PinnedMemory::holds(on_host.data_ptr())))
     waits().add(from.is_cpu() ? "copy to the device" : "copy to the host");
@@ -304,6 +306,7 @@ inline void on_the_host(const c10::OperatorHandle& op, torch::jit::Stack* stack)
   const auto& name = op.schema().operator_name();
   const std::string whole = name.name + (name.overload_name.empty() ? "" : "." + name.overload_name);
   if (looks.count(whole) != 0) waits().add(whole);
+  ++waits().operations;
   std::unordered_map<c10::TensorImpl*, std::pair<at::Tensor, at::Tensor>> originals;  // seen here, there
   const auto there = [&](const at::Tensor& tensor) {
     if (!tensor.defined()) return tensor;
@@ -376,6 +379,7 @@ inline at::Tensor convolution(const at::Tensor& input, const at::Tensor& weight,
                               const std::optional<at::Tensor>& bias, at::IntArrayRef stride,
                               at::IntArrayRef padding, at::IntArrayRef dilation, bool transposed,
                               at::IntArrayRef output_padding, std::int64_t groups) {
+  ++waits().operations;
   const auto added = bias ? std::optional<at::Tensor>(on_cpu(*bias)) : std::nullopt;
   return seen_on(at::convolution(on_cpu(input), on_cpu(weight), added, stride, padding, dilation, transposed,
                                  output_padding, groups),
@@ -385,6 +389,7 @@ inline std::tuple<at::Tensor, at::Tensor, at::Tensor> convolution_backward(
     const at::Tensor& slope, const at::Tensor& input, const at::Tensor& weight, at::IntArrayRef stride,
     at::IntArrayRef padding, at::IntArrayRef dilation, bool transposed, at::IntArrayRef output_padding,
     std::int64_t groups, std::array<bool, 3> wanted) {
+  waits().operations += 2;  // one per slope
   const auto [input_slope, weight_slope, bias_slope] =
       at::convolution_backward(on_cpu(slope), on_cpu(input), on_cpu(weight), std::nullopt, stride, padding,
                                dilation, transposed, output_padding, groups, wanted);
@@ -394,6 +399,7 @@ inline std::tuple<at::Tensor, at::Tensor, at::Tensor> convolution_backward(
 
 // bfloat16 rows, their products summed and kept in float32.
 inline at::Tensor product_as(const at::Tensor& a, const at::Tensor& b, at::ScalarType type) {
+  ++waits().operations;
   const at::Tensor product = at::empty({a.size(0), b.size(1)}, a.options().dtype(type));
   at::Tensor on_host = on_cpu(product);
   at::mm_out(on_host, on_cpu(a).to(type), on_cpu(b).to(type));
@@ -417,6 +423,9 @@ inline bool register_operations() {
   aten.impl("convolution_backward_overrideable", &convolution_backward);
   aten.impl(
       "record_stream", +[](at::Tensor&, at::Stream) {});
+  // Over many tensors at once, as on a GPU; elsewhere torch takes them one by one.
+  for (const char* name : {"_foreach_norm.Scalar", "_foreach_mul_.Tensor", "_foreach_mul_.Scalar"})
+    aten.impl(name, torch::CppFunction::makeFromBoxedFunction<&on_the_host>());
   // So that a tensor of the host moves here by set_data().
   aten.impl(
       "_has_compatible_shallow_copy_type", +[](const at::Tensor&, const at::Tensor&) { return true; });

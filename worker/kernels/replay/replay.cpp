@@ -3,7 +3,9 @@
 #include <ATen/ATen.h>
 #include <ATen/autocast_mode.h>
 
+#include "common/base/error.h"
 #include "common/base/log.h"
+#include "worker/kernels/sent.h"
 
 namespace trireme::worker::kernels {
 namespace {
@@ -48,7 +50,13 @@ bool can_replay(const at::Device& device) {
 
 std::function<void()> record(const at::Device& device, const std::function<void()>& work, std::string& why) {
   const CastsAreNotKept casts;
-  return device_table<ReplayTable>(device)->record(device, work, why);
+  const NothingIsSent nothing_sent;
+  try {
+    return device_table<ReplayTable>(device)->record(device, work, why);
+  } catch (const Error& error) {
+    why = error.what();
+    return nullptr;
+  }
 }
 
 bool same_numbers(const at::Tensor& replayed, const at::Tensor& expected) {

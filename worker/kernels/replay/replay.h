@@ -49,7 +49,8 @@ bool can_replay(const at::Device& device);
 // What Replay is made of. Whether work on this device can be recorded at all, also with gradients.
 bool can_record(const at::Device& device);
 // `work` as a graph, which a call replays; null and why where that cannot be. Casts of weights are part of
-// it. It has run, once or more, and its tensors keep their places.
+// it; what it sends from the host (sent.h) cannot be. It has run, once or more, and its tensors keep their
+// places.
 std::function<void()> record(const at::Device& device, const std::function<void()>& work, std::string& why);
 // Within what other algorithms may round otherwise. Looks at the device.
 bool same_numbers(const at::Tensor& replayed, const at::Tensor& expected);

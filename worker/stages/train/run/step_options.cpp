@@ -62,7 +62,11 @@ optim::OptimizerOptions optimizer_of(const jobs::TrainSettings& settings) {
 // Where it is asked for: no GPU has judged these graphs yet (docs/gpu.md).
 bool graphs_wanted() {
   const char* given = std::getenv("TRIREME_TRAINING_GRAPHS");
-  return given != nullptr && std::string_view(given) == "1";
+  if (given == nullptr || *given == 0) return false;
+  const std::string_view word(given);
+  if (word != "1" && word != "0")
+    throw Error(ErrorKind::kUsage, std::string("TRIREME_TRAINING_GRAPHS is '") + given + "'", "use 1 or 0");
+  return word == "1";
 }
 
 // Steps are read later on a GPU; `now` and `later` say so anywhere (docs/gpu.md).

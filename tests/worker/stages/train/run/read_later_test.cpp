@@ -69,6 +69,15 @@ TinyJob with_a_bad_sample(std::int64_t epochs) {
   return job;
 }
 
+TEST(ReadLater, WordsOfTheEnvironmentAreReadOrRefused) {
+  TinyJob job(folder_of_test());
+  job.settings.steps = 1;
+  EXPECT_NE(train(job, "never", 1).error.find("TRIREME_STEP_READS is 'never'"), std::string::npos);
+  ::setenv("TRIREME_TRAINING_GRAPHS", "yes", 1);
+  EXPECT_NE(train(job, "now", 1).error.find("TRIREME_TRAINING_GRAPHS is 'yes'"), std::string::npos);
+  ::unsetenv("TRIREME_TRAINING_GRAPHS");
+}
+
 TEST(ReadLater, EverythingCombinedIsTheSameAndIsResumedToTheSameBits) {
   TinyJob job(folder_of_test());
   job.combine_everything();

@@ -7,6 +7,7 @@
 #include <cmath>
 #include <cstdlib>
 #include <functional>
+#include <iostream>
 #include <map>
 #include <string>
 #include <vector>
@@ -14,6 +15,7 @@
 #include "common/io/file.h"
 #include "common/telemetry/metrics.h"
 #include "tests/worker/stages/train/support/tiny_job.h"
+#include "tests/worker/support/recorded_autocast.h"
 #include "tests/worker/support/recorded_device.h"
 #include "worker/kernels/pair_tile/pair_tile.h"
 #include "worker/stages/train/run/step_reporter.h"
@@ -93,6 +95,39 @@ TEST(RecordedRun, MoreStepsAreNotMoreWaits) {
     for (std::size_t i = 0; i < std::min(of.compared, here.reports.size()); ++i)
       EXPECT_NEAR(there.reports[i].loss, here.reports[i].loss, 1e-3) << of.name << ", row " << i;
   }
+}
+
+// 50 steps as `spec.precision: bf16` has them: beside the CPU's own bf16, and beside float32, from which both
+// are further away. Other operations stay in float32 there (recorded_autocast.h): norms, softmax, sums.
+TEST(RecordedRun, FiftyStepsInBfloat16AreTheCpusWithinWhatIsAskedOfADevice) {
+  TinyJob job(folder_of("bf16"));
+  job.settings.steps = 50;
+  job.settings.optimizer.learning_rate = 1e-3;
+  const auto losses = [&](const char* device, jobs::Precision precision) {
+    job.device = device;
+    job.settings.precision = precision;
+    const auto outcome = job.train(std::string(device) + std::to_string(static_cast<int>(precision)), 1);
+    EXPECT_EQ(outcome.error, "");
+    std::vector<double> all;
+    for (const auto& report : outcome.reports) all.push_back(report.loss);
+    return all;
+  };
+  const auto off = [](const std::vector<double>& a, const std::vector<double>& b) {
+    double most = 0;
+    for (std::size_t i = 0; i < a.size(); ++i)
+      most = std::max(most, std::abs(a[i] - b[i]) / std::max(1.0, std::abs(b[i])));
+    return most;
+  };
+  const auto there = losses("recorded:0", jobs::Precision::kBf16),
+             here = losses("cpu", jobs::Precision::kBf16);
+  const auto whole = losses("cpu", jobs::Precision::kFloat32);
+  ASSERT_EQ(there.size(), 50U);
+  ASSERT_EQ(here.size(), 50U);
+  EXPECT_LE(off(there, here), 2e-2);  // tests/gpu/run.py, "50 bf16 steps against the CPU's"
+  EXPECT_GT(off(there, whole), 1e-5) << "there was no bfloat16";
+  EXPECT_LT(there.back(), there.front()) << "nothing was learnt";
+  std::cout << "bf16: " << off(there, here) << " from the CPU's, " << off(there, whole) << " and "
+            << off(here, whole) << " from float32's\n";
 }
 
 // A batch's copies end in an event, which the step's stream goes on behind; its numbers' way back has one,
