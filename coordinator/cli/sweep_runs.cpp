@@ -219,7 +219,7 @@ void SweepRuns::write() {
   io::write_file_atomic(sweep_.output / "sweep.csv", sweep::table_csv(sweep_, table));
   io::write_file_atomic(sweep_.output / "runs.csv", sweep::runs_csv(sweep_, results_, table));
   io::write_file_atomic(store::RunPaths{sweep_.output}.report(),
-                        sweep::sweep_page(sweep_, results_, table, made), false);
+                        sweep::sweep_page(sweep_, results_, table, made));
 }
 
 std::string SweepRuns::table_text() const {
