@@ -9,7 +9,7 @@ tests=("$@")
 torch=OFF
 [[ ${tests[*]} == *worker_* ]] && torch=ON
 cmake --preset tsan -DTRIREME_TORCH=$torch >/dev/null && ninja -C build/tsan "${tests[@]}" || exit 2
-export TSAN_OPTIONS="suppressions=$PWD/tests/rig/tsan.txt exitcode=66 ignore_noninstrumented_modules=1 history_size=4" TRIREME_SOURCE_DIR=$PWD
+export TSAN_OPTIONS="suppressions=$PWD/tests/rig/tsan.txt exitcode=66 ignore_noninstrumented_modules=1 history_size=4 allocator_may_return_null=1" TRIREME_SOURCE_DIR=$PWD
 status=0
 for test in "${tests[@]}"; do
   log=build/tsan/$test.log

@@ -17,6 +17,8 @@ BIN = pathlib.Path(os.environ.get("TRIREME_BIN", ROOT / "build/release/bin")).re
 SHARED = pathlib.Path(os.environ.get("TRIREME_SHARED", ROOT.parent / "shared"))
 EXAMPLES = ROOT / "jobs/examples"
 
+signal.signal(signal.SIGHUP, signal.SIG_DFL)  # under nohup, what we start would inherit that it is ignored
+
 
 def environment(**extra):
     env = dict(os.environ, PATH=f"{BIN}:{os.environ['PATH']}", OMPI_ALLOW_RUN_AS_ROOT="1", OMPI_ALLOW_RUN_AS_ROOT_CONFIRM="1")
