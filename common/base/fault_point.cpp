@@ -108,4 +108,13 @@ void fault_point(std::string_view point) {
   if (!due.point.empty()) act(due);
 }
 
+bool fault_due(std::string_view point) {
+  try {
+    fault_point(point);
+  } catch (const Error&) {
+    return true;
+  }
+  return false;
+}
+
 }  // namespace trireme

@@ -13,5 +13,7 @@ namespace trireme {
 void arm_fault_points(int world_rank, unsigned long long incarnation);
 
 void fault_point(std::string_view point);
+// Of a point whose effect is the caller's: true where it is due with the action `error` (or enospc).
+bool fault_due(std::string_view point);
 
 }  // namespace trireme

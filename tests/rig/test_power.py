@@ -21,6 +21,7 @@ from test_quarantine import WITHOUT_TRAINING, job
 pytest_plugins = ["rig"]
 
 TINY = system.EXAMPLES / "tiny.json"
+RANKS = ("trireme-coordin", "trireme-worker")
 SETS = [*QUICK, "spec.checkpoint.every_steps=16"]
 
 
@@ -43,7 +44,7 @@ class Disk:
 
     def cut(self, run):
         """Everyone stops at one moment; the image is what two copies in a row agree on."""
-        everyone = [*([run.process.pid] if run.process.poll() is None else []), *(pid for name in ("mpirun", "trireme-coordin", "trireme-worker") for pid in run.processes(name))]
+        everyone = [*([run.process.pid] if run.process.poll() is None else []), *(pid for name in ("mpirun", *RANKS) for pid in run.processes(name))]
         for pid in everyone:
             os.kill(pid, signal.SIGSTOP)
         end = time.monotonic() + 20
@@ -106,7 +107,7 @@ def state(pid):
 
 def stands(run):
     """Whether a process has stopped itself, as its fault point told it to."""
-    return [pid for name in ("trireme-coordin", "trireme-worker") for pid in run.processes(name) if state(pid) == "T"]
+    return [pid for name in RANKS for pid in run.processes(name) if state(pid) == "T"]
 
 
 @pytest.mark.parametrize("point", [*POINTS[2:7:2], *(pytest.param(point, marks=long) for i, point in enumerate([*POINTS, "ledger.wal_written_before_sync:40", "ckpt.after_rename_before_commit:3"]) if i not in (2, 4, 6))])

@@ -25,15 +25,6 @@ std::uint64_t resident_bytes() {
   return resident * static_cast<std::uint64_t>(::sysconf(_SC_PAGESIZE));
 }
 
-// Fault points whose effect is this room's: armed with the action `error`.
-bool fault_due(std::string_view point) {
-  try {
-    fault_point(point);
-  } catch (const Error&) {
-    return true;
-  }
-  return false;
-}
 }  // namespace
 
 Control::Control(ControlOptions options)

@@ -157,11 +157,8 @@ std::string device_for_task(jobs::DevicePolicy wanted, const std::string& device
 }
 
 void device_fault_point() {
-  try {
-    fault_point("device.lost");
-  } catch (const Error&) {
-    TORCH_CHECK(false, "CUDA error: an illegal memory access was encountered (fault point device.lost)");
-  }
+  TORCH_CHECK(!fault_due("device.lost"),
+              "CUDA error: an illegal memory access was encountered (fault point device.lost)");
 }
 
 std::string driver_version(const std::string& text) {
