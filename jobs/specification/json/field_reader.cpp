@@ -10,6 +10,8 @@
 namespace trireme::jobs {
 namespace {
 
+constexpr double kMostWhole = 9007199254740992.0;  // 2^53: every whole number up to it is a double
+
 std::string plain(double value) {
   return dump_json(Json(value));
 }
@@ -36,11 +38,12 @@ bool expect(const Place& place, Json::Type type, const char* wanted) {
   return false;
 }
 
-void check_number(const Place& place, double value, const FieldRules& rules) {
-  if (value >= rules.least && value <= rules.most) return;
+double within(const Place& place, double value, const FieldRules& rules) {
+  if (value >= rules.least && value <= rules.most) return value;
   const std::string limit = value < rules.least ? "is below the least value " + plain(rules.least)
                                                 : "is above the largest value " + plain(rules.most);
   place.fault("out_of_range", plain(value) + " " + limit, *rules.help != 0 ? rules.help : "");
+  return std::clamp(value, rules.least, rules.most);
 }
 
 bool check_length(const Place& place, std::size_t length, const char* unit, const FieldRules& rules) {
@@ -60,21 +63,22 @@ void read(const Place& place, bool& value, const FieldRules&) {
 
 void read(const Place& place, std::int64_t& value, const FieldRules& rules) {
   const double number = place.value.number;
-  const bool whole = place.value.is(Json::Type::kInteger) ||
-                     (place.value.is(Json::Type::kNumber) && std::floor(number) == number &&
-                      std::abs(number) <= 9007199254740992.0);
+  const bool whole =
+      place.value.is(Json::Type::kInteger) ||
+      (place.value.is(Json::Type::kNumber) && std::floor(number) == number && std::abs(number) <= kMostWhole);
   if (!whole) {
     expect(place, Json::Type::kInteger, "a whole number");
     return;
   }
-  value = static_cast<std::int64_t>(number);
-  check_number(place, number, rules);
+  value = static_cast<std::int64_t>(within(place, number,
+                                           {.help = rules.help,
+                                            .least = std::max(rules.least, -kMostWhole),
+                                            .most = std::min(rules.most, kMostWhole)}));
 }
 
 void read(const Place& place, double& value, const FieldRules& rules) {
   if (!place.value.is(Json::Type::kInteger) && !expect(place, Json::Type::kNumber, "a number")) return;
-  value = place.value.number;
-  check_number(place, value, rules);
+  value = within(place, place.value.number, rules);
 }
 
 void read(const Place& place, std::string& value, const FieldRules& rules) {

@@ -38,7 +38,8 @@ struct Place {
 
 // True when the type is right; else reports it (a broken value was reported by the parser).
 bool expect(const Place& place, Json::Type type, const char* wanted);
-void check_number(const Place& place, double value, const FieldRules& rules);
+// The value, or the limit that it breaks, after its fault: the checks that follow divide by some fields.
+double within(const Place& place, double value, const FieldRules& rules);
 // False: it is longer than anything that is read on.
 bool check_length(const Place& place, std::size_t length, const char* unit, const FieldRules& rules);
 

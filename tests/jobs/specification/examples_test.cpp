@@ -2,6 +2,7 @@
 
 #include <cstdlib>
 #include <filesystem>
+#include <set>
 
 #include <nlohmann/json.hpp>
 #include <valijson/adapters/nlohmann_json_adapter.hpp>
@@ -85,6 +86,42 @@ TEST(Schema, RefusesWhatTheReaderRefuses) {
     EXPECT_NE(judge(schema, bad), "") << pointer;
     EXPECT_FALSE(read_job(bad.dump()).ok()) << pointer;
   }
+}
+
+// One place of each numeric field: the same of another stage or model of its kind is left out by `seen`.
+void numbers_of(const json& value, const json::json_pointer& at, const std::string& kind,
+                std::set<std::string>& seen, std::vector<json::json_pointer>& found) {
+  if (value.is_number() && seen.insert(kind).second) found.push_back(at);
+  if (!value.is_structured()) return;
+  const std::string own =
+      value.is_object() && value.contains("kind") ? value.at("kind").get<std::string>() : kind;
+  for (const auto& [key, child] : value.items()) {
+    if (value.is_array())
+      numbers_of(child, at / std::stoul(key), own, seen, found);
+    else
+      numbers_of(child, at / key, own + "/" + key, seen, found);
+  }
+}
+
+// Checks read what the fields hold, and divide by some of them: "heads": 0 once ended the program.
+TEST(Examples, EveryFieldTakesOrRefusesAnyNumber) {
+  const json values = {0, -1, 1, 0.5, 1e18, -1e18, 1e300, -1e300, 9007199254740992, -9007199254740992};
+  std::set<std::string> seen;
+  for (const auto& path : examples()) {
+    const json whole = json::parse(effective_json(read_job(text_of(path)).job));
+    std::vector<json::json_pointer> fields;
+    numbers_of(whole, json::json_pointer(), "", seen, fields);
+    for (const auto& field : fields)
+      for (const json& value : values) {
+        json changed = whole;
+        changed[field] = value;
+        const ReadResult read = read_job(changed.dump());
+        if (!read.ok()) continue;
+        const std::string text = effective_json(read.job);
+        EXPECT_EQ(effective_json(read_job(text).job), text) << path << field << value;
+      }
+  }
+  EXPECT_GT(seen.size(), 150U);
 }
 
 TEST(Examples, DataCanBePointedElsewhere) {
