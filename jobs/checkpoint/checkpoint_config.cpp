@@ -9,6 +9,7 @@
 #include "common/io/folder.h"
 #include "jobs/checkpoint/config_object.h"
 #include "jobs/specification/job_spec.h"
+#include "jobs/specification/json/field_reader.h"
 #include "jobs/specification/model_defaults.h"
 
 namespace trireme::jobs {
@@ -200,6 +201,19 @@ bool applies(const ConfigFact& fact, const ModelSpec& model) {
   return true;
 }
 
+// Values that no model here has, by the files and fields that say so.
+std::string said_wrongly(const CheckpointConfig& config, const std::vector<SpecFault>& faults, bool shapes) {
+  std::string text;
+  for (const SpecFault& fault : faults) {
+    std::string field = fault.pointer.substr(1), said = shapes ? "the shapes of the tensors mean " : "";
+    for (const ConfigFact& fact : config.facts)
+      if (fault.pointer.starts_with("/" + fact.field)) said = fact.said + " means ";
+    std::ranges::replace(field, '/', '.');
+    text += (text.empty() ? "" : "; ") + said + field + ": " + fault.detail;
+  }
+  return text;
+}
+
 }  // namespace
 
 CheckpointConfig read_checkpoint_config(const std::string& weights_file) {
@@ -236,7 +250,6 @@ CheckpointConfig read_checkpoint_config(const std::string& weights_file) {
 
 void adopt_config(ModelSpec& model, const CheckpointConfig& config, bool image, bool text, bool stated_too) {
   Json tree = tree_of(model);
-  bool changed = false;
   for (const ConfigFact& fact : config.facts) {
     const bool only_there = !stated_too || fact.field == "image/image_px";
     if (!concerns(fact.field, image, text) || (only_there && !applies(fact, model))) continue;
@@ -247,9 +260,13 @@ void adopt_config(ModelSpec& model, const CheckpointConfig& config, bool image, 
       continue;
     if (is_open(&fact.value) || (is_open(ours) && is_usual(fact))) continue;
     put(tree, fact.field, fact.value);
-    changed = true;
   }
-  if (changed) model = model_from_json(dump_json(tree));
+  std::vector<SpecFault> faults;
+  ModelSpec adopted;
+  reading::read({tree, "", faults}, adopted, {});
+  if (!faults.empty())
+    throw Error(ErrorKind::kDamaged, said_wrongly(config, faults, stated_too), "correct the file");
+  model = std::move(adopted);
 }
 
 void adopt_configs(ModelSpec& model) {

@@ -32,6 +32,8 @@ def png(width, height, rgb):
 
 def numbers(shape, name, seed):
     """Spread evenly around what layers of that shape have, so that a pooling, a mask or a norm shows."""
+    if 0 in shape:
+        return b""
     count, state = math.prod(shape), (seed * 40503 + 12345) % 65536
     if len(shape) >= 2:
         wide, middle = (1.7 if "embed" in name and "patch" not in name else 5.2 / math.sqrt(count / shape[0])), 0.0

@@ -95,6 +95,18 @@ def test_positions_that_open_clip_would_stretch_are_refused(tmp_path, tower, fie
     assert len(refused) == 1 and f"{tower}.{field} is {said}" in refused[0], refused
 
 
+@pytest.mark.parametrize("kind", ["open_clip", "clip", "siglip", "timm"])
+def test_a_tensor_of_no_extent_is_refused_by_what_it_means(tmp_path, kind):
+    case = json.loads((peer_folders.GOLDEN / "peer_folders.json").read_text())[kind]
+    shapes = case["tensors"]
+    patches = next(name for name in shapes if "patch_embed" in name and len(shapes[name]) == 4 or name == "visual.conv1.weight")
+    for axis, field in ((0, "image.width: 0"), (2, "image.patch_px: 0")):
+        folder = tmp_path / f"{axis}"
+        peer_folders.write_folder(folder, {**case, "tensors": {**shapes, patches: [0 if i == axis else extent for i, extent in enumerate(shapes[patches])]}})
+        done = trireme("weights", "inspect", folder)
+        assert "the shapes of the tensors mean" in done.stdout and field in done.stdout, (done.returncode, done.stdout, done.stderr)
+
+
 def test_a_job_that_states_its_text_tower_is_refused_where_open_clip_would_stretch(tmp_path):
     """Neither the file's positions nor the first ones of them are what open_clip would make of another context_length."""
     case = json.loads((peer_folders.GOLDEN / "peer_folders.json").read_text())["open_clip"]

@@ -262,7 +262,8 @@ void refuse_stretched_positions(const jobs::CheckpointConfig& config, Checkpoint
   const jobs::ModelSpec& spec = model.spec;
   if (model.layout != checkpoint::Layout::kTrireme) return;
   const bool text = model.text && spec.text.kind == jobs::TextTowerKind::kTransformer,
-             image = model.image && spec.image.kind == jobs::ImageTowerKind::kVit && config.image_px;
+             image = model.image && spec.image.kind == jobs::ImageTowerKind::kVit && config.image_px &&
+                     spec.image.patch_px > 0;
   if (config.context) need(text, "text_cfg.context_length", *config.context, spec.text.context);
   if (image)
     need(true, "vision_cfg.image_size", *config.image_px / spec.image.patch_px * spec.image.patch_px,

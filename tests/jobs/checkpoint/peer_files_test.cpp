@@ -7,6 +7,7 @@
 #include <filesystem>
 #include <fstream>
 
+#include "common/base/error.h"
 #include "jobs/checkpoint/checkpoint_config.h"
 
 namespace trireme::jobs {
@@ -70,6 +71,38 @@ TEST_F(PeerFiles, ResamplingIsWhatTheFoldersOwnProgramDoes) {
       R"({"format": 1, "vocabulary": "", "provenance": {}, "model": {"text": {}, "image": {)";
   EXPECT_EQ(resampling("config.json", own + "}}}"), "");
   EXPECT_EQ(resampling("config.json", own + R"("resampling": "pillow"}}})"), "pillow");
+}
+
+TEST_F(PeerFiles, WhatNoModelHereHasIsNamedByFileAndField) {
+  const auto said = [&](const std::string& text) -> std::string {
+    write("config.json", R"({"model_type": "clip", "text_config": {)" + text + R"(}, "vision_config": {}})");
+    try {
+      adopted(true);
+    } catch (const Error& error) {
+      return error.what();
+    }
+    return "";
+  };
+  EXPECT_EQ(said(R"("num_attention_heads": 8)"), "");
+  for (const auto& [text, wanted] :
+       {std::pair{R"("num_attention_heads": 0)",
+                  "text_config.num_attention_heads means text.heads: 0 is below the least value 1"},
+        {R"("eos_token_id": -1)", "text_config.eos_token_id means text.end_token: -1 is below"},
+        {R"("layer_norm_eps": 1e300)", "text_config.layer_norm_eps means text.layer_norm_epsilon: 1e+300"}}) {
+    const std::string found = said(text);
+    EXPECT_NE(found.find(wanted), std::string::npos) << found;
+    EXPECT_NE(found.find((folder / "config.json").string()), std::string::npos) << found;
+  }
+  ModelSpec narrow;
+  narrow.image.width = 0;
+  try {
+    adopt_config(narrow, {}, true, true, true);
+    FAIL();
+  } catch (const Error& error) {
+    EXPECT_NE(std::string(error.what()).find("shapes of the tensors mean image.width: 0 is below"),
+              std::string::npos)
+        << error.what();
+  }
 }
 
 // timm 1.0: tf_ names pad "same" with an epsilon of 1e-3, the others symmetrically with 1e-5; blur, condconv
