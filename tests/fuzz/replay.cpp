@@ -20,12 +20,14 @@
 #include <fcntl.h>
 #include <unistd.h>
 
+#include <nlohmann/json.hpp>
+
 #include "jobs/store/tar_scan.h"
 
 using Entry = int(const std::uint8_t*, std::size_t);
 // CMakeLists.txt names LLVMFuzzerTestOneInput of each target so.
 extern "C" Entry fuzz_protocol, fuzz_job, fuzz_sweep, fuzz_tar, fuzz_table, fuzz_safetensors, fuzz_ledger,
-    fuzz_http, fuzz_image;
+    fuzz_http, fuzz_image, fuzz_query, fuzz_config, fuzz_vocabulary, fuzz_caption;
 
 namespace {
 
@@ -66,16 +68,27 @@ std::vector<std::string> members(const std::vector<std::string>& tars) {
   return found;
 }
 
+std::vector<std::string> peer_configs() {
+  std::vector<std::string> found;
+  for (const auto& folder : nlohmann::json::parse(bytes_of("tests/golden/peer_folders.json")))
+    for (const auto& file : folder.at("files")) found.push_back(file.dump());
+  return found;
+}
+
 std::vector<Target> targets() {
   const auto pictures = files("tests/golden", "", "images.tar");
-  const std::string get =
-                        "GET /api/v1/jobs?limit=3 HTTP/1.1\r\nHost: localhost\r\nAuthorization: Bearer "
-                        "0123456789abcdef\r\n\r\n",
-                    post =
-                        "POST /api/v1/jobs HTTP/1.1\r\nHost: localhost:80\r\nContent-Type: "
-                        "application/json\r\nTransfer-Encoding: "
-                        "chunked\r\n\r\n2\r\n{}\r\n0\r\n\r\n",
-                    header = R"({"a":{"dtype":"F32","shape":[2],"data_offsets":[0,8]}})";
+  const std::string
+      get =
+          "GET /api/v1/jobs?limit=3 HTTP/1.1\r\nHost: localhost\r\nAuthorization: Bearer "
+          "0123456789abcdef\r\n\r\n",
+      post =
+          "POST /api/v1/jobs HTTP/1.1\r\nHost: localhost:80\r\nContent-Type: "
+          "application/json\r\nTransfer-Encoding: "
+          "chunked\r\n\r\n2\r\n{}\r\n0\r\n\r\n",
+      query =
+          R"({"query": [{"text": "a dog", "weight": 2}, {"item": "9f1c.17", "weight": -1}, {"embedding": [0.1, 2], "of": "texts"}],
+ "k": 40, "offset": 0, "filter": [{"column": "width", "least": 200}, {"column": "lang", "one_of": ["en"]}], "distinct": 0.95})",
+      header = R"({"a":{"dtype":"F32","shape":[2],"data_offsets":[0,8]}})";
   return {
       {"protocol", fuzz_protocol, {std::string(64, '\0'), std::string("TRMS\x01\0", 6) + std::string(60, 1)}},
       {"job", fuzz_job, files("jobs/examples", "", ".json")},
@@ -89,7 +102,20 @@ std::vector<Target> targets() {
        {std::string{static_cast<char>(header.size()), 0, 0, 0, 0, 0, 0, 0} + header + std::string(8, 'x')}},
       {"ledger", fuzz_ledger, {std::string("\1\0\0\0abcd", 8), std::string("\0\x20\0\0efgh", 8)}},
       {"image", fuzz_image, members(pictures)},
-      {"http", fuzz_http, {get, post}}};
+      {"http", fuzz_http, {get, post}},
+      {"query", fuzz_query, {query}},
+      {"config", fuzz_config, peer_configs()},
+      {"vocabulary",
+       fuzz_vocabulary,
+       {bytes_of("tests/golden/sentencepiece/t5.model"),
+        bytes_of("tests/golden/sentencepiece/xlm_roberta.model"),
+        "[PAD]\n[UNK]\n[CLS]\n[SEP]\na\nphoto\n##s\ndog\n", "#version: 0.2\na b\nab c</w>\n"}},
+      {"caption",
+       fuzz_caption,
+       {"Two men's dogs, chasing a red ball in the park on 3 May.",
+        "r\u00e9sum\u00e9 na\u00efve \u00c3\u00a9 &amp;eacute; <b>\u6771\u4eac</b> \ufb01 \u201cx\u201d "
+        "\u0e20\u0e32\u0e29\u0e32 "
+        "\u0644\u063a\u0629"}}};
 }
 
 // One to four of: a bit flipped, some bytes of chance, a piece taken out, doubled, or put in from another.

@@ -7,7 +7,7 @@ cd "$(dirname "${BASH_SOURCE[0]}")/../.."
 seconds=${1:-15}
 shift || true
 targets=("$@")
-((${#targets[@]})) || targets=(protocol job sweep tar table safetensors ledger image http)
+((${#targets[@]})) || targets=(protocol job sweep tar table safetensors ledger image http query config vocabulary caption)
 clang=$(command -v clang++-16 || command -v clang++) || { echo "clang++ with libFuzzer is needed: apt-get install clang-16 libclang-rt-16-dev"; exit 2; }
 build=${BUILD:-build/fuzz}
 cmake -S . -B "$build" -G Ninja -DCMAKE_CXX_COMPILER="$clang" -DCMAKE_BUILD_TYPE=Debug -DTRIREME_TORCH=OFF -DTRIREME_TESTS=OFF -DTRIREME_FUZZ=ON \
@@ -30,6 +30,15 @@ for target in "${targets[@]}"; do
     safetensors) printf '\66\0\0\0\0\0\0\0{"a":{"dtype":"F32","shape":[2],"data_offsets":[0,8]}}xxxxxxxx' >"$corpus/seed" ;;
     http) printf 'GET /api/v1/jobs?limit=3 HTTP/1.1\r\nHost: localhost\r\nAuthorization: Bearer 0123456789abcdef\r\n\r\n' >"$corpus/get"
       printf 'POST /api/v1/jobs HTTP/1.1\r\nHost: localhost:80\r\nContent-Type: application/json\r\nTransfer-Encoding: chunked\r\n\r\n2\r\n{}\r\n0\r\n\r\n' >"$corpus/post" ;;
+    query) printf '{"query": [{"text": "a dog", "weight": 2}], "k": 40, "filter": [{"column": "width", "least": 200}]}' >"$corpus/seed" ;;
+    config) python3 -c 'import json, sys
+for kind, folder in json.load(open("tests/golden/peer_folders.json")).items():
+    for name, text in folder["files"].items():
+        json.dump(text, open(f"{sys.argv[1]}/{kind}-{name}", "w"))' "$corpus" ;;
+    vocabulary) seed "$corpus" tests/golden/sentencepiece/*.model
+      printf '[PAD]\n[UNK]\n[CLS]\n[SEP]\na\nphoto\n##s\ndog\n' >"$corpus/wordpiece"
+      printf '#version: 0.2\na b\nab c</w>\n' >"$corpus/merges" ;;
+    caption) printf "Two men's dogs, chasing a red ball in the park on 3 May." >"$corpus/seed" ;;
     ledger) printf '\1\0\0\0abcd' >"$corpus/seed" ;;
   esac
   echo "== $target, $seconds s"

@@ -1,4 +1,5 @@
 """What run.sh does: unpacks the pack, asks its programs one question after the other, and leaves one JSON with a line of judgement each."""
+import fcntl
 import glob
 import importlib.util
 import json
@@ -52,6 +53,16 @@ def no_time():
 def late(what):
     """No end in time: the question's own fault, unless it was the whole budget that ended."""
     return no_time() if left() < LEAST / 5 else Failed(what)
+
+
+def alone():
+    """Holds the place, which is one on each machine, as long as what it returns lives."""
+    lock = open(f"{PLACE}.lock", "a")
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        sys.exit(f"another pack runs on this machine and holds {PLACE}: wait for its end")
+    return lock
 
 
 def unpack():
@@ -316,6 +327,7 @@ def main():
     end = threading.Timer(max(0.1, left() + 1), give_up, (names,))
     end.daemon = True
     end.start()
+    lock = alone()  # as long as this function runs
     folder, version = unpack()
     gpus = count_gpus()
     gpu = gpus > 0

@@ -229,6 +229,19 @@ def test_a_pack_that_nothing_else_ends_is_ended_by_the_clock(tmp_path):
     assert json.loads((tmp_path / "result.json").read_text())["count"] == {"pass": 0, "FAIL": 0, "not run": 0}
 
 
+def test_a_second_pack_on_one_machine_leaves_the_first_alone(tmp_path, monkeypatch):
+    pack = questions(tmp_path, monkeypatch)
+    monkeypatch.setattr(pack, "PLACE", tmp_path / "place")
+    (tmp_path / "place").mkdir()
+    (tmp_path / "place/of-the-first").touch()
+    first = pack.alone()
+    with pytest.raises(SystemExit, match="another pack runs on this machine"):
+        pack.main()
+    assert (tmp_path / "place/of-the-first").exists()
+    first.close()
+    pack.alone().close()
+
+
 def read_or_nothing(path):
     try:
         return path.read_bytes()

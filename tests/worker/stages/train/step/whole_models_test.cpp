@@ -36,8 +36,9 @@ struct Case {
   bool multi_label = false;
   std::int64_t head_steps = 0;
   std::int64_t micro_batch = 0;
-  // Batch norms over a few rows, many of them: last bits, of the loss or of attention, are other losses two
-  // steps on, also from one of the CPU's ways to another. Of the device the first loss is compared alone.
+  // Batch norms over a few rows, many of them: last bits, of the loss or of attention, are other losses a
+  // step or two on, also from one of the CPU's ways to another and from one make of CPU to the next. Between
+  // two ways the first losses are compared alone.
   bool chaotic = false;
 };
 
@@ -137,8 +138,9 @@ struct Trained {
 
 constexpr std::int64_t kSteps = 4;
 
-// `bad`: the step with a picture that is not finite; read at once, it is not taken at all.
-Trained train(const Case& of, const at::Device& device, std::optional<bool> later, std::int64_t bad = -1) {
+// `bad`: the step with a picture that is not finite; read at once, or with `skip`, it is not taken at all.
+Trained train(const Case& of, const at::Device& device, std::optional<bool> later, std::int64_t bad = -1,
+              bool skip = false) {
   Trained result;
   collective::run_recorded_ranks(1, [&](Group& group, collective::Record&) {
     models::DualEncoder encoder(of.model, 0);
@@ -161,7 +163,7 @@ Trained train(const Case& of, const at::Device& device, std::optional<bool> late
       before.reset();
     };
     for (std::int64_t s = 0; s < kSteps; ++s) {
-      if (s == bad && !step.reads_later()) continue;
+      if (s == bad && (skip || !step.reads_later())) continue;
       std::vector<SlotInput> inputs{input_at(of, s, device)};
       if (s == bad) inputs[0].image_BCHW[0].fill_(std::numeric_limits<double>::infinity());
       static_cast<void>(recorded::waits().take());
@@ -194,7 +196,10 @@ TEST(WholeModels, TheHostWaitsForNothingWithinAStep) {
     const auto found = train(of, recorded::device(), {}), expected = train(of, at::kCPU, false);
     EXPECT_EQ(found.within, std::vector<std::string>{}) << of.name;
     EXPECT_NEAR(found.losses[0], expected.losses[0], 1e-5) << of.name;
-    expect_close(of.chaotic ? train(of, at::kCPU, true) : found, expected, of.name);
+    if (of.chaotic)
+      EXPECT_NEAR(found.losses[1], expected.losses[1], 1e-2) << of.name;
+    else
+      expect_close(found, expected, of.name);
     EXPECT_GE(train(of, recorded::device(), false).within.size(), static_cast<std::size_t>(2 * kSteps))
         << of.name << ": the count can fail";
   }
@@ -204,8 +209,9 @@ TEST(WholeModels, AStepThatIsNotFiniteIsLeftOutByTheDevice) {
   for (const Case& of : cases()) {
     if (of.name == std::string("dropped patches and depth")) continue;  // may drop the picture
     for (const std::int64_t bad : {0, 2}) {
-      const auto found = of.chaotic ? train(of, at::kCPU, true, bad) : train(of, recorded::device(), {}, bad);
-      expect_close(found, train(of, at::kCPU, false, bad), of.name);
+      const auto found = train(of, recorded::device(), {}, bad);
+      expect_close(found, train(of, recorded::device(), {}, bad, true), of.name);
+      if (!of.chaotic) expect_close(found, train(of, at::kCPU, false, bad), of.name);
     }
   }
 }
