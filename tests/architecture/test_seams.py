@@ -69,7 +69,7 @@ STATE = re.compile(r"^(?!(?: |(?:(?:static|thread_local|inline) )*(?:using|names
 # What is process-wide by its nature: a signal handler's counter, torch's number of threads. The list only shrinks.
 STATEFUL = {
     "coordinator/cli/launch/supervisor.cpp": ["stops"],
-    "worker/stages/train/step/slot_pool.cpp": ["set_threads_mutex"],
+    "worker/kernels/threads.cpp": ["set_threads_mutex"],
 }
 
 

@@ -8,7 +8,7 @@ import time
 
 import pytest
 
-from rig import QUICK, ROOT, long, system
+from rig import PACED, QUICK, ROOT, long, system
 
 pytest_plugins = ["rig"]
 
@@ -25,7 +25,7 @@ def incarnation(run):
 
 
 def test_f02_two_at_once_and_one_during_recovery(launch, audit):
-    run = launch(TINY, workers=4, sets=QUICK)
+    run = launch(TINY, workers=4, sets=QUICK, env=environment(**PACED))
     run.wait_for(lambda: run.step() >= 30, what="step 30")
     for pid in run.processes("trireme-worker")[:2]:
         os.kill(pid, signal.SIGKILL)
@@ -58,7 +58,7 @@ def test_f04_every_way_to_end_is_survived_and_told(launch, audit, action, told):
 
 @long
 def test_f05_a_short_pause_is_no_death(launch, audit):
-    run = launch(TINY, sets=QUICK)
+    run = launch(TINY, sets=QUICK, env=environment(**PACED))
     run.wait_for(lambda: run.step() >= 40, what="step 40")
     pid = run.processes("trireme-worker")[-1]
     os.kill(pid, signal.SIGSTOP)
@@ -72,7 +72,7 @@ def test_f05_a_short_pause_is_no_death(launch, audit):
 @pytest.mark.parametrize("who, when", [("trireme-coordin", "starts"), ("trireme-worker", "starts"), pytest.param("trireme-coordin", "trains", marks=long), pytest.param("trireme-worker", "trains", marks=long)])
 def test_f06_a_frozen_rank_is_found_in_every_phase(launch, audit, who, when):
     """Within a second of the dead limit, 4 s here; while it starts nobody but its pulse can tell."""
-    run = launch(TINY, sets=QUICK)
+    run = launch(TINY, sets=QUICK, env=environment(**PACED))
     if when == "starts":
         victim = run.wait_for(lambda: (run.output / "pulse").is_dir() and any((run.output / "pulse").iterdir()) and run.processes(who), what="the processes")[-1]
     else:
@@ -108,7 +108,7 @@ def test_f07_a_slow_worker_holds_nothing_up(launch, tmp_path):
 
 def test_f08_a_zombie_that_writes_late_changes_nothing(launch, audit, tmp_path):
     """A worker of the incarnation before wakes up once the run is over, and goes on with what it had in hand."""
-    run = launch(TINY, sets=[*QUICK, "spec.timeouts.fence_seconds=30", "spec.timeouts.lease_seconds=60"])
+    run = launch(TINY, sets=[*QUICK, "spec.timeouts.fence_seconds=30", "spec.timeouts.lease_seconds=60"], env=environment(**PACED))
     run.wait_for(lambda: run.step() >= 40, what="step 40")
     zombie = run.processes("trireme-worker")[-1]
     # Out of the supervisor's sight, as on a host that cannot be reached: it does not carry its mark any more.
@@ -209,7 +209,7 @@ def test_f51_a_clock_that_jumps_under_a_running_job(launch, audit, tmp_path):
     """An hour on, an hour back, to 1970, and right again, each seen at the next look at the clock."""
     hand = tmp_path / "clock"
     hand.write_text("+0")
-    run = launch(TINY, sets=QUICK, env=environment(LD_PRELOAD=faketime(), FAKETIME_TIMESTAMP_FILE=hand, FAKETIME_NO_CACHE=1, FAKETIME_DONT_FAKE_MONOTONIC=1, FAKETIME_DONT_RESET=1))
+    run = launch(TINY, sets=QUICK, env=environment(LD_PRELOAD=faketime(), FAKETIME_TIMESTAMP_FILE=hand, FAKETIME_NO_CACHE=1, FAKETIME_DONT_FAKE_MONOTONIC=1, FAKETIME_DONT_RESET=1, **PACED))
     years = set()
     for step, says in ((8, "+1h"), (20, "-1h"), (32, "@1970-01-02 00:00:00"), (48, "+0")):
         run.wait_for(lambda step=step: run.step() >= step, what=f"step {step}")

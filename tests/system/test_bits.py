@@ -7,6 +7,7 @@ import pytest
 
 # Of one kind of processor each: libraries choose their kernels, and with them the last bits, by what it can do.
 RECORDED = {
+    "AuthenticAMD avx2 avx512_bf16 avx512f": "68c0225dbfbe6bcfb12b1b9842a64f76c5e9a6ea9abd62b404550f67023621df",
     "GenuineIntel avx2 avx512_bf16 avx512_fp16 avx512f": "d0a8d2869b83feba2af9cd10913e0055ece4ba8181285087017ecfc70baf5ae8",
 }
 

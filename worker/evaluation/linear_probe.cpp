@@ -1,6 +1,7 @@
 #include "worker/evaluation/linear_probe.h"
 
 #include <algorithm>
+#include <array>
 #include <cmath>
 #include <map>
 #include <string>
@@ -9,6 +10,7 @@
 
 #include "common/base/error.h"
 #include "worker/evaluation/class_draw.h"
+#include "worker/kernels/threads.h"
 #include "worker/optim/lbfgs.h"
 
 namespace trireme::worker::evaluation {
@@ -42,12 +44,13 @@ struct Rows {
   at::ScalarType math = at::kDouble;
 
   std::int64_t size() const { return index.defined() ? index.size(0) : label_N.size(0); }
-  // `see` is given [x 1], [R, D + 1] in math, and labels [R].
-  template <class See>
-  void tiles(std::int64_t classes, const See& see) const {
+  // `make` is given [x 1], [R, D + 1] in math, and labels [R], on as many threads as there may be; `take`
+  // what it made, one after another.
+  template <class Make, class Take>
+  void tiles(std::int64_t classes, int threads, const Make& make, const Take& take) const {
     const std::int64_t width = features_ND.size(1);
     const std::int64_t rows = std::clamp<std::int64_t>(kTileElements / std::max(classes, width), 256, 16384);
-    for (std::int64_t first = 0; first < size(); first += rows) {
+    const auto tile = [&](std::int64_t first) {
       const std::int64_t count = std::min(rows, size() - first);
       const auto of = [&](const at::Tensor& all) {
         return index.defined() ? all.index_select(0, index.narrow(0, first, count))
@@ -56,30 +59,52 @@ struct Rows {
       at::Tensor x_RE = at::empty({count, width + 1}, math);
       x_RE.narrow(1, 0, width).copy_(of(features_ND));
       x_RE.select(1, width).fill_(1);
-      see(x_RE, of(label_N));
+      return make(x_RE, of(label_N));
+    };
+    for (std::int64_t first = 0; first < size(); first += threads * rows) {
+      const std::int64_t count = std::min<std::int64_t>(threads, (size() - first + rows - 1) / rows);
+      std::vector<at::Tensor> made(static_cast<std::size_t>(count));
+      kernels::over_blocks(count, 1, threads, [&](std::int64_t i, std::int64_t) {
+        made[static_cast<std::size_t>(i)] = tile(first + i * rows);
+      });
+      for (const auto& one : made) take(one);
     }
   }
 };
 
+// All threads that torch has where this is made, each with operations of one thread: a library's own threads
+// give other last bits, and a worker has more of them the fewer workers there are.
+struct Threads {
+  kernels::OneTorchThread one;
+  int count() const { return one.before(); }
+};
+
 using Slots = std::vector<Rows>;
 
-// leaf(slot) of all slots of all workers, float64, added in pairs.
+// leaf(slot, threads) of all slots of all workers, float64, added in pairs; the halves at once while there
+// are threads for both.
 template <class Leaf>
-at::Tensor tree_sum(const Slots& slots, std::size_t first, std::size_t count, const Leaf& leaf) {
-  if (count == 1) return leaf(slots[first]);
-  at::Tensor left = tree_sum(slots, first, count / 2, leaf);
-  return left.add_(tree_sum(slots, first + count / 2, count / 2, leaf));
+at::Tensor tree_sum(const Slots& slots, std::size_t first, std::size_t count, int threads, const Leaf& leaf) {
+  if (count == 1) return leaf(slots[first], threads);
+  std::array<at::Tensor, 2> half;
+  kernels::over_blocks(2, 1, threads, [&](std::int64_t i, std::int64_t) {
+    half[static_cast<std::size_t>(i)] = tree_sum(slots, first + static_cast<std::size_t>(i) * count / 2,
+                                                 count / 2, std::max(1, threads / 2), leaf);
+  });
+  return half[0].add_(half[1]);
 }
 template <class Leaf>
-at::Tensor total(const Slots& slots, const ProbeGang& gang, const Leaf& leaf) {
-  at::Tensor all = tree_sum(slots, 0, slots.size(), leaf);
+at::Tensor total(const Slots& slots, const ProbeGang& gang, const Threads& threads, const Leaf& leaf) {
+  at::Tensor all = tree_sum(slots, 0, slots.size(), threads.count(), leaf);
   if (gang.sum) gang.sum(all);
   return all;
 }
 
 double count_of(const Slots& slots, const ProbeGang& gang) {
-  return total(slots, gang,
-               [](const Rows& rows) { return at::full({1}, static_cast<double>(rows.size()), at::kDouble); })
+  return total(slots, gang, {},
+               [](const Rows& rows, int) {
+                 return at::full({1}, static_cast<double>(rows.size()), at::kDouble);
+               })
       .item<double>();
 }
 
@@ -100,29 +125,32 @@ Slots slots_of(const at::Tensor& features_ND, const at::Tensor& label_N, const P
 }
 
 // sum CE of the rows and, behind one another in one tensor [K (D + 1) + 1], its gradient by [W b] before it.
-at::Tensor cross_entropy(const Rows& rows, const at::Tensor& weights_KE) {
+at::Tensor cross_entropy(const Rows& rows, const at::Tensor& weights_KE, int threads) {
   const auto w_KE = weights_KE.to(rows.math);
   at::Tensor sums = at::zeros({w_KE.numel() + 1}, at::kDouble);
-  at::Tensor gradient_KE = sums.narrow(0, 0, w_KE.numel()).view(w_KE.sizes());
-  rows.tiles(w_KE.size(0), [&](const at::Tensor& x_RE, const at::Tensor& label_R) {
+  const auto of_tile = [&](const at::Tensor& x_RE, const at::Tensor& label_R) {
     const auto logits_RK = x_RE.matmul(w_KE.t());
     const auto label_R1 = label_R.unsqueeze(1);
     at::Tensor share_RK = at::softmax(logits_RK, 1);
     // log sum exp of a row, by its largest share, which never vanishes
     const auto lse_R1 = logits_RK.amax(1, true) - share_RK.amax(1, true).log_();
-    sums[-1].add_((lse_R1 - logits_RK.gather(1, label_R1)).sum(at::kDouble));
+    at::Tensor made = at::empty_like(sums);
+    made[-1].copy_((lse_R1 - logits_RK.gather(1, label_R1)).sum(at::kDouble));
     share_RK.scatter_add_(1, label_R1, at::full_like(lse_R1, -1));
-    gradient_KE.add_(share_RK.t().matmul(x_RE));
-  });
+    made.narrow(0, 0, w_KE.numel()).view(w_KE.sizes()).copy_(share_RK.t().matmul(x_RE));
+    return made;
+  };
+  rows.tiles(w_KE.size(0), threads, of_tile, [&](const at::Tensor& made) { sums.add_(made); });
   return sums;
 }
 
 // sum [x 1]^T [x 1].
-at::Tensor second_moment(const Rows& rows, std::int64_t classes) {
+at::Tensor second_moment(const Rows& rows, std::int64_t classes, int threads) {
   const std::int64_t width = rows.features_ND.size(1) + 1;
   at::Tensor moment_EE = at::zeros({width, width}, at::kDouble);
-  rows.tiles(classes,
-             [&](const at::Tensor& x_RE, const at::Tensor&) { moment_EE.add_(x_RE.t().matmul(x_RE)); });
+  rows.tiles(
+      classes, threads, [](const at::Tensor& x_RE, const at::Tensor&) { return x_RE.t().matmul(x_RE); },
+      [&](const at::Tensor& made) { moment_EE.add_(made); });
   return moment_EE;
 }
 
@@ -131,11 +159,18 @@ at::Tensor second_moment(const Rows& rows, std::int64_t classes) {
 // classes together. There every direction is about as steep as any other.
 class Regression {
  public:
-  Regression(Slots slots, std::int64_t classes, double c, const at::Tensor& start_KD, const ProbeGang& gang)
-      : slots_(std::move(slots)), gang_(gang), classes_(classes), count_(count_of(slots_, gang)) {
+  Regression(Slots slots, std::int64_t classes, double c, const at::Tensor& start_KD, const ProbeGang& gang,
+             const Threads& threads)
+      : slots_(std::move(slots)),
+        gang_(gang),
+        threads_(threads),
+        classes_(classes),
+        count_(count_of(slots_, gang)) {
     penalty_ = 1 / (c * count_);
     if (start_KD.defined()) start_KD_ = start_KD.to(at::kDouble);
-    at::Tensor moment = total(slots_, gang_, [&](const Rows& rows) { return second_moment(rows, classes); });
+    at::Tensor moment = total(slots_, gang_, threads_, [&](const Rows& rows, int threads_here) {
+      return second_moment(rows, classes, threads_here);
+    });
     const auto share = static_cast<double>(classes - 1) / static_cast<double>(classes * classes);
     moment.mul_(std::max(share, 1e-12) / count_);
     moment.diagonal().narrow(0, 0, width()).add_(penalty_);
@@ -155,7 +190,9 @@ class Regression {
     const auto at_KE = weights(flat), w_KD = at_KE.narrow(1, 0, width());
     at::Tensor seen_KE = at_KE;
     if (start_KD_.defined()) (seen_KE = at_KE.clone()).narrow(1, 0, width()).add_(start_KD_);
-    const auto sums = total(slots_, gang_, [&](const Rows& rows) { return cross_entropy(rows, seen_KE); });
+    const auto sums = total(slots_, gang_, threads_, [&](const Rows& rows, int threads) {
+      return cross_entropy(rows, seen_KE, threads);
+    });
     const auto slope = sums.narrow(0, 0, numbers()).view({classes_, width() + 1}).div_(count_);
     slope.narrow(1, 0, width()).add_(w_KD, penalty_);
     gradient.view({classes_, width() + 1}).copy_(slope.matmul(inverse_.t()));
@@ -167,14 +204,15 @@ class Regression {
 
   Slots slots_;
   const ProbeGang& gang_;
+  const Threads& threads_;
   std::int64_t classes_;
   double count_, penalty_ = 0;
   at::Tensor start_KD_, inverse_;  // L^-1
 };
 
 LinearClassifier fit(const Slots& slots, std::int64_t classes, double c, const at::Tensor& start_KD,
-                     const ProbeGang& gang) {
-  const Regression regression(slots, classes, c, start_KD, gang);
+                     const ProbeGang& gang, const Threads& threads) {
+  const Regression regression(slots, classes, c, start_KD, gang, threads);
   at::Tensor flat = at::zeros({regression.numbers()}, regression.math());
   optim::minimize_lbfgs([&](const at::Tensor& x, at::Tensor& gradient) { return regression(x, gradient); },
                         flat, {.gradient_tolerance = 1e-10, .value_tolerance = regression.tolerance()});
@@ -190,25 +228,27 @@ at::Tensor joined(const LinearClassifier& classifier) {  // [W b]
 }
 
 // Whether each row's largest logit is its label's.
-at::Tensor hits_of(const LinearClassifier& classifier, const Rows& rows) {
+at::Tensor hits_of(const LinearClassifier& classifier, const Rows& rows, int threads) {
   const auto w_KE = joined(classifier).to(rows.math);
   std::vector<at::Tensor> hits = {at::empty({0}, at::kBool)};
   const auto column_K = at::arange(w_KE.size(0), at::kLong);
-  rows.tiles(w_KE.size(0), [&](const at::Tensor& x_RE, const at::Tensor& label_R) {
+  const auto of_tile = [&](const at::Tensor& x_RE, const at::Tensor& label_R) {
     const auto logits_RK = x_RE.matmul(w_KE.t());
     const auto label_R1 = label_R.unsqueeze(1), own_R1 = logits_RK.gather(1, label_R1);
-    hits.push_back((logits_RK <= own_R1)
-                       .logical_not_()
-                       .logical_or_((logits_RK == own_R1).logical_and_(column_K < label_R1))
-                       .any(1)
-                       .logical_not_());
-  });
+    return (logits_RK <= own_R1)
+        .logical_not_()
+        .logical_or_((logits_RK == own_R1).logical_and_(column_K < label_R1))
+        .any(1)
+        .logical_not_();
+  };
+  rows.tiles(w_KE.size(0), threads, of_tile, [&](const at::Tensor& made) { hits.push_back(made); });
   return at::cat(hits);
 }
 
-double accuracy(const LinearClassifier& classifier, const Slots& slots, const ProbeGang& gang) {
-  const auto hits = total(slots, gang, [&](const Rows& rows) {
-    return hits_of(classifier, rows).sum().to(at::kDouble).view({1});
+double accuracy(const LinearClassifier& classifier, const Slots& slots, const ProbeGang& gang,
+                const Threads& threads) {
+  const auto hits = total(slots, gang, threads, [&](const Rows& rows, int threads_here) {
+    return hits_of(classifier, rows, threads_here).sum().to(at::kDouble).view({1});
   });
   return hits.item<double>() / count_of(slots, gang);
 }
@@ -229,12 +269,14 @@ at::Tensor LinearClassifier::logits(const at::Tensor& features_ND) const {
 
 double accuracy(const LinearClassifier& classifier, const at::Tensor& features_ND,
                 const at::Tensor& label_N) {
-  return accuracy(classifier, slots_of(features_ND, label_N, {}), {});
+  return accuracy(classifier, slots_of(features_ND, label_N, {}), {}, {});
 }
 
 double mean_per_class_accuracy(const LinearClassifier& classifier, const at::Tensor& features_ND,
                                const at::Tensor& label_N) {
-  const auto hits = hits_of(classifier, slots_of(features_ND, label_N, {}).front()).to(at::kDouble);
+  const Threads threads;
+  const auto hits =
+      hits_of(classifier, slots_of(features_ND, label_N, {}).front(), threads.count()).to(at::kDouble);
   const auto seen = at::bincount(label_N), right = at::bincount(label_N, hits);
   return right.div(seen).masked_select(seen > 0).mean().item<double>();
 }
@@ -242,7 +284,9 @@ double mean_per_class_accuracy(const LinearClassifier& classifier, const at::Ten
 double logistic_objective(const LinearClassifier& classifier, const at::Tensor& features_ND,
                           const at::Tensor& label_N, double c) {
   const auto count = static_cast<double>(label_N.size(0));
-  const auto sums = cross_entropy(slots_of(features_ND, label_N, {}).front(), joined(classifier));
+  const Threads threads;
+  const auto sums =
+      cross_entropy(slots_of(features_ND, label_N, {}).front(), joined(classifier), threads.count());
   return sums[-1].item<double>() / count +
          classifier.weight_KD.square().sum().item<double>() / (2 * c * count);
 }
@@ -251,7 +295,7 @@ LinearClassifier fit_logistic_regression(const at::Tensor& features_ND, const at
                                          std::int64_t classes, double c, const at::Tensor& start_KD,
                                          const ProbeGang& gang) {
   check(features_ND, label_N, classes);
-  return fit(slots_of(features_ND, label_N, gang), classes, c, start_KD, gang);
+  return fit(slots_of(features_ND, label_N, gang), classes, c, start_KD, gang, {});
 }
 
 ProbeSweep sweep_logistic_regression(const at::Tensor& features_ND, const at::Tensor& label_N,
@@ -259,6 +303,7 @@ ProbeSweep sweep_logistic_regression(const at::Tensor& features_ND, const at::Te
                                      const std::function<void()>& poll, const at::Tensor& held,
                                      const ProbeGang& gang) {
   check(features_ND, label_N, classes);
+  const Threads threads;
   auto is_held = at::zeros({label_N.size(0)}, at::kBool);
   is_held.index_fill_(0, held.defined() ? held : hold_out_fifth(label_N, classes, seed).chosen, true);
   const Slots fitted = slots_of(features_ND, label_N, gang, is_held.logical_not()),
@@ -272,7 +317,8 @@ ProbeSweep sweep_logistic_regression(const at::Tensor& features_ND, const at::Te
   const auto score = [&](int index) {
     if (index < 0 || index > kLastIndex || tried.contains(index)) return;
     if (poll) poll();
-    tried[index] = accuracy(fit(fitted, classes, 1 / lambda_of(index), {}, gang), validation, gang);
+    tried[index] =
+        accuracy(fit(fitted, classes, 1 / lambda_of(index), {}, gang, threads), validation, gang, threads);
   };
   const auto best = [&] {  // the strongest penalty among equals
     return std::max_element(tried.begin(), tried.end(),
@@ -287,7 +333,7 @@ ProbeSweep sweep_logistic_regression(const at::Tensor& features_ND, const at::Te
   }
   if (poll) poll();
   const double c = 1 / lambda_of(best());
-  return {c, tried.at(best()), fit(slots_of(features_ND, label_N, gang), classes, c, {}, gang)};
+  return {c, tried.at(best()), fit(slots_of(features_ND, label_N, gang), classes, c, {}, gang, threads)};
 }
 
 }  // namespace trireme::worker::evaluation

@@ -6,12 +6,12 @@
 // solved by L-BFGS in coordinates in which the curvature at W = 0 is the identity, tile by tile. In float64;
 // features of float32 with more than 2^22 numbers are multiplied in float32, sums stay float64, and the end
 // is where an iteration gains less than 1e-7 of the objective. W_0 = 0 but for a probe that starts at class
-// prompts (few_shot.h), whose penalty then pulls towards them. Memory beside the features: tiles, 25 times W
-// in the type that is multiplied in, and 8 times in float64.
+// prompts (few_shot.h), whose penalty then pulls towards them. Memory beside the features: a tile and W in
+// float64 per thread, 25 times W in the type that is multiplied in, and 8 times in float64.
 //
 // Data parallel: each worker has rows of its own, in slots of which all workers together have a power of two.
 // A tree over the slots adds up what they give, so that the result depends on the slots and not on who has
-// which. Legend: N samples, K classes, D width.
+// which, nor on how many threads who has: each tile is one thread's. Legend: N samples, K classes, D width.
 #pragma once
 
 #include <cstdint>

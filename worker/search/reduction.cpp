@@ -3,19 +3,13 @@
 #include <tuple>
 
 #include <ATen/ATen.h>
-#include <ATen/Parallel.h>
+
+#include "worker/kernels/threads.h"
 
 namespace trireme::worker::search {
 namespace {
 
 constexpr double kNothing = 1e-10;  // of the largest eigenvalue
-
-// A library's last bits may depend on the number of its threads.
-struct OneThread {
-  const int before = at::get_num_threads();
-  OneThread() { at::set_num_threads(1); }
-  ~OneThread() { at::set_num_threads(before); }
-};
 
 // The root of a symmetric matrix and the inverse of the root, of what is not nothing.
 std::pair<at::Tensor, at::Tensor> roots_of(const at::Tensor& moments_DD) {
@@ -37,7 +31,7 @@ Reduction learnt_reduction(const at::Tensor& rows_ND, const at::Tensor& queries_
   const std::int64_t width = rows_ND.size(1);
   Reduction made;
   if (rows_ND.size(0) < 2 * width || queries_QD.size(0) < 1) return made;
-  const OneThread one_thread;
+  const kernels::OneTorchThread one_thread;  // a library's last bits may depend on the number of its threads
   made.mean_D = rows_ND.mean(0);
   const auto [row_root, row_inverse] = roots_of(moments_of(rows_ND - made.mean_D));
   const auto [query_root, unused] = roots_of(moments_of(queries_QD));

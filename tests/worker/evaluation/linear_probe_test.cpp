@@ -1,6 +1,7 @@
 #include "worker/evaluation/linear_probe.h"
 
 #include <ATen/ATen.h>
+#include <ATen/Parallel.h>
 #include <gtest/gtest.h>
 
 #include <array>
@@ -94,6 +95,26 @@ class Meeting {
   int arrived_ = 0;
   std::int64_t turn_ = 0;
 };
+
+// A library's own threads give other last bits: one worker has all threads of a host, two have half of them.
+TEST(LinearProbe, AnyNumberOfThreadsComesToTheSameBits) {
+  const int before = at::get_num_threads();
+  const auto drawn = at::arange(900 * 70, at::kDouble).mul(12.9898).sin().mul(43758.5453).view({900, 70});
+  const auto x_ND = drawn - drawn.floor(), label_N = at::arange(900) * 7 % 20;
+  for (const auto type : {at::kDouble, at::kFloat}) {
+    std::vector<LinearClassifier> found;
+    for (const int threads : {1, 2, 3}) {
+      at::set_num_threads(threads);
+      found.push_back(fit_logistic_regression(x_ND.to(type), label_N, 20, 0.7));
+      EXPECT_EQ(at::get_num_threads(), threads) << "put back";
+    }
+    for (const auto& one : found) {
+      EXPECT_TRUE(at::equal(one.weight_KD, found.front().weight_KD));
+      EXPECT_TRUE(at::equal(one.bias_K, found.front().bias_K));
+    }
+  }
+  at::set_num_threads(before);
+}
 
 TEST(LinearProbe, TwoWorkersComeToTheBitsOfOne) {
   const auto rows = probe_rows(1, 40);

@@ -64,5 +64,24 @@ TEST_F(Threads, AFaultComesBackWhenAllHaveEnded) {
   EXPECT_EQ(ended, 1);
 }
 
+TEST_F(Threads, BlocksAreTheSameHoweverManyThreads) {
+  for (const int threads : {1, 2, 5}) {
+    std::mutex mutex;
+    std::set<std::pair<std::int64_t, std::int64_t>> seen;
+    over_blocks(10, 4, threads, [&](std::int64_t first, std::int64_t length) {
+      const std::lock_guard lock(mutex);
+      EXPECT_EQ(at::get_num_threads(), 1);
+      seen.emplace(first, length);
+    });
+    EXPECT_EQ(seen, (std::set<std::pair<std::int64_t, std::int64_t>>{{0, 4}, {4, 4}, {8, 2}}));
+    EXPECT_EQ(at::get_num_threads(), 2) << "put back";
+  }
+  EXPECT_THROW(over_blocks(9, 1, 3,
+                           [](std::int64_t first, std::int64_t) {
+                             if (first == 8) throw std::runtime_error("the last");
+                           }),
+               std::runtime_error);
+}
+
 }  // namespace
 }  // namespace trireme::worker::kernels

@@ -6,19 +6,14 @@
 #include <utility>
 
 #include "common/base/error.h"
+#include "worker/kernels/threads.h"
 
 namespace trireme::worker::stages::train {
-namespace {
-std::mutex set_threads_mutex;  // at::set_num_threads() also writes process-wide state
-void set_threads(int count) {
-  const std::lock_guard lock(set_threads_mutex);
-  at::set_num_threads(count);
-}
-}  // namespace
 
 SlotPool::SlotPool(int threads, int intra_op_threads, std::function<bool()> stopped)
     : stopped_(std::move(stopped)), caller_threads_(at::get_num_threads()) {
-  set_threads(intra_op_threads);     // what the caller computes itself must not depend on cores either
+  // What the caller computes itself must not depend on cores either.
+  kernels::set_torch_threads(intra_op_threads);
   for (int i = 1; i < threads; ++i)  // the caller is the first
     threads_.emplace_back([this, intra_op_threads] { work(intra_op_threads); });
 }
@@ -30,7 +25,7 @@ SlotPool::~SlotPool() {
     changed_.notify_all();
   }
   for (auto& thread : threads_) thread.join();
-  set_threads(caller_threads_);
+  kernels::set_torch_threads(caller_threads_);
 }
 
 void SlotPool::for_each(std::int64_t n, const std::function<void(std::int64_t)>& body) {
@@ -46,7 +41,7 @@ void SlotPool::for_each(std::int64_t n, const std::function<void(std::int64_t)>&
 }
 
 void SlotPool::work(int intra_op_threads) {
-  set_threads(intra_op_threads);
+  kernels::set_torch_threads(intra_op_threads);
   std::unique_lock lock(mutex_);
   for (;;) {
     changed_.wait(lock, [&] { return leave_ || (body_ != nullptr && next_ < count_); });
