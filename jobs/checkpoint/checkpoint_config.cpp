@@ -207,9 +207,11 @@ std::string said_wrongly(const CheckpointConfig& config, const std::vector<SpecF
   for (const SpecFault& fault : faults) {
     std::string field = fault.pointer.substr(1), said = shapes ? "the shapes of the tensors mean " : "";
     for (const ConfigFact& fact : config.facts)
-      if (fault.pointer.starts_with("/" + fact.field)) said = fact.said + " means ";
+      if (field.starts_with(fact.field) &&
+          (field.size() == fact.field.size() || field[fact.field.size()] == '/'))
+        said = fact.said + " means ";
     std::ranges::replace(field, '/', '.');
-    text += (text.empty() ? "" : "; ") + said + field + ": " + fault.detail;
+    text.append(text.empty() ? "" : "; ").append(said).append(field).append(": ").append(fault.detail);
   }
   return text;
 }

@@ -4,6 +4,7 @@ import pathlib
 import pickle
 import subprocess
 import sys
+import time
 import zipfile
 
 import pytest
@@ -78,3 +79,35 @@ def test_what_grows_is_refused_or_small(tmp_path, tensors, elements):
     size = result.stat().st_size if result.exists() else 0
     assert size <= 9 * (tmp_path / "a.pth").stat().st_size, size
     assert done.returncode == 0 or "pth_to_safetensors:" in done.stderr, done.stderr[-1000:]
+
+
+def pickled(path, body, how=zipfile.ZIP_STORED):
+    with zipfile.ZipFile(path, "w", how) as file:
+        file.writestr("archive/data.pkl", body)
+
+
+def test_a_few_bytes_do_not_get_all_memory(tmp_path):
+    """The place 2^31 of a pickle's memo: 32 GiB in CPython's own reader."""
+    pickled(tmp_path / "a.pth", b"\x80\x02}r" + (1 << 31).to_bytes(4, "little") + b".")
+    before = time.monotonic()
+    done = convert(tmp_path / "a.pth")
+    assert done.returncode == 1 and "asks for more memory" in done.stderr, done.stderr[-1000:]
+    assert time.monotonic() - before < 10
+
+
+def test_what_is_damaged_is_named_and_no_traceback(tmp_path):
+    path = tmp_path / "a.pth"
+    pickled(path, b"\x80\x02}." + b" " * 400, zipfile.ZIP_DEFLATED)
+    whole = path.read_bytes()
+    at = whole.index(b"data.pkl") + len("data.pkl")
+    reasons = set()
+    for damaged in (whole[:at] + b"\xff" + whole[at + 1:],                  # no deflated stream
+                    whole.replace(b"\x08\x00\x00\x00", b"\x08\x00\x63\x00"),  # nothing known compresses so
+                    whole[:6] + b"\x01" + whole[7:].replace(b"\x14\x00\x00\x00", b"\x14\x00\x01\x00", 1)):  # said to be encrypted
+        path.write_bytes(damaged)
+        done = convert(path)
+        assert done.returncode == 1 and done.stderr.startswith("pth_to_safetensors: ") and "Traceback" not in done.stderr, done.stderr[-1000:]
+        reasons.add(done.stderr.partition(": ")[2])
+    assert len(reasons) == 3, reasons
+    pickled(path, b"\x80\x02(X\x07\x00\x00\x00storage\x8c\x01atQ.")  # a storage of two words
+    assert "a storage without its size" in convert(path).stderr

@@ -1,5 +1,6 @@
 #include "worker/checkpoint/layout_rules.h"
 
+#include <algorithm>
 #include <array>
 #include <cstdlib>
 #include <map>
@@ -152,8 +153,11 @@ static std::optional<TensorRule> hf_blip_decoder(const std::string& ours) {
   if (found == kLayer.end()) return std::nullopt;
   TensorRule rule{{}, found->second.size() > 1 ? Op::kStack : Op::kSame};
   for (const std::string& name : found->second)
-    rule.theirs.push_back(kTheirs + "encoder.layer." + std::to_string(at->number) + name +
-                          at->rest.substr(dot));
+    rule.theirs.push_back(std::string(kTheirs)
+                              .append("encoder.layer.")
+                              .append(std::to_string(at->number))
+                              .append(name)
+                              .append(at->rest.substr(dot)));
   return rule;
 }
 
@@ -229,10 +233,10 @@ std::optional<TensorRule> open_clip_timm_rule(const std::string& ours) {
           {std::string("visual.trunk.head.") + kind}, Op::kSame, std::string("visual.head.proj.") + kind};
   auto rule = timm_vit_rule(ours);
   if (!rule) return std::nullopt;
-  for (std::string& name : rule->theirs) name = "visual.trunk." + name;
-  if (!rule->otherwise.empty()) rule->otherwise = "visual.trunk." + rule->otherwise;
-  for (auto& names : rule->alternatives)
-    for (std::string& name : names) name = "visual.trunk." + name;
+  const auto of_trunk = [](std::string& name) { name.insert(0, "visual.trunk."); };
+  std::ranges::for_each(rule->theirs, of_trunk);
+  if (!rule->otherwise.empty()) of_trunk(rule->otherwise);
+  for (auto& names : rule->alternatives) std::ranges::for_each(names, of_trunk);
   return rule;
 }
 

@@ -17,9 +17,11 @@ import io
 import json
 import os
 import pickle
+import resource
 import struct
 import sys
 import zipfile
+import zlib
 
 LEGACY_MAGIC = 0x1950A86A20F9469CFC6C
 STORAGES = {  # torch's storage class -> safetensors dtype, bytes per element
@@ -142,6 +144,8 @@ class Unpickler(pickle.Unpickler):
     def persistent_load(self, saved):
         if saved[0] != 'storage':
             raise pickle.UnpicklingError(f'unknown persistent object {saved[0]!r}')
+        if len(saved) < 5:
+            raise pickle.UnpicklingError('a storage without its size')
         kind, key, elements = saved[1], str(saved[2]), saved[4]
         if len(saved) > 5 and saved[5] is not None:
             raise pickle.UnpicklingError('storages that are views of others are not supported')
@@ -271,12 +275,17 @@ def main():
     parser.add_argument('--metadata', action='append', default=[], metavar='KEY=VALUE')
     options = parser.parse_args()
     try:
+        # A few bytes can ask for a table of four thousand million objects; the tensors and a copy of them are all that is needed.
+        most, hard = 4 * os.path.getsize(options.source) + (1 << 30), resource.getrlimit(resource.RLIMIT_AS)[1]
+        resource.setrlimit(resource.RLIMIT_AS, (most if hard == resource.RLIM_INFINITY else min(most, hard), hard))
         tree, quick_gelu = read_zip(options.source) if zipfile.is_zipfile(options.source) else read_legacy(options.source)
         tensors = state_dict(tree, options.take)
         metadata = {'quick_gelu': 'true'} if quick_gelu else {}
         write_safetensors(options.destination, tensors, metadata | dict(pair.split('=', 1) for pair in options.metadata))
-    except (ValueError, AttributeError, RecursionError, MemoryError, zipfile.BadZipFile, OSError, EOFError, KeyError, TypeError, struct.error, pickle.UnpicklingError) as error:
-        sys.exit(f'pth_to_safetensors: {options.source}: {error}')
+    except MemoryError:
+        sys.exit(f'pth_to_safetensors: {options.source}: it asks for more memory than {most >> 20} MiB, which its size does not explain')
+    except (ArithmeticError, AttributeError, EOFError, LookupError, OSError, RuntimeError, TypeError, ValueError, pickle.UnpicklingError, struct.error, zipfile.BadZipFile, zlib.error) as error:
+        sys.exit(f'pth_to_safetensors: {options.source}: {error or type(error).__name__}')
     print(f'{options.destination}: {len(tensors)} tensors')
 
 

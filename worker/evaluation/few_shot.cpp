@@ -90,7 +90,7 @@ class Shots {
     const std::int64_t most = *std::max_element(options_.shots.begin(), options_.shots.end());
     const auto drawn = rows_of(train_, draw_shots(train_.label_N, classes, shots, seed).chosen);
     const auto validation = validation_of(draw_shots(train_.label_N, classes, most, seed).rest, seed);
-    const auto& [x, y] = drawn;
+    const at::Tensor &x = drawn.features_ND, &y = drawn.label_N;
     const double norm = start_KD_.norm().item<double>();
     return {{"probe", reached(choose(
                           kPenalties, validation,

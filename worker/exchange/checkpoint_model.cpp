@@ -52,7 +52,7 @@ class Shapes {
   }
   std::int64_t count(const std::string& head, const std::string& tail) const {
     std::int64_t n = 0;
-    while (has(head + std::to_string(n) + tail)) ++n;
+    while (has(std::string(head).append(std::to_string(n)).append(tail))) ++n;
     return n;
   }
 

@@ -15,7 +15,8 @@ at::Tensor normalize_group(const ConvNorm& layer, const at::Tensor& y_BCHW, Batc
   auto [out, mean_C, inverse_std_C] =
       at::native_batch_norm(y_BCHW, layer.weight, layer.bias, {}, {}, true, 0.0, layer.norm.epsilon);
   if (statistics != nullptr) {
-    const auto count = static_cast<double>(y_BCHW.numel() / y_BCHW.size(1));
+    const std::int64_t of_channel = y_BCHW.numel() / y_BCHW.size(1);
+    const auto count = static_cast<double>(of_channel);
     const at::Tensor variance_C = inverse_std_C.detach().pow(-2) - layer.norm.epsilon;
     statistics->add(layer.first_channel, mean_C, variance_C * (count / std::max(1.0, count - 1)));
   }
@@ -70,7 +71,8 @@ at::Tensor ConvNorm::normalize(const at::Tensor& y_BCHW, const ForwardContext& c
 
 ConvNorm make_conv_norm(ParameterSet& set, const std::string& conv, const std::string& norm, std::int64_t in,
                         std::int64_t out, std::int64_t kernel, std::int64_t stride, std::int64_t groups) {
-  const double fan_out = static_cast<double>(kernel * kernel * out / groups);
+  const std::int64_t outputs = kernel * kernel * out / groups;
+  const auto fan_out = static_cast<double>(outputs);
   ConvNorm layer;
   layer.kernel = set.normal(conv + ".weight", {out, in / groups, kernel, kernel}, std::sqrt(2 / fan_out));
   layer.weight = set.constant(norm + ".weight", {out}, 1);

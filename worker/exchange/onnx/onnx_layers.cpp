@@ -84,7 +84,8 @@ std::string OnnxLayers::heads_of(const std::string& x, std::int64_t heads, std::
 
 std::string OnnxLayers::attend(const std::string& query, const std::string& key, const std::string& value,
                                std::int64_t heads, std::int64_t width, const std::string& mask) {
-  const double scale = 1 / std::sqrt(static_cast<double>(width / heads));
+  const std::int64_t of_head = width / heads;
+  const double scale = 1 / std::sqrt(static_cast<double>(of_head));
   std::string logits =
       graph.add("MatMul", {graph.add("Mul", {query, graph.number(scale)}),
                            graph.add("Transpose", {key}, {{"perm", std::vector<std::int64_t>{0, 1, 3, 2}}})});

@@ -131,7 +131,13 @@ void DualEncoder::State::load_standardization(const std::string& path, WeightPar
     const std::int64_t width = of_image ? image->width() : text->width();
     at::Tensor value = file.load(name);
     if (value.sizes() != at::IntArrayRef{width} || value.scalar_type() != at::kFloat)
-      throw Error(ErrorKind::kInvalid, path + ": " + name + " is not float32 [" + std::to_string(width) + "]",
+      throw Error(ErrorKind::kInvalid,
+                  std::string(path)
+                          .append(": ")
+                          .append(name)
+                          .append(" is not float32 [")
+                          .append(std::to_string(width)) +
+                      "]",
                   "name the model.safetensors that a train stage has written");
     *tensor = std::move(value);
   }

@@ -154,7 +154,7 @@ void add_asked(const Task& task, const Inputs& inputs, const evaluation::Labelle
 
 Outcome zero_shot(const Task& task, const Inputs& inputs, Classes& classes) {
   const auto test = labelled(inputs.features);
-  const auto& [image, label] = test;
+  const at::Tensor &image = test.features_ND, &label = test.label_N;
   const auto measure = [&](const std::vector<std::string>& fill_in) {
     return evaluation::zero_shot_metrics(image, classes.vectors(fill_in), label);
   };

@@ -77,7 +77,8 @@ Ratings read_all_ratings(const Task& task, const Inputs& inputs) {
     RatedRows& rows = all.files[file.kind];
     const auto find = [&](const Rows& known, const std::string& id, std::set<std::int64_t>& used) {
       const auto found = known.find(id);
-      if (found == known.end() && first_absent.empty()) first_absent = id + " of " + path;
+      if (found == known.end() && first_absent.empty())
+        first_absent = std::string(id).append(" of ").append(path);
       if (found != known.end()) used.insert(found->second);
       return found == known.end() ? -1 : found->second;
     };

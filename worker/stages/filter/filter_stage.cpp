@@ -78,8 +78,16 @@ void check_scores(const jobs::FilterSettings& settings, const Facts& facts, cons
     }
     if (missing > 0)
       throw Error(ErrorKind::kInvalid,
-                  std::to_string(missing) + " of " + std::to_string(facts.size()) + " samples of " + shard +
-                      " have no score \"" + rule.name + "\" (first: " + first + ")",
+                  std::to_string(missing)
+                      .append(" of ")
+                      .append(std::to_string(facts.size()))
+                      .append(" samples of ")
+                      .append(shard)
+                      .append(" have no score \"")
+                      .append(rule.name)
+                      .append("\" (first: ")
+                      .append(first)
+                      .append(")"),
                   "score them, or set keep_missing of the rule, which keeps samples without a score");
   }
 }

@@ -141,8 +141,9 @@ std::vector<int> draw_cells(std::uint64_t count, RandomStream& random) {
 void place_in_cell(Object& object, int cell, RandomStream& random) {
   set_size(object, Size::kMedium, random);
   object.radius = random.uniform(0.13, 0.145);
-  object.x = (cell % 3 + 0.5) / 3 + random.uniform(-0.01, 0.01);
-  object.y = (cell / 3 + 0.5) / 3 + random.uniform(-0.01, 0.01);
+  const int column = cell % 3, row = cell / 3;
+  object.x = (column + 0.5) / 3 + random.uniform(-0.01, 0.01);
+  object.y = (row + 0.5) / 3 + random.uniform(-0.01, 0.01);
 }
 
 Scene counted(Scene scene, RandomStream& random) {

@@ -64,8 +64,9 @@ void draw_words(data::Image& image, const std::string& words, RandomStream& rand
     for (std::int64_t x = 0; x < image.width; ++x) {
       int hits = 0;
       for (int sample = 0; sample < kSamples * kSamples; ++sample) {
-        const double px = (static_cast<double>(x) + (sample % kSamples + 0.5) / kSamples - width / 2) / dot;
-        const double py = (static_cast<double>(y) + (sample / kSamples + 0.5) / kSamples - centre_y) / dot;
+        const int column = sample % kSamples, row = sample / kSamples;
+        const double px = (static_cast<double>(x) + (column + 0.5) / kSamples - width / 2) / dot;
+        const double py = (static_cast<double>(y) + (row + 0.5) / kSamples - centre_y) / dot;
         hits += inked(lines, px * cosine + py * sine + middle_x, py * cosine - px * sine + middle_y) ? 1 : 0;
       }
       const double share = hits / double{kSamples * kSamples};

@@ -11,6 +11,16 @@ namespace {
 
 constexpr int kUnknownOfFairseq = 3;
 
+// What is wrong with the file, or nothing. The library throws what its trie does not take, an empty piece.
+std::string load(sentencepiece::SentencePieceProcessor& processor, const std::string& path) {
+  try {
+    const auto status = processor.Load(path);
+    return status.ok() ? "" : status.ToString();
+  } catch (const std::exception& thrown) {
+    return thrown.what();
+  }
+}
+
 }  // namespace
 
 SentencePiece::SentencePiece(const std::string& model_path, jobs::TokenMarks marks)
@@ -19,8 +29,8 @@ SentencePiece::SentencePiece(const std::string& model_path, jobs::TokenMarks mar
   if (!io::is_file(model_path))
     throw Error(ErrorKind::kNotFound, "SentencePiece model " + model_path + " is not a file",
                 "name the spiece.model or tokenizer.model of the checkpoint");
-  if (const auto status = processor_->Load(model_path); !status.ok())
-    throw Error(ErrorKind::kInvalid, model_path + " is not a SentencePiece model: " + status.ToString(),
+  if (const std::string fault = load(*processor_, model_path); !fault.empty())
+    throw Error(ErrorKind::kInvalid, model_path + " is not a SentencePiece model: " + fault,
                 "copy or download the file again");
   end_ = fairseq_ ? 2 : processor_->eos_id();
   pad_ = fairseq_ ? 1 : marks == jobs::TokenMarks::kSiglip ? end_ : processor_->pad_id();

@@ -45,5 +45,24 @@ TEST(SentencePiece, HasTheMarksOfItsFamily) {
   EXPECT_THROW(SentencePiece("/nowhere", jobs::TokenMarks::kT5), Error);
 }
 
+// The library throws at an empty piece, a type of its own.
+TEST(SentencePiece, AFileThatTheLibraryDoesNotTakeIsNamed) {
+  std::ostringstream whole;
+  whole << std::ifstream(kFolder + "t5.model", std::ios::binary).rdbuf();
+  std::string bytes = whole.str();
+  const std::string piece = "\x0a\x08\x0a\x01s\x15", empty("\x0a\x07\x0a\x00\x15", 5);
+  ASSERT_NE(bytes.find(piece), std::string::npos);
+  bytes.replace(bytes.find(piece), piece.size(), empty);
+  const std::string file = ::testing::TempDir() + "/trireme-empty-piece.model";
+  std::ofstream(file, std::ios::binary) << bytes;
+  try {
+    const SentencePiece tokenizer(file, jobs::TokenMarks::kT5);
+    FAIL();
+  } catch (const Error& error) {
+    EXPECT_NE(std::string(error.what()).find(file + " is not a SentencePiece model"), std::string::npos)
+        << error.what();
+  }
+}
+
 }  // namespace
 }  // namespace trireme::worker::text
