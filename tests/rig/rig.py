@@ -20,8 +20,7 @@ SHORT = ["spec.stages.train.epochs=1"]
 QUICK = [*SHORT, "spec.timeouts.heartbeat_seconds=0.1", "spec.timeouts.suspect_seconds=1", "spec.timeouts.dead_seconds=4", "spec.timeouts.fence_seconds=4", "spec.timeouts.lease_seconds=8",
          "spec.timeouts.first_heartbeat_seconds=30", "spec.retry.backoff_seconds=0", "spec.retry.max_backoff_seconds=0"]
 
-# Each step of the first start takes 40 ms more: who waits for one acts before the run is over, on any machine.
-PACED = {"TRIREME_FAULT": ",".join(f"train.after_step_before_ack:{hit}:delay_ms:40" for hit in range(1, 65))}
+PACED = system.paced(64)
 
 # What takes longer than CI has: TRIREME_RIG=1 runs all of it.
 long = pytest.mark.skipif(not os.environ.get("TRIREME_RIG"), reason="long: TRIREME_RIG=1 tests/rig")

@@ -16,7 +16,7 @@ def job(tmp_path_factory):
     del spec["data"]["test"]
     spec["data"]["train"]["synthetic"].update(samples=512, shards=4)
     spec["stages"] = spec["stages"][:1]
-    spec["stages"][0]["epochs"] = 18
+    spec["stages"][0]["epochs"] = 60
     spec["checkpoint"].update(every_steps=40)
     path = tmp_path_factory.mktemp("job") / "job.json"
     path.write_text(json.dumps(document))

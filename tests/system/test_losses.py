@@ -6,7 +6,7 @@ import signal
 
 import pytest
 
-from conftest import EXAMPLES, Launch, log_rows, weights
+from conftest import EXAMPLES, Launch, environment, log_rows, paced, weights
 
 PARTS = {
     "loss-align": [],
@@ -69,7 +69,7 @@ def test_the_combined_loss_has_the_same_bits_for_any_worker_count(launch, short_
 
 
 def test_a_kill_in_the_middle_of_the_combined_loss_costs_no_bit(launch, short_runs):
-    run = launch(EXAMPLES / "loss-combined.json", sets=SHORT)
+    run = launch(EXAMPLES / "loss-combined.json", sets=SHORT, env=environment(**paced(STEPS)))
     run.wait_for(lambda: run.step() >= 8, what="step 8")
     os.kill(run.processes("trireme-worker")[-1], signal.SIGKILL)
     run.succeed()

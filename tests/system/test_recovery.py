@@ -5,7 +5,7 @@ import time
 
 import pytest
 
-from conftest import EXAMPLES, environment, log_rows, weights
+from conftest import EXAMPLES, environment, log_rows, paced, weights
 
 TINY = EXAMPLES / "tiny.json"
 
@@ -40,7 +40,7 @@ def test_kill_9_costs_less_than_three_seconds_and_no_bit(launch, tiny_run, victi
 
 
 def test_sigterm_means_checkpoint_and_stop_and_a_second_launch_goes_on(launch, tiny_run):
-    run = launch(TINY)
+    run = launch(TINY, env=environment(**paced(192, 20)))
     run.wait_for(lambda: run.step() >= 60, what="step 60")
     run.process.send_signal(signal.SIGTERM)
     assert run.wait(30) != 0
@@ -58,7 +58,7 @@ def test_a_hopeless_job_stops_by_itself(launch):
 
 
 def test_a_torn_checkpoint_is_never_loaded(launch, tiny_run):
-    run = launch(TINY)
+    run = launch(TINY, env=environment(**paced(192, 20)))
     run.wait_for(lambda: run.step() >= 90, what="step 90")
     run.process.send_signal(signal.SIGTERM)
     run.wait(30)

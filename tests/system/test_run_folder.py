@@ -8,7 +8,7 @@ import tempfile
 
 import pytest
 
-from conftest import BIN, EXAMPLES, Launch, environment, weights
+from conftest import BIN, EXAMPLES, Launch, environment, paced, weights
 
 TINY = EXAMPLES / "tiny.json"
 
@@ -17,7 +17,7 @@ TINY = EXAMPLES / "tiny.json"
 def left(tmp_path_factory):
     """The tiny job, stopped half way with checkpoints: where it ran, and a whole copy of that."""
     base = tmp_path_factory.mktemp("left")
-    run = Launch(TINY, base / "run", sets=["spec.checkpoint.every_steps=20"])
+    run = Launch(TINY, base / "run", sets=["spec.checkpoint.every_steps=20"], env=environment(**paced(192, 20)))
     try:
         run.wait_for(lambda: run.step() >= 50, what="step 50")
         run.process.send_signal(signal.SIGTERM)

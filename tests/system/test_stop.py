@@ -15,13 +15,13 @@ from conftest import BIN, EXAMPLES, ROOT, Launch, environment, trireme, weights
 
 @pytest.fixture(scope="module")
 def job(tmp_path_factory):
-    """tiny.json with training alone, 160 steps, and no periodic checkpoint."""
+    """tiny.json with training alone, 640 steps (a fast machine makes 100 until a stop comes through), and no periodic checkpoint."""
     document = json.loads((EXAMPLES / "tiny.json").read_text())
     spec = document["spec"]
     del spec["data"]["test"]
     spec["data"]["train"]["synthetic"].update(samples=512, shards=4)
     spec["stages"] = spec["stages"][:1]
-    spec["stages"][0]["epochs"] = 20
+    spec["stages"][0]["epochs"] = 80
     spec["checkpoint"] = {"every_steps": 0, "every_seconds": 0}
     path = tmp_path_factory.mktemp("job") / "job.json"
     path.write_text(json.dumps(document))
@@ -129,7 +129,7 @@ def test_a_closed_terminal_is_a_stop(job, tmp_path):
 def test_nohup_is_respected(launch, job):
     before = signal.signal(signal.SIGHUP, signal.SIG_IGN)  # inherited, as nohup does it
     try:
-        run = launch(job, sets=["spec.stages.train.epochs=8"])
+        run = launch(job, sets=["spec.stages.train.epochs=20"])
     finally:
         signal.signal(signal.SIGHUP, before)
     train_a_little(run)
