@@ -601,8 +601,8 @@ def main():
         if gpu and name.startswith("torch's CUDA parts"):
             in_hand["warming"] = warm(of_peers)  # beside what follows, up to the first figure
     end.cancel()
-    with writing:
-        return close_report()
+    end.join()  # a thread that wakes while Python ends is ended through libgcc_s, which a machine may lack: abort
+    return close_report()
 
 
 if __name__ == "__main__":

@@ -6,6 +6,7 @@ import pathlib
 import shutil
 import subprocess
 import sys
+import threading
 import time
 
 import pytest
@@ -205,7 +206,15 @@ def test_a_pack_whose_every_question_hangs_ends_in_its_time(tmp_path, monkeypatc
     pack = questions(tmp_path, monkeypatch, seconds)
     for name, value in (("HERE", folder), ("PLACE", tmp_path / "place"), ("RUNS", tmp_path / "runs"), ("count_gpus", lambda: gpus)):
         monkeypatch.setattr(pack, name, value)
+
+    class SlowToEnd(threading.Timer):
+        def run(self):
+            super().run()
+            time.sleep(0.5)
+
+    monkeypatch.setattr(pack.threading, "Timer", SlowToEnd)
     assert pack.main() == 1
+    assert not [one for one in threading.enumerate() if isinstance(one, SlowToEnd)], "a thread outlives the pack"
     result = json.loads((tmp_path / "result.json").read_text())
     names = [one["name"] for one in result["checks"]]
     hung = judge_of_what_hangs(result, seconds, time.monotonic() - begun)
