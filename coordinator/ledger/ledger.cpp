@@ -342,14 +342,17 @@ LeaseId Ledger::last_lease() {
 
 std::vector<EventRow> Ledger::events(const std::string& job, std::uint64_t after, std::int64_t limit) {
   std::vector<EventRow> rows;
-  Statement statement(
-      *state_->database,
-      "SELECT sequence, incarnation, time_ms, kind, job, payload FROM events WHERE sequence > ? "
-      "AND (? = '' OR job = ? OR job = '') ORDER BY sequence LIMIT ?");
-  statement.bind(1, static_cast<std::int64_t>(after));
-  statement.bind(2, std::string_view(job));
-  statement.bind(3, std::string_view(job));
-  statement.bind(4, limit);
+  const std::string columns = "SELECT sequence, incarnation, time_ms, kind, job, payload FROM events WHERE ";
+  const std::string end = "sequence > ?2 ORDER BY sequence LIMIT ?3";
+  const std::string of_job = columns + "job = ?1 AND " + end, of_all = columns + "job = '' AND " + end;
+  // Two walks over the index, each as long as the limit: what lies between a job's events costs nothing.
+  Statement statement(*state_->database, job.empty()
+                                             ? columns + end
+                                             : "SELECT * FROM (" + of_job + ") UNION ALL SELECT * FROM (" +
+                                                   of_all + ") ORDER BY sequence LIMIT ?3");
+  if (!job.empty()) statement.bind(1, std::string_view(job));
+  statement.bind(2, static_cast<std::int64_t>(after));
+  statement.bind(3, limit);
   while (statement.step()) rows.push_back(event_from(statement));
   return rows;
 }

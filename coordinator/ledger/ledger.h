@@ -60,6 +60,7 @@ class Ledger {
   // Of all jobs: of leases whose worker never said how they ended.
   std::set<std::string> unanswered_addresses();
   LeaseId last_lease();  // highest ever granted
+  // Those of a job and of none ("": all), in their order; costs what is given back, however many there are.
   std::vector<EventRow> events(const std::string& job, std::uint64_t after, std::int64_t limit);
 
   // Disk full: give the reserve's space back, commit what has to be, take it again when there is room.

@@ -65,8 +65,8 @@ TableSum check_rows(Database& database, Table table) {
   const int columns = static_cast<int>(info.columns.size());
   TableSum sum;
   Statement rows(database, select_sql(table));
-  while (rows.step()) {
-    const Cells cells = read_cells(rows, columns);
+  for (Cells cells; rows.step();) {
+    read_cells(rows, columns, cells);
     const std::uint64_t hash = hash_of(table, cells);
     if (rows.type(columns) != 'i' || as_unsigned(rows.integer(columns)) != hash)
       damaged(database, "table " + std::string(info.name) + ", row " + key_text(table, cells) +
@@ -91,8 +91,8 @@ void check_events(Database& database, CheckedLedger& ledger) {
   const int columns = static_cast<int>(info_of(Table::kEvents).columns.size());
   ledger.last_hash = chain_start(ledger.meta.at("run_id"));
   Statement rows(database, select_sql(Table::kEvents));
-  while (rows.step()) {
-    const Cells cells = read_cells(rows, columns);
+  for (Cells cells; rows.step();) {
+    read_cells(rows, columns, cells);
     const std::uint64_t expected = ledger.last_sequence + 1;
     if (rows.type(0) != 'i' || as_unsigned(rows.integer(0)) != expected)
       damaged(database, "table events: sequence " + std::to_string(expected) + " is missing, " +

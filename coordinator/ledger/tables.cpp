@@ -10,6 +10,7 @@ namespace trireme::coordinator::ledger {
 namespace {
 
 constexpr const char* kLeasesOfStage = "CREATE INDEX leases_of_stage ON leases (job, stage)";
+constexpr const char* kEventsOfJob = "CREATE INDEX events_of_job ON events (job)";  // and sequence, the rowid
 
 std::int64_t as_signed(std::uint64_t value) {
   return static_cast<std::int64_t>(value);
@@ -81,12 +82,14 @@ std::vector<std::string> schema_sql(std::int64_t version) {
   std::vector<std::string> statements;
   for (const Table table : kTables) statements.push_back(create_sql(table));
   if (version >= 2) statements.emplace_back(kLeasesOfStage);
+  if (version >= 3) statements.emplace_back(kEventsOfJob);
   return statements;
 }
 
 std::vector<std::string> upgrade_sql(std::int64_t from) {
   std::vector<std::string> statements;
   if (from < 2) statements.emplace_back(kLeasesOfStage);
+  if (from < 3) statements.emplace_back(kEventsOfJob);
   return statements;
 }
 
@@ -116,9 +119,8 @@ std::uint64_t hash_of(Table table, const Cells& cells, std::uint64_t previous) {
   return io::xxh3_64(bytes);
 }
 
-Cells read_cells(const Statement& row, int columns) {
-  Cells cells;
-  cells.reserve(static_cast<std::size_t>(columns));
+void read_cells(const Statement& row, int columns, Cells& cells) {
+  cells.clear();
   for (int i = 0; i < columns; ++i) {
     const char type = row.type(i);
     if (type == 'i')
@@ -128,7 +130,6 @@ Cells read_cells(const Statement& row, int columns) {
     else
       cells.emplace_back(type == 't' ? row.text(i) : std::string_view("\0neither number nor text", 24));
   }
-  return cells;
 }
 
 std::string key_text(Table table, const Cells& cells) {

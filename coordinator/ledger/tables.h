@@ -21,8 +21,8 @@ enum class Table { kMeta, kJobs, kStages, kLeases, kCheckpoints, kQuarantine, kE
 inline constexpr std::array<Table, 7> kTables{Table::kMeta,   Table::kJobs,        Table::kStages,
                                               Table::kLeases, Table::kCheckpoints, Table::kQuarantine,
                                               Table::kEvents};
-// 1: the tables. 2: an index over a job's leases by stage.
-inline constexpr std::int64_t kSchemaVersion = 2;
+// 1: the tables. 2: an index over a job's leases by stage. 3: one over a job's events.
+inline constexpr std::int64_t kSchemaVersion = 3;
 
 struct TableInfo {
   std::string_view name;
@@ -40,7 +40,8 @@ std::string select_sql(Table table, std::string_view where = "");
 // Hash of a row; the events' chain passes the hash of the row before as `previous`.
 std::uint64_t hash_of(Table table, const Cells& cells, std::uint64_t previous = 0);
 
-Cells read_cells(const Statement& row, int columns);    // views into the row
+// Views into the row. `cells` is cleared first: one for all rows saves an allocation each.
+void read_cells(const Statement& row, int columns, Cells& cells);
 std::string key_text(Table table, const Cells& cells);  // for messages
 
 Cells cells_of(const JobRow& row);

@@ -70,23 +70,23 @@ void JobRun::replay(const ledger::LeaseRow& row, Decision& decision) {
     decision.writes.push_back(std::move(lost));
   }
   if (row.state != ledger::LeaseState::kDone) return;
-  // An input has changed since, so the task is to be done again; it was progress all the same.
-  if (row.address != graph_->address_of(ref)) return void(++tasks_done_);
+  ++tasks_done_;  // progress, whatever becomes of it
+  const std::string address = graph_->address_of(ref);
+  if (address.empty())
+    known_.insert_or_assign({ref, row.address}, ledger::result_from_json(row.result, row.lease));
+  if (row.address != address) return;  // an input has changed since: to be done again
   replayed_done_.push_back(ref);
-  complete(ref, ledger::result_from_json(row.result, row.lease));
+  const auto ready = completed(ref, ledger::result_from_json(row.result, row.lease));
+  replayed_ready_.insert(replayed_ready_.end(), ready.begin(), ready.end());
 }
 
-void JobRun::complete(const planner::TaskRef& ref, const jobs::TaskDone& done) {
-  ++tasks_done_;
+std::vector<planner::TaskRef> JobRun::completed(const planner::TaskRef& ref, const jobs::TaskDone& done) {
   const io::Behind behind(world_.door);
   try {
-    const auto ready = graph_->complete(ref, done);
-    if (started_)
-      make_ready(ready);
-    else
-      replayed_ready_.insert(replayed_ready_.end(), ready.begin(), ready.end());
+    return graph_->complete(ref, done);
   } catch (const Error& error) {
     fail(error.kind(), error.what());
+    return {};
   }
 }
 
@@ -119,13 +119,24 @@ void JobRun::note_stages() {
   for (std::size_t stage = 0; stage < graph_->stages().size(); ++stage) note_stage(stage);
 }
 
-void JobRun::make_ready(const std::vector<planner::TaskRef>& refs) {
-  for (const auto& ref : refs) {
-    if (jobs::row_of(graph_->kind(ref)).extent == jobs::Extent::kGang)
-      unprepared_.push_back(ref);
-    else
-      scheduler_.add(ready_task(ref, 0));
+void JobRun::make_ready(std::vector<planner::TaskRef> refs) {
+  bool done_before = false;
+  while (!refs.empty()) {
+    std::vector<planner::TaskRef> next;
+    for (const auto& ref : refs) {
+      if (const auto known = known_.extract({ref, graph_->address_of(ref)}); !known.empty()) {
+        const auto ready = completed(ref, known.mapped());
+        next.insert(next.end(), ready.begin(), ready.end());
+        done_before = true;
+      } else if (jobs::row_of(graph_->kind(ref)).extent == jobs::Extent::kGang) {
+        unprepared_.push_back(ref);
+      } else {
+        scheduler_.add(ready_task(ref, 0));
+      }
+    }
+    refs = std::move(next);
   }
+  if (done_before) note_stages();
 }
 
 std::vector<planner::TaskRef> JobRun::take_unprepared_gangs() {
@@ -267,7 +278,8 @@ void JobRun::task_done(Rank rank, const jobs::TaskDone& done, SteadyTime now, De
   end_lease(*lease, rank, ledger::LeaseState::kDone, "", ledger::result_json(done), decision);
   gang_tasks_.erase(ref);
   warn_of_damage(ref, done);
-  complete(ref, done);
+  ++tasks_done_;
+  make_ready(completed(ref, done));
   // The end of one stage can be that of others: the last shard inspected may hold nothing for them to do.
   if (note_stage(ref.stage)) note_stages();
 }

@@ -97,10 +97,11 @@ class JobRun {
   LeaseId last_lease() const { return leases_.last(); }
 
  private:
-  void make_ready(const std::vector<planner::TaskRef>& refs);
+  void make_ready(std::vector<planner::TaskRef> refs);
   bool give(const scheduler::Grant& grant, SteadyTime now, Decision& decision);
   void give_twice(SteadyTime now, Decision& decision);
-  void complete(const planner::TaskRef& ref, const jobs::TaskDone& done);
+  // What became ready because of it; nothing when the job has failed of it.
+  std::vector<planner::TaskRef> completed(const planner::TaskRef& ref, const jobs::TaskDone& done);
   void end_lease(scheduler::Lease& lease, Rank reporter, ledger::LeaseState state, const std::string& why,
                  const std::string& result, Decision& decision);
   bool note_stage(std::size_t stage);  // true: committed just now
@@ -123,6 +124,9 @@ class JobRun {
   std::map<planner::TaskRef, jobs::Task> gang_tasks_;
   std::vector<planner::TaskRef> unprepared_;
   std::vector<planner::TaskRef> replayed_ready_, replayed_done_;
+  // By task and address: done before, and what they wait for is to be done again (an input of another shard
+  // has changed, a sample was quarantined). Should it come to the same address, so does their result.
+  std::map<std::pair<planner::TaskRef, std::string>, jobs::TaskDone> known_;
   std::map<planner::TaskRef, std::int64_t> failures_;
   std::map<LeaseId, std::set<Rank>> early_;  // members that ended before gang rank 0
   std::map<LeaseId, scheduler::Lease> ended_gangs_;

@@ -160,6 +160,14 @@ def test_f63_the_queue_has_an_end(service, tmp_path):
         os.kill(one.processes("trireme-worker")[0], signal.SIGCONT)
     assert set(codes) == {201, 429}, {code: codes.count(code) for code in set(codes)}
     assert 990 <= codes.count(201) <= 1001
+    took = []
+    for _ in range(9):
+        begun = time.monotonic()
+        listed = one.answer("/api/v1/jobs?limit=100")[1]["jobs"]
+        took.append(time.monotonic() - begun)
+        assert len(listed) == 100
+    print(f"a page of a hundred of a thousand jobs: {1e3 * sorted(took)[4]:.1f} ms")
+    assert sorted(took)[4] < 0.05
 
 
 def share_of_a_core(pids, seconds):

@@ -1,6 +1,7 @@
 #include "coordinator/service/books/quarantine_book.h"
 
 #include <algorithm>
+#include <csignal>
 
 #include "common/base/error.h"
 #include "common/base/log.h"
@@ -10,9 +11,10 @@ namespace {
 
 using nlohmann::ordered_json;
 
+// SIGKILL is blamed on a sample only where the kernel killed for memory (common/io/in_hand.h).
 std::string words(const io::Crash& crash) {
-  return "worker " + std::to_string(crash.rank) + ", signal " + std::to_string(crash.signal) + ", stage " +
-         crash.stage;
+  return "worker " + std::to_string(crash.rank) + ", signal " + std::to_string(crash.signal) +
+         (crash.signal == SIGKILL ? " (out of memory)" : "") + ", stage " + crash.stage;
 }
 
 ordered_json json_of(const io::Crash& crash) {

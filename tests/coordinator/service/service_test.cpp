@@ -34,6 +34,7 @@ class ServiceTest : public ::testing::Test {
   std::unique_ptr<FakeWorkers> fakes;
   std::function<void(Service&)> meanwhile;  // runs on its own thread while the service does
   std::vector<std::string> overrides;
+  json stages;  // before those of tiny.json
   bool standing = false;
   std::function<void(ServiceOptions&)> adjust = [](ServiceOptions&) {};
 
@@ -44,6 +45,8 @@ class ServiceTest : public ::testing::Test {
     json spec = json::parse(io::read_file(io::Path(TRIREME_SOURCE_DIR) / "jobs/examples/tiny.json"));
     spec["spec"]["output"] = (place.empty() ? output : output / place).string();
     spec["spec"]["data"]["train"]["synthetic"]["shards"] = 4;
+    if (!stages.is_null())
+      spec["spec"]["stages"].insert(spec["spec"]["stages"].begin(), stages.begin(), stages.end());
     spec["spec"]["timeouts"] = {{"heartbeat_seconds", 0.05}, {"suspect_seconds", 0.3}, {"dead_seconds", 0.6},
                                 {"fence_seconds", 0.6},      {"lease_seconds", 1.5},   {"step_seconds", 2},
                                 {"stop_seconds", 3}};
@@ -179,6 +182,33 @@ TEST_F(ServiceTest, WhatWasMadeOfAnInputThatHasChangedIsMadeAgain) {
   EXPECT_EQ(fakes->resumed_from.size(), 1U);
   const std::string lines = io::read_file(output / "stages/inspect:train/outputs.jsonl");
   EXPECT_EQ(std::count(lines.begin(), lines.end(), '\n'), 1);
+}
+
+// The exports of the other shard wait for both to be inspected, and then are what they were.
+TEST_F(ServiceTest, WhatWaitedForAnInputThatHasChangedIsNotDoneAgain) {
+  std::filesystem::create_directories(output);
+  for (const char* name : {"a.tar", "b.tar"}) io::write_file_atomic(output / name, std::string(2048, 'x'));
+  overrides = {"spec.data.train=" + output.string()};
+  stages = json::parse(
+      R"([{"name": "filter", "kind": "filter", "data": ["train"], "short_side_over_px": 8},
+          {"name": "export", "kind": "export", "needs": ["filter"], "data": ["train"]}])");
+  habits.step_milliseconds = 2;
+  habits.fall_silent = [](std::int64_t step) { return step == 25; };
+  EXPECT_EQ(run().exit_code, 75);
+  io::write_file_atomic(output / "a.tar", std::string(4096, 'x'));
+  habits.fall_silent = nullptr;
+  const Outcome outcome = run();
+  EXPECT_EQ(outcome.exit_code, 0) << outcome.reason;
+  std::map<std::pair<std::string, std::string>, int> done;  // by task and address
+  RunFolder folder(output, 0);
+  ledger::Ledger ledger(
+      {.folder = output / "ledger", .incarnation = folder.incarnation(), .reserve_bytes = 4096}, clock);
+  ledger.for_each_lease("job-000001", [&](const ledger::LeaseRow& row) {
+    if (row.state != ledger::LeaseState::kDone) return;
+    EXPECT_EQ(++done[std::pair(row.task, row.address)], 1) << row.task;
+  });
+  const std::string lines = io::read_file(output / "stages/export/outputs.jsonl");
+  EXPECT_EQ(std::count(lines.begin(), lines.end(), '\n'), 2);
 }
 
 TEST_F(ServiceTest, AShardThatChangesWhileItIsTrainedOnEndsTheJobByName) {
