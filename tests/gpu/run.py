@@ -323,11 +323,19 @@ def same_losses(got, want, figures, what, limit=1e-3):
 
 
 def main():
+    lock = alone()  # as long as this function runs
     names = []
     end = threading.Timer(max(0.1, left() + 1), give_up, (names,))
     end.daemon = True
     end.start()
-    lock = alone()  # as long as this function runs
+    try:
+        return ask_everything(names)
+    finally:
+        end.cancel()
+        end.join()  # a thread that wakes while Python ends is ended through libgcc_s, which a machine may lack: abort
+
+
+def ask_everything(names):
     folder, version = unpack()
     gpus = count_gpus()
     gpu = gpus > 0
@@ -600,9 +608,8 @@ def main():
         check(name, seconds * scale, body)
         if gpu and name.startswith("torch's CUDA parts"):
             in_hand["warming"] = warm(of_peers)  # beside what follows, up to the first figure
-    end.cancel()
-    end.join()  # a thread that wakes while Python ends is ended through libgcc_s, which a machine may lack: abort
-    return close_report()
+    with writing:
+        return close_report()
 
 
 if __name__ == "__main__":

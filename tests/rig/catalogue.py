@@ -99,7 +99,7 @@ FAULTS = [
     Fault("F63", "thousands of queued jobs, a million events", "429; a page of them < 50 ms, replay < 2 s", ["ServiceTest.TheQueueHasAnEnd", f"{HTTP}::test_f63_the_queue_has_an_end", "LedgerTest.AMillionEventsAreReplayedInTwoSeconds"]),
     Fault("F64", "/metrics while everything fails", "valid", ["tests/system/test_monitoring.py"]),
     Fault("F65", "dashboards and alerts", "every panel has data, every alert fires", ["tests/system/test_monitoring.py"]),
-    Fault("F66", "ledger and checkpoint of the version before", "loads, or refuses clearly", ["UpgradeTest.AFirstVersionsLedgerGoesOnWithAllItsRows", "UpgradeTest.KilledInTheMiddleItHasChangedNothing", "DamageTest.ALedgerOfAnotherVersionIsNamedAndLeftAlone", "tests/system/test_adopted.py"], "of checkpoints there is one version so far"),
+    Fault("F66", "ledger and checkpoint of the version before", "loads, or refuses clearly", ["UpgradeTest.AnOlderLedgerGoesOnWithAllItsRows", "UpgradeTest.KilledInTheMiddleItHasChangedNothing", "DamageTest.ALedgerOfAnotherVersionIsNamedAndLeftAlone", "tests/system/test_adopted.py"], "of checkpoints there is one version so far"),
     Fault("F67", "kill -9 of a rank within an NCCL collective", "others leave", [f"{GPU}::test_f67_a_rank_killed_within_an_nccl_collective"], "needs two GPUs: written, never run"),
     Fault("F68", "stall of an asynchronous checkpoint", "a copy to the host and little more", [f"{GPU}::test_f68_an_asynchronous_checkpoint_stalls_for_a_copy"], "needs a GPU: written, never run"),
     Fault("F69", "the same restart twice on a GPU", "equal, or documented", [f"{GPU}::test_f69_the_same_restart_twice_gives_the_same"], "needs a GPU: written, never run"),

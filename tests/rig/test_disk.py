@@ -7,7 +7,7 @@ import urllib.request
 
 import pytest
 
-from rig import QUICK, ROOT, system
+from rig import PACED, QUICK, ROOT, system
 
 pytest_plugins = ["rig"]
 
@@ -27,7 +27,7 @@ def small_disk(tmp_path):
 
 def test_f27_a_full_disk_pauses_and_goes_on(launch, audit, small_disk, tmp_path):
     """A line of the training log, a checkpoint, a result: the job waits, says for what, and is not told from one that never waited."""
-    run = launch(TINY, name="small/run", sets=[*QUICK, "spec.checkpoint.every_steps=16", f"spec.store={tmp_path}/small/run/store"])
+    run = launch(TINY, name="small/run", sets=[*QUICK, "spec.checkpoint.every_steps=16", f"spec.store={tmp_path}/small/run/store"], env=system.environment(**PACED))
     run.wait_for(lambda: run.step() >= 20, what="step 20")
     filler = os.open(small_disk / "filler", os.O_WRONLY | os.O_CREAT)
     try:
@@ -51,7 +51,7 @@ def test_f27_no_room_for_checkpoints_alone(launch, audit, tmp_path):
     if os.geteuid() != 0 or subprocess.run(["mount", "-t", "tmpfs", "-o", "size=64k", "none", place]).returncode:
         pytest.skip("mounting needs root")
     try:
-        run = launch(TINY, sets=[*QUICK, "spec.checkpoint.every_steps=8", "spec.checkpoint.fail_after_seconds=0.5"])
+        run = launch(TINY, sets=[*QUICK, "spec.checkpoint.every_steps=8", "spec.checkpoint.fail_after_seconds=0.5"], env=system.environment(**PACED))
         log = run.output / "logs/rank-1.log"
         run.wait_for(lambda: run.progress().get("state") == "PAUSED", timeout=60, what="the pause")
         failed_at = sorted({int(step) for step in re.findall(r"checkpoint of step (\d+) was not written, training goes on", log.read_text())})

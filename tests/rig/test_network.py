@@ -7,7 +7,7 @@ import time
 
 import pytest
 
-from rig import QUICK, ROOT, SHORT, long, system
+from rig import PACED, QUICK, ROOT, SHORT, long, system
 import hosts as hosts_module  # noqa: E402
 
 pytest_plugins = ["rig"]
@@ -98,7 +98,7 @@ def processes(hosts, host, name):
 
 
 def test_f17_a_killed_daemon(on_hosts, wired, audit):
-    run = on_hosts(sets=QUICK)
+    run = on_hosts(sets=QUICK, env=system.environment(**PACED))
     run.wait_for(lambda: run.step() >= 22, what="step 22")
     os.kill(processes(wired, 1, "orted")[0], signal.SIGKILL)
     killed = time.monotonic()
@@ -110,7 +110,7 @@ def test_f17_a_killed_daemon(on_hosts, wired, audit):
 
 @long
 def test_f21_a_link_down_for_two_seconds(on_hosts, wired, audit):
-    run = on_hosts(sets=QUICK)
+    run = on_hosts(sets=QUICK, env=system.environment(**PACED))
     run.wait_for(lambda: run.step() >= 22, what="step 22")
     wired.link(1, False)
     time.sleep(2)
@@ -147,7 +147,7 @@ def test_f22_a_cut_host_is_left_out_and_comes_back(on_hosts, wired):
 @long
 @pytest.mark.parametrize("way", ["in", "out"])
 def test_f23_one_way_is_as_bad_as_both(on_hosts, wired, audit, way):
-    run = on_hosts(sets=QUICK)
+    run = on_hosts(sets=QUICK, env=system.environment(**PACED))
     run.wait_for(lambda: run.step() >= 22, what="step 22")
     wired.wire(**{"target" if way == "in" else "source": 2}, cut=True)
     time.sleep(8)

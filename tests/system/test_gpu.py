@@ -247,6 +247,7 @@ def test_a_second_pack_on_one_machine_leaves_the_first_alone(tmp_path, monkeypat
     with pytest.raises(SystemExit, match="another pack runs on this machine"):
         pack.main()
     assert (tmp_path / "place/of-the-first").exists()
+    assert not [one for one in threading.enumerate() if isinstance(one, threading.Timer)], "its clock would end this process"
     first.close()
     pack.alone().close()
 

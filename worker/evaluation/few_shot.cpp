@@ -1,15 +1,18 @@
 #include "worker/evaluation/few_shot.h"
 
 #include <algorithm>
+#include <array>
 #include <cmath>
 #include <map>
 #include <string>
 #include <utility>
 
 #include <ATen/ATen.h>
+#include <ATen/Parallel.h>
 
 #include "common/base/error.h"
 #include "worker/evaluation/class_draw.h"
+#include "worker/kernels/threads.h"
 
 namespace trireme::worker::evaluation {
 namespace {
@@ -56,15 +59,24 @@ LabelledFeatures rows_of(const LabelledFeatures& of, const at::Tensor& positions
   return {of.features_ND.index_select(0, positions), of.label_N.index_select(0, positions)};
 }
 
-// The first of the candidates that does best on `validation`.
+// The first of the candidates that does best on `validation`. `at_once`: as many fits, each on one thread, so
+// that their last bits do not depend on how many there are; 1 for a fit that sees to that itself.
 template <std::size_t n, class Fit>
 LinearClassifier choose(const double (&candidates)[n], const LabelledFeatures& validation, const Fit& fit,
-                        const std::function<void()>& poll) {
+                        const std::function<void()>& poll, int at_once = 1) {
+  std::array<LinearClassifier, n> all;
+  const auto one = [&](std::int64_t i, std::int64_t) {
+    if (poll) poll();
+    const auto at = static_cast<std::size_t>(i);
+    all[at] = fit(candidates[at]);
+  };
+  if (at_once > 1)
+    kernels::over_blocks(n, 1, at_once, one);
+  else
+    for (std::int64_t i = 0; i < static_cast<std::int64_t>(n); ++i) one(i, 1);
   LinearClassifier best;
   double best_accuracy = -1;
-  for (const double candidate : candidates) {
-    if (poll) poll();
-    LinearClassifier fitted = fit(candidate);
+  for (LinearClassifier& fitted : all) {
     const double reached = accuracy(fitted, validation.features_ND, validation.label_N);
     if (reached <= best_accuracy) continue;
     best_accuracy = reached;
@@ -103,7 +115,7 @@ class Shots {
              reached(choose(
                  kBalls, validation,
                  [&](double ball) { return fit_in_ball(x, y, start_KD_, ball * norm, options_.steps); },
-                 poll_))}};
+                 poll_, at::get_num_threads()))}};
   }
 
  private:

@@ -49,8 +49,9 @@ struct FewShotResult {
   Metrics spread;   // the same names, standard deviation over the seeds (n - 1)
 };
 
-// class_KD: unit class embeddings. `poll` is called between fits and may throw. Throws kInvalid when the
-// training samples leave none to choose by.
+// class_KD: unit class embeddings. `poll` is called between fits, by several
+// threads at once, and may throw. The bits do not depend on how many threads torch has. Throws kInvalid when
+// the training samples leave none to choose by.
 FewShotResult few_shot(const LabelledFeatures& train, const LabelledFeatures& test,
                        const at::Tensor& class_KD, const FewShotOptions& options,
                        const std::function<void()>& poll = {});

@@ -5,8 +5,10 @@
 #include <string>
 
 #include <ATen/ATen.h>
+#include <ATen/Parallel.h>
 
 #include "common/base/error.h"
+#include "worker/kernels/threads.h"
 
 namespace trireme::worker::evaluation {
 namespace {
@@ -51,12 +53,14 @@ Metrics knn_recall(const at::Tensor& train_ND, const at::Tensor& train_label_N, 
   check(train_ND, train_label_N, query_MD, query_label_M, k);
   const auto train = unit_rows(train_ND), query = unit_rows(query_MD);
   const auto rows = std::max<std::int64_t>(1, tile_elements / train.size(0));
-  std::vector<at::Tensor> parts;
-  for (std::int64_t first = 0; first < query.size(0); first += rows) {
-    const auto count = std::min(rows, query.size(0) - first);
-    const auto score_RN = query.narrow(0, first, count).matmul(train.t());
-    parts.push_back(ranks(score_RN, query_label_M.narrow(0, first, count).unsqueeze(1) == train_label_N));
-  }
+  // A tile on one thread: which of two rows is nearer may hang on a product's last bits.
+  std::vector<at::Tensor> parts(static_cast<std::size_t>((query.size(0) + rows - 1) / rows));
+  kernels::over_blocks(
+      query.size(0), rows, at::get_num_threads(), [&](std::int64_t first, std::int64_t count) {
+        const auto score_RN = query.narrow(0, first, count).matmul(train.t());
+        parts[static_cast<std::size_t>(first / rows)] =
+            ranks(score_RN, query_label_M.narrow(0, first, count).unsqueeze(1) == train_label_N);
+      });
   const auto rank_M = at::cat(parts);
   Metrics metrics;
   for (const auto one : k)

@@ -14,7 +14,8 @@
 namespace trireme::worker::evaluation {
 
 // "knn_recall@k" for each k. Embeddings of any length and float type; labels int64. At most `tile_elements`
-// similarities exist at once. Throws kInvalid on shapes, nothing to rank, or a k above N.
+// similarities exist at once for each thread that torch has, on whose number nothing depends. Throws kInvalid
+// on shapes, nothing to rank, or a k above N.
 Metrics knn_recall(const at::Tensor& train_ND, const at::Tensor& train_label_N, const at::Tensor& query_MD,
                    const at::Tensor& query_label_M, const std::vector<std::int64_t>& k,
                    std::int64_t tile_elements = std::int64_t{1} << 23);

@@ -8,12 +8,11 @@
 #include <sched.h>
 #include <unistd.h>
 
-#include <ATen/Parallel.h>
-
 #include "common/base/log.h"
 #include "common/io/file.h"
 #include "common/io/folder.h"
 #include "common/io/machine/numa.h"
+#include "worker/kernels/threads.h"
 
 namespace trireme::worker::runtime {
 namespace {
@@ -124,7 +123,7 @@ CoreShare settle_on_cores(int workers_on_host, int position_on_host, const std::
     if (::sched_setaffinity(0, sizeof(set), &set) != 0)
       log_warning("affinity", "the system refused the cores of this worker; it stays where mpirun bound it");
   }
-  at::set_num_threads(share.threads);
+  kernels::set_torch_threads(share.threads);
   std::string text = device + ", " + std::to_string(share.threads) + " thread(s)";
   if (!share.cores.empty())
     text += " on cores " + std::to_string(share.cores.front()) + " to " + std::to_string(share.cores.back());

@@ -1,6 +1,9 @@
 #include "worker/evaluation/few_shot.h"
 
+#include <atomic>
+
 #include <ATen/ATen.h>
+#include <ATen/Parallel.h>
 #include <gtest/gtest.h>
 
 #include "common/base/error.h"
@@ -94,6 +97,28 @@ TEST(FewShot, PromptsHelpWhereShotsAreFewAndNobodyFallsBelowZeroShotWithMany) {
   EXPECT_GE(value("probe_acc1@32"), value("probe_acc1@1"));
   EXPECT_NEAR(value("probe_acc1@32"), value("prompt_ball_acc1@32"), 0.06);
   EXPECT_EQ(result.spread.size(), result.metrics.size());
+}
+
+TEST(FewShot, AnyNumberOfThreadsComesToTheSameResult) {
+  const int before = at::get_num_threads();
+  // Classes that overlap, so that accuracies hang on many near decisions.
+  auto generator = at::detail::createCPUGenerator(5);
+  const auto label_N = at::arange(1200) % 12;
+  auto rows_ND = at::eye(12, 64, at::kDouble).index_select(0, label_N) +
+                 0.5 * at::randn({1200, 64}, generator, at::TensorOptions(at::kDouble));
+  rows_ND = rows_ND / rows_ND.norm(2, {1}, true);
+  const LabelledFeatures all{rows_ND, label_N};
+  std::vector<FewShotResult> found;
+  std::atomic<int> polled = 0;
+  for (const int threads : {1, 2, 3}) {
+    at::set_num_threads(threads);
+    found.push_back(few_shot(all, all, at::eye(12, 64, at::kDouble),
+                             {.shots = {2, 16}, .seeds = 1, .scale = 10}, [&] { ++polled; }));
+    EXPECT_EQ(at::get_num_threads(), threads) << "put back";
+    EXPECT_EQ(found.back().metrics, found.front().metrics);
+  }
+  at::set_num_threads(before);
+  EXPECT_EQ(polled, 3 * 2 * (8 + 8 + 7));
 }
 
 TEST(FewShot, SaysWhenNothingIsLeftToChooseBy) {

@@ -1,6 +1,7 @@
 #include "worker/evaluation/knn.h"
 
 #include <ATen/ATen.h>
+#include <ATen/Parallel.h>
 #include <gtest/gtest.h>
 
 #include "common/base/error.h"
@@ -27,6 +28,20 @@ TEST(Knn, LengthsAndTilesDoNotMatterAndTiesGoToTheSmallerPosition) {
   EXPECT_EQ(metric(knn_recall(rows, labels, rows, labels, {2}), "knn_recall@2"), 1);
   // A class the training set lacks.
   EXPECT_EQ(metric(knn_recall(rows, labels, rows, labels + 5, {2}), "knn_recall@2"), 0);
+}
+
+TEST(Knn, AnyNumberOfThreadsComesToTheSameResult) {
+  const int before = at::get_num_threads();
+  const auto drawn = at::arange(700 * 33, at::kDouble).mul(12.9898).sin().mul(43758.5453).view({700, 33});
+  const auto rows = drawn - drawn.floor(), labels = at::arange(700) * 7 % 50;
+  std::vector<Metrics> found;
+  for (const int threads : {1, 2, 3}) {
+    at::set_num_threads(threads);
+    found.push_back(knn_recall(rows, labels, rows.roll(1, 0), labels, {1, 5, 20}, 9000));
+    EXPECT_EQ(at::get_num_threads(), threads) << "put back";
+    EXPECT_EQ(found.back(), found.front());
+  }
+  at::set_num_threads(before);
 }
 
 TEST(Knn, ChanceIsWhatRandomOrdersGive) {

@@ -5,6 +5,8 @@
 #include <latch>
 #include <memory>
 
+#include "worker/kernels/threads.h"
+
 namespace trireme::worker::data {
 
 std::vector<std::thread> start_torch_threads(int count, const std::function<void()>& body) {
@@ -13,13 +15,13 @@ std::vector<std::thread> start_torch_threads(int count, const std::function<void
   std::vector<std::thread> threads;
   for (int i = 0; i < count; ++i) {
     threads.emplace_back([ready, body] {
-      at::set_num_threads(1);
+      kernels::set_torch_threads(1);
       ready->count_down();
       body();
     });
   }
   ready->wait();
-  at::set_num_threads(before);
+  kernels::set_torch_threads(before);
   return threads;
 }
 

@@ -15,13 +15,13 @@
 
 #include <unistd.h>
 
-#include <ATen/Parallel.h>
 #include <nlohmann/json.hpp>
 
 #include "common/base/error.h"
 #include "common/base/log.h"
 #include "jobs/search/clip_words.h"
 #include "jobs/search/frames.h"
+#include "worker/kernels/threads.h"
 #include "worker/stages/index/engine.h"
 
 namespace trireme::worker::stages::index {
@@ -133,7 +133,7 @@ class SearchWorker {
   }
 
   void search_all() {
-    at::set_num_threads(threads_);               // of this thread's parallel regions
+    kernels::set_torch_threads(threads_);        // of this thread's parallel regions
     for (const auto& [name, engine] : engines_)  // the first of all takes several times as long
       engine->answer({{.parts = {{.value = "a picture"}}, .k = 1}});
     mouth_.say(0, ready_);
@@ -222,7 +222,7 @@ int run_search_worker(int argc, char** argv) {
   std::signal(SIGPIPE, SIG_IGN);
   for (const int signal : {SIGINT, SIGHUP, SIGTERM}) std::signal(signal, SIG_IGN);  // the service ends it
   const int threads = std::max(1, std::atoi(argv[1]));
-  at::set_num_threads(threads);
+  kernels::set_torch_threads(threads);
   SearchWorker worker(threads, {argv + 2, argv + argc});
   worker.run();
   return 0;
