@@ -12,9 +12,10 @@ export TRIREME_BIN=$build/bin
 status=0
 GTEST_OUTPUT=xml:$results/ ctest --test-dir "$build" --output-on-failure -j 2 || status=1
 # Most tests wait for processes: two at a time. What measures seconds of recovery has the machine to itself.
+# Half an hour is twice what they take; a runner that hangs has to end, too.
 alone=(tests/system/test_{recovery,stop,bits}.py)
-/usr/bin/python3 -m pytest -q -rs -p no:cacheprovider -n 2 --dist loadfile --junitxml="$results/system.xml" tests/architecture tests/system tests/rig \
+timeout --kill-after=60 1800 /usr/bin/python3 -m pytest -q -rs -p no:cacheprovider -n 2 --dist loadfile --junitxml="$results/system.xml" tests/architecture tests/system tests/rig \
   $(printf -- '--ignore=%s ' "${alone[@]}") || status=1
-/usr/bin/python3 -m pytest -q -rs -p no:cacheprovider --junitxml="$results/system_alone.xml" "${alone[@]}" || status=1
+timeout --kill-after=60 900 /usr/bin/python3 -m pytest -q -rs -p no:cacheprovider --junitxml="$results/system_alone.xml" "${alone[@]}" || status=1
 /usr/bin/python3 tests/support/count_results.py "$results" "$build" || status=1
 exit $status
