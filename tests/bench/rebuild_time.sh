@@ -27,7 +27,7 @@ stages=("$@")
 export CCACHE_DISABLE=1
 ninja -C "$build" trireme-worker >/dev/null
 for stage in "${stages[@]}"; do
-  source=$(find "worker/stages/$stage" -name '*.cpp' | sort | head -1)
+  source=$(find "worker/stages/$stage" -name '*.cpp' | sort | sed -n 1p)
   touch "$source"
   begin=$(date +%s%N)
   ninja -C "$build" trireme-worker >/dev/null

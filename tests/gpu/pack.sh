@@ -31,7 +31,7 @@ fi
 # batch systems, which need libraries of those.
 mpirun=$(readlink -f "$(command -v mpirun)")
 libdir=$(ompi_info --path libdir --parsable 2>/dev/null | sed 's/.*://')
-plugins=$(ompi_info --path pkglibdir --parsable 2>/dev/null | sed 's/.*://' | head -1)
+plugins=$(ompi_info --path pkglibdir --parsable 2>/dev/null | sed -n '1s/.*://p')
 prefix=$(ompi_info --path prefix --parsable 2>/dev/null | sed 's/.*://')
 mpi=$work/openmpi
 mkdir -p "$mpi/bin" "$mpi/${plugins#"$prefix"/}" "$mpi/share"
@@ -41,7 +41,8 @@ foreign='fabric|libucp|libuct|psm|ibverbs|rdmacm|libcuda|infinipath|libpbs|libsl
 copy_plugins() {
   local plugin
   for plugin in "$1"/*.so; do
-    ldd "$plugin" 2>/dev/null | grep -qE "$foreign" || strip -o "$2/$(basename "$plugin")" "$plugin"
+    # Not by a pipe into grep -q: it closes at its first match, and ldd, when it still writes, makes of that a failure.
+    [[ $(ldd "$plugin" 2>/dev/null) =~ $foreign ]] || strip -o "$2/$(basename "$plugin")" "$plugin"
   done
 }
 copy_plugins "$plugins" "$mpi/${plugins#"$prefix"/}"

@@ -277,6 +277,8 @@ def test_the_pack_is_small_and_has_nothing_of_torch_or_cuda(pack):
     names = subprocess.run(["tar", "-tf", pack / "pack.tar.xz"], capture_output=True, text=True, check=True).stdout.split()
     assert "./lib/ld-linux-x86-64.so.2" in names and "./lib/libc.so.6" in names and "./lib/libutil.so.1" in names and "./bin/trireme-worker" in names
     assert any("openmpi3/mca_btl_vader" in name for name in names)
+    hardware = [name for name in names if any(part in name for part in ("_ofi.so", "_ucx.so", "_psm.so", "_psm2.so", "_openib.so", "libfabric", "libucp"))]
+    assert not hardware, f"Open MPI would take them, and crash without what they drive: {hardware}"
     foreign = [name for name in names if any(part in name for part in ("libtorch", "libc10", "libcudart", "libnccl", "libcublas"))]
     assert not foreign, foreign
 

@@ -3,6 +3,7 @@ import gzip
 import io
 import json
 import os
+import random
 import shutil
 import subprocess
 import sys
@@ -27,11 +28,22 @@ def png(i, colour=None):
     return ppm(COLOURS[NAMES[i % 6]] if colour is None else colour, i)
 
 
+def patches(i, kind):
+    """8 x 8 squares, some of the kind's colour and the others of any, so that no two pictures are about as far from a third."""
+    colour, drawn = COLOURS[NAMES[kind % 6]], random.Random(i)
+    return png_of([[colour if drawn.random() < 0.4 else tuple(drawn.randrange(256) for _ in range(3)) for _ in range(8)] for _ in range(8)])
+
+
 def ppm_of_grey(rows):
-    """scikit-learn's digits: 8 x 8 levels of 16, each four pixels wide, so that a 32-px model sees them as they are."""
+    """scikit-learn's digits: 8 x 8 levels of 16."""
+    return png_of([[(min(255, int(v) * 16),) * 3 for v in row] for row in rows])
+
+
+def png_of(rows):
+    """Each of 8 x 8 values is four pixels wide, so that a 32-px model sees them as they are."""
     import struct
     import zlib
-    body = b"".join((b"\0" + b"".join(bytes([min(255, int(v) * 16)] * 3) * 4 for v in row)) * 4 for row in rows)
+    body = b"".join((b"\0" + b"".join(bytes(v) * 4 for v in row)) * 4 for row in rows)
     chunk = lambda kind, data: struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
     return b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", struct.pack(">IIBBBBB", 32, 32, 8, 2, 0, 0, 0)) + chunk(b"IDAT", zlib.compress(body)) + chunk(b"IEND", b"")
 
@@ -49,21 +61,21 @@ def digits(count):
 
 def twelve(root):
     """Twelve sets of five kinds of task, none of them of trivial outcome for a model of twelve steps."""
-    words = [f"a {name} square" for name in NAMES]
     wrong = lambda i, every: (i + 1) % 6 if i % every == 0 else i % 6  # labels that nobody can all have right
     wds(root / "wds_colours", [{"png": png(i), "cls": str(wrong(i, 4)).encode()} for i in range(48)], classes=NAMES)
     wds(root / "wds_dark", [{"png": ppm(tuple(c // 2 for c in COLOURS[NAMES[i % 6]]), i), "cls": str(wrong(i, 5)).encode()} for i in range(36)], classes=NAMES)
     wds(root / "wds_bright", [{"png": png(i), "cls": str(int(i % 6 in (3, 4) or i % 7 == 0)).encode(), "json": json.dumps({"region": "ab"[i // 2 % 2]}).encode()} for i in range(42)], classes=["dark", "light"])
     pictures, labels = digits(60)
     wds(root / "wds_digits", [{"png": p, "cls": str(label).encode()} for p, label in zip(pictures, labels)], classes=[str(d) for d in range(10)])
-    wds(root / "wds_pairs", [{"png": png(i), "txt": f"a {NAMES[i % 6]} square number {i}\nthe {NAMES[i % 6]} one".encode()} for i in range(30)], "retrieval")
-    wds(root / "wds_few", [{"png": png(i), "txt": words[i % 6].encode()} for i in range(18)], "retrieval")
-    wds(root / "wds_several", [{"png": png(i), "npy": npy([int(c in (i % 6, (i + i // 6) % 6)) for c in range(6)])} for i in range(36)], "multilabel", NAMES)
-    wds(root / "wds_more", [{"png": png(i), "npy": npy([int(c in ((i + i // 5) % 6, (i * 5) % 6)) for c in range(6)])} for i in range(30)], "multilabel", NAMES)
+    # No two captions are alike: among equal ones each judge has an order of its own, which its last bits decide.
+    wds(root / "wds_pairs", [{"png": png(i), "txt": f"a {NAMES[i % 6]} square number {i}\nthe {NAMES[i % 6]} one of {i}".encode()} for i in range(30)], "retrieval")
+    wds(root / "wds_few", [{"png": png(i), "txt": f"a {NAMES[i % 6]} square in row {i}".encode()} for i in range(18)], "retrieval")
+    wds(root / "wds_several", [{"png": patches(200 + i, i), "npy": npy([int(c in (i % 6, (i + i // 6) % 6)) for c in range(6)])} for i in range(36)], "multilabel", NAMES)
+    wds(root / "wds_more", [{"png": patches(300 + i, i), "npy": npy([int(c in ((i + i // 5) % 6, (i * 5) % 6)) for c in range(6)])} for i in range(30)], "multilabel", NAMES)
     wds(root / "wds_choice", [{"png": png(i), "txt": f"a {NAMES[wrong(i, 3)]} square\na {NAMES[(i + 2) % 6]} square".encode()} for i in range(36)])
-    wds(root / "wds_nearest", [{"png": png(i), "cls": str(wrong(i, 4)).encode()} for i in range(48)], classes=NAMES)
+    wds(root / "wds_nearest", [{"png": patches(i, i), "cls": str(wrong(i, 4)).encode()} for i in range(48)], classes=NAMES)
     shutil.copytree(root / "wds_nearest/test", root / "wds_nearest/train")
-    wds(root / "wds_nearest2", [{"png": p, "cls": str((label + (i % 4 == 0)) % 10).encode()} for i, (p, label) in enumerate(zip(pictures, labels))], classes=[str(d) for d in range(10)])
+    wds(root / "wds_nearest2", [{"png": patches(100 + i, i % 4), "cls": str((i + (i % 5 == 0)) % 4).encode()} for i in range(60)], classes=NAMES[:4])
     shutil.copytree(root / "wds_nearest2/test", root / "wds_nearest2/train")
     try:  # real photographs where they are
         cifar = need_shared("data/cifar10")
