@@ -11,7 +11,7 @@ namespace {
 
 using nlohmann::ordered_json;
 
-// SIGKILL is blamed on a sample only where the kernel killed for memory (common/io/in_hand.h).
+// SIGKILL is blamed on a sample only where the kernel killed for memory (common/io/machine/in_hand.h).
 std::string words(const io::Crash& crash) {
   return "worker " + std::to_string(crash.rank) + ", signal " + std::to_string(crash.signal) +
          (crash.signal == SIGKILL ? " (out of memory)" : "") + ", stage " + crash.stage;
