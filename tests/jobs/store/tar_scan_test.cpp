@@ -83,7 +83,8 @@ TEST(TarScan, WhatFollowsAFileWithHolesIsFound) {
                                .entry("other", inner, 'Z')
                                .add("a", "1")
                                .bytes();
-  const io::MemorySource tar(sparse + more + inner + rest, "memory");
+  const std::string bytes = sparse + more + inner + rest;
+  const io::MemorySource tar(bytes, "memory");
   EXPECT_EQ(members(tar), std::vector<std::string>{"a=1"});
   const TarScan found = scan_tar(tar, [](const TarMember&) {});
   EXPECT_EQ(found.bad, (std::map<std::string, std::int64_t>{{"not_regular", 1}, {"sparse", 1}}));
